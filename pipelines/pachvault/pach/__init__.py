@@ -1,0 +1,1 @@
+"""The only place that talks to Pachyderm: connection, listings, streams, file sets."""

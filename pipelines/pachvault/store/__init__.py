@@ -1,0 +1,1 @@
+"""Where a vault lives: named objects, written whole or not at all."""

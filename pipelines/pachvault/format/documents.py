@@ -1,0 +1,193 @@
+"""The vault's JSON objects: configuration, records, manifests (docs/format.md, section 8).
+
+Readers ignore fields they do not know: a later minor version may add some.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Literal, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, ValidationError
+
+from pachvault.errors import DamageError
+
+FORMAT = 1
+
+Hex = Annotated[
+    bytes,
+    BeforeValidator(lambda value: bytes.fromhex(value) if isinstance(value, str) else value),
+    PlainSerializer(lambda value: value.hex(), return_type=str),
+]
+
+
+class Document(BaseModel):
+    """A JSON object of the vault."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Cutting(Document):
+    """How files are cut into blobs: FastCDC 2020, sizes in bytes."""
+
+    method: Literal["fastcdc-2020"] = "fastcdc-2020"
+    min_bytes: int = 512 * 1024
+    avg_bytes: int = 1024 * 1024
+    max_bytes: int = 4 * 1024 * 1024
+
+
+class Config(Document):
+    """`vault.json`: written once."""
+
+    type: Literal["pachvault"] = "pachvault"
+    format: int = FORMAT
+    vault_id: str
+    created_at: datetime
+    seal: str = "plain"
+    digest: str = "blake3"
+    cutting: Cutting = Cutting()
+
+
+class Branch(Document):
+    """A branch as it stood at the freeze."""
+
+    name: str
+    head: str | None
+    """The newest readable commit, or None where the branch has none."""
+    missing: str | None = None
+    """The real head, where that could not be read."""
+    provenance: list[str] = []
+    trigger: dict[str, str | int | bool] | None = None
+
+
+class Segment(Document):
+    """A part of a repo's history: a commit list, oldest first."""
+
+    table: Hex
+    commits: int
+
+
+class RepoRecord(Document):
+    """One repo of a snapshot: its branches, and its commits in segments."""
+
+    type: Literal["repo"] = "repo"
+    project: str
+    repo: str
+    created_at: datetime
+    description: str = ""
+    output_of: str | None = None
+    """The pipeline that writes this repo, if one does."""
+    branches: list[Branch]
+    segments: list[Segment]
+
+
+class Pipeline(Document):
+    """A pipeline's definition, as its user wrote it where the server still knows that."""
+
+    project: str
+    name: str
+    version: int
+    stopped: bool
+    spec_json: str
+    details: dict[str, object]
+
+
+class PipelinesRecord(Document):
+    """All pipeline definitions of a snapshot."""
+
+    type: Literal["pipelines"] = "pipelines"
+    pipelines: list[Pipeline]
+
+
+class Cluster(Document):
+    """The Pachyderm cluster a snapshot was taken from."""
+
+    id: str
+    version: str
+
+
+class Project(Document):
+    """A Pachyderm project."""
+
+    name: str
+    description: str = ""
+
+
+class Problem(Document):
+    """Something that could not be saved: what, where, why."""
+
+    repo: str
+    commit: str | None = None
+    branch: str | None = None
+    kind: str
+    message: str
+
+
+class RepoEntry(Document):
+    """A repo in a manifest, with the figures a listing shows."""
+
+    project: str
+    repo: str
+    record: Hex
+    branches: int
+    commits: int
+    size_bytes: int
+    """Sum of the heads' sizes."""
+
+
+class Totals(Document):
+    """What one run did, for people and for estimates."""
+
+    commits_new: int = 0
+    files_read: int = 0
+    bytes_read: int = 0
+    files_known: int = 0
+    """Files not read because their content was known."""
+    blobs_new: int = 0
+    bytes_new: int = 0
+    """Bytes of new blobs before compression."""
+    bytes_stored: int = 0
+    """Bytes of the packs written."""
+    packs_new: int = 0
+    shares: int = 0
+    shares_reused: int = 0
+    freeze_seconds: float = 0.0
+    export_seconds: float = 0.0
+
+
+class Manifest(Document):
+    """A sealed snapshot: the only commit point of a run."""
+
+    type: Literal["snapshot"] = "snapshot"
+    format: int = FORMAT
+    vault_id: str
+    run_id: str
+    policy: str
+    cluster: Cluster
+    freeze_began_at: datetime
+    frozen_at: datetime
+    sealed_at: datetime
+    partial: bool
+    problems: list[Problem] = []
+    projects: list[Project]
+    repos: list[RepoEntry]
+    pipelines: Hex
+    totals: Totals
+
+
+AnyDocument = TypeVar("AnyDocument", bound=Document)
+
+
+def encode(document: Document) -> bytes:
+    """UTF-8 JSON in the fields' declared order, one newline at the end."""
+    return (document.model_dump_json(indent=1) + "\n").encode()
+
+
+def decode(kind: type[AnyDocument], data: bytes) -> AnyDocument:
+    """The document in `data`, or DamageError that says what is wrong with it."""
+    try:
+        return kind.model_validate_json(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise DamageError(f"not a {kind.__name__}: {where + ': ' if where else ''}{first['msg']}") from error

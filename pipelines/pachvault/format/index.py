@@ -1,0 +1,63 @@
+"""The index: which pack holds a blob, and where (docs/format.md, section 6)."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pachvault.format import parquet
+from pachvault.format.pack import Pack, Toc
+
+DIGEST = pa.binary(32)
+SCHEMA = pa.schema(
+    [
+        ("blob", DIGEST),
+        ("pack", DIGEST),
+        ("frame_offset", pa.int64()),
+        ("frame_stored", pa.int64()),
+        ("frame_raw", pa.int64()),
+        ("codec", pa.int8()),
+        ("offset", pa.int64()),
+        ("size", pa.int64()),
+    ]
+)
+
+
+def rows_of(pack: bytes, toc: Toc) -> pa.Table:
+    """Index rows, one a blob of the pack."""
+    frames, blobs = toc.frames, toc.blobs
+    of_blob = frames[blobs["frame"]]
+    size = len(blobs)
+    digests = pa.py_buffer(blobs["digest"].tobytes())
+    return pa.table(
+        [
+            pa.FixedSizeBinaryArray.from_buffers(DIGEST, size, [None, digests]),
+            pa.FixedSizeBinaryArray.from_buffers(DIGEST, size, [None, pa.py_buffer(pack * size)]),
+            of_blob["offset"].astype(np.int64),
+            of_blob["stored"].astype(np.int64),
+            of_blob["raw"].astype(np.int64),
+            of_blob["codec"].astype(np.int8),
+            blobs["offset"].astype(np.int64),
+            blobs["size"].astype(np.int64),
+        ],
+        schema=SCHEMA,
+    )
+
+
+def of_packs(packs: list[Pack]) -> pa.Table:
+    """One index table of several packs, sorted by blob."""
+    if not packs:
+        return SCHEMA.empty_table()
+    table = pa.concat_tables([rows_of(pack.digest, pack.toc) for pack in packs])
+    return table.take(pc.sort_indices(table, sort_keys=[("blob", "ascending")]))
+
+
+def encode(table: pa.Table) -> bytes:
+    """Parquet bytes of an index table."""
+    return parquet.encode(table, plain_columns=frozenset({"blob"}))
+
+
+def decode(data: bytes) -> pa.Table:
+    """The index table in `data`, or DamageError."""
+    return parquet.decode(data, SCHEMA)

@@ -1,0 +1,181 @@
+"""Packs: many blobs in one object that describes itself (docs/format.md, section 5).
+
+A pack is a header, frames, a table of contents (the TOC) and a trailer. A frame holds one blob or
+a batch of small ones, compressed together. The pack's name is the digest of its TOC, and the TOC
+holds a checksum of each frame, so a name vouches for every byte, and no key is needed to check.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass, field
+
+import numpy as np
+import xxhash
+import zstandard
+from numpy.typing import NDArray
+
+from pachvault.errors import DamageError
+from pachvault.format.ids import DIGEST_BYTES, digest
+
+HEADER = b"PVPACK\x01\x00"
+END = b"PVPEND\x01\x00"
+TRAILER = struct.Struct("<QIIB7x32s8s")  # toc offset, frames, blobs, seal, digest, END
+TRAILER_BYTES = TRAILER.size
+
+CODEC_RAW = 0
+CODEC_ZSTD = 1
+SEAL_PLAIN = 0
+
+FRAME = np.dtype(
+    [("offset", "<u8"), ("stored", "<u4"), ("raw", "<u4"), ("checksum", "<u8"), ("codec", "u1"), ("_", "V7")]
+)
+BLOB = np.dtype([("digest", "V32"), ("frame", "<u4"), ("offset", "<u4"), ("size", "<u4"), ("_", "V4")])
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One frame ready to be written: its stored bytes and the blobs inside, in order."""
+
+    stored: bytes
+    raw_bytes: int
+    codec: int
+    digests: tuple[bytes, ...]
+    sizes: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Toc:
+    """A pack's table of contents: `frames` has dtype FRAME, `blobs` has dtype BLOB."""
+
+    frames: NDArray[np.void]
+    blobs: NDArray[np.void]
+
+
+@dataclass(frozen=True, slots=True)
+class Pack:
+    """A finished pack: its name, its bytes in parts, and its TOC."""
+
+    digest: bytes
+    parts: list[bytes]
+    size: int
+    toc: Toc
+
+
+def make_frame(
+    data: bytes | memoryview, digests: list[bytes], sizes: list[int], compressor: zstandard.ZstdCompressor
+) -> Frame:
+    """Compress `data`, the blobs' bytes one after the other; kept raw where that does not pay."""
+    packed = compressor.compress(data)
+    if len(packed) < len(data) - len(data) // 32:
+        return Frame(packed, len(data), CODEC_ZSTD, tuple(digests), tuple(sizes))
+    return Frame(bytes(data), len(data), CODEC_RAW, tuple(digests), tuple(sizes))
+
+
+def open_frame(stored: bytes | memoryview, raw_bytes: int, codec: int) -> bytes:
+    """A frame's blobs, one after the other.
+
+    Raises DamageError where the bytes do not decode to `raw_bytes` bytes.
+    """
+    if codec == CODEC_RAW:
+        data = bytes(stored)
+    elif codec == CODEC_ZSTD:
+        try:
+            data = zstandard.ZstdDecompressor().decompress(stored, max_output_size=raw_bytes)
+        except zstandard.ZstdError as error:
+            raise DamageError(f"frame does not decompress: {error}") from error
+    else:
+        raise DamageError(f"frame says codec {codec}, which this version does not know")
+    if len(data) != raw_bytes:
+        raise DamageError(f"frame holds {len(data)} bytes where {raw_bytes} were promised")
+    return data
+
+
+@dataclass(slots=True)
+class PackBuilder:
+    """Gathers frames into one pack, in the order they are added."""
+
+    size: int = len(HEADER)
+    blob_count: int = 0
+    _frames: list[Frame] = field(default_factory=list)
+
+    def add(self, frame: Frame) -> None:
+        """Append a frame."""
+        self._frames.append(frame)
+        self.size += len(frame.stored)
+        self.blob_count += len(frame.digests)
+
+    def __bool__(self) -> bool:
+        return bool(self._frames)
+
+    def finish(self) -> Pack:
+        """The pack's bytes and name. The builder is spent."""
+        frames = np.zeros(len(self._frames), FRAME)
+        blobs = np.zeros(self.blob_count, BLOB)
+        offset, row = len(HEADER), 0
+        for number, frame in enumerate(self._frames):
+            checksum = xxhash.xxh3_64_intdigest(frame.stored)
+            frames[number] = (offset, len(frame.stored), frame.raw_bytes, checksum, frame.codec, b"")
+            offset += len(frame.stored)
+            rows = slice(row, row + len(frame.digests))
+            sizes = np.array(frame.sizes, "<u4")
+            blobs["digest"][rows] = np.frombuffer(b"".join(frame.digests), "V32")
+            blobs["frame"][rows] = number
+            blobs["size"][rows] = sizes
+            blobs["offset"][rows] = np.cumsum(sizes, dtype="<u4") - sizes
+            row = rows.stop
+        toc_bytes = frames.tobytes() + blobs.tobytes()
+        counts = struct.pack("<QIIB7x", offset, len(frames), len(blobs), SEAL_PLAIN)
+        name = digest(toc_bytes + counts)
+        trailer = TRAILER.pack(offset, len(frames), len(blobs), SEAL_PLAIN, name, END)
+        parts = [HEADER, *(frame.stored for frame in self._frames), toc_bytes, trailer]
+        return Pack(name, parts, offset + len(toc_bytes) + TRAILER_BYTES, Toc(frames, blobs))
+
+
+@dataclass(frozen=True, slots=True)
+class Trailer:
+    """What a pack's last 64 bytes say."""
+
+    toc_offset: int
+    frame_count: int
+    blob_count: int
+    seal: int
+    digest: bytes
+
+    @property
+    def toc_bytes(self) -> int:
+        """Length of the TOC that these counts promise."""
+        return self.frame_count * FRAME.itemsize + self.blob_count * BLOB.itemsize
+
+    @property
+    def pack_bytes(self) -> int:
+        """Length of the whole pack that these counts promise."""
+        return self.toc_offset + self.toc_bytes + TRAILER_BYTES
+
+
+def parse_trailer(tail: bytes) -> Trailer:
+    """The trailer from a pack's last TRAILER_BYTES bytes, or DamageError."""
+    if len(tail) != TRAILER_BYTES or not tail.endswith(END):
+        raise DamageError("no pack trailer at the end: the object is cut short or is no pack")
+    toc_offset, frames, blobs, seal, name, _ = TRAILER.unpack(tail)
+    return Trailer(toc_offset, frames, blobs, seal, name)
+
+
+def parse_toc(trailer: Trailer, toc_bytes: bytes) -> Toc:
+    """The TOC, checked against the digest in the trailer, or DamageError."""
+    counts = struct.pack("<QIIB7x", trailer.toc_offset, trailer.frame_count, trailer.blob_count, trailer.seal)
+    if digest(toc_bytes + counts) != trailer.digest:
+        raise DamageError("the table of contents is not what the pack's digest promises")
+    split = trailer.frame_count * FRAME.itemsize
+    return Toc(np.frombuffer(toc_bytes[:split], FRAME), np.frombuffer(toc_bytes[split:], BLOB))
+
+
+def frame_is_whole(stored: bytes | memoryview, checksum: int) -> bool:
+    """Whether a frame's stored bytes still have the checksum the TOC gives."""
+    return xxhash.xxh3_64_intdigest(stored) == checksum
+
+
+def split_digests(column: NDArray[np.void]) -> list[bytes]:
+    """A column of dtype V32 as a list of 32-byte digests."""
+    data = column.tobytes()
+    return [data[at : at + DIGEST_BYTES] for at in range(0, len(data), DIGEST_BYTES)]

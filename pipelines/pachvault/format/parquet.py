@@ -1,0 +1,65 @@
+"""Arrow tables to Parquet bytes and back, one way for every kind (docs/format.md, section 4)."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pachvault.errors import DamageError
+
+SEALED_MAGIC = b"PVSEAL"
+ROW_GROUP_ROWS = 128 * 1024
+
+
+def encode(table: pa.Table, *, plain_columns: frozenset[str] = frozenset()) -> bytes:
+    """Parquet bytes of `table`; `plain_columns` (digests) are left uncompressed.
+
+    The same table gives the same bytes with the same library, so a repeated run writes an object
+    of the same name; another library version may give another name for the same rows.
+    """
+    names = [name for name in table.column_names if name not in plain_columns]
+    encodings = {
+        name: encoding
+        for name in names
+        for kind, encoding in ((pa.string(), "DELTA_BYTE_ARRAY"), (pa.int64(), "DELTA_BINARY_PACKED"))
+        if table.schema.field(name).type == kind
+    }
+    dictionary = [name for name in names if name not in encodings and not _nested(table, name)]
+    compression = dict.fromkeys(_leaves(table), "zstd")
+    compression.update(dict.fromkeys(plain_columns, "none"))
+    sink = pa.BufferOutputStream()
+    pq.write_table(
+        table,
+        sink,
+        row_group_size=ROW_GROUP_ROWS,
+        use_dictionary=dictionary,
+        column_encoding=encodings or None,
+        compression=compression,
+        compression_level={c: 3 for c, codec in compression.items() if codec == "zstd"},
+        store_schema=True,
+    )
+    return bytes(sink.getvalue())
+
+
+def decode(data: bytes, schema: pa.Schema) -> pa.Table:
+    """The table in `data`, cast to `schema`; columns this version does not know are dropped.
+
+    Raises DamageError where the bytes are no such table.
+    """
+    if data[:6] == SEALED_MAGIC:
+        raise DamageError("the object is sealed with a key, which this version does not know")
+    try:
+        table = pq.read_table(pa.BufferReader(data), columns=schema.names, use_threads=False)
+        return table.cast(schema)
+    except (pa.ArrowException, ValueError, KeyError, OSError) as error:
+        raise DamageError(f"not a table of the expected kind: {str(error).splitlines()[0]}") from error
+
+
+def _nested(table: pa.Table, name: str) -> bool:
+    return bool(pa.types.is_nested(table.schema.field(name).type))
+
+
+def _leaves(table: pa.Table) -> list[str]:
+    return [
+        f"{field.name}.list.element" if pa.types.is_list(field.type) else field.name for field in table.schema
+    ]

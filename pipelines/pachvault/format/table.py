@@ -1,0 +1,91 @@
+"""File tables and commit lists (docs/format.md, section 7).
+
+A **file table** says what commits changed: a row a path. A commit is *full* (its rows are its whole
+tree) or a *delta* on a base commit (its rows are what differs, deletions included).
+A **commit list** has a row a commit: its place in the history, and which file tables hold its rows.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pachvault.format import parquet
+
+DIGEST = pa.binary(32)
+TIME = pa.timestamp("us", "UTC")
+
+DELETED = 0
+FILE = 1
+
+FILES = pa.schema(
+    [
+        ("repo", pa.string()),
+        ("commit", pa.string()),
+        ("path", pa.string()),
+        ("kind", pa.int8()),
+        ("size", pa.int64()),
+        ("digest", DIGEST),
+        ("blobs", pa.list_(DIGEST)),
+        ("pfs_hash", pa.binary()),
+    ]
+)
+
+COMMITS = pa.schema(
+    [
+        ("commit", pa.string()),
+        ("parent", pa.string()),
+        ("listed", pa.bool_()),
+        ("origin", pa.string()),
+        ("started", TIME),
+        ("finished", TIME),
+        ("description", pa.string()),
+        ("error", pa.string()),
+        ("size", pa.int64()),
+        ("base", pa.string()),
+        ("depth", pa.int64()),
+        ("rows", pa.int64()),
+        ("tables", pa.list_(DIGEST)),
+    ]
+)
+
+
+def encode_files(table: pa.Table) -> bytes:
+    """Parquet bytes of a file table."""
+    return parquet.encode(table, plain_columns=frozenset({"digest"}))
+
+
+def decode_files(data: bytes) -> pa.Table:
+    """The file table in `data`, or DamageError."""
+    return parquet.decode(data, FILES)
+
+
+def encode_commits(table: pa.Table) -> bytes:
+    """Parquet bytes of a commit list."""
+    return parquet.encode(table)
+
+
+def decode_commits(data: bytes) -> pa.Table:
+    """The commit list in `data`, or DamageError."""
+    return parquet.decode(data, COMMITS)
+
+
+def fold(layers: list[pa.Table]) -> pa.Table:
+    """The tree that `layers` of one commit chain give: first the full one, then each delta in order.
+
+    Each layer has schema FILES; so has the result: kind FILE only, sorted by path. Where a path is
+    in several layers the last one counts.
+    """
+    if not layers:
+        return FILES.empty_table()
+    rank = np.repeat(np.arange(len(layers)), [layer.num_rows for layer in layers])
+    merged = pa.concat_tables(layers).append_column("rank", pa.array(rank))
+    merged = merged.take(pc.sort_indices(merged, [("path", "ascending"), ("rank", "ascending")]))
+    paths = merged["path"]
+    if len(paths) > 1:
+        last_of_path = pc.not_equal(paths[:-1], paths[1:]).combine_chunks()
+        keep = np.append(np.asarray(last_of_path.to_numpy(zero_copy_only=False), bool), True)
+        merged = merged.filter(pa.array(keep))
+    merged = merged.filter(pc.equal(merged["kind"], FILE))
+    return merged.drop_columns(["rank"])

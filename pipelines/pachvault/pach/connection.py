@@ -1,0 +1,172 @@
+"""A connection to pachd (or a worker's sidecar): channel, stubs, and errors in one line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+import grpc
+from google.protobuf.empty_pb2 import Empty
+from python_pachyderm.proto.v2.admin import admin_pb2_grpc
+from python_pachyderm.proto.v2.pfs import pfs_pb2, pfs_pb2_grpc
+from python_pachyderm.proto.v2.pps import pps_pb2_grpc
+from python_pachyderm.proto.v2.version.versionpb import version_pb2_grpc
+
+from pachvault.errors import PachydermError, SourceGoneError, UsageError
+
+OLDEST_SUPPORTED = (2, 7)
+_CONNECT_SECONDS = 10.0
+_MESSAGE_BYTES = 64 * 1024 * 1024  # pachd sends up to 20 MiB
+_TRANSIENT = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.ABORTED, grpc.StatusCode.INTERNAL)
+_GONE = ("not found", "does not exist", "has been forgotten", "was deleted")
+
+
+class TransientError(PachydermError):
+    """The call failed in a way that may pass: worth another try."""
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where pachd listens."""
+
+    host: str
+    port: int
+    secure: bool
+
+    @classmethod
+    def parse(cls, text: str) -> Address:
+        """`grpc://host:port`, `grpcs://…`, `http(s)://…` or `host:port`; UsageError otherwise."""
+        parts = urlsplit(text if "//" in text else f"grpc://{text}")
+        try:
+            port = parts.port
+        except ValueError:
+            port = None
+        if parts.scheme not in ("grpc", "grpcs", "http", "https") or not parts.hostname:
+            raise UsageError(
+                f"not a Pachyderm address: {text!r}", hint="grpc://host:port or grpcs://host:port"
+            )
+        secure = parts.scheme in ("grpcs", "https")
+        return cls(parts.hostname, port or (443 if secure else 30650), secure)
+
+    def __str__(self) -> str:
+        return f"{'grpcs' if self.secure else 'grpc'}://{self.host}:{self.port}"
+
+
+class Connection:
+    """An open channel. Use as a context manager."""
+
+    def __init__(self, address: Address, token: str | None = None) -> None:
+        self.address = address
+        target = f"{address.host}:{address.port}"
+        options = [
+            ("grpc.max_receive_message_length", _MESSAGE_BYTES),
+            ("grpc.max_send_message_length", _MESSAGE_BYTES),
+            ("grpc.max_metadata_size", 64 * 1024),
+            ("grpc.keepalive_time_ms", 60_000),
+        ]
+        channel = (
+            grpc.secure_channel(target, grpc.ssl_channel_credentials(), options)
+            if address.secure
+            else grpc.insecure_channel(target, options)
+        )
+        self._plain_channel = channel
+        self.channel = grpc.intercept_channel(channel, _Token(token)) if token else channel
+        self.pfs = pfs_pb2_grpc.APIStub(self.channel)
+        self.pps = pps_pb2_grpc.APIStub(self.channel)
+        self._version = version_pb2_grpc.APIStub(self.channel)
+        self._admin = admin_pb2_grpc.APIStub(self.channel)
+
+    def __enter__(self) -> Connection:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._plain_channel.close()
+
+    def raw_stream(self, method: str, serialize: Callable[[Any], bytes]) -> Any:
+        """A server-streaming PFS call whose answers stay bytes: decoding them would be the slow part."""
+        return self.channel.unary_stream(
+            f"/pfs_v2.API/{method}", request_serializer=serialize, response_deserializer=bytes
+        )
+
+    def version(self) -> str:
+        """The server's version, `2.11.6`.
+
+        Raises PachydermError where nothing answers, or what answers is too old.
+        """
+        with explained(f"Pachyderm at {self.address}"):
+            answer = self._version.GetVersion(Empty(), timeout=_CONNECT_SECONDS, wait_for_ready=False)
+        said = (answer.major, answer.minor)
+        # a pachd built from source without its release's flags calls itself 0.0.0
+        if said != (0, 0) and said < OLDEST_SUPPORTED:
+            raise PachydermError(
+                f"Pachyderm {answer.major}.{answer.minor} is too old",
+                where=str(self.address),
+                hint=f"{OLDEST_SUPPORTED[0]}.{OLDEST_SUPPORTED[1]} or later is needed",
+            )
+        return f"{answer.major}.{answer.minor}.{answer.micro}{answer.additional}"
+
+    def cluster_id(self) -> str:
+        """The cluster's own id, which outlives pachd restarts and upgrades."""
+        with explained(f"Pachyderm at {self.address}"):
+            return str(self._admin.InspectCluster(Empty(), timeout=_CONNECT_SECONDS).id)
+
+
+def connect(address: str, token: str | None = None) -> Connection:
+    """Open a connection and make sure that a supported Pachyderm answers."""
+    connection = Connection(Address.parse(address), token)
+    connection.version()
+    return connection
+
+
+@contextmanager
+def explained(where: str) -> Iterator[None]:
+    """Turn a failed call into one line: SourceGoneError, TransientError or PachydermError."""
+    try:
+        yield
+    except grpc.RpcError as error:
+        code = error.code()
+        said = " ".join((error.details() or "no reason given").split())[:400]
+        if code == grpc.StatusCode.NOT_FOUND or any(word in said for word in _GONE):
+            raise SourceGoneError(said, where=where) from error
+        if code == grpc.StatusCode.DEADLINE_EXCEEDED:
+            raise TransientError("no answer in time", where=where, hint="is the address right?") from error
+        if code in _TRANSIENT:
+            hint = "is the address right, and is pachd running?" if "connect" in said else ""
+            raise TransientError(said, where=where, hint=hint) from error
+        raise PachydermError(f"{said} ({code.name})", where=where) from error
+
+
+def commit_message(project: str, repo: str, commit: str, *, branch: str = "") -> Any:
+    """The PFS message that names a commit."""
+    name = pfs_pb2.Repo(name=repo, type="user", project=pfs_pb2.Project(name=project))
+    message = pfs_pb2.Commit(repo=name, id=commit)
+    if branch:
+        message.branch.CopyFrom(pfs_pb2.Branch(repo=name, name=branch))
+    return message
+
+
+@dataclass(frozen=True, slots=True)
+class _Token(
+    grpc.UnaryUnaryClientInterceptor,  # type: ignore[misc]  # grpc has no types
+    grpc.UnaryStreamClientInterceptor,  # type: ignore[misc]
+    grpc.StreamUnaryClientInterceptor,  # type: ignore[misc]
+):
+    """Adds the auth token to every call."""
+
+    token: str
+
+    def _with_token(self, details: Any) -> Any:
+        metadata = [*(details.metadata or []), ("authn-token", self.token)]
+        return details._replace(metadata=metadata)
+
+    def intercept_unary_unary(self, call: Any, details: Any, request: Any) -> Any:
+        return call(self._with_token(details), request)
+
+    def intercept_unary_stream(self, call: Any, details: Any, request: Any) -> Any:
+        return call(self._with_token(details), request)
+
+    def intercept_stream_unary(self, call: Any, details: Any, requests: Any) -> Any:
+        return call(self._with_token(details), requests)

@@ -1,0 +1,96 @@
+"""What Pachyderm says of itself, as plain values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from pachvault.format.ids import RepoName
+
+
+@dataclass(frozen=True, slots=True)
+class RepoInfo:
+    """A repo of type user."""
+
+    name: RepoName
+    created_at: datetime
+    description: str
+
+
+@dataclass(frozen=True, slots=True)
+class BranchInfo:
+    """A branch; `head` is empty where there is none."""
+
+    name: str
+    head: str
+    provenance: tuple[str, ...]
+    trigger: dict[str, str | int | bool] | None
+
+
+@dataclass(frozen=True, slots=True)
+class CommitInfo:
+    """A commit. `finished_at` is None while it is open; `size_bytes` is exact once it is finished."""
+
+    id: str
+    parent: str | None
+    origin: str
+    started_at: datetime | None
+    finished_at: datetime | None
+    description: str
+    error: str
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A file that differs between two commits; `old_size` or `new_size` is -1 where it is absent."""
+
+    path: str
+    new_size: int
+    new_hash: bytes
+    old_size: int
+    old_hash: bytes
+
+
+def repo_info(message: Any) -> RepoInfo:
+    """From a RepoInfo message."""
+    name = RepoName(message.repo.project.name, message.repo.name)
+    return RepoInfo(name, at(message.created) or datetime.fromtimestamp(0, UTC), message.description)
+
+
+def branch_info(message: Any) -> BranchInfo:
+    """From a BranchInfo message."""
+    trigger = message.trigger if message.HasField("trigger") else None
+    return BranchInfo(
+        name=message.branch.name,
+        head=message.head.id,
+        provenance=tuple(
+            f"{branch.repo.project.name}/{branch.repo.name}@{branch.name}"
+            for branch in message.direct_provenance
+            if branch.repo.type == "user"
+        ),
+        trigger={field.name: value for field, value in trigger.ListFields()} if trigger is not None else None,
+    )
+
+
+def commit_info(message: Any) -> CommitInfo:
+    """From a CommitInfo message."""
+    origin = {1: "user", 2: "auto", 3: "fsck"}.get(message.origin.kind, "unknown")
+    return CommitInfo(
+        id=message.commit.id,
+        parent=message.parent_commit.id or None,
+        origin=origin,
+        started_at=at(message.started),
+        finished_at=at(message.finished),
+        description=message.description,
+        error=message.error,
+        size_bytes=message.details.size_bytes or message.size_bytes_upper_bound,
+    )
+
+
+def at(stamp: Any) -> datetime | None:
+    """A Timestamp as UTC, to the microsecond; None where it is not set."""
+    if not stamp.seconds:
+        return None
+    return datetime.fromtimestamp(stamp.seconds, UTC) + timedelta(microseconds=stamp.nanos // 1000)

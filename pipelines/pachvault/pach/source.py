@@ -1,0 +1,229 @@
+"""Reading from Pachyderm: listings, differences, file sets, and files as streams of pieces."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from google.protobuf import json_format
+from python_pachyderm.proto.v2.pfs import pfs_pb2
+from python_pachyderm.proto.v2.pps import pps_pb2
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
+
+from pachvault.errors import PachydermError, SourceGoneError
+from pachvault.format.documents import Pipeline, Project
+from pachvault.format.ids import RepoName
+from pachvault.pach import records, tar, wire
+from pachvault.pach.connection import Connection, TransientError, commit_message, explained
+from pachvault.pach.records import BranchInfo, Change, CommitInfo, RepoInfo
+from pachvault.pach.tar import Piece
+
+FILE_SETS = "__filesets__"
+_TRIES = 6
+
+Answer = TypeVar("Answer")
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class CommitRef:
+    """A commit that can be read: of a repo, or a file set."""
+
+    project: str
+    repo: str
+    id: str
+
+    @property
+    def message(self) -> Any:
+        """The PFS message that names it."""
+        return commit_message(self.project, self.repo, self.id)
+
+    def file(self, path: str) -> Any:
+        """The PFS message that names a path in it."""
+        return pfs_pb2.File(commit=self.message, path=path)
+
+    def __str__(self) -> str:
+        return f"{self.project}/{self.repo}@{self.id}"
+
+
+def file_set(file_set_id: str) -> CommitRef:
+    """A file set, addressed as Pachyderm lets one read it."""
+    return CommitRef("default", FILE_SETS, file_set_id)
+
+
+class Source:
+    """Reads one cluster. Every method raises PachydermError, or SourceGoneError for what is not there.
+
+    Calls that fail in a way that may pass are tried again, up to six times within about a minute.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+
+    def projects(self) -> list[Project]:
+        """All projects that the caller may see."""
+        answers = self._listed("projects", lambda: self._pfs.ListProject(pfs_pb2.ListProjectRequest()))
+        return [Project(name=each.project.name, description=each.description) for each in answers]
+
+    def repos(self) -> list[RepoInfo]:
+        """All repos of type user, in all projects that the caller may see."""
+        request = pfs_pb2.ListRepoRequest(type="user")
+        answers = self._listed("repos", lambda: self._pfs.ListRepo(request))
+        return sorted((records.repo_info(each) for each in answers), key=lambda repo: repo.name)
+
+    def branches(self, repo: RepoName) -> list[BranchInfo]:
+        """A repo's branches, by name."""
+        request = pfs_pb2.ListBranchRequest(repo=CommitRef(repo.project, repo.repo, "").message.repo)
+        answers = self._listed(f"branches of {repo}", lambda: self._pfs.ListBranch(request))
+        return sorted((records.branch_info(each) for each in answers), key=lambda branch: branch.name)
+
+    def commits(self, repo: RepoName) -> list[CommitInfo]:
+        """All commits of a repo, newest first, those on no branch included."""
+        request = pfs_pb2.ListCommitRequest(
+            repo=CommitRef(repo.project, repo.repo, "").message.repo, all=True
+        )
+        answers = self._listed(f"commits of {repo}", lambda: self._pfs.ListCommit(request))
+        return [records.commit_info(each) for each in answers]
+
+    def commit(self, ref: CommitRef, *, wait: bool = False) -> CommitInfo:
+        """One commit; with `wait` only once it is finished."""
+        state = pfs_pb2.CommitState.FINISHED if wait else pfs_pb2.CommitState.COMMIT_STATE_UNKNOWN
+        request = pfs_pb2.InspectCommitRequest(commit=ref.message, wait=state)
+        return records.commit_info(self._called(str(ref), lambda: self._pfs.InspectCommit(request)))
+
+    def pipelines(self) -> list[Pipeline]:
+        """All pipeline definitions, as their users wrote them; auth tokens are left out."""
+        request = pps_pb2.ListPipelineRequest(details=True)
+        answers = self._listed("pipelines", lambda: self.connection.pps.ListPipeline(request))
+        found = []
+        for each in answers:
+            details = json.loads(json_format.MessageToJson(each.details, preserving_proto_field_name=True))
+            for passing in ("worker_rc", "workers_requested", "workers_available", "recent_error", "reason"):
+                details.pop(passing, None)
+            found.append(
+                Pipeline(
+                    project=each.pipeline.project.name,
+                    name=each.pipeline.name,
+                    version=each.version,
+                    stopped=each.stopped,
+                    spec_json=each.details_json,
+                    details=details,
+                )
+            )
+        return sorted(found, key=lambda pipeline: (pipeline.project, pipeline.name))
+
+    def diff(self, new: CommitRef, old: CommitRef | None) -> list[Change]:
+        """The files that differ, by path; all files where `old` is None. Directories are left out."""
+        request = pfs_pb2.DiffFileRequest(
+            new_file=new.file("/"), old_file=old.file("/") if old is not None else None
+        )
+        answers = self._listed(f"{new} against {old}", lambda: self._pfs.DiffFile(request))
+        changes = []
+        for each in answers:
+            path = each.new_file.file.path or each.old_file.file.path
+            if path.endswith("/"):
+                continue
+            has_new, has_old = each.HasField("new_file"), each.HasField("old_file")
+            changes.append(
+                Change(
+                    path,
+                    each.new_file.size_bytes if has_new else -1,
+                    each.new_file.hash,
+                    each.old_file.size_bytes if has_old else -1,
+                    each.old_file.hash,
+                )
+            )
+        return sorted(changes, key=lambda change: change.path)
+
+    def root(self, ref: CommitRef) -> tuple[int, bytes]:
+        """Size in bytes and hash of a commit's or a file set's root; (0, b"") where it is empty."""
+        request = pfs_pb2.InspectFileRequest(file=ref.file("/"))
+        answer = self._called(str(ref), lambda: self._pfs.InspectFile(request))
+        return answer.size_bytes, answer.hash
+
+    def file_set_of(self, ref: CommitRef, kind: int) -> str:
+        """A file set with a commit's whole tree (wire.TOTAL) or its own change (wire.DIFF); its id."""
+        call = self.connection.channel.unary_unary(
+            "/pfs_v2.API/GetFileSet",
+            request_serializer=lambda request: wire.get_file_set(request, kind),
+            response_deserializer=pfs_pb2.CreateFileSetResponse.FromString,
+        )
+        request = pfs_pb2.GetFileSetRequest(commit=ref.message)
+        return str(self._called(str(ref), lambda: call(request)).file_set_id)
+
+    def shards(self, file_set_id: str) -> list[tuple[str, str]]:
+        """Path ranges (lower inclusive, upper exclusive, "" for open) of about a gigabyte or a million files.
+
+        The request's own limits are never sent: pachd 2.11 keeps them for every later caller, its own
+        compaction included (docs/decisions/0003).
+        """
+        request = pfs_pb2.ShardFileSetRequest(file_set_id=file_set_id)
+        answer = self._called("a file set's shards", lambda: self._pfs.ShardFileSet(request))
+        return [(shard.lower, shard.upper) for shard in answer.shards]
+
+    def read(self, ref: CommitRef, lower: str = "", upper: str = "") -> Iterator[Piece]:
+        """All files with `lower <= path < upper`, in order of path, as pieces; maybe none.
+
+        After a cut the stream goes on with the file it was in, which then begins again at offset 0.
+        """
+        for attempt in _retrying():
+            with attempt:
+                try:
+                    for piece in tar.pieces(self._tar(ref, "/**", lower, upper)):
+                        yield piece
+                        if piece.is_last:
+                            lower = after(piece.path)
+                except SourceGoneError:
+                    # pachd answers NotFound where no file matches, too: only the commit itself can tell
+                    if ref.repo != FILE_SETS:
+                        self.commit(ref)
+
+    def read_some(self, ref: CommitRef, folder: str, names: Sequence[str]) -> Iterator[Piece]:
+        """Files of one folder (`/a/`), by name; a file that is not there is left out without a word.
+
+        `folder` ends with `/`. A literal folder lets pachd scan nothing but it; a few hundred names at a
+        time are quick, and a brace pattern must begin outside the braces.
+        """
+        pattern = f"{folder}{names[0]}" if len(names) == 1 else f"{folder}{{{','.join(names)}}}"
+        for attempt in _retrying():
+            with attempt:
+                yield from tar.pieces(self._tar(ref, pattern, "", ""))
+
+    def _tar(self, ref: CommitRef, path: str, lower: str, upper: str) -> Iterator[memoryview]:
+        request = pfs_pb2.GetFileRequest(file=ref.file(path))
+        if lower or upper:
+            request.path_range.lower, request.path_range.upper = lower, upper
+        call = self.connection.raw_stream("GetFileTAR", pfs_pb2.GetFileRequest.SerializeToString)(request)
+        try:
+            with explained(str(ref)):
+                yield from map(wire.bytes_value, call)
+        finally:
+            call.cancel()
+
+    @property
+    def _pfs(self) -> Any:
+        return self.connection.pfs
+
+    def _called(self, what: str, call: Callable[[], Answer]) -> Answer:
+        for attempt in _retrying():
+            with attempt, explained(what):
+                return call()
+        raise PachydermError("no answer", where=what)
+
+    def _listed(self, what: str, call: Callable[[], Any]) -> list[Any]:
+        return self._called(what, lambda: list(call()))
+
+
+def after(path: str) -> str:
+    """The least legal path greater than `path`: paths hold no character below the space."""
+    return path + " "
+
+
+def _retrying() -> Retrying:
+    return Retrying(
+        stop=stop_after_attempt(_TRIES),
+        wait=wait_random_exponential(multiplier=0.2, max=15),
+        retry=retry_if_exception_type(TransientError),
+        reraise=True,
+    )

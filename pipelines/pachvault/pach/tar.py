@@ -1,0 +1,118 @@
+"""Pachyderm's tar streams as pieces of files, without copying and without `tarfile`.
+
+`tarfile` costs about 60 µs a header, more than everything else done to a small file. Pachyderm writes
+ustar headers, with PAX ones for long names and large files, files and directories only, and ends
+every complete stream with two zero blocks: a stream without them was cut.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from pachvault.pach.connection import TransientError
+
+BLOCK = 512
+_ZEROS = bytes(BLOCK)
+
+
+class Piece(NamedTuple):
+    """Bytes of a file: the whole of a small one, a part of a large one. Pieces come in order."""
+
+    path: str
+    size: int
+    """Of the whole file."""
+    offset: int
+    data: memoryview
+
+    @property
+    def is_last(self) -> bool:
+        """Whether the file ends here."""
+        return self.offset + len(self.data) == self.size
+
+
+def pieces(messages: Iterable[memoryview]) -> Iterator[Piece]:
+    """The files of a tar stream.
+
+    Raises TransientError where the stream ends before its end mark, or is no such stream: reading
+    again from the last whole file is safe.
+    """
+    source = iter(messages)
+    buffer = memoryview(b"")
+    extended: dict[str, str] = {}
+    zero_blocks = 0
+    while zero_blocks < 2:
+        buffer = _at_least(buffer, BLOCK, source)
+        header, buffer = buffer[:BLOCK], buffer[BLOCK:]
+        if header == _ZEROS:
+            zero_blocks += 1
+            continue
+        kind = header[156:157].tobytes()
+        size = int(extended["size"]) if "size" in extended else _number(header[124:136].tobytes())
+        padding = -size % BLOCK
+        if kind in (b"x", b"L"):
+            buffer = _at_least(buffer, size + padding, source)
+            body = buffer[:size].tobytes()
+            extended |= _records(body) if kind == b"x" else {"path": body.rstrip(b"\0").decode()}
+            buffer = buffer[size + padding :]
+            continue
+        path = extended.get("path") or _name(header)
+        extended = {}
+        if kind not in (b"0", b"\0"):
+            continue
+        if size == 0:
+            yield Piece(path, 0, 0, memoryview(b""))
+        offset = 0
+        while offset < size:
+            if not len(buffer):
+                buffer = _at_least(buffer, 1, source)
+            part = buffer[: size - offset]
+            yield Piece(path, size, offset, part)
+            offset += len(part)
+            buffer = buffer[len(part) :]
+        if padding:
+            buffer = _at_least(buffer, padding, source)[padding:]
+    for _ in source:  # the call's own status comes after the last message
+        pass
+
+
+def _at_least(buffer: memoryview, size: int, source: Iterator[memoryview]) -> memoryview:
+    """`buffer`, extended from `source` until it holds `size` bytes."""
+    if len(buffer) >= size:
+        return buffer
+    held = [buffer]
+    length = len(buffer)
+    while length < size:
+        message = next(source, None)
+        if message is None:
+            raise TransientError("the stream ended before its end mark")
+        held.append(message)
+        length += len(message)
+    return held[1] if not len(buffer) and len(held) == 2 else memoryview(b"".join(held))
+
+
+def _number(field: bytes) -> int:
+    """A header's number: octal, or base 256 where the first bit is set."""
+    if field[0] & 0x80:
+        return int.from_bytes(field, "big") & ((1 << 88) - 1)
+    try:
+        return int(field.rstrip(b" \0") or b"0", 8)
+    except ValueError as error:
+        raise TransientError("the stream is no tar stream: a header holds no size") from error
+
+
+def _name(header: memoryview) -> str:
+    name = header[:100].tobytes().partition(b"\0")[0]
+    prefix = header[345:500].tobytes().partition(b"\0")[0]
+    return (prefix + b"/" + name if prefix else name).decode()
+
+
+def _records(body: bytes) -> dict[str, str]:
+    """PAX records: `length key=value` and a newline, each."""
+    found = {}
+    while body:
+        length = int(body.partition(b" ")[0])
+        key, _, value = body[:length].partition(b" ")[2].partition(b"=")
+        found[key.decode()] = value[:-1].decode()
+        body = body[length:]
+    return found

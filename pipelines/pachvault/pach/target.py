@@ -1,0 +1,87 @@
+"""Writing to Pachyderm: repos, branches, commits from file sets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import grpc
+from google.protobuf.wrappers_pb2 import BytesValue
+from python_pachyderm.proto.v2.pfs import pfs_pb2
+
+from pachvault.pach.connection import Connection, commit_message, explained
+from pachvault.pach.source import CommitRef
+
+
+class Target:
+    """Writes one cluster. Every method raises PachydermError with one clear line."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._pfs = connection.pfs
+
+    def ensure_project(self, name: str, description: str = "") -> None:
+        """Create a project unless it is there."""
+        request = pfs_pb2.CreateProjectRequest(project=pfs_pb2.Project(name=name), description=description)
+        self._ensured(f"project {name}", lambda: self._pfs.CreateProject(request))
+
+    def ensure_repo(self, project: str, name: str, description: str = "") -> None:
+        """Create a repo unless it is there."""
+        repo = commit_message(project, name, "").repo
+        request = pfs_pb2.CreateRepoRequest(repo=repo, description=description)
+        self._ensured(f"repo {project}/{name}", lambda: self._pfs.CreateRepo(request))
+
+    def start(self, project: str, repo: str, branch: str, *, parent: str | None, description: str) -> str:
+        """Open a commit on a branch; without a parent the branch must be new. Its id."""
+        name = commit_message(project, repo, "", branch=branch).branch
+        request = pfs_pb2.StartCommitRequest(branch=name, description=description)
+        if parent is not None:
+            request.parent.CopyFrom(commit_message(project, repo, parent, branch=branch))
+        with explained(f"{project}/{repo}@{branch}"):
+            return str(self._pfs.StartCommit(request).id)
+
+    def clear(self, ref: CommitRef) -> None:
+        """Empty an open commit."""
+        with explained(str(ref)):
+            self._pfs.ClearCommit(pfs_pb2.ClearCommitRequest(commit=ref.message))
+
+    def delete_all_files(self, ref: CommitRef) -> None:
+        """Delete `/` in an open commit."""
+        delete = pfs_pb2.DeleteFile(path="/")
+        self._modify(ref, [pfs_pb2.ModifyFileRequest(delete_file=delete)])
+
+    def put_file(self, ref: CommitRef, path: str, data: bytes) -> None:
+        """Replace a file (up to a few MiB) in an open commit."""
+        delete = pfs_pb2.ModifyFileRequest(delete_file=pfs_pb2.DeleteFile(path=path))
+        add = pfs_pb2.AddFile(path=path, raw=BytesValue(value=data))
+        self._modify(ref, [delete, pfs_pb2.ModifyFileRequest(add_file=add)])
+
+    def add_file_set(self, ref: CommitRef, file_set_id: str) -> None:
+        """Add a file set to an open commit. Not idempotent: adding twice appends twice."""
+        with explained(str(ref)):
+            self._pfs.AddFileSet(pfs_pb2.AddFileSetRequest(commit=ref.message, file_set_id=file_set_id))
+
+    def finish(self, ref: CommitRef, *, description: str = "", error: str = "") -> None:
+        """Finish a commit; with `error` as a failed one."""
+        request = pfs_pb2.FinishCommitRequest(commit=ref.message, description=description, error=error)
+        with explained(str(ref)):
+            self._pfs.FinishCommit(request)
+
+    def delete_branch(self, project: str, repo: str, branch: str) -> None:
+        """Delete a branch; its commits stay."""
+        name = commit_message(project, repo, "", branch=branch).branch
+        with explained(f"{project}/{repo}@{branch}"):
+            self._pfs.DeleteBranch(pfs_pb2.DeleteBranchRequest(branch=name))
+
+    def _modify(self, ref: CommitRef, requests: Sequence[Any]) -> None:
+        first = pfs_pb2.ModifyFileRequest(set_commit=ref.message)
+        with explained(str(ref)):
+            self._pfs.ModifyFile(iter([first, *requests]))
+
+    def _ensured(self, what: str, call: Callable[[], object]) -> None:
+        try:
+            call()
+        except grpc.RpcError as error:
+            if error.code() == grpc.StatusCode.ALREADY_EXISTS or "already exists" in (error.details() or ""):
+                return
+            with explained(what):
+                raise

@@ -1,0 +1,91 @@
+"""Which blobs a vault has and where: the index, in memory, looked up many at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from pachvault.format import index, layout
+from pachvault.vault.vault import Vault
+
+_INTEGERS = ("frame_offset", "frame_stored", "frame_raw", "codec", "offset", "size")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a blob's bytes are: `size` bytes at `offset` of a decoded frame of a pack."""
+
+    pack: bytes
+    frame_offset: int
+    frame_stored: int
+    frame_raw: int
+    codec: int
+    offset: int
+    size: int
+
+
+class BlobIndex:
+    """A sorted index; a million blobs take about 90 MB with places, 40 MB without."""
+
+    def __init__(self, table: pa.Table) -> None:
+        self._digests = _bytes_of(table["blob"])
+        keys = self._digests.view(">u8")[::4].astype(np.uint64)
+        self._order = np.argsort(keys, kind="stable")
+        self._keys = keys[self._order]
+        self._packs, self._pack_codes = np.unique(_bytes_of(table["pack"]), return_inverse=True)
+        self._integers = {name: table[name].to_numpy() for name in _INTEGERS}
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def rows(self, digests: Sequence[bytes]) -> NDArray[np.int64]:
+        """For each digest the row that places it, or -1."""
+        wanted = np.frombuffer(b"".join(digests), "S32" if not digests else "V32")
+        found = np.full(len(digests), -1, np.int64)
+        if not len(self) or not digests:
+            return found
+        keys = wanted.view(">u8")[::4].astype(np.uint64)
+        at = np.searchsorted(self._keys, keys)
+        pending = np.arange(len(digests))
+        # equal keys (8 bytes) with unequal digests are next to impossible; walk on where it happens
+        while len(pending):
+            inside = pending[at[pending] < len(self)]
+            inside = inside[self._keys[at[inside]] == keys[inside]]
+            rows = self._order[at[inside]]
+            same = self._digests[rows] == wanted[inside]
+            found[inside[same]] = rows[same]
+            pending = inside[~same]
+            at[pending] += 1
+        return found
+
+    def has(self, digests: Sequence[bytes]) -> NDArray[np.bool_]:
+        """For each digest whether the vault has it."""
+        return self.rows(digests) >= 0
+
+    def place(self, row: int) -> Place:
+        """The place that a row (see `rows`) stands for."""
+        values = {name: int(column[row]) for name, column in self._integers.items()}
+        return Place(pack=self._packs[self._pack_codes[row]].tobytes(), **values)
+
+    def packs(self) -> list[bytes]:
+        """Every pack that the index names."""
+        return [name.tobytes() for name in self._packs]
+
+
+def load(vault: Vault) -> BlobIndex:
+    """The vault's whole index; every index object is checked against its name."""
+    tables = [index.decode(vault.read(info.name)) for info in vault.store.list(layout.INDEX)]
+    return BlobIndex(pa.concat_tables([index.SCHEMA.empty_table(), *tables]))
+
+
+def _bytes_of(column: pa.ChunkedArray) -> NDArray[np.void]:
+    chunks = [
+        np.frombuffer(chunk.buffers()[1], "V32", len(chunk), chunk.offset * 32)
+        for chunk in column.chunks
+        if len(chunk)
+    ]
+    return np.concatenate(chunks) if chunks else np.empty(0, "V32")

@@ -1,0 +1,69 @@
+"""Reading blobs back: frames by range, decoded, every blob checked against its digest."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator
+
+from pachvault.errors import DamageError
+from pachvault.format import layout, pack
+from pachvault.format.ids import digest
+from pachvault.vault.blobs import BlobIndex, Place
+from pachvault.vault.vault import Vault
+
+CACHE_BYTES = 64 * 1024 * 1024
+
+
+class BlobReader:
+    """Reads blobs of one vault; safe to share between threads. Holds at most CACHE_BYTES of frames."""
+
+    def __init__(self, vault: Vault, index: BlobIndex) -> None:
+        self.vault = vault
+        self.index = index
+        self._frames: OrderedDict[tuple[bytes, int], bytes] = OrderedDict()
+        self._held = 0
+        self._lock = threading.Lock()
+
+    def place(self, blob: bytes) -> Place:
+        """Where a blob is; DamageError where no index names it."""
+        row = int(self.index.rows([blob])[0])
+        if row < 0:
+            raise DamageError(f"blob {blob.hex()} is in no pack that the index knows")
+        return self.index.place(row)
+
+    def read(self, blob: bytes) -> bytes:
+        """A blob's bytes, checked; DamageError where they are missing or wrong."""
+        place = self.place(blob)
+        frame = self._frame(place)
+        data = frame[place.offset : place.offset + place.size]
+        if len(data) != place.size or digest(data) != blob:
+            raise DamageError(f"blob {blob.hex()} is damaged", where=self._where(place))
+        return data
+
+    def stream(self, blobs: list[bytes]) -> Iterator[bytes]:
+        """The bytes of several blobs, one after the other."""
+        return map(self.read, blobs)
+
+    def _frame(self, place: Place) -> bytes:
+        key = (place.pack, place.frame_offset)
+        with self._lock:
+            if key in self._frames:
+                self._frames.move_to_end(key)
+                return self._frames[key]
+        name = layout.pack_path(place.pack)
+        try:
+            stored = self.vault.store.get_range(name, place.frame_offset, place.frame_stored)
+            data = pack.open_frame(stored, place.frame_raw, place.codec)
+        except DamageError as error:
+            raise DamageError(error.what, where=self._where(place)) from error
+        with self._lock:
+            if key not in self._frames:
+                self._frames[key] = data
+                self._held += len(data)
+            while self._held > CACHE_BYTES:
+                self._held -= len(self._frames.popitem(last=False)[1])
+        return data
+
+    def _where(self, place: Place) -> str:
+        return f"{self.vault.store.url}/{layout.pack_path(place.pack)}, frame at byte {place.frame_offset}"

@@ -1,0 +1,175 @@
+"""Snapshots: finding them, reading them, and the trees of their commits."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pachvault.errors import DamageError, UsageError
+from pachvault.format import documents, layout, table
+from pachvault.format.documents import Branch, Manifest, RepoEntry, RepoRecord
+from pachvault.format.ids import RepoName
+from pachvault.vault.vault import Vault
+
+_NAME = re.compile(rf"{layout.SNAPSHOTS}/(\d{{8}}T\d{{6}}Z)-([0-9a-f]{{64}})\.json")
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotName:
+    """A manifest as a listing shows it."""
+
+    path: str
+    frozen_at: datetime
+    id: str
+    """64 hexadecimal digits: the digest of the manifest."""
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A sealed snapshot, opened."""
+
+    vault: Vault
+    name: SnapshotName
+    manifest: Manifest
+
+    @property
+    def short_id(self) -> str:
+        """The first 12 digits of the id."""
+        return self.name.id[:12]
+
+    def repos(self) -> Iterator[tuple[RepoEntry, RepoHistory]]:
+        """Every repo of the snapshot with its history."""
+        for entry in self.manifest.repos:
+            yield entry, RepoHistory(self.vault, self.vault.repo_record(entry.record))
+
+    def repo(self, name: RepoName) -> RepoHistory:
+        """One repo's history; UsageError where the snapshot has no such repo."""
+        for entry in self.manifest.repos:
+            if (entry.project, entry.repo) == (name.project, name.repo):
+                return RepoHistory(self.vault, self.vault.repo_record(entry.record))
+        raise UsageError(f"snapshot {self.short_id} has no repo {name}", hint="`pachvault show` lists them")
+
+
+@dataclass(frozen=True)
+class RepoHistory:
+    """The commits of one repo record, and the trees they fold to."""
+
+    vault: Vault
+    record: RepoRecord
+
+    @property
+    def name(self) -> RepoName:
+        """The repo."""
+        return RepoName(self.record.project, self.record.repo)
+
+    @cached_property
+    def commits(self) -> pa.Table:
+        """All commits, oldest first (schema table.COMMITS)."""
+        lists = [self.vault.commit_list(segment.table) for segment in self.record.segments]
+        return pa.concat_tables([table.COMMITS.empty_table(), *lists])
+
+    @cached_property
+    def by_id(self) -> dict[str, int]:
+        """Row of each commit in `commits`."""
+        return {commit: row for row, commit in enumerate(self.commits["commit"].to_pylist())}
+
+    def commit(self, commit_id: str) -> dict[str, object]:
+        """One commit's row."""
+        row: dict[str, object] = self.commits.slice(self.by_id[commit_id], 1).to_pylist()[0]
+        return row
+
+    def chain(self, commit_id: str) -> list[int]:
+        """Rows of the commits whose tables fold to this commit's tree: a full one first."""
+        rows: list[int] = []
+        bases = self.commits["base"]
+        current: str | None = commit_id
+        while current is not None:
+            if current not in self.by_id or len(rows) > len(self.by_id):
+                raise DamageError(f"commit {commit_id} needs commit {current}, which the record lacks")
+            rows.append(self.by_id[current])
+            current = bases[rows[-1]].as_py()
+        return rows[::-1]
+
+    def tree(self, commit_id: str) -> pa.Table:
+        """The commit's files, sorted by path (schema table.FILES)."""
+        return table.fold([self.changes(row) for row in self.chain(commit_id)])
+
+    def changes(self, row: int) -> pa.Table:
+        """What the commit in a row of `commits` changed against its base (schema table.FILES)."""
+        commit = self.commits["commit"][row].as_py()
+        parts = [self.vault.file_table(name) for name in self.commits["tables"][row].as_py()]
+        mine = [
+            part.filter(pc.and_(pc.equal(part["commit"], commit), pc.equal(part["repo"], str(self.name))))
+            for part in parts
+        ]
+        return pa.concat_tables([table.FILES.empty_table(), *mine])
+
+    def branch(self, name: str) -> Branch:
+        """A branch by name; UsageError where there is none."""
+        for branch in self.record.branches:
+            if branch.name == name:
+                return branch
+        known = ", ".join(branch.name for branch in self.record.branches) or "none"
+        raise UsageError(f"{self.name} has no branch {name!r} in this snapshot", hint=f"branches: {known}")
+
+    def find(self, reference: str) -> str:
+        """The commit id that a branch name, a commit id or an id's prefix (6 or more digits) means."""
+        for branch in self.record.branches:
+            if branch.name == reference:
+                if branch.head is None:
+                    raise UsageError(
+                        f"branch {self.name}@{reference} has no readable commit in this snapshot"
+                    )
+                return branch.head
+        listed = self.commits.filter(self.commits["listed"])["commit"].to_pylist()
+        matches = [commit for commit in listed if commit.startswith(reference)] if len(reference) >= 6 else []
+        if len(matches) == 1:
+            return str(matches[0])
+        if matches:
+            raise UsageError(
+                f"{reference!r} begins {len(matches)} commits of {self.name}", hint="give more digits"
+            )
+        known = ", ".join(branch.name for branch in self.record.branches) or "none"
+        raise UsageError(f"{self.name} has no branch or commit {reference!r} here", hint=f"branches: {known}")
+
+
+def names(vault: Vault) -> list[SnapshotName]:
+    """Every snapshot of the vault, oldest first."""
+    found = []
+    for info in vault.store.list(layout.SNAPSHOTS):
+        match = _NAME.fullmatch(info.name)
+        if match:
+            frozen_at = datetime.strptime(match[1], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+            found.append(SnapshotName(info.name, frozen_at, match[2]))
+    return found
+
+
+def load(vault: Vault, name: SnapshotName) -> Snapshot:
+    """Open a snapshot; DamageError where the manifest is not what its name promises."""
+    manifest = documents.decode(Manifest, vault.read(name.path))
+    if manifest.vault_id != vault.config.vault_id:
+        raise DamageError("the manifest belongs to another vault", where=f"{vault.store.url}/{name.path}")
+    return Snapshot(vault, name, manifest)
+
+
+def resolve(vault: Vault, reference: str) -> Snapshot:
+    """The snapshot that `latest`, an id or an id's prefix (4 or more digits) means."""
+    known = names(vault)
+    if not known:
+        raise UsageError("the vault has no snapshot yet", where=vault.store.url)
+    if reference == "latest":
+        return load(vault, known[-1])
+    matches = [name for name in known if name.id.startswith(reference)] if len(reference) >= 4 else []
+    if len(matches) == 1:
+        return load(vault, matches[0])
+    if matches:
+        raise UsageError(f"{reference!r} begins {len(matches)} snapshots", hint="give more digits")
+    raise UsageError(
+        f"no snapshot {reference!r}", where=vault.store.url, hint="`pachvault snapshots` lists them"
+    )

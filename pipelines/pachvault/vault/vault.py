@@ -1,0 +1,108 @@
+"""An open vault: its configuration, and its named objects, each checked against its name."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import pyarrow as pa
+
+from pachvault.errors import DamageError, NoVaultError, UsageError, VaultKeyError
+from pachvault.format import documents, layout, table
+from pachvault.format.documents import Config, Document, PipelinesRecord, RepoRecord
+from pachvault.format.ids import digest
+from pachvault.store.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Vault:
+    """A vault in a store. Use `create` or `open_vault`."""
+
+    store: Store
+    config: Config
+
+    def read(self, name: str) -> bytes:
+        """An object's bytes; DamageError unless they have the digest in its name."""
+        data = self.store.get(name)
+        if digest(data) != layout.named_digest(name):
+            raise DamageError("the object is not what its name promises", where=f"{self.store.url}/{name}")
+        return data
+
+    def repo_record(self, name: bytes) -> RepoRecord:
+        """A repo record by digest."""
+        return documents.decode(RepoRecord, self.read(layout.record_path(name)))
+
+    def pipelines_record(self, name: bytes) -> PipelinesRecord:
+        """A pipelines record by digest."""
+        return documents.decode(PipelinesRecord, self.read(layout.record_path(name)))
+
+    def commit_list(self, name: bytes) -> pa.Table:
+        """A commit list by digest (schema table.COMMITS)."""
+        return table.decode_commits(self.read(layout.table_path(name)))
+
+    def file_table(self, name: bytes) -> pa.Table:
+        """A file table by digest (schema table.FILES)."""
+        return table.decode_files(self.read(layout.table_path(name)))
+
+    def put_record(self, record: Document) -> bytes:
+        """Write a record; its digest."""
+        data = documents.encode(record)
+        name = digest(data)
+        self.store.put(layout.record_path(name), [data], len(data))
+        return name
+
+    def put_table(self, data: bytes) -> bytes:
+        """Write an encoded table; its digest."""
+        name = digest(data)
+        self.store.put(layout.table_path(name), [data], len(data))
+        return name
+
+
+def create(store: Store) -> Vault:
+    """Make an empty vault; UsageError where the place is taken by a vault or by anything else."""
+    store.create()
+    if store.stat(layout.CONFIG):
+        raise UsageError("there is a vault already", where=store.url)
+    if next(iter(store.list("")), None):
+        raise UsageError("the place is not empty and holds no vault", where=store.url, hint="choose another")
+    config = Config(vault_id=secrets.token_hex(16), created_at=datetime.now(UTC))
+    data = documents.encode(config)
+    store.put(layout.CONFIG, [data], len(data))
+    return Vault(store, config)
+
+
+def open_vault(store: Store) -> Vault:
+    """The vault in `store`.
+
+    Raises NoVaultError where there is none or its format is newer, VaultKeyError where it is sealed
+    in a way this version does not know.
+    """
+    if not store.exists():
+        raise NoVaultError(
+            "no such place", where=store.url, hint="is it mounted? `pachvault init` makes a vault"
+        )
+    if not store.stat(layout.CONFIG):
+        raise NoVaultError("no vault here", where=store.url, hint="`pachvault init` makes one")
+    data = store.get(layout.CONFIG)
+    where = f"{store.url}/{layout.CONFIG}"
+    try:
+        said = json.loads(data)
+        version = said["format"] if said["type"] == "pachvault" else None
+    except (ValueError, KeyError, TypeError):
+        version = None
+    if not isinstance(version, int):
+        raise NoVaultError("not a pachvault vault", where=where)
+    if version > documents.FORMAT:
+        raise NoVaultError(
+            f"the vault has format {version}, this pachvault reads up to {documents.FORMAT}",
+            where=store.url,
+            hint="use a newer pachvault",
+        )
+    config = documents.decode(Config, data)
+    if config.seal != "plain":
+        raise VaultKeyError(
+            f"the vault is sealed with {config.seal!r}", where=store.url, hint="use a newer pachvault"
+        )
+    return Vault(store, config)
