@@ -142,6 +142,13 @@ class Source:
         answer = self._called(str(ref), lambda: self._pfs.InspectFile(request))
         return answer.size_bytes, answer.hash
 
+    def set_bytes(self, file_set_id: str) -> int:
+        """Size of all files in a file set."""
+        try:
+            return self.root(file_set(file_set_id))[0]
+        except SourceGoneError:  # what Pachyderm answers for the root of an empty one
+            return 0
+
     def file_set_of(self, ref: CommitRef, kind: int) -> str:
         """A file set with a commit's whole tree (wire.TOTAL) or its own change (wire.DIFF); its id."""
         call = self.connection.channel.unary_unary(

@@ -71,6 +71,10 @@ class BlobIndex:
         values = {name: int(column[row]) for name, column in self._integers.items()}
         return Place(pack=self._packs[self._pack_codes[row]].tobytes(), **values)
 
+    def packs_of(self, rows: NDArray[np.int64]) -> set[bytes]:
+        """The packs that hold the blobs in these rows."""
+        return {self._packs[code].tobytes() for code in np.unique(self._pack_codes[rows])}
+
     def packs(self) -> list[bytes]:
         """Every pack that the index names."""
         return [name.tobytes() for name in self._packs]

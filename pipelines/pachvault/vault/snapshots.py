@@ -103,11 +103,8 @@ class RepoHistory:
     def changes(self, row: int) -> pa.Table:
         """What the commit in a row of `commits` changed against its base (schema table.FILES)."""
         commit = self.commits["commit"][row].as_py()
-        parts = [self.vault.file_table(name) for name in self.commits["tables"][row].as_py()]
-        mine = [
-            part.filter(pc.and_(pc.equal(part["commit"], commit), pc.equal(part["repo"], str(self.name))))
-            for part in parts
-        ]
+        tables = [self.vault.file_table(name) for name in self.commits["tables"][row].as_py()]
+        mine = [rows_of(each, self.name, commit) for each in tables]
         return pa.concat_tables([table.FILES.empty_table(), *mine])
 
     def branch(self, name: str) -> Branch:
@@ -137,6 +134,11 @@ class RepoHistory:
             )
         known = ", ".join(branch.name for branch in self.record.branches) or "none"
         raise UsageError(f"{self.name} has no branch or commit {reference!r} here", hint=f"branches: {known}")
+
+
+def rows_of(files: pa.Table, repo: RepoName, commit: str) -> pa.Table:
+    """One commit's rows of a file table, which may hold those of many."""
+    return files.filter(pc.and_(pc.equal(files["commit"], commit), pc.equal(files["repo"], str(repo))))
 
 
 def names(vault: Vault) -> list[SnapshotName]:

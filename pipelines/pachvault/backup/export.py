@@ -1,0 +1,219 @@
+"""The export stage: one share, from streams to packs, an index and a file table in the vault.
+
+A full commit is one stream over its paths. A delta is planned from `DiffFile`, and only files whose
+content the vault does not know are read: first from the commit's own change (a DIFF file set), where
+an appended file shows only its appended bytes, so that a size that differs sends us to the whole file.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby
+
+import pyarrow as pa
+
+from pachvault.backup import known, runs
+from pachvault.backup.cut import Cutter
+from pachvault.backup.known import Content
+from pachvault.backup.rows import Rows
+from pachvault.backup.work import Item, ItemReceipt, Object, Receipt, Share
+from pachvault.errors import PachydermError, SourceGoneError
+from pachvault.format import table
+from pachvault.format.ids import digest
+from pachvault.pach import wire
+from pachvault.pach.connection import TransientError
+from pachvault.pach.records import Change
+from pachvault.pach.source import Source, after, file_set
+from pachvault.pach.tar import Piece
+from pachvault.progress import Progress
+from pachvault.vault import blobs
+from pachvault.vault.vault import Vault
+from pachvault.vault.writer import PackWriter
+
+_BRIDGE_BYTES = 256 * 1024
+"""Known files between two unknown ones are read past where that costs less than another call."""
+_NAMES_A_CALL = 300
+
+
+def export_share(source: Source, vault: Vault, share: Share, progress: Progress) -> Receipt:
+    """Carry out a share; its receipt. An equal share of an earlier run is taken from its receipt.
+
+    Raises TransientError where Pachyderm cannot be reached at all. An item that cannot be read has a
+    problem in the receipt instead, and nothing of it is in the table.
+    """
+    began = time.monotonic()
+    key = share.key(vault.config.vault_id)
+    if share.items and (kept := runs.kept_receipt(vault, key)) is not None:
+        progress.add(share.expected_bytes, kept.files_read)
+        return kept.model_copy(update={"run_id": share.run_id, "number": share.number, "is_reused": True})
+    if not share.items:
+        return Receipt(run_id=share.run_id, number=share.number, key=key, items=[])
+    with PackWriter(vault) as writer:
+        exporter = _Exporter(source, vault, share, writer, progress)
+        try:
+            receipts = [exporter.item(item) for item in share.items]
+        finally:
+            exporter.cutter.close()
+        index = writer.finish()
+    data = table.encode_files(exporter.rows())
+    receipt = Receipt(
+        run_id=share.run_id,
+        number=share.number,
+        key=key,
+        items=receipts,
+        tables=[Object(digest=vault.put_table(data), size=len(data))],
+        index=[Object(digest=index.digest, size=index.size)] if index else [],
+        packs=[Object(digest=pack.digest, size=pack.size) for pack in writer.packs],
+        files_read=exporter.files_read,
+        files_known=exporter.files_known,
+        bytes_read=exporter.bytes_read,
+        bytes_new=writer.raw_bytes,
+        blobs_new=writer.blobs,
+        seconds=round(time.monotonic() - began, 3),
+    )
+    if not any(item.problem for item in receipts):
+        runs.keep_receipt(vault, receipt)
+    return receipt
+
+
+class _Exporter:
+    """The items of one share, one after the other."""
+
+    def __init__(
+        self, source: Source, vault: Vault, share: Share, writer: PackWriter, progress: Progress
+    ) -> None:
+        self._source, self._vault, self._progress = source, vault, progress
+        self.cutter = Cutter(writer, blobs.load(vault), vault.config.cutting)
+        self._throttle = _throttle(share.bandwidth)
+        self._tables: list[pa.Table] = []
+        self.files_read = self.files_known = self.bytes_read = 0
+
+    def rows(self) -> pa.Table:
+        """The rows of all items that were read whole."""
+        return pa.concat_tables([table.FILES.empty_table(), *self._tables])
+
+    def item(self, item: Item) -> ItemReceipt:
+        """Export an item, or say why that cannot be."""
+        rows = Rows(item.repo_name, item.commit)
+        receipt = ItemReceipt(project=item.project, repo=item.repo, commit=item.commit, lower=item.lower)
+        try:
+            size = self._delta(item, rows) if item.base_source else self._full(item, rows)
+        except PachydermError as error:
+            self.cutter.abandon()
+            if isinstance(error, TransientError):
+                self._source.connection.version()  # raises where it is the server, not this item
+            return receipt.model_copy(update={"problem": str(error)})
+        self._tables.append(rows.table())
+        return receipt.model_copy(update={"rows": rows.count, "bytes": size})
+
+    def _full(self, item: Item, rows: Rows) -> int:
+        self.cutter.emit = rows.file
+        for piece in self._source.read(item.source.ref, item.lower, item.upper):
+            self._take(piece)
+        self.cutter.flush()
+        if item.is_whole and rows.bytes != item.commit_bytes:
+            raise PachydermError(f"{rows.bytes} bytes arrived where the commit has {item.commit_bytes}")
+        return rows.bytes
+
+    def _delta(self, item: Item, rows: Rows) -> int:
+        assert item.base_source is not None  # noqa: S101  (for the type checker)
+        changes = [
+            change
+            for change in self._source.diff(item.source.ref, item.base_source.ref)
+            if change.path >= item.lower and (not item.upper or change.path < item.upper)
+        ]
+        contents = known.known_contents(self._vault, item.repo_name, item.base_chain, changes)
+        unread = self._write_known(changes, contents, rows)
+        hashes = {change.path: change.new_hash for change in unread.values()}
+
+        def emit(path: str, size: int, content: bytes, pieces: list[bytes] | None) -> None:
+            rows.file(path, size, content, pieces, hashes[path])
+
+        self.cutter.emit = emit
+        own = file_set(self._source.file_set_of(item.source.ref, wire.DIFF))
+        for lower, upper in _spans(changes, unread):
+            self._take_wanted(self._source.read(own, lower, upper), unread)
+        if unread:
+            whole = file_set(self._source.file_set_of(item.source.ref, wire.TOTAL))
+            for folder, names in _folders(sorted(unread)):
+                self._take_wanted(self._source.read_some(whole, folder, names), unread)
+        if unread:
+            some = ", ".join(sorted(unread)[:3])
+            raise SourceGoneError(f"{len(unread)} changed files did not arrive: {some}")
+        self.cutter.flush()
+        return rows.bytes - sum(change.old_size for change in changes if change.old_size > 0)
+
+    def _write_known(
+        self, changes: Sequence[Change], contents: dict[bytes, Content], rows: Rows
+    ) -> dict[str, Change]:
+        """Rows that need no reading; the changes that do, by path."""
+        unread = {}
+        for change in changes:
+            if change.new_size < 0:
+                rows.deleted(change.path)
+            elif change.new_size == 0:
+                rows.file(change.path, 0, digest(b""), None, change.new_hash)
+            elif content := contents.get(change.new_hash):
+                rows.file(change.path, change.new_size, content.digest, content.blobs, change.new_hash)
+                self.files_known += 1
+                self._progress.add(change.new_size, 1)
+            else:
+                unread[change.path] = change
+        return unread
+
+    def _take_wanted(self, pieces: Iterator[Piece], unread: dict[str, Change]) -> None:
+        """Store the files that are wanted and come whole; strike them off."""
+        for piece in pieces:
+            wanted = unread.get(piece.path)
+            if wanted is not None and wanted.new_size == piece.size:
+                self._take(piece)
+                if piece.is_last:
+                    del unread[piece.path]
+
+    def _take(self, piece: Piece) -> None:
+        self.cutter.add(piece.path, piece.size, piece.offset, piece.data)
+        self.bytes_read += len(piece.data)
+        self.files_read += piece.is_last
+        self._progress.add(len(piece.data), int(piece.is_last))
+        self._throttle(len(piece.data))
+
+
+def _spans(changes: Sequence[Change], unread: dict[str, Change]) -> list[tuple[str, str]]:
+    """Path ranges that cover the unread files, and little that is known."""
+    spans: list[tuple[str, str]] = []
+    lower = last = ""
+    known_bytes = 0
+    for change in changes:
+        if change.path not in unread:
+            known_bytes += max(change.new_size, 0)
+            continue
+        if lower and known_bytes > _BRIDGE_BYTES:
+            spans.append((lower, after(last)))
+            lower = ""
+        lower, last, known_bytes = lower or change.path, change.path, 0
+    return [*spans, (lower, after(last))] if lower else spans
+
+
+def _folders(paths: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
+    """Paths by folder, a bounded number of names at a time."""
+    for folder, group in groupby(paths, key=lambda path: path[: path.rindex("/") + 1]):
+        names = [path[len(folder) :] for path in group]
+        for at in range(0, len(names), _NAMES_A_CALL):
+            yield folder, names[at : at + _NAMES_A_CALL]
+
+
+def _throttle(bandwidth: int | None) -> Callable[[int], None]:
+    """Called with each piece's size, waits so that no more than `bandwidth` bytes pass in a second."""
+    if bandwidth is None:
+        return lambda _: None
+    began, passed = time.monotonic(), 0
+
+    def wait(size: int) -> None:
+        nonlocal passed
+        passed += size
+        ahead = passed / bandwidth - (time.monotonic() - began)
+        if ahead > 0.01:
+            time.sleep(ahead)
+
+    return wait

@@ -1,0 +1,230 @@
+"""The freeze stage: survey, plan, mirror, cut into shares."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime
+
+from pachvault.backup import known, runs
+from pachvault.backup.mirror import BranchTask, Mirror
+from pachvault.backup.plan import Sealed, head_tasks, plan_repo, split
+from pachvault.backup.survey import Survey, SurveyedRepo, survey
+from pachvault.backup.work import Item, Place, Plan, PlannedCommit, PlannedRepo, Share
+from pachvault.errors import PachydermError, UsageError
+from pachvault.format.documents import Problem
+from pachvault.format.ids import RepoName
+from pachvault.pach import wire
+from pachvault.pach.connection import TransientError
+from pachvault.pach.source import CommitRef, Source
+from pachvault.pach.target import Target
+from pachvault.policy import Policy
+from pachvault.vault.vault import Vault
+
+_CALLS_AT_ONCE = 4
+NOTHING_MATCHED = "nothing-matched"
+UNSETTLED = "unsettled"
+NOTES = (NOTHING_MATCHED, UNSETTLED)
+"""Problems that a snapshot notes but that leave nothing out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Frozen:
+    """What a freeze hands to export and seal."""
+
+    plan: Plan
+    shares: list[Share]
+
+
+def freeze(
+    source: Source, target: Target, vault: Vault, *, policy: Policy, run_id: str, tick: datetime | None = None
+) -> Frozen:
+    """Freeze what the policy chooses and plan its export.
+
+    Raises UsageError where the policy's sources match nothing, PachydermError where the cluster
+    cannot be read at all. A single source that cannot be read becomes a problem in the plan.
+    """
+    began = time.monotonic()
+    covering = runs.covering(vault, policy.name, run_id, tick, source.connection.cluster_id())
+    if covering is not None:
+        return _idle("covered", run_id, policy, tick, f"nothing to do: {covering} covers this tick")
+    seen = survey(source, policy)
+    problems = _survey_problems(seen, policy)
+    if not seen.repos and not problems:
+        raise UsageError(
+            "no branch in the cluster matches the policy's sources", where=f"policy {policy.name}"
+        )
+    if not seen.repos:
+        raise UsageError("; ".join(problem.message for problem in problems), where=f"policy {policy.name}")
+    runs.announce(vault, run_id, policy.name, seen)
+    records, _ = known.newest_records(vault, seen.cluster.id, [repo.info.name for repo in seen.repos])
+    sealed = {name: Sealed(*found) for name, found in records.items()}
+    planned = [
+        plan_repo(repo, policy.history, sealed.get(repo.info.name), seen.ended_at) for repo in seen.repos
+    ]
+    template = Share(
+        run_id=run_id,
+        number=0,
+        cluster_id=seen.cluster.id,
+        target=vault.store.url,
+        bandwidth=policy.limits.bandwidth,
+        memory=policy.limits.memory,
+        items=[],
+    )
+    items: list[Item] = []
+    work = [(repo, plan) for repo, plan in zip(seen.repos, planned, strict=True) if plan.new]
+    if work:
+        maker = _ItemMaker(source, Mirror(source, target, run_id), sealed)
+        with ThreadPoolExecutor(_CALLS_AT_ONCE, "freeze") as pool:
+            for made, found in pool.map(lambda pair: maker.items(*pair), work):
+                items.extend(made)
+                problems.extend(found)
+    shares = split(items, run_id, template)
+    commits = sum(len(repo.new) for repo in planned)
+    expected = sum(share.expected_bytes for share in shares)
+    plan = Plan(
+        status="work",
+        summary=f"{len(planned)} repos, {commits} new commits, {len(shares)} shares of {expected:,} bytes",
+        run_id=run_id,
+        policy=policy.name,
+        target=vault.store.url,
+        tick=tick,
+        cluster=seen.cluster,
+        freeze_began_at=seen.began_at,
+        frozen_at=seen.ended_at,
+        freeze_seconds=round(time.monotonic() - began, 3),
+        projects=list(seen.projects),
+        repos=planned,
+        pipelines=list(seen.pipelines),
+        problems=problems,
+        shares=len(shares),
+        expected_bytes=expected,
+    )
+    return Frozen(plan, shares)
+
+
+def refused(run_id: str, reason: str, tick: datetime | None = None) -> Frozen:
+    """A plan that does nothing but say why: how a worker reports bad input."""
+    return _idle("refused", run_id, None, tick, reason)
+
+
+def _idle(status: str, run_id: str, policy: Policy | None, tick: datetime | None, summary: str) -> Frozen:
+    plan = Plan.model_validate(
+        {
+            "status": status,
+            "summary": summary,
+            "run_id": run_id,
+            "policy": policy.name if policy else "",
+            "target": policy.target if policy else "",
+            "tick": tick,
+            "shares": 1,
+        }
+    )
+    # an input without datums would give no job downstream: there is always one share
+    share = Share(run_id=run_id, number=0, cluster_id="", target="", bandwidth=None, memory=0, items=[])
+    return Frozen(plan, [share])
+
+
+def _survey_problems(seen: Survey, policy: Policy) -> list[Problem]:
+    problems = [
+        Problem(repo=pattern, kind=NOTHING_MATCHED, message=f"no repo matches {pattern}")
+        for pattern in policy.sources
+        if not any(policy.reaches(repo.info.name, pattern) for repo in seen.repos)
+    ]
+    if not seen.is_settled:
+        message = "branches moved during every pass of the survey: repos may be some seconds apart"
+        problems.append(Problem(repo="*", kind=UNSETTLED, message=message))
+    gone = [
+        Problem(repo=str(repo), kind="gone", message="deleted during the freeze") for repo in seen.vanished
+    ]
+    return problems + gone
+
+
+class _ItemMaker:
+    """Turns a repo's new commits into items: mirrored where that works, else read from the source."""
+
+    def __init__(self, source: Source, mirror: Mirror, sealed: dict[RepoName, Sealed]) -> None:
+        self._source, self._mirror, self._sealed = source, mirror, sealed
+
+    def items(self, repo: SurveyedRepo, planned: PlannedRepo) -> tuple[list[Item], list[Problem]]:
+        """The items of a repo, and what could not be planned."""
+        mirrored = self._mirrored(repo, planned)
+        items: list[Item] = []
+        problems: list[Problem] = []
+        for commit in planned.new:
+            if commit.error:
+                continue
+            try:
+                items.extend(self._of_commit(planned, commit, mirrored))
+            except TransientError:
+                raise
+            except PachydermError as error:
+                problem = Problem(
+                    repo=str(planned.name), commit=commit.id, kind="unreadable", message=error.what
+                )
+                problems.append(problem)
+        return items, problems
+
+    def _mirrored(self, repo: SurveyedRepo, planned: PlannedRepo) -> dict[str, CommitRef]:
+        found: dict[str, CommitRef] = {}
+        for branch, head in head_tasks(repo, planned):
+            task = BranchTask(planned.name, planned.created_at, branch, head, repo.commits)
+            try:
+                found |= self._mirror.add(task)
+            except TransientError:
+                raise
+            except PachydermError:
+                continue  # the source itself is read instead
+        return found
+
+    def _of_commit(
+        self, planned: PlannedRepo, commit: PlannedCommit, mirrored: dict[str, CommitRef]
+    ) -> list[Item]:
+        here = CommitRef(planned.project, planned.repo, commit.id)
+        place = mirrored.get(commit.id, here)
+        base_place = CommitRef(planned.project, planned.repo, commit.base) if commit.base else None
+        sealed = self._sealed.get(planned.name)
+        chain = []
+        if commit.base and sealed and commit.base in sealed.history.by_id:
+            chain = known.chain_links(sealed.history, commit.base)
+        item = Item(
+            project=planned.project,
+            repo=planned.repo,
+            commit=commit.id,
+            source=_place(place),
+            base=commit.base,
+            base_source=_place(base_place) if base_place else None,
+            base_chain=chain,
+            commit_bytes=commit.size_bytes,
+            expected_bytes=commit.size_bytes,
+        )
+        if base_place is None:
+            return _ranges(item, self._source.shards(self._source.file_set_of(place, wire.TOTAL)))
+        own = self._source.file_set_of(place, wire.DIFF)
+        expected = self._source.set_bytes(own)
+        item = item.model_copy(update={"expected_bytes": expected})
+        return _ranges(item, self._source.shards(own))
+
+
+def _place(ref: CommitRef) -> Place:
+    return Place(project=ref.project, repo=ref.repo, commit=ref.id)
+
+
+def _ranges(item: Item, ranges: Sequence[tuple[str, str]]) -> list[Item]:
+    """The item cut into path ranges; the outer ones are open, so that every path is in one."""
+    if len(ranges) <= 1:
+        return [item]
+    last = len(ranges) - 1
+    return [
+        item.model_copy(
+            update={
+                "lower": lower if number else "",
+                "upper": upper if number < last else "",
+                "is_whole": False,
+                "expected_bytes": item.expected_bytes // len(ranges),
+            }
+        )
+        for number, (lower, upper) in enumerate(ranges)
+    ]

@@ -1,0 +1,100 @@
+"""What the vault already knows: sealed records of the repos, and content by Pachyderm's file hash."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pachvault.backup.work import Link
+from pachvault.errors import DamageError
+from pachvault.format import table
+from pachvault.format.ids import RepoName
+from pachvault.pach.records import Change
+from pachvault.vault import snapshots
+from pachvault.vault.snapshots import RepoHistory, Snapshot
+from pachvault.vault.vault import Vault
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """A file's content as the vault has it."""
+
+    digest: bytes
+    blobs: list[bytes] | None
+
+
+def newest_records(
+    vault: Vault, cluster_id: str, repos: Iterable[RepoName]
+) -> tuple[dict[RepoName, tuple[bytes, RepoHistory]], Snapshot | None]:
+    """The newest sealed record of each repo, and the cluster's newest snapshot.
+
+    A repo that no snapshot of this cluster has is left out.
+    """
+    wanted = set(repos)
+    found: dict[RepoName, tuple[bytes, RepoHistory]] = {}
+    newest: Snapshot | None = None
+    for name in reversed(snapshots.names(vault)):
+        if newest is not None and not wanted:
+            break
+        snapshot = snapshots.load(vault, name)
+        if snapshot.manifest.cluster.id != cluster_id:
+            continue
+        newest = newest or snapshot
+        for entry in snapshot.manifest.repos:
+            repo = RepoName(entry.project, entry.repo)
+            if repo in wanted:
+                wanted.discard(repo)
+                found[repo] = (entry.record, RepoHistory(vault, vault.repo_record(entry.record)))
+    return found, newest
+
+
+def chain_links(history: RepoHistory, commit_id: str) -> list[Link]:
+    """The tables that hold a sealed commit's tree, a full commit's first."""
+    commits, tables = history.commits["commit"], history.commits["tables"]
+    return [Link(commit=commits[row].as_py(), tables=tables[row].as_py()) for row in history.chain(commit_id)]
+
+
+def known_contents(
+    vault: Vault, repo: RepoName, chain: Sequence[Link], changes: Sequence[Change]
+) -> dict[bytes, Content]:
+    """By Pachyderm hash, the content of changed files that the base's tables already hold.
+
+    Equal hashes mean equal content within a cluster. A renamed file is found by its old path; a file
+    whose hash a table has noted, by that. Damaged tables are passed over: the file is then read.
+    """
+    wanted = {change.new_hash for change in changes if change.new_size > 0}
+    if not chain or not wanted:
+        return {}
+    layers = []
+    for link in chain:
+        for name in link.tables:
+            try:
+                layers.append(snapshots.rows_of(vault.file_table(name), repo, link.commit))
+            except DamageError:
+                return {}
+    found = _by_noted_hash(layers, wanted)
+    moved = {
+        change.old_hash: change.path
+        for change in changes
+        if change.old_size > 0 and change.old_hash in wanted and change.old_hash not in found
+    }
+    if moved:
+        tree = table.fold(layers)
+        tree = tree.filter(pc.is_in(tree["path"], pa.array(list(moved.values()), pa.string())))
+        by_path = {row["path"]: Content(row["digest"], row["blobs"]) for row in tree.to_pylist()}
+        found |= {pfs_hash: by_path[path] for pfs_hash, path in moved.items() if path in by_path}
+    return found
+
+
+def _by_noted_hash(layers: Sequence[pa.Table], wanted: set[bytes]) -> dict[bytes, Content]:
+    hashes = pa.array(list(wanted), pa.binary())
+    found: dict[bytes, Content] = {}
+    for layer in layers:
+        rows = layer.filter(pc.is_in(layer["pfs_hash"], hashes))
+        for row in rows.select(["pfs_hash", "digest", "blobs", "kind"]).to_pylist():
+            if row["kind"] == table.FILE:
+                found[row["pfs_hash"]] = Content(row["digest"], row["blobs"])
+    return found

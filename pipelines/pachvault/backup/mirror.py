@@ -1,0 +1,182 @@
+"""The mirror: source commits held in the backup repo, inside the cluster, without copying data.
+
+A mirror commit is made from the source commit's own change (a DIFF file set) on the mirror of its
+parent, or from its whole tree (TOTAL) on a fresh branch. It counts only when it equals its source.
+The mirror is a convenience with an iron rule: where anything about it is in doubt, the backup reads
+the source itself.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from pachvault.errors import PachydermError
+from pachvault.format.ids import RepoName
+from pachvault.pach import wire
+from pachvault.pach.records import CommitInfo
+from pachvault.pach.source import CommitRef, Source
+from pachvault.pach.target import Target
+from pachvault.policy import HOME_PROJECT
+
+BACKUP_REPO = "backup"
+_ABANDONED_AFTER = timedelta(minutes=15)
+_SINGLY = 32
+"""New commits of a branch mirrored one by one in a run; older ones are composed into one."""
+
+
+@dataclass(frozen=True, slots=True)
+class BranchTask:
+    """A branch to mirror: its finished head, and all commits of its repo by id."""
+
+    repo: RepoName
+    created_at: datetime
+    branch: str
+    head: str
+    commits: dict[str, CommitInfo]
+
+    @property
+    def mirror_branch(self) -> str:
+        """Readable, and free of collisions."""
+        identity = f"{self.repo}@{self.branch}@{self.created_at.isoformat()}"
+        short = hashlib.blake2s(identity.encode(), digest_size=4).hexdigest()
+        readable = re.sub(r"[^A-Za-z0-9_-]", "-", f"{self.repo.project}--{self.repo.repo}--{self.branch}")
+        return f"{readable[:100]}-{short}"
+
+
+class Mirror:
+    """The backup repo as it stood when this was made."""
+
+    def __init__(self, source: Source, target: Target, run_id: str) -> None:
+        self._source, self._target, self._run_id = source, target, run_id
+        target.ensure_project(HOME_PROJECT, "pachvault's own pipelines and repos")
+        target.ensure_repo(HOME_PROJECT, BACKUP_REPO, "source commits frozen by pachvault; holds no copies")
+        repo = RepoName(HOME_PROJECT, BACKUP_REPO)
+        self._heads = {branch.name: branch.head for branch in source.branches(repo)}
+        self._commits = {commit.id: commit for commit in source.commits(repo)}
+        self._mirrors = {
+            said["source"] + "@" + said["commit"]: commit
+            for commit in reversed(self._commits.values())
+            if commit.finished_at is not None and not commit.error
+            if (said := _said(commit)) is not None
+        }
+
+    def of(self, repo: RepoName, commit: CommitInfo) -> CommitRef | None:
+        """The mirror of a commit, if there is one of its size."""
+        found = self._mirrors.get(f"{repo}@{commit.id}")
+        return _ref(found.id) if found is not None and found.size_bytes == commit.size_bytes else None
+
+    def add(self, task: BranchTask) -> dict[str, CommitRef]:
+        """Mirror a branch's head and the commits since the last mirrored one; those that passed, by id.
+
+        Raises PachydermError where the branch cannot be mirrored now: read the source then.
+        """
+        parent = self._ready_parent(task)
+        chain = self._chain(task, parent)
+        if chain is not None:
+            made = self._extend(task, parent, chain)
+            if self._equal(task, made):
+                return made
+        if parent is not None or task.mirror_branch in self._heads:
+            self._target.delete_branch(HOME_PROJECT, BACKUP_REPO, task.mirror_branch)
+        made = {task.head: self._commit(task, task.head, None, [], wire.TOTAL)}
+        if self._equal(task, made):
+            return made
+        self._target.delete_branch(HOME_PROJECT, BACKUP_REPO, task.mirror_branch)
+        raise PachydermError("the mirror does not equal its source", where=f"{task.repo}@{task.branch}")
+
+    def _ready_parent(self, task: BranchTask) -> str | None:
+        """The mirror branch's finished head; an open one left by a dead run is closed first."""
+        head = self._heads.get(task.mirror_branch)
+        if not head:
+            return None
+        commit = self._commits.get(head) or self._source.commit(_ref(head))
+        if commit.finished_at is None:
+            age = datetime.now(UTC) - (commit.started_at or datetime.now(UTC))
+            if (_said(commit) or {}).get("run") != self._run_id and age < _ABANDONED_AFTER:
+                raise PachydermError("another run is mirroring it", where=f"{task.repo}@{task.branch}")
+            self._target.clear(_ref(head))
+            self._target.finish(_ref(head), error="abandoned by a run that ended before its time")
+            return None
+        return head
+
+    def _chain(self, task: BranchTask, parent: str | None) -> list[str] | None:
+        """The commits between the mirrored one and the head, oldest first; None for a fresh start."""
+        last = _said(self._commits[parent]) if parent in self._commits else None
+        if parent is None or last is None or self._commits[parent].error:
+            return None
+        chain: list[str] = []
+        current: str | None = task.head
+        while current is not None and current in task.commits:
+            if current == last["commit"]:
+                return chain[::-1]
+            if not task.commits[current].error:
+                chain.append(current)
+            current = task.commits[current].parent
+        return None
+
+    def _extend(self, task: BranchTask, parent: str | None, chain: Sequence[str]) -> dict[str, CommitRef]:
+        """Mirror `chain` on `parent`: the newest one by one, what is older in one commit."""
+        if not chain:
+            head = self.of(task.repo, task.commits[task.head])
+            return {task.head: head} if head else {}
+        early, late = chain[:-_SINGLY], chain[-_SINGLY:]
+        made: dict[str, CommitRef] = {}
+        groups = [[*early, late[0]], *([commit] for commit in late[1:])]
+        for group in groups:
+            ref = self._commit(task, group[-1], parent, group[:-1], wire.DIFF)
+            made[group[-1]], parent = ref, ref.id
+        return made
+
+    def _commit(
+        self, task: BranchTask, commit: str, parent: str | None, before: Sequence[str], kind: int
+    ) -> CommitRef:
+        """One mirror commit: the file sets of `before` and of the commit itself, in order."""
+        said = {"source": str(task.repo), "branch": task.branch, "commit": commit, "run": self._run_id}
+        ref = _ref(
+            self._target.start(
+                HOME_PROJECT, BACKUP_REPO, task.mirror_branch, parent=parent, description=json.dumps(said)
+            )
+        )
+        try:
+            for each in [*before, commit]:
+                place = CommitRef(task.repo.project, task.repo.repo, each)
+                self._target.add_file_set(ref, self._source.file_set_of(place, kind))
+        except PachydermError:
+            self._target.clear(ref)
+            self._target.finish(ref, error="the source could not be mirrored")
+            raise
+        self._target.finish(ref)
+        return ref
+
+    def _equal(self, task: BranchTask, made: dict[str, CommitRef]) -> bool:
+        """Size for each, root hash for those before the head, and no difference at all for the head."""
+        if task.head not in made:
+            return False
+        for commit, mirror in made.items():
+            place = CommitRef(task.repo.project, task.repo.repo, commit)
+            if self._source.commit(mirror, wait=True).size_bytes != task.commits[commit].size_bytes:
+                return False
+            if commit == task.head:
+                if self._source.diff(mirror, place):
+                    return False
+            elif task.commits[commit].size_bytes and self._source.root(mirror) != self._source.root(place):
+                return False
+        return True
+
+
+def _ref(commit: str) -> CommitRef:
+    return CommitRef(HOME_PROJECT, BACKUP_REPO, commit)
+
+
+def _said(commit: CommitInfo) -> dict[str, str] | None:
+    """What a mirror commit's description says; None where it is none of ours."""
+    try:
+        said = json.loads(commit.description)
+    except ValueError:
+        return None
+    return said if isinstance(said, dict) and {"source", "commit"} <= said.keys() else None

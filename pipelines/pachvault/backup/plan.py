@@ -1,0 +1,135 @@
+"""Planning: what is frozen, minus what sealed snapshots reach. Pure but for the vault's records."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from pachvault.backup.select import chosen_commits, finished_head, parents_first, usable_base
+from pachvault.backup.survey import SurveyedRepo
+from pachvault.backup.work import Item, PlannedCommit, PlannedRepo, Share
+from pachvault.format.documents import Branch
+from pachvault.pach.records import CommitInfo
+from pachvault.policy import History
+from pachvault.vault.snapshots import RepoHistory
+
+SHARE_BYTES = 1_000_000_000
+SHARE_ITEMS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """The newest sealed record of a repo."""
+
+    digest: bytes
+    history: RepoHistory
+
+    def commits(self) -> set[str]:
+        """Every commit that it holds the rows of."""
+        return set(self.history.by_id)
+
+
+def plan_repo(repo: SurveyedRepo, history: History, sealed: Sealed | None, now: datetime) -> PlannedRepo:
+    """What a snapshot taken now says of a repo, and which of its commits have to be exported."""
+    if sealed is not None and sealed.history.record.created_at != repo.info.created_at:
+        sealed = None  # deleted and made again: another repo of the same name
+    heads = {branch.name: finished_head(repo.commits, branch.head) for branch in repo.branches}
+    chosen = chosen_commits(repo.commits, [head for head in heads.values() if head], history, now)
+    stored = sealed.commits() if sealed else set()
+    new = [commit for commit in chosen if commit.id not in stored]
+    available = stored | {commit.id for commit in new}
+    branches = [
+        Branch(
+            name=branch.name,
+            head=heads[branch.name],
+            provenance=list(branch.provenance),
+            trigger=branch.trigger,
+        )
+        for branch in repo.branches
+    ]
+    previous = sealed.history.record if sealed else None
+    parents = {commit.id: commit.parent for commit in chosen}
+    is_unchanged = (
+        not new
+        and previous is not None
+        and sealed is not None
+        and previous.branches == branches
+        and previous.description == repo.info.description
+        and previous.output_of == repo.output_of
+        and _listed(sealed.history) == parents
+    )
+    return PlannedRepo(
+        project=repo.info.name.project,
+        repo=repo.info.name.repo,
+        created_at=repo.info.created_at,
+        description=repo.info.description,
+        output_of=repo.output_of,
+        branches=branches,
+        previous=sealed.digest if sealed else None,
+        is_unchanged=is_unchanged,
+        parents={} if is_unchanged else parents,
+        new=[_planned(commit, repo, available, sealed) for commit in new],
+    )
+
+
+def head_tasks(repo: SurveyedRepo, planned: PlannedRepo) -> list[tuple[str, str]]:
+    """The branches (name, head) whose heads are not sealed yet, those that failed left out."""
+    new = {commit.id for commit in planned.new}
+    return [
+        (branch.name, branch.head)
+        for branch in planned.branches
+        if branch.head in new and not repo.commits[branch.head].error
+    ]
+
+
+def split(items: Sequence[Item], run_id: str, template: Share) -> list[Share]:
+    """Items in shares of about SHARE_BYTES, at least one share, empty if need be."""
+    groups: list[list[Item]] = [[]]
+    size = 0
+    for item in items:
+        if groups[-1] and (size + item.expected_bytes > SHARE_BYTES or len(groups[-1]) >= SHARE_ITEMS):
+            groups.append([])
+            size = 0
+        groups[-1].append(item)
+        size += item.expected_bytes
+    return [
+        template.model_copy(update={"run_id": run_id, "number": number, "items": group})
+        for number, group in enumerate(groups)
+    ]
+
+
+def _listed(history: RepoHistory) -> dict[str, str | None]:
+    commits = history.commits.filter(history.commits["listed"])
+    return dict(zip(commits["commit"].to_pylist(), commits["parent"].to_pylist(), strict=True))
+
+
+def _planned(
+    commit: CommitInfo, repo: SurveyedRepo, available: set[str], sealed: Sealed | None
+) -> PlannedCommit:
+    fallback = None
+    if sealed is not None:
+        was = {branch.name: branch.head for branch in sealed.history.record.branches}
+        mine = [branch.name for branch in repo.branches if branch.head == commit.id]
+        heads = [was[name] for name in mine if was.get(name) in repo.commits]
+        fallback = heads[0] if heads else None
+    base = None if commit.error else usable_base(commit, repo.commits, available, fallback)
+    if base is not None and sealed is not None and base in sealed.history.by_id:
+        failed = sealed.history.commit(base)["error"]
+        base = None if failed else base
+    return PlannedCommit(
+        id=commit.id,
+        parent=commit.parent,
+        origin=commit.origin,
+        started_at=commit.started_at,
+        finished_at=commit.finished_at,
+        description=commit.description,
+        error=commit.error,
+        size_bytes=0 if commit.error else commit.size_bytes,
+        base=base,
+    )
+
+
+def in_order(planned: PlannedRepo, repo: SurveyedRepo) -> list[CommitInfo]:
+    """The new commits, parents first."""
+    return parents_first({commit.id: repo.commits[commit.id] for commit in planned.new})

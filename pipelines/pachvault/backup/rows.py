@@ -1,0 +1,53 @@
+"""Rows of a file table, gathered file by file into Arrow batches: a million rows are no million objects."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+from pachvault.format import table
+from pachvault.format.ids import RepoName
+
+_ROWS = 16 * 1024
+
+
+class Rows:
+    """The rows of one item."""
+
+    def __init__(self, repo: RepoName, commit: str) -> None:
+        self._repo, self._commit = str(repo), commit
+        self._columns: list[list[object]] = [[] for _ in range(6)]
+        self._chunks: list[pa.Table] = []
+        self.count = 0
+        self.bytes = 0
+
+    def file(
+        self, path: str, size: int, digest: bytes, blobs: list[bytes] | None, pfs_hash: bytes | None = None
+    ) -> None:
+        """A file as the commit has it."""
+        self._row(path, table.FILE, size, digest, blobs, pfs_hash)
+        self.bytes += size
+
+    def deleted(self, path: str) -> None:
+        """A file that the commit no longer has."""
+        self._row(path, table.DELETED, 0, None, None, None)
+
+    def table(self) -> pa.Table:
+        """All rows so far (schema table.FILES)."""
+        self._close_chunk()
+        return pa.concat_tables([table.FILES.empty_table(), *self._chunks])
+
+    def _row(self, *values: object) -> None:
+        for column, value in zip(self._columns, values, strict=True):
+            column.append(value)
+        self.count += 1
+        if len(self._columns[0]) >= _ROWS:
+            self._close_chunk()
+
+    def _close_chunk(self) -> None:
+        size = len(self._columns[0])
+        names = [pa.repeat(self._repo, size), pa.repeat(self._commit, size)]
+        types = [field.type for field in table.FILES][2:]
+        values = [pa.array(column, kind) for column, kind in zip(self._columns, types, strict=True)]
+        self._chunks.append(pa.table([*names, *values], schema=table.FILES))
+        for column in self._columns:
+            column.clear()

@@ -1,0 +1,107 @@
+"""What runs leave in the vault for each other: announcements, and receipts of finished shares.
+
+All of it is advice: a snapshot never depends on it, and upkeep clears it away.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+
+from pachvault.backup.survey import Survey
+from pachvault.backup.work import Object, Receipt, WorkDocument
+from pachvault.errors import DamageError, PachvaultError
+from pachvault.format import layout
+from pachvault.vault import snapshots
+from pachvault.vault.vault import Vault
+
+_ALIVE = timedelta(hours=24)
+"""A run that has not sealed after so long covers no tick any more."""
+
+
+class Announcement(WorkDocument):
+    """A run that froze and has not sealed yet, or died."""
+
+    run_id: str
+    policy: str
+    cluster_id: str
+    frozen_at: datetime
+
+
+def announce(vault: Vault, run_id: str, policy: str, seen: Survey) -> None:
+    """Say that a run has frozen; written once a run."""
+    name = layout.run_path(f"frozen-{run_id}")
+    if vault.store.stat(name):
+        return
+    said = Announcement(
+        run_id=run_id, policy=policy, cluster_id=seen.cluster.id, frozen_at=seen.ended_at
+    ).encode()
+    vault.store.put(name, [said], len(said))
+
+
+def covering(vault: Vault, policy: str, run_id: str, tick: datetime | None, cluster_id: str) -> str | None:
+    """The sealed snapshot or unfinished run that froze at or after `tick`, in words; None for none."""
+    if tick is None:
+        return None
+    now = datetime.now(UTC)
+    for name in reversed(snapshots.names(vault)):
+        if name.frozen_at + timedelta(seconds=1) < tick:
+            break
+        manifest = snapshots.load(vault, name).manifest
+        mine = (manifest.policy, manifest.cluster.id) == (policy, cluster_id)
+        if mine and manifest.frozen_at >= tick and not manifest.partial:
+            return f"snapshot {name.id[:12]}"
+    for info in vault.store.list(layout.RUNS):
+        if "/frozen-" not in info.name or now - info.modified_at > _ALIVE:
+            continue
+        try:
+            said = Announcement.read(vault.store.get(info.name), info.name)
+        except PachvaultError:
+            continue
+        mine = (said.policy, said.cluster_id) == (policy, cluster_id) and said.run_id != run_id
+        if mine and said.frozen_at >= tick:
+            return f"run {said.run_id}, frozen at {said.frozen_at:%H:%M:%S}, not sealed yet,"
+    return None
+
+
+def finish(vault: Vault, run_id: str) -> None:
+    """Take back a run's announcement once it has sealed; a store that forbids deletion keeps it."""
+    with suppress(PachvaultError):
+        vault.store.delete(layout.run_path(f"frozen-{run_id}"))
+
+
+def kept_receipt(vault: Vault, key: str) -> Receipt | None:
+    """The receipt of an equal share of an earlier run, if all that it names is still there."""
+    name = layout.run_path(f"share-{key}")
+    if not vault.store.stat(name):
+        return None
+    try:
+        receipt = Receipt.read(vault.store.get(name), name)
+    except PachvaultError:
+        return None
+    groups = (
+        (layout.table_path, receipt.tables),
+        (layout.index_path, receipt.index),
+        (layout.pack_path, receipt.packs),
+    )
+    whole = all(_is_there(vault, path(each.digest), each) for path, objects in groups for each in objects)
+    return receipt if whole else None
+
+
+def keep_receipt(vault: Vault, receipt: Receipt) -> None:
+    """Keep a share's receipt for runs to come, where the store lets us replace an outdated one."""
+    drop_receipt(vault, receipt.key)
+    data = receipt.encode()
+    with suppress(DamageError):  # another worker was quicker
+        vault.store.put(layout.run_path(f"share-{receipt.key}"), [data], len(data))
+
+
+def drop_receipt(vault: Vault, key: str) -> None:
+    """Forget a receipt that is outdated or turned out wrong."""
+    with suppress(PachvaultError):  # a store that forbids deletion keeps it; the next reader checks
+        vault.store.delete(layout.run_path(f"share-{key}"))
+
+
+def _is_there(vault: Vault, name: str, said: Object) -> bool:
+    found = vault.store.stat(name)
+    return found is not None and found.size == said.size

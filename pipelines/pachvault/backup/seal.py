@@ -1,0 +1,225 @@
+"""The seal stage: records, checks, and the manifest, which is the only commit point of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+
+import pyarrow.compute as pc
+
+from pachvault.backup import runs
+from pachvault.backup.freeze import NOTES
+from pachvault.backup.history import MAX_DEPTH, Exported, Row, commit_rows, settle_branches, write_record
+from pachvault.backup.work import Plan, PlannedRepo, Receipt
+from pachvault.errors import DamageError, PachvaultError
+from pachvault.format import documents, layout, table
+from pachvault.format.documents import Manifest, PipelinesRecord, Problem, RepoEntry, Totals
+from pachvault.format.ids import RepoName, digest
+from pachvault.vault import blobs, snapshots
+from pachvault.vault.snapshots import RepoHistory, Snapshot
+from pachvault.vault.vault import Vault
+
+_Key = tuple[str, str, str]
+
+
+def seal(vault: Vault, plan: Plan, receipts: Sequence[Receipt]) -> Snapshot:
+    """Seal the snapshot of a run whose plan has status `work`; sealing again gives the same snapshot.
+
+    Raises PachvaultError where a receipt is missing or is of another run, DamageError where an object
+    that the snapshot needs is not what was written. Nothing is sealed then.
+    """
+    if plan.frozen_at is None or plan.freeze_began_at is None or plan.cluster is None:
+        raise PachvaultError(f"a plan with status {plan.status} seals nothing")
+    sealed = _sealed_before(vault, plan)
+    if sealed is not None:
+        return sealed
+    _check_receipts(plan, receipts)
+    exported = _exported(receipts)
+    problems = list(plan.problems)
+    entries = []
+    for planned in plan.repos:
+        entry, found = _repo(vault, planned, exported)
+        entries.append(entry)
+        problems.extend(found)
+    _drop_bad_receipts(vault, receipts, problems)
+    _check_objects(vault, receipts)
+    manifest = Manifest(
+        vault_id=vault.config.vault_id,
+        run_id=plan.run_id,
+        policy=plan.policy,
+        cluster=plan.cluster,
+        freeze_began_at=plan.freeze_began_at,
+        frozen_at=plan.frozen_at,
+        sealed_at=datetime.now(UTC),
+        partial=any(problem.kind not in NOTES for problem in problems),
+        problems=problems,
+        projects=plan.projects,
+        repos=entries,
+        pipelines=vault.put_record(PipelinesRecord(pipelines=plan.pipelines)),
+        totals=_totals(plan, receipts),
+    )
+    data = documents.encode(manifest)
+    path = layout.snapshot_path(plan.frozen_at, digest(data))
+    vault.store.put(path, [data], len(data))
+    vault.read(path)
+    runs.finish(vault, plan.run_id)
+    return snapshots.resolve(vault, digest(data).hex())
+
+
+def _sealed_before(vault: Vault, plan: Plan) -> Snapshot | None:
+    for name in snapshots.names(vault):
+        if plan.frozen_at is not None and name.frozen_at == plan.frozen_at.replace(microsecond=0):
+            snapshot = snapshots.load(vault, name)
+            if snapshot.manifest.run_id == plan.run_id:
+                return snapshot
+    return None
+
+
+def _check_receipts(plan: Plan, receipts: Sequence[Receipt]) -> None:
+    strangers = [receipt for receipt in receipts if receipt.run_id != plan.run_id]
+    if strangers:
+        raise PachvaultError(f"a receipt of run {strangers[0].run_id} came to run {plan.run_id}")
+    if sorted(receipt.number for receipt in receipts) != list(range(plan.shares)):
+        raise PachvaultError(f"{len(receipts)} receipts came for {plan.shares} shares", where=plan.run_id)
+
+
+def _exported(receipts: Iterable[Receipt]) -> dict[_Key, Exported]:
+    found: dict[_Key, Exported] = {}
+    for receipt in receipts:
+        tables = tuple(each.digest for each in receipt.tables)
+        for item in receipt.items:
+            key = (item.project, item.repo, item.commit)
+            was = found.get(key, Exported())
+            found[key] = Exported(
+                tables=was.tables + (tables if item.rows else ()),
+                rows=was.rows + item.rows,
+                bytes=was.bytes + item.bytes,
+                problem=was.problem or item.problem,
+            )
+    return found
+
+
+def _repo(
+    vault: Vault, planned: PlannedRepo, exported: dict[_Key, Exported]
+) -> tuple[RepoEntry, list[Problem]]:
+    previous = None
+    if planned.previous is not None:
+        previous = RepoHistory(vault, vault.repo_record(planned.previous))
+    if planned.is_unchanged and previous is not None and planned.previous is not None:
+        return _entry(planned, planned.previous, previous), []
+    mine = {
+        commit: made
+        for (project, repo, commit), made in exported.items()
+        if (project, repo) == (planned.project, planned.repo)
+    }
+    rows, problems = commit_rows(planned, previous, mine)
+    branches, missing = settle_branches(planned, rows)
+    rows = _with_checkpoints(vault, planned.name, rows)
+    name = write_record(vault, planned, previous, rows, branches)
+    return _entry(planned, name, RepoHistory(vault, vault.repo_record(name))), problems + missing
+
+
+def _entry(planned: PlannedRepo, record: bytes, history: RepoHistory) -> RepoEntry:
+    commits = history.commits
+    sizes = dict(zip(commits["commit"].to_pylist(), commits["size"].to_pylist(), strict=True))
+    heads = {branch.head for branch in history.record.branches if branch.head}
+    return RepoEntry(
+        project=planned.project,
+        repo=planned.repo,
+        record=record,
+        branches=len(history.record.branches),
+        commits=pc.sum(commits["listed"]).as_py() or 0,
+        size_bytes=sum(sizes[head] for head in heads),
+    )
+
+
+def _with_checkpoints(vault: Vault, repo: RepoName, rows: list[Row]) -> list[Row]:
+    """Rows of which none folds more than MAX_DEPTH deltas: deeper ones get a full table of their own."""
+    done: dict[str, Row] = {}
+    for row in rows:
+        base = done.get(row["base"]) if row["base"] else None
+        row["depth"] = base["depth"] + 1 if base else 0
+        done[row["commit"]] = row
+        if row["depth"] > MAX_DEPTH:
+            tree = table.fold(_layers(vault, repo, row, done))
+            tree = tree.set_column(1, "commit", [[row["commit"]] * tree.num_rows])
+            written = vault.put_table(table.encode_files(tree.cast(table.FILES)))
+            row |= {"base": None, "depth": 0, "rows": tree.num_rows, "tables": [written]}
+    needed: set[str] = set()
+    for row in rows:
+        current = row["commit"] if row["listed"] else None
+        while current is not None and current not in needed:
+            needed.add(current)
+            current = done[current]["base"]
+    return [row for row in rows if row["commit"] in needed]
+
+
+def _layers(vault: Vault, repo: RepoName, row: Row, done: dict[str, Row]) -> list[object]:
+    chain: list[Row] = []
+    current: str | None = row["commit"]
+    while current is not None:
+        chain.append(done[current])
+        current = done[current]["base"]
+    return [
+        snapshots.rows_of(vault.file_table(name), repo, link["commit"])
+        for link in reversed(chain)
+        for name in link["tables"]
+    ]
+
+
+def _drop_bad_receipts(vault: Vault, receipts: Sequence[Receipt], problems: Sequence[Problem]) -> None:
+    """Forget the kept receipts of commits that did not add up, so that the next run reads them again."""
+    bad = {(problem.repo, problem.commit) for problem in problems if problem.commit}
+    for receipt in receipts:
+        if any((f"{item.project}/{item.repo}", item.commit) in bad for item in receipt.items):
+            runs.drop_receipt(vault, receipt.key)
+
+
+def _check_objects(vault: Vault, receipts: Sequence[Receipt]) -> None:
+    """Every pack has its size, index and tables their bytes, and every blob of the tables a place."""
+    sizes = {pack.digest: pack.size for receipt in receipts for pack in receipt.packs}
+    for name, size in sizes.items():
+        _check_size(vault, name, size)
+    for name in {each.digest for receipt in receipts for each in receipt.index}:
+        vault.read(layout.index_path(name))
+    names = {each.digest for receipt in receipts for each in receipt.tables}
+    if not names:
+        return
+    index = blobs.load(vault)
+    relied: set[bytes] = set()
+    for name in names:
+        rows = vault.file_table(name)
+        single = rows.filter(pc.and_(pc.is_null(rows["blobs"]), pc.greater(rows["size"], 0)))
+        wanted = single["digest"].to_pylist() + pc.list_flatten(rows["blobs"]).to_pylist()
+        places = index.rows(wanted)
+        if (places < 0).any():
+            raise DamageError("a blob of the table is in no pack", where=layout.table_path(name))
+        relied |= index.packs_of(places)
+    for name in relied - sizes.keys():
+        _check_size(vault, name, None)
+
+
+def _check_size(vault: Vault, name: bytes, size: int | None) -> None:
+    path = layout.pack_path(name)
+    found = vault.store.stat(path)
+    if found is None or (size is not None and found.size != size):
+        was = "missing" if found is None else f"{found.size} bytes long where {size} were written"
+        raise DamageError(f"the pack is {was}: the run is not sealed", where=f"{vault.store.url}/{path}")
+
+
+def _totals(plan: Plan, receipts: Sequence[Receipt]) -> Totals:
+    packs = {pack.digest: pack.size for receipt in receipts for pack in receipt.packs}
+    return Totals(
+        commits_new=sum(len(repo.new) for repo in plan.repos),
+        files_read=sum(receipt.files_read for receipt in receipts),
+        bytes_read=sum(receipt.bytes_read for receipt in receipts),
+        files_known=sum(receipt.files_known for receipt in receipts),
+        blobs_new=sum(receipt.blobs_new for receipt in receipts),
+        bytes_new=sum(receipt.bytes_new for receipt in receipts),
+        bytes_stored=sum(packs.values()),
+        packs_new=len(packs),
+        shares=plan.shares,
+        shares_reused=sum(receipt.is_reused for receipt in receipts),
+        freeze_seconds=plan.freeze_seconds,
+        export_seconds=round(sum(receipt.seconds for receipt in receipts if not receipt.is_reused), 3),
+    )

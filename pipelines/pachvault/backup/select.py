@@ -1,0 +1,81 @@
+"""Choosing: which branches a policy means, and which of their commits. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from pachvault.pach.records import BranchInfo, CommitInfo
+from pachvault.policy import History
+
+
+def finished_head(commits: dict[str, CommitInfo], head: str) -> str | None:
+    """The newest finished commit at or before `head`: open ones come with the next run."""
+    current: str | None = head or None
+    while current is not None:
+        commit = commits.get(current)
+        if commit is None:
+            return None
+        if commit.finished_at is not None:
+            return current
+        current = commit.parent
+    return None
+
+
+def chosen_commits(
+    commits: dict[str, CommitInfo], heads: Iterable[str], history: History, now: datetime
+) -> list[CommitInfo]:
+    """The finished commits that `history` chooses from the branches with these heads, parents first.
+
+    `commits` maps ids to commits; an ancestor that is not in it ends its branch's walk.
+    """
+    chosen: dict[str, CommitInfo] = {}
+    for head in heads:
+        current: str | None = head
+        count = 0
+        while current is not None and (commit := commits.get(current)) is not None:
+            if history.newest is not None and count >= history.newest:
+                break
+            too_old = history.within is not None and (commit.started_at or now) < now - history.within
+            if too_old and count:
+                break
+            # without bounds, what was walked before was walked to the root
+            if current in chosen and history.newest is None and history.within is None:
+                break
+            chosen[current] = commit
+            count += 1
+            current = commit.parent
+    return parents_first(chosen)
+
+
+def parents_first(commits: dict[str, CommitInfo]) -> list[CommitInfo]:
+    """The commits in an order in which each follows its parent; by start time otherwise."""
+    by_start = sorted(commits.values(), key=lambda commit: (str(commit.started_at), commit.id))
+    ordered: dict[str, CommitInfo] = {}
+    for commit in by_start:
+        pending = [commit]
+        while (parent := commits.get(pending[-1].parent or "")) and parent.id not in ordered:
+            pending.append(parent)
+        for each in reversed(pending):
+            ordered.setdefault(each.id, each)
+    return list(ordered.values())
+
+
+def usable_base(
+    commit: CommitInfo, commits: dict[str, CommitInfo], stored: set[str], fallback: str | None
+) -> str | None:
+    """The nearest ancestor that is stored and did not fail; else `fallback`; else None."""
+    current = commit.parent
+    while current is not None:
+        ancestor = commits.get(current)
+        if ancestor is None:
+            break
+        if current in stored and not ancestor.error:
+            return current
+        current = ancestor.parent
+    return fallback
+
+
+def settled(first: list[BranchInfo], second: list[BranchInfo]) -> bool:
+    """Whether two listings of a repo's branches agree."""
+    return {branch.name: branch.head for branch in first} == {branch.name: branch.head for branch in second}
