@@ -123,7 +123,6 @@ class Policy(_Strict):
             return False
         return any(matches(pattern, repo, branch) for pattern in self.sources)
 
-
     def reaches(self, repo: RepoName, pattern: str) -> bool:
         """Whether some branch of the repo, whatever its name, could match a pattern."""
         found = _PATTERN.fullmatch(pattern)
@@ -160,6 +159,11 @@ def parse(text: str, where: str) -> Policy:
         raise UsageError(f"not YAML: {getattr(error, 'problem', None) or error}", where=line) from error
     if not isinstance(data, dict):
         raise UsageError("a policy is a mapping of fields", where=f"{where}:1", hint=_fields(Policy))
+    return validate(data, where, root)
+
+
+def validate(data: dict[str, object], where: str, root: Any = None) -> Policy:
+    """The policy with these fields; `root` is the YAML node that they came from, for line numbers."""
     try:
         return Policy.model_validate(data)
     except ValidationError as error:
@@ -179,7 +183,7 @@ def _explained(error: ValidationError, root: Any, where: str) -> UsageError:
         message = f"field {field!r} is missing"
     else:
         message = f"field {field!r}: {message}"
-    return UsageError(message, where=f"{where}:{_line(root, names)}", hint=hint)
+    return UsageError(message, where=f"{where}:{_line(root, names)}" if root else where, hint=hint)
 
 
 def _fields(kind: type[BaseModel]) -> str:

@@ -7,6 +7,8 @@ A **commit list** has a row a commit: its place in the history, and which file t
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -89,3 +91,21 @@ def fold(layers: list[pa.Table]) -> pa.Table:
         merged = merged.filter(pa.array(keep))
     merged = merged.filter(pc.equal(merged["kind"], FILE))
     return merged.drop_columns(["rank"])
+
+
+def blobs_of(files: pa.Table) -> list[bytes]:
+    """Every blob that rows of a file table name; one that several name, several times."""
+    single = files.filter(pc.and_(pc.is_null(files["blobs"]), pc.greater(files["size"], 0)))
+    found: list[bytes] = single["digest"].to_pylist() + pc.list_flatten(files["blobs"]).to_pylist()
+    return found
+
+
+def files_with(files: pa.Table, blobs: Iterable[bytes]) -> list[str]:
+    """The files, as project/repo@commit:/path, that have any of the blobs."""
+    wanted = pa.array(list(blobs), DIGEST)
+    pieces = pc.list_flatten(files["blobs"])
+    rows = pc.list_parent_indices(files["blobs"]).filter(pc.is_in(pieces, wanted))
+    whole = pc.and_(pc.is_null(files["blobs"]), pc.is_in(files["digest"], wanted))
+    rows = np.union1d(rows.to_numpy(), np.flatnonzero(whole.to_numpy()))
+    hit = files.select(["repo", "commit", "path"]).take(rows.astype(np.int64))
+    return [f"{row['repo']}@{row['commit']}:{row['path']}" for row in hit.to_pylist()]

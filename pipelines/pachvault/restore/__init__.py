@@ -1,0 +1,1 @@
+"""Bringing back: from the vault to a plain folder."""

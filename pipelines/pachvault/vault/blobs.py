@@ -75,9 +75,22 @@ class BlobIndex:
         """The packs that hold the blobs in these rows."""
         return {self._packs[code].tobytes() for code in np.unique(self._pack_codes[rows])}
 
-    def packs(self) -> list[bytes]:
-        """Every pack that the index names."""
-        return [name.tobytes() for name in self._packs]
+    def pack_ends(self) -> list[tuple[bytes, int]]:
+        """Every pack that the index names, and the byte up to which frames of it are placed."""
+        ends = np.zeros(len(self._packs), np.int64)
+        stop = self._integers["frame_offset"] + self._integers["frame_stored"]
+        np.maximum.at(ends, self._pack_codes, stop)
+        return [(name.tobytes(), int(end)) for name, end in zip(self._packs, ends, strict=True)]
+
+    def blobs_in(self, pack: bytes) -> frozenset[bytes]:
+        """The blobs that the index places in a pack."""
+        code = np.flatnonzero(self._packs == np.frombuffer(pack, "V32")[0])
+        return frozenset(name.tobytes() for name in self._digests[np.isin(self._pack_codes, code)])
+
+    def place_order(self) -> NDArray[np.int64]:
+        """For each row a number that orders blobs as they lie in the packs."""
+        order: NDArray[np.int64] = (self._pack_codes.astype(np.int64) << 40) + self._integers["frame_offset"]
+        return order
 
 
 def load(vault: Vault) -> BlobIndex:

@@ -84,6 +84,10 @@ class RepoHistory:
         row: dict[str, object] = self.commits.slice(self.by_id[commit_id], 1).to_pylist()[0]
         return row
 
+    def size_of(self, commit_id: str) -> int:
+        """Size in bytes of a commit's tree."""
+        return int(self.commits["size"][self.by_id[commit_id]].as_py())
+
     def chain(self, commit_id: str) -> list[int]:
         """Rows of the commits whose tables fold to this commit's tree: a full one first."""
         rows: list[int] = []

@@ -1,0 +1,142 @@
+"""`init` and `backup`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import click
+
+from pachvault import policy
+from pachvault.cli.common import State, common_options, human, put_json, say
+from pachvault.errors import EXIT_PARTIAL, UsageError
+from pachvault.pach.connection import connect
+from pachvault.pach.source import CommitRef, Source
+from pachvault.policy import HOME_PROJECT, Policy
+from pachvault.store.store import open_store
+from pachvault.vault import vault
+from pachvault.vault.snapshots import Snapshot
+
+
+@click.command("init")
+@common_options
+@click.pass_obj
+def init_command(state: State) -> int:
+    """Make an empty vault.
+
+    Example: pachvault --vault file:///mnt/backup/vault init
+    """
+    made = vault.create(open_store(state.vault_url()))
+    if state.json:
+        put_json("summary", vault=made.store.url, vault_id=made.config.vault_id)
+    else:
+        say(f"made vault {made.config.vault_id[:12]} at {made.store.url}")
+    return 0
+
+
+@click.command("backup")
+@click.option(
+    "--policy",
+    "policy_file",
+    type=click.Path(),
+    help="Policy file.  [default: policy.yaml in repo pachvault/policy]",
+)
+@click.option(
+    "--source",
+    "sources",
+    multiple=True,
+    metavar="PATTERN",
+    help="project/repo@branch; instead of a policy. Repeatable.",
+)
+@click.option("--history", default=None, help="With --source: heads or all.  [default: all]")
+@click.option(
+    "--workers",
+    type=click.IntRange(1, 64),
+    default=os.cpu_count() or 1,
+    show_default="cores",
+    help="Processes.",
+)
+@common_options
+@click.pass_obj
+def backup_command(
+    state: State, policy_file: str | None, sources: tuple[str, ...], history: str | None, workers: int
+) -> int:
+    """Back up now: freeze, export and seal from this shell.
+
+    Exits with 3 where some source could not be read: the snapshot is sealed, marked partial, and says which.
+
+    Example: pachvault --vault file:///mnt/backup/vault backup --source 'images/*@master'
+    """
+    from pachvault.backup.run import back_up  # noqa: PLC0415
+
+    chosen = _policy(state, policy_file, sources, history)
+    with state.progress() as progress:
+        snapshot = back_up(state.pachd, state.token, chosen, progress, workers)
+    _report(state, snapshot)
+    return EXIT_PARTIAL if snapshot.manifest.partial else 0
+
+
+def _policy(state: State, file: str | None, sources: tuple[str, ...], history: str | None) -> Policy:
+    if sources:
+        if file:
+            raise UsageError("--policy and --source exclude each other")
+        fields = {
+            "version": 1,
+            "target": state.vault_url(),
+            "sources": list(sources),
+            "history": history or "all",
+        }
+        return policy.validate(fields, "--source")
+    if history:
+        raise UsageError("--history goes with --source")
+    if file:
+        try:
+            text = Path(file).read_text()
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "not a text file"
+            raise UsageError(f"cannot be read: {reason}", where=file) from error
+        chosen = policy.parse(text, file)
+    else:
+        chosen = policy.parse(_policy_in_cluster(state), f"{HOME_PROJECT}/policy:/policy.yaml")
+    return chosen.model_copy(update={"target": state.vault}) if state.vault else chosen
+
+
+def _policy_in_cluster(state: State) -> str:
+    with connect(state.pachd, state.token) as connection:
+        source = Source(connection)
+        repo = next((repo for repo in source.repos() if str(repo.name) == f"{HOME_PROJECT}/policy"), None)
+        heads = {branch.name: branch.head for branch in source.branches(repo.name)} if repo else {}
+        if "master" in heads:
+            ref = CommitRef(HOME_PROJECT, "policy", heads["master"])
+            files = {piece.path: bytes(piece.data) for piece in source.read(ref)}
+            if "/policy.yaml" in files:
+                return files["/policy.yaml"].decode()
+    raise UsageError(
+        "no policy: the cluster has no pachvault/policy@master:/policy.yaml",
+        hint="--policy FILE, or --vault URL --source PROJECT/REPO",
+    )
+
+
+def _report(state: State, snapshot: Snapshot) -> None:
+    manifest = snapshot.manifest
+    if state.json:
+        put_json(
+            "summary",
+            snapshot=snapshot.name.id,
+            partial=manifest.partial,
+            repos=len(manifest.repos),
+            problems=[problem.model_dump(exclude_none=True) for problem in manifest.problems],
+            totals=manifest.totals.model_dump(),
+        )
+        return
+    totals = manifest.totals
+    say(
+        f"snapshot {snapshot.short_id} sealed{' (partial)' if manifest.partial else ''}: "
+        f"{len(manifest.repos)} repos, {totals.commits_new} new commits, {human(totals.bytes_read)} read, "
+        f"{human(totals.bytes_new)} new, {human(totals.bytes_stored)} stored"
+    )
+    for problem in manifest.problems:
+        where = problem.repo + (
+            f"@{problem.branch or problem.commit}" if problem.branch or problem.commit else ""
+        )
+        say(f"  {problem.kind}: {where}: {problem.message}")

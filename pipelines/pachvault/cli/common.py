@@ -1,0 +1,120 @@
+"""What the commands share: the common options, and how data and talk are written."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pachvault.errors import UsageError
+
+if TYPE_CHECKING:
+    from pachvault.progress import JsonLines, Quiet, Terminal
+    from pachvault.vault.vault import Vault
+
+DEFAULT_PACHD = "grpc://127.0.0.1:30650"
+UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
+
+
+@dataclass(slots=True)
+class State:
+    """The common options as they stand: environment first, then flags, wherever they were given."""
+
+    vault: str | None = None
+    pachd: str = DEFAULT_PACHD
+    token: str | None = None
+    json: bool = False
+    quiet: bool = False
+    debug: bool = False
+
+    @classmethod
+    def from_environment(cls) -> State:
+        """From PACHVAULT_VAULT, PACHD_ADDRESS, PACH_TOKEN and PACHVAULT_DEBUG."""
+        env = os.environ
+        return cls(
+            vault=env.get("PACHVAULT_VAULT"),
+            pachd=env.get("PACHD_ADDRESS") or DEFAULT_PACHD,
+            token=env.get("PACH_TOKEN"),
+            debug=bool(env.get("PACHVAULT_DEBUG")),
+        )
+
+    def vault_url(self) -> str:
+        """The vault's URL, or UsageError."""
+        if not self.vault:
+            raise UsageError("no vault given", hint="--vault file:///folder, or PACHVAULT_VAULT")
+        return self.vault
+
+    def open_vault(self) -> Vault:
+        """The vault, opened."""
+        from pachvault.store.store import open_store  # noqa: PLC0415
+        from pachvault.vault.vault import open_vault  # noqa: PLC0415
+
+        return open_vault(open_store(self.vault_url()))
+
+    def progress(self) -> Terminal | JsonLines | Quiet:
+        """Where long work reports to."""
+        from pachvault.progress import JsonLines, Quiet, Terminal  # noqa: PLC0415
+
+        if self.json:
+            return JsonLines()
+        return Quiet() if self.quiet else Terminal()
+
+
+def common_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Let a command take the common options; they may stand before or after the command's name."""
+    for option in (
+        click.option("--vault", metavar="URL", help="The vault: file:///folder.  [env: PACHVAULT_VAULT]"),
+        click.option("--pachd", metavar="ADDRESS", help="Pachyderm: grpc://host:port.  [env: PACHD_ADDRESS]"),
+        click.option("--json", "as_json", is_flag=True, help="One JSON object a line on standard output."),
+        click.option("--quiet", is_flag=True, help="No progress."),
+    ):
+        command = option(command)
+
+    @functools.wraps(command)
+    @click.pass_obj
+    def wrapped(state: State, *args: Any, **options: Any) -> Any:
+        state.vault = options.pop("vault") or state.vault
+        state.pachd = options.pop("pachd") or state.pachd
+        state.json = options.pop("as_json") or state.json
+        state.quiet = options.pop("quiet") or state.quiet
+        return command(*args, **options)
+
+    return wrapped
+
+
+def say(text: str) -> None:
+    """A line for people, on standard error."""
+    sys.stderr.write(text + "\n")
+
+
+def put_json(kind: str, /, **fields: Any) -> None:
+    """One JSON object on standard output."""
+    sys.stdout.write(json.dumps({"type": kind, **fields}, default=str) + "\n")
+
+
+def put_table(headings: Sequence[str], rows: Iterable[Sequence[object]], right: Iterable[int] = ()) -> None:
+    """Columns on standard output; those numbered in `right` are aligned there."""
+    cells = [list(headings), *([str(cell) for cell in row] for row in rows)]
+    widths = [max(len(row[number]) for row in cells) for number in range(len(headings))]
+    aligned = set(right)
+    for row in cells:
+        line = "  ".join(
+            cell.rjust(width) if number in aligned else cell.ljust(width)
+            for number, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        sys.stdout.write(line.rstrip() + "\n")
+
+
+def human(size: float) -> str:
+    """A size in bytes for people: `1.5 MiB`."""
+    for unit in UNITS[:-1]:
+        if abs(size) < 1024:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1024
+    return f"{size:.1f} {UNITS[-1]}"

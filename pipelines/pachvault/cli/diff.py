@@ -1,0 +1,82 @@
+"""`diff`: what changed between two states of a repo."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+import pyarrow as pa
+
+from pachvault.cli.common import State, common_options, put_json
+from pachvault.cli.place import Place
+from pachvault.errors import UsageError
+from pachvault.format.ids import RepoName
+from pachvault.vault import snapshots
+from pachvault.vault.snapshots import Snapshot
+
+
+@click.command("diff")
+@click.argument("old", metavar="SNAP")
+@click.argument("new", metavar="SNAP")
+@click.argument("place", required=False, metavar="[PROJECT/REPO@BRANCH[:PATH]]")
+@common_options
+@click.pass_obj
+def diff_command(state: State, old: str, new: str, place: str | None) -> int:
+    """Files that differ from one snapshot to another: + added, - removed, M changed.
+
+    Without a place, all branches of all repos. BRANCH may be a commit id.
+    """
+    vault = state.open_vault()
+    before, after = snapshots.resolve(vault, old), snapshots.resolve(vault, new)
+    places = [Place.parse(place)] if place else _branches(before, after)
+    for where in places:
+        trees = [_tree(snapshot, where) for snapshot in (before, after)]
+        if place and all(tree is None for tree in trees):
+            raise UsageError(f"neither snapshot has {place}")
+        _show(state, where, _files(trees[0], where), _files(trees[1], where))
+    return 0
+
+
+def _branches(*both: Snapshot) -> list[Place]:
+    found = {
+        Place(history.name, branch.name, "/")
+        for snapshot in both
+        for _, history in snapshot.repos()
+        for branch in history.record.branches
+    }
+    return sorted(found, key=lambda place: (place.repo, place.reference))
+
+
+def _tree(snapshot: Snapshot, where: Place) -> pa.Table | None:
+    repos = {RepoName(entry.project, entry.repo) for entry in snapshot.manifest.repos}
+    if where.repo not in repos:
+        return None
+    history = snapshot.repo(where.repo)
+    try:
+        return history.tree(history.find(where.reference))
+    except UsageError:  # this snapshot lacks the branch, or it has no readable commit
+        return None
+
+
+def _files(tree: pa.Table | None, where: Place) -> dict[str, tuple[int, bytes]]:
+    if tree is None:
+        return {}
+    chosen = where.files_of(tree)
+    columns = (chosen[name].to_pylist() for name in ("path", "size", "digest"))
+    return {path: (size, digest) for path, size, digest in zip(*columns, strict=True)}
+
+
+def _show(
+    state: State, where: Place, old: dict[str, tuple[int, bytes]], new: dict[str, tuple[int, bytes]]
+) -> None:
+    for path in sorted(old.keys() | new.keys()):
+        if old.get(path) == new.get(path):
+            continue
+        sign = "+" if path not in old else "-" if path not in new else "M"
+        if state.json:
+            sizes = {"old_bytes": old.get(path, (None,))[0], "new_bytes": new.get(path, (None,))[0]}
+            put_json(
+                "difference", repo=str(where.repo), branch=where.reference, path=path, change=sign, **sizes
+            )
+        else:
+            sys.stdout.write(f"{sign} {where.repo}@{where.reference}:{path}\n")

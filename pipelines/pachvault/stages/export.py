@@ -1,0 +1,34 @@
+"""Stage `export`: one `work/NNNN.json` of freeze in; `receipts/NNNN.json` out, objects in the vault."""
+
+from __future__ import annotations
+
+from pachvault.backup.export import export_share
+from pachvault.backup.work import Receipt, Share
+from pachvault.errors import PachvaultError
+from pachvault.pach.connection import connect
+from pachvault.pach.source import Source
+from pachvault.progress import Quiet
+from pachvault.store.store import open_store
+from pachvault.vault.vault import open_vault
+from pachvault.worker import Worker
+
+
+def run(worker: Worker) -> str:
+    """Carry out the stage; what it did, in a line."""
+    files = list(worker.inputs("freeze", "work/*.json"))
+    if len(files) != 1:
+        raise PachvaultError(f"a datum of export is one share, {len(files)} came", where="/pfs/freeze/work")
+    share = Share.read(files[0].read_bytes(), files[0].name)
+    receipt = _export(worker, share)
+    worker.write(f"receipts/{share.number:04d}.json", receipt.encode())
+    failed = sum(item.problem is not None for item in receipt.items)
+    items = f"{len(receipt.items)} items, {failed} failed"
+    return f"share {share.number}: {items}, {receipt.bytes_read:,} bytes read"
+
+
+def _export(worker: Worker, share: Share) -> Receipt:
+    if not share.items:
+        return Receipt(run_id=share.run_id, number=share.number, key="", items=[])
+    vault = open_vault(open_store(share.target))
+    with connect(worker.sidecar, worker.token) as connection:
+        return export_share(Source(connection), vault, share, Quiet())

@@ -1,0 +1,37 @@
+"""Stage `freeze`: a tick and the policy in; `plan.json` and `work/NNNN.json` out."""
+
+from __future__ import annotations
+
+from pachvault import policy
+from pachvault.backup.freeze import Frozen, freeze, refused
+from pachvault.errors import NoVaultError, UsageError, VaultKeyError
+from pachvault.pach.connection import connect
+from pachvault.pach.source import Source
+from pachvault.pach.target import Target
+from pachvault.store.store import open_store
+from pachvault.vault.vault import open_vault
+from pachvault.worker import Worker
+
+
+def run(worker: Worker) -> str:
+    """Carry out the stage; what it did, in a line."""
+    tick = worker.tick("tick")
+    try:
+        frozen = _freeze(worker)
+    except (UsageError, NoVaultError, VaultKeyError) as error:
+        frozen = refused(worker.job_id, str(error), tick)
+    worker.write("plan.json", frozen.plan.encode())
+    for share in frozen.shares:
+        worker.write(f"work/{share.number:04d}.json", share.encode())
+    return f"{frozen.plan.status}: {frozen.plan.summary}"
+
+
+def _freeze(worker: Worker) -> Frozen:
+    files = list(worker.inputs("policy", "policy.yaml"))
+    if not files:
+        raise UsageError("no policy.yaml on branch master", where="pachvault/policy")
+    chosen = policy.parse(files[0].read_text(), "policy.yaml")
+    vault = open_vault(open_store(chosen.target))
+    with connect(worker.pachd, worker.token) as connection:
+        source, target = Source(connection), Target(connection)
+        return freeze(source, target, vault, policy=chosen, run_id=worker.job_id, tick=worker.tick("tick"))

@@ -1,0 +1,49 @@
+"""Stage `seal`: freeze's plan and export's receipts in; `snapshot.json` out, a manifest in the vault."""
+
+from __future__ import annotations
+
+import json
+
+from pachvault.backup.seal import seal
+from pachvault.backup.work import Plan, Receipt
+from pachvault.errors import DamageError, PachvaultError
+from pachvault.store.store import open_store
+from pachvault.vault.snapshots import Snapshot
+from pachvault.vault.vault import open_vault
+from pachvault.worker import Worker
+
+
+def run(worker: Worker) -> str:
+    """Carry out the stage; what it did, in a line."""
+    plans = list(worker.inputs("freeze", "plan.json"))
+    if len(plans) != 1:
+        raise PachvaultError("no plan.json of freeze came", where="/pfs/freeze")
+    plan = Plan.read(plans[0].read_bytes(), plans[0].name)
+    said: dict[str, object] = {"run": plan.run_id, "status": plan.status, "summary": plan.summary}
+    if plan.status == "work":
+        receipts = [
+            Receipt.read(path.read_bytes(), path.name) for path in worker.inputs("export", "receipts/*.json")
+        ]
+        try:
+            said |= summary(seal(open_vault(open_store(plan.target)), plan, receipts))
+        except DamageError as error:
+            said |= {"status": "damaged", "summary": f"not sealed: {error}"}
+    worker.write("snapshot.json", (json.dumps(said, indent=1) + "\n").encode())
+    return f"{said['status']}: {said['summary']}"
+
+
+def summary(snapshot: Snapshot) -> dict[str, object]:
+    """A sealed snapshot in plain terms."""
+    manifest = snapshot.manifest
+    totals = manifest.totals
+    return {
+        "status": "partial" if manifest.partial else "sealed",
+        "summary": (
+            f"snapshot {snapshot.short_id}: {len(manifest.repos)} repos, {totals.commits_new} new commits, "
+            f"{totals.bytes_read:,} bytes read, {totals.bytes_stored:,} bytes stored"
+        ),
+        "snapshot": snapshot.name.id,
+        "frozen_at": manifest.frozen_at.isoformat(),
+        "problems": [problem.model_dump(exclude_none=True) for problem in manifest.problems],
+        "totals": totals.model_dump(),
+    }

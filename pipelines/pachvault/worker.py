@@ -1,0 +1,64 @@
+"""A pipeline worker: where its inputs and output lie, and how it reaches Pachyderm.
+
+The facts about the environment are Pachyderm's: https://docs.pachyderm.com (user code contract).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pachvault.errors import UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """What a worker's environment says."""
+
+    pfs: Path
+    job_id: str
+    sidecar: str
+    """Data is read through the worker's own sidecar: more workers, more bandwidth."""
+    pachd: str
+    token: str | None
+
+    @classmethod
+    def from_environment(cls) -> Worker:
+        """Read the environment; UsageError outside a worker."""
+        env = os.environ
+        job_id = env.get("PACH_JOB_ID")
+        if not job_id:
+            raise UsageError("PACH_JOB_ID is not set: a stage runs inside a pipeline's worker only")
+        pachd = f"grpc://{env.get('PACHD_PEER_SERVICE_HOST')}:{env.get('PACHD_PEER_SERVICE_PORT')}"
+        port = env.get("PEER_PORT")
+        return cls(
+            pfs=Path(env.get("PACHVAULT_PFS", "/pfs")),
+            job_id=job_id,
+            sidecar=f"grpc://127.0.0.1:{port}" if port else pachd,
+            pachd=pachd,
+            token=env.get("PACH_TOKEN"),
+        )
+
+    def inputs(self, name: str, pattern: str) -> Iterator[Path]:
+        """The files of an input that match a glob pattern, by name."""
+        yield from sorted(path for path in (self.pfs / name).glob(pattern) if path.is_file())
+
+    def write(self, name: str, data: bytes) -> None:
+        """Write a file of the output repo."""
+        path = self.pfs / "out" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+
+    def tick(self, name: str) -> datetime | None:
+        """The newest tick of a cron input; None where there is none."""
+        newest = None
+        for path in self.inputs(name, "*"):
+            try:
+                at = datetime.fromisoformat(path.name)
+            except ValueError:
+                continue
+            newest = max(newest or at, at)
+        return newest.astimezone(UTC) if newest else None
