@@ -6,7 +6,7 @@ import multiprocessing
 import queue
 import secrets
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -31,9 +31,7 @@ def new_run_id() -> str:
     return f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
 
 
-def back_up(
-    address: str, token: str | None, policy: Policy, progress: Progress, workers: int
-) -> Snapshot:
+def back_up(address: str, token: str | None, policy: Policy, progress: Progress, workers: int) -> Snapshot:
     """Freeze, export and seal. See the stages for what they raise."""
     vault = open_vault(open_store(policy.target))
     with connect(address, token) as connection:
@@ -52,7 +50,7 @@ def back_up(
 
 def _in_processes(
     address: str, token: str | None, frozen: Frozen, progress: Progress, workers: int
-) -> Sequence[Receipt]:
+) -> list[Receipt]:
     # spawn: a forked child would share the parent's gRPC channel
     context = multiprocessing.get_context("spawn")
     with _relayed(context, progress) as reports:

@@ -189,9 +189,7 @@ def _check_objects(vault: Vault, receipts: Sequence[Receipt]) -> None:
     relied: set[bytes] = set()
     for name in names:
         rows = vault.file_table(name)
-        single = rows.filter(pc.and_(pc.is_null(rows["blobs"]), pc.greater(rows["size"], 0)))
-        wanted = single["digest"].to_pylist() + pc.list_flatten(rows["blobs"]).to_pylist()
-        places = index.rows(wanted)
+        places = index.rows(table.blobs_of(rows))
         if (places < 0).any():
             raise DamageError("a blob of the table is in no pack", where=layout.table_path(name))
         relied |= index.packs_of(places)

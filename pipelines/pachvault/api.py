@@ -1,0 +1,146 @@
+"""The Python interface: a backup as a task.
+
+task = pachvault.create_backup_task("file:///mnt/backup/vault", sources=["images/*"])
+snapshot = task.execute()
+task.verify("packs")
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+from pachvault import policy
+from pachvault.backup.run import back_up
+from pachvault.errors import BusyError
+from pachvault.policy import Policy
+from pachvault.progress import Quiet
+from pachvault.store.store import open_store
+from pachvault.upkeep.verify import Finding, Level, verify
+from pachvault.vault import vault
+from pachvault.vault.snapshots import Snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class TaskStatus:
+    """Where a task stands. `bytes_total` is an estimate; rates are bytes a second."""
+
+    is_running: bool
+    phase: str
+    """freeze, export or seal; idle before the first run, done or failed after one."""
+    bytes_done: int
+    bytes_total: int
+    files_done: int
+    seconds: float
+    error: str | None
+
+    @property
+    def bytes_per_second(self) -> float:
+        """Mean rate of the phase."""
+        return self.bytes_done / self.seconds if self.seconds else 0.0
+
+
+class BackupTask:
+    """Backs up to one target, as often as `execute` is called. Safe to share between threads."""
+
+    def __init__(self, chosen: Policy, pachd: str, token: str | None, workers: int) -> None:
+        self.policy = chosen
+        self._pachd, self._token, self._workers = pachd, token, workers
+        self._progress = _Watched()
+        self._pool = ThreadPoolExecutor(1, "pachvault-task")
+        self._lock = threading.Lock()
+        self._run: Future[Snapshot] | None = None
+
+    def execute(self) -> Snapshot:
+        """Back up once and wait for it; the sealed snapshot, maybe partial (`snapshot.manifest.partial`).
+
+        Makes the vault where the target is empty. Raises BusyError while the task runs already, else
+        what the stages raise.
+        """
+        return self.start().result()
+
+    def start(self) -> Future[Snapshot]:
+        """Back up once in the background."""
+        with self._lock:
+            if self.is_running():
+                raise BusyError("this task runs already", where=self.policy.target)
+            self._run = self._pool.submit(self._back_up)
+            return self._run
+
+    def is_running(self) -> bool:
+        """Whether a backup of this task is under way."""
+        return self._run is not None and not self._run.done()
+
+    def monitor(self) -> TaskStatus:
+        """Where the task stands now."""
+        error = None
+        phase = self._progress.phase
+        if self._run is not None and self._run.done():
+            failure = self._run.exception()
+            error = str(failure) if failure else None
+            phase = "failed" if failure else "done"
+        return TaskStatus(
+            is_running=self.is_running(),
+            phase=phase,
+            bytes_done=self._progress.bytes_done,
+            bytes_total=self._progress.bytes_total,
+            files_done=self._progress.files_done,
+            seconds=time.monotonic() - self._progress.began,
+            error=error,
+        )
+
+    def verify(self, level: str = "structure") -> list[Finding]:
+        """Check the vault; what is damaged. `level` is structure, packs or data."""
+        return verify(vault.open_vault(open_store(self.policy.target)), Level(level), Quiet())
+
+    def _back_up(self) -> Snapshot:
+        store = open_store(self.policy.target)
+        if not store.exists() or next(iter(store.list("")), None) is None:
+            vault.create(store)
+        return back_up(self._pachd, self._token, self.policy, self._progress, self._workers)
+
+
+def create_backup_task(
+    target: str,
+    *,
+    sources: Sequence[str] = ("*/*",),
+    exclude: Sequence[str] = (),
+    history: str | dict[str, object] = "all",
+    pachd: str = "grpc://127.0.0.1:30650",
+    token: str | None = None,
+    workers: int = 1,
+) -> BackupTask:
+    """A task that backs up `sources` (project/repo@branch patterns) to `target` (a URL).
+
+    `pachd` is the address of the cluster. Raises UsageError for a bad pattern or target.
+    """
+    open_store(target)
+    fields = {
+        "version": 1,
+        "target": target,
+        "sources": list(sources),
+        "exclude": list(exclude),
+        "history": history,
+    }
+    return BackupTask(policy.validate(fields, "create_backup_task"), pachd, token, workers)
+
+
+class _Watched(Quiet):
+    """Progress that can be asked."""
+
+    def __init__(self) -> None:
+        self.phase, self.bytes_total, self.bytes_done, self.files_done = "idle", 0, 0, 0
+        self.began = time.monotonic()
+
+    def start(self, what: str, total_bytes: int) -> None:
+        """See Progress.start."""
+        self.phase, self.bytes_total, self.bytes_done, self.files_done = what, total_bytes, 0, 0
+        self.began = time.monotonic()
+
+    def add(self, size: int, files: int) -> None:
+        """See Progress.add."""
+        self.bytes_done += size
+        self.files_done += files

@@ -1,0 +1,190 @@
+"""The demo's course: start, fill, deploy, tick, change, tick again, read back, compare."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+
+from blake3 import blake3
+
+from pachvault.demo.data import Story
+from pachvault.errors import PachvaultError
+from pachvault.local import daemon
+from pachvault.pach.connection import Connection, connect
+from pachvault.pach.pipelines import Pipelines
+from pachvault.pach.source import CommitRef, Source
+from pachvault.pach.target import Target
+from pachvault.policy import HOME_PROJECT
+from pachvault.progress import Quiet
+from pachvault.restore import extract
+from pachvault.store.store import open_store
+from pachvault.upkeep.verify import Level, verify
+from pachvault.vault import blobs, snapshots, vault
+from pachvault.vault.reader import BlobReader
+from pachvault.vault.snapshots import Snapshot
+from pachvault.vault.vault import Vault
+
+STAGES = ("freeze", "export", "seal")
+_USER_PIPELINE = {
+    "pipeline": {"name": "lines", "project": {"name": "research"}},
+    "description": "Counts the lines of every module of library/core.",
+    "transform": {
+        "image": "debian:bookworm-slim",
+        "cmd": ["sh"],
+        "stdin": ["cd /pfs/core && find . -name '*.py' | sort | xargs wc -l > /pfs/out/lines.txt"],
+    },
+    "input": {"pfs": {"project": "library", "repo": "core", "branch": "master", "glob": "/"}},
+}
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What the demo took: for T = n × t and R = D / B."""
+
+    backup_seconds: tuple[float, ...]
+    restore_seconds: float
+    restored_bytes: int
+
+
+def demo(folder: Path, say: Say) -> Measured:
+    """Run the demo in `folder`; PachvaultError where anything is not as it should be.
+
+    The embedded Pachyderm is stopped at the end, its data and the vault stay.
+    """
+    state = folder / "pachyderm"
+    running = daemon.start(state)
+    say(f"embedded Pachyderm at {running.address}, its data in {state}")
+    try:
+        with connect(running.address) as connection:
+            return _course(connection, folder, say)
+    finally:
+        daemon.stop(state)
+
+
+def _course(connection: Connection, folder: Path, say: Say) -> Measured:
+    target, pipelines = Target(connection), Pipelines(connection)
+    story = Story(target)
+    count = story.first_act()
+    pipelines.create(json.dumps(_USER_PIPELINE), "demo")
+    say(f"data: 2 projects, 4 repos, {count:,} files, and the pipeline research/lines")
+    made = vault.create(open_store((folder / "vault").as_uri()))
+    _deploy(target, pipelines, made, say)
+    seconds = [_tick(pipelines, made, say)]
+    story.second_act()
+    say("then: a change, a deletion, a rename, an append")
+    seconds.append(_tick(pipelines, made, say))
+    snapshot = snapshots.resolve(made, "latest")
+    measured = _read_back(connection, snapshot, folder / "extracted", say)
+    findings = verify(made, Level.DATA, Quiet())
+    if findings:
+        raise PachvaultError(f"the vault is damaged: {findings[0].message}", where=findings[0].object)
+    say("verified: every byte in the vault has its digest")
+    return Measured(tuple(seconds), *measured)
+
+
+def _deploy(target: Target, pipelines: Pipelines, made: Vault, say: Say) -> None:
+    target.ensure_project(HOME_PROJECT)
+    target.ensure_repo(HOME_PROJECT, "policy")
+    text = f"version: 1\nname: demo\ntarget: {made.store.url}\nsources:\n  - '*/*'\n"
+    commit = target.start(HOME_PROJECT, "policy", "master", parent=None, description="the demo's policy")
+    ref = CommitRef(HOME_PROJECT, "policy", commit)
+    target.change(ref, put=[("/policy.yaml", text.encode())])
+    target.finish(ref)
+    for stage in STAGES:
+        pipelines.create(spec(stage), f"{stage}.json")
+    say(f"policy committed to {HOME_PROJECT}/policy; pipelines {', '.join(STAGES)} made from their specs")
+
+
+def spec(stage: str) -> str:
+    """A pipeline's spec as it is shipped."""
+    packaged = files("pachvault").joinpath("specs", f"{stage}.json")
+    if packaged.is_file():
+        return packaged.read_text()
+    return (Path(__file__).parents[3] / "specs" / f"{stage}.json").read_text()  # a checkout
+
+
+def _tick(pipelines: Pipelines, made: Vault, say: Say) -> float:
+    began = time.monotonic()
+    before = {name.id for name in snapshots.names(made)}
+    job = pipelines.tick(HOME_PROJECT, "freeze", "tick")
+    for stage in STAGES:
+        pipelines.require(pipelines.wait(HOME_PROJECT, stage, job))
+    seconds = time.monotonic() - began
+    new = [name for name in snapshots.names(made) if name.id not in before]
+    if len(new) != 1:
+        raise PachvaultError(f"the tick sealed {len(new)} snapshots, one was due", where=f"job {job}")
+    _say_snapshot(snapshots.load(made, new[0]), seconds, say)
+    return seconds
+
+
+def _say_snapshot(snapshot: Snapshot, seconds: float, say: Say) -> None:
+    manifest, totals = snapshot.manifest, snapshot.manifest.totals
+    size = sum(entry.size_bytes for entry in manifest.repos)
+    if manifest.partial:
+        raise PachvaultError(f"the snapshot is partial: {manifest.problems[0].message}")
+    say(
+        f"snapshot {snapshot.short_id}: {len(manifest.repos)} repos, {size / 1e6:.1f} MB at the heads, "
+        f"{totals.commits_new} new commits, {seconds:.1f} s from tick to seal"
+    )
+    if totals.bytes_read:
+        dedup = totals.bytes_read / totals.bytes_new if totals.bytes_new else float("inf")
+        ratio = totals.bytes_new / totals.bytes_stored if totals.bytes_stored else float("inf")
+        say(
+            f"  read {totals.bytes_read / 1e6:.2f} MB in {totals.files_read:,} files, "
+            f"new {totals.bytes_new / 1e6:.2f} MB, stored {totals.bytes_stored / 1e6:.2f} MB "
+            f"(dedup {dedup:.2f}, compression {ratio:.2f}); {totals.files_known} changed files known unread"
+        )
+
+
+def _read_back(connection: Connection, snapshot: Snapshot, destination: Path, say: Say) -> tuple[float, int]:
+    began = time.monotonic()
+    reader = BlobReader(snapshot.vault, blobs.load(snapshot.vault))
+    done = extract.Extracted()
+    extract.check_destination(destination, overwrite=False)
+    for chosen in extract.choose(snapshot, [], [], []):
+        each = extract.extract(reader, chosen, destination, Quiet(), workers=2)
+        done.files += each.files
+        done.bytes += each.bytes
+        done.failed += each.failed
+    seconds = time.monotonic() - began
+    if done.failed:
+        raise PachvaultError(done.failed[0])
+    say(f"extracted {done.files:,} files, {done.bytes / 1e6:.1f} MB in {seconds:.1f} s to {destination}")
+    compared = sum(_compare(Source(connection), snapshot, destination))
+    if compared != done.files:
+        raise PachvaultError(f"{done.files} files were extracted, the source has {compared}")
+    say(f"compared with the source: all {compared:,} files are equal")
+    return seconds, done.bytes
+
+
+def _compare(source: Source, snapshot: Snapshot, destination: Path) -> list[int]:
+    """How many files each branch has at the source; PachvaultError where one differs."""
+    counts = []
+    for _, history in snapshot.repos():
+        name = history.name
+        for branch in history.record.branches:
+            if branch.head is None:
+                continue
+            root = destination / name.project / name.repo / branch.name
+            counts.append(_compare_branch(source, CommitRef(name.project, name.repo, branch.head), root))
+    return counts
+
+
+def _compare_branch(source: Source, ref: CommitRef, root: Path) -> int:
+    count = 0
+    hasher = blake3()
+    for piece in source.read(ref):
+        hasher = blake3() if piece.offset == 0 else hasher
+        hasher.update(piece.data)
+        if piece.is_last:
+            count += 1
+            path = root / piece.path.lstrip("/")
+            if not path.is_file() or blake3(path.read_bytes()).digest() != hasher.digest():
+                raise PachvaultError("differs from the source", where=f"{ref}:{piece.path}")
+    return count

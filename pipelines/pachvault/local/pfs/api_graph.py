@@ -1,0 +1,323 @@
+"""The gRPC methods of projects, repos, branches and commits: requests into transactions, rows into
+messages."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from typing import Any, TypeAlias
+
+import grpc
+from google.protobuf.empty_pb2 import Empty
+from python_pachyderm.proto.v2.pfs import pfs_pb2
+
+from pachvault.local.pfs import branches, commits, commitsets, provenance, repos
+from pachvault.local.pfs.database import Database
+from pachvault.local.pfs.errors import ArgumentError, NotFoundError, PfsError
+from pachvault.local.pfs.filesets import REPO_NAME as FILE_SETS
+from pachvault.local.pfs.reading import Reader
+from pachvault.local.pfs.records import (
+    BRANCH_COLUMNS,
+    COMMIT_COLUMNS,
+    Branch,
+    Commit,
+    branches_of,
+    commit_by_id,
+    commit_message,
+    commit_of,
+    repo_key,
+)
+
+Context: TypeAlias = grpc.ServicerContext
+
+_DELETED = b"\x08\x01"  # DeleteRepoResponse.deleted, newer than python-pachyderm's messages
+
+
+class GraphApi:
+    """Everything but files."""
+
+    def __init__(self, database: Database, reader: Reader) -> None:
+        self._database = database
+        self._reader = reader
+
+    def create_project(self, request: Any, _context: Context) -> Any:
+        with self._database.write() as transaction:
+            repos.create_project(
+                transaction, request.project.name, request.description, update=request.update
+            )
+        return Empty()
+
+    def inspect_project(self, request: Any, _context: Context) -> Any:
+        name = request.project.name
+        with self._database.read() as sql:
+            found = repos.list_projects(sql, name)
+        if not found:
+            raise NotFoundError(
+                f'error getting project "{name}": get project by name: project "{name}" not found'
+            )
+        return found[0]
+
+    def list_project(self, _request: Any, _context: Context) -> Iterator[Any]:
+        with self._database.read() as sql:
+            yield from repos.list_projects(sql)
+
+    def delete_project(self, request: Any, _context: Context) -> Any:
+        with self._database.write() as transaction:
+            repos.delete_project(transaction.sql, request.project.name, force=request.force)
+        return Empty()
+
+    def create_repo(self, request: Any, _context: Context) -> Any:
+        with self._database.write() as transaction:
+            repos.create(transaction, repo_key(request.repo), request.description, update=request.update)
+        return Empty()
+
+    def inspect_repo(self, request: Any, _context: Context) -> Any:
+        with self._database.read() as sql:
+            return repos.info(sql, repos.find(sql, repo_key(request.repo)), details=True)
+
+    def list_repo(self, request: Any, _context: Context) -> Iterator[Any]:
+        with self._database.read() as sql:
+            found = repos.select(sql, kind=request.type, projects=[p.name for p in request.projects])
+            infos = [repos.info(sql, repo, details=False) for repo in found]
+        yield from infos
+
+    def delete_repo(self, request: Any, _context: Context) -> bytes:
+        if not request.HasField("repo"):
+            raise ArgumentError("no repo specified")
+        with self._database.write() as transaction:
+            try:
+                repo = repos.find(transaction.sql, repo_key(request.repo))
+            except NotFoundError:
+                return b""
+            try:
+                repos.delete(transaction.sql, repo, force=request.force)
+            except PfsError as error:
+                raise PfsError(f"delete repo: {error}") from None
+        return _DELETED
+
+    def delete_repos(self, request: Any, _context: Context) -> Any:
+        projects = [project.name for project in request.projects]
+        if not projects and not request.all:
+            return pfs_pb2.DeleteReposResponse()
+        with self._database.write() as transaction:
+            found = repos.select(transaction.sql, projects=() if request.all else projects)
+            repos.delete_all(transaction.sql, found, force=request.force)
+        return pfs_pb2.DeleteReposResponse(repos=[repo.message() for repo in found])
+
+    def create_branch(self, request: Any, _context: Context) -> Any:
+        with self._database.write() as transaction:
+            branches.create(transaction, request)
+        return Empty()
+
+    def inspect_branch(self, request: Any, _context: Context) -> Any:
+        with self._database.read() as sql:
+            return branches.info(sql, branches.find(sql, request.branch))
+
+    def list_branch(self, request: Any, _context: Context) -> Iterator[Any]:
+        with self._database.read() as sql:
+            if request.HasField("repo"):
+                repo = repos.find(sql, repo_key(request.repo))
+                found = branches_of(sql, repo.id, newest_first=not request.reverse)
+            else:
+                order = "ASC" if request.reverse else "DESC"
+                query = f"SELECT {BRANCH_COLUMNS} FROM branch ORDER BY id {order}"  # noqa: S608
+                found = [Branch(*row) for row in sql.execute(query).fetchall()]
+            infos = [branches.info(sql, branch) for branch in found]
+        yield from infos
+
+    def delete_branch(self, request: Any, _context: Context) -> Any:
+        with self._database.write() as transaction:
+            try:
+                branch = branches.find(transaction.sql, request.branch)
+            except NotFoundError as error:
+                raise NotFoundError(f"get branch {request.branch.name}: {error}") from None
+            branches.delete(transaction.sql, branch, force=request.force)
+        return Empty()
+
+    def start_commit(self, request: Any, _context: Context) -> Any:
+        parent = request.parent if request.HasField("parent") else None
+        try:
+            with self._database.write() as transaction:
+                commit = commits.start(transaction, request.branch, parent, request.description)
+                return commit_message(transaction.sql, commit)
+        except PfsError as error:
+            raise type(error)(f"start commit in transaction: {error}") from None
+
+    def finish_commit(self, request: Any, _context: Context) -> Any:
+        with self._database.write() as transaction:
+            commit = commits.resolve(transaction.sql, request.commit)
+            commits.finish(transaction, commit, description=request.description, error=request.error)
+        return Empty()
+
+    def clear_commit(self, request: Any, _context: Context) -> Any:
+        with self._database.write() as transaction:
+            commit = commits.resolve(transaction.sql, request.commit)
+            if commit.finishing is not None:
+                raise PfsError("cannot clear finished commit")
+            transaction.sql.execute("UPDATE \"commit\" SET diff = '[]' WHERE id = ?", (commit.id,))
+        return Empty()
+
+    def inspect_commit(self, request: Any, context: Context) -> Any:
+        commits.check_commit(request.commit)
+        if commits.commit_repo(request.commit).name == FILE_SETS:
+            virtual = pfs_pb2.CommitInfo(commit=request.commit, description="FileSet - Virtual Commit")
+            virtual.finished.SetInParent()
+            return virtual
+        try:
+            with self._database.read() as sql:
+                commit = commits.resolve(sql, request.commit)
+            commit = self._reached(commit, request.wait, context)
+        except PfsError as error:
+            raise type(error)(f"inspect commitHandle: {error}") from None
+        with self._database.read() as sql:
+            return commits.info(sql, commit)
+
+    def _reached(self, commit: Commit, state: int, context: Context) -> Commit:
+        """The commit once it is in that state, or as it is when the caller goes away."""
+
+        def look(sql: sqlite3.Connection) -> Commit | None:
+            now = commit_by_id(sql, commit.id)
+            if now is None:
+                raise PfsError(f"commit {commit.set_id} was deleted")
+            return now if _in_state(sql, now, state) else None
+
+        return self._database.wait_until(look, context.is_active) or commit
+
+    def list_commit(self, request: Any, _context: Context) -> Iterator[Any]:
+        if request.HasField("to"):
+            selected = self._line(request)
+        elif request.HasField("from"):
+            raise PfsError("cannot use `from` commit without `to` commit")
+        else:
+            selected = self._all_commits(request)
+        sent = 0
+        for commit in selected:
+            if request.origin_kind and not request.all and commit.origin != request.origin_kind:
+                continue
+            with self._database.read() as sql:
+                message = commits.info(sql, commit, upper_bound=self._reader.upper_bound(commit))
+            yield message
+            sent += 1
+            if sent == request.number:
+                return
+
+    def _line(self, request: Any) -> Iterator[Commit]:
+        """From `to` back to `from`, which is left out."""
+        if request.reverse:
+            raise PfsError("cannot use 'Reverse' while also using 'From' or 'To'")
+        with self._database.read() as sql:
+            repos.find(sql, repo_key(request.repo))
+            end = getattr(request, "from")
+            last = commits.resolve(sql, end).id if request.HasField("from") else None
+            commit: Commit | None = commits.resolve(sql, request.to)
+        while commit and commit.id != last:
+            yield commit
+            with self._database.read() as sql:
+                commit = None if commit.parent is None else commit_by_id(sql, commit.parent)
+
+    def _all_commits(self, request: Any) -> Iterator[Commit]:
+        order = "ASC" if request.reverse else "DESC"
+        with self._database.read() as sql:
+            where, values = "", []
+            if request.repo.name:
+                where, values = "WHERE repo = ?", [repos.find(sql, repo_key(request.repo)).id]
+            query = f'SELECT {COMMIT_COLUMNS} FROM "commit" {where} ORDER BY id {order}'  # noqa: S608
+            rows = sql.execute(query, values).fetchall()
+        limit = _started_limit(request)
+        for row in rows:
+            commit = commit_of(row)
+            if limit(commit):
+                yield commit
+
+    def subscribe_commit(self, request: Any, context: Context) -> Iterator[Any]:
+        start = getattr(request, "from")
+        with self._database.read() as sql:
+            repo = repos.find(sql, repo_key(request.repo))
+        last = 0
+
+        def next_commit(sql: sqlite3.Connection) -> Commit | None:
+            repos.find(sql, repo_key(request.repo))
+            row = sql.execute(
+                f'SELECT {COMMIT_COLUMNS} FROM "commit" WHERE repo = ? AND id > ? ORDER BY id LIMIT 1',  # noqa: S608
+                (repo.id, last),
+            ).fetchone()
+            return commit_of(row) if row else None
+
+        while context.is_active():
+            commit = self._database.wait_until(next_commit, context.is_active)
+            if commit is None:
+                return
+            last = commit.id
+            if commit.set_id == start.id or not self._on_branch(commit, request):
+                continue
+            commit = self._reached(commit, request.state, context)
+            with self._database.read() as sql:
+                message = commits.info(sql, commit)
+            if context.is_active():
+                yield message
+
+    def _on_branch(self, commit: Commit, request: Any) -> bool:
+        if request.origin_kind and not request.all and commit.origin != request.origin_kind:
+            return False
+        if not request.branch:
+            return True
+        row = self._database.one("SELECT name FROM branch WHERE id = ?", commit.branch)
+        return row is not None and row[0] == request.branch
+
+    def inspect_commit_set(self, request: Any, context: Context) -> Iterator[Any]:
+        set_id = request.commit_set.id
+        with self._database.read() as sql:
+            members = commitsets.whole(sql, set_id)
+        if not members:
+            raise NotFoundError(f"no commits found for commitset {set_id}")
+        if request.wait:
+            done = [commit for commit in members if commit.finished is not None]
+            rest = [commit for commit in members if commit.finished is None]
+            members = done + rest
+        for commit in members:
+            reached = self._reached(commit, pfs_pb2.FINISHED, context) if request.wait else commit
+            with self._database.read() as sql:
+                message = commits.info(sql, reached)
+            yield message
+
+    def list_commit_set(self, request: Any, _context: Context) -> Iterator[Any]:
+        with self._database.read() as sql:
+            rows = sql.execute(
+                'SELECT c.set_id FROM "commit" c JOIN repo r ON c.repo = r.id'
+                " WHERE ?1 = '' OR r.project = ?1 GROUP BY c.set_id ORDER BY max(c.id) DESC",
+                (request.project.name,),
+            ).fetchall()
+        for (set_id,) in rows:
+            with self._database.read() as sql:
+                infos = [commits.info(sql, commit) for commit in commitsets.whole(sql, set_id)]
+            if infos:
+                yield pfs_pb2.CommitSetInfo(commit_set=pfs_pb2.CommitSet(id=set_id), commits=infos)
+
+    def squash_commit_set(self, request: Any, _context: Context) -> Any:
+        with self._database.write() as transaction:
+            commitsets.squash(transaction, request.commit_set.id)
+        return Empty()
+
+    def drop_commit_set(self, request: Any, _context: Context) -> Any:
+        with self._database.write() as transaction:
+            commitsets.drop(transaction, request.commit_set.id)
+        return Empty()
+
+
+def _in_state(sql: sqlite3.Connection, commit: Commit, state: int) -> bool:
+    if state == pfs_pb2.READY and commit.finished is None:
+        return all(up.finished is not None for up in provenance.commits_upstream(sql, commit.id))
+    if state == pfs_pb2.FINISHING:
+        return commit.finishing is not None
+    if state == pfs_pb2.FINISHED:
+        return commit.finished is not None
+    return True
+
+
+def _started_limit(request: Any) -> Callable[[Commit], bool]:
+    if not request.HasField("started_time"):
+        return lambda _commit: True
+    limit = request.started_time.seconds * 10**9 + request.started_time.nanos
+    if request.reverse:
+        return lambda commit: commit.started > limit
+    return lambda commit: commit.started < limit

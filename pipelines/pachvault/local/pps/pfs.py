@@ -1,0 +1,130 @@
+"""PFS as the pipelines use it: the public gRPC API of the same server, nothing behind its back."""
+
+from __future__ import annotations
+
+import io
+import shutil
+import tarfile
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+from google.protobuf import empty_pb2
+from python_pachyderm.proto.v2.pfs import pfs_pb2, pfs_pb2_grpc
+from python_pachyderm.proto.v2.transaction import transaction_pb2, transaction_pb2_grpc
+
+_MESSAGE_BYTES = 20 * 1024 * 1024
+_COPY_BYTES = 1024 * 1024
+_OPTIONS = (
+    ("grpc.max_receive_message_length", _MESSAGE_BYTES),
+    ("grpc.max_send_message_length", _MESSAGE_BYTES),
+)
+
+
+class Pfs:
+    """A client of the PFS served at this port."""
+
+    def __init__(self, port: int) -> None:
+        self._channel = grpc.insecure_channel(f"127.0.0.1:{port}", options=_OPTIONS)
+        self.stub = pfs_pb2_grpc.APIStub(self._channel)
+        self._transactions = transaction_pb2_grpc.APIStub(self._channel)
+
+    def close(self) -> None:
+        self._channel.close()
+
+    def transact(self, requests: Iterable[Any]) -> list[Any]:
+        """Several calls as one: all or nothing, one commit set. Gives the commits that were started."""
+        batch = transaction_pb2.BatchTransactionRequest(requests=list(requests))
+        answer = self._transactions.BatchTransaction(batch)
+        return [response.commit for response in answer.responses if response.HasField("commit")]
+
+    def repo_exists(self, repo: Any) -> bool:
+        try:
+            self.stub.InspectRepo(pfs_pb2.InspectRepoRequest(repo=repo))
+        except grpc.RpcError as error:
+            if error.code() == grpc.StatusCode.NOT_FOUND:
+                return False
+            raise
+        return True
+
+    def inspect_commit(self, commit: Any, *, wait: int = pfs_pb2.COMMIT_STATE_UNKNOWN) -> Any:
+        return self.stub.InspectCommit(pfs_pb2.InspectCommitRequest(commit=commit, wait=wait))
+
+    def finished(self, commit: Any, stopped: Callable[[], bool]) -> Any | None:
+        """The commit once it is finished; none when told to stop first."""
+        call = self.stub.InspectCommit.future(
+            pfs_pb2.InspectCommitRequest(commit=commit, wait=pfs_pb2.FINISHED)
+        )
+        while True:
+            try:
+                return call.result(timeout=0.2)
+            except grpc.FutureTimeoutError:
+                if stopped():
+                    call.cancel()
+                    return None
+
+    def glob(self, commit: Any, pattern: str) -> Iterator[Any]:
+        return iter(self.stub.GlobFile(pfs_pb2.GlobFileRequest(commit=commit, pattern=pattern)))
+
+    def download(self, file: Any, folder: Path, *, empty: bool) -> int:
+        """A file, or a directory with all below it, into `folder` under its own path; gives the bytes."""
+        total = 0
+        if empty:
+            for info in self.stub.WalkFile(pfs_pb2.WalkFileRequest(file=file)):
+                _place(folder, info.file.path, info.file_type == pfs_pb2.DIR).close()
+            return 0
+        stream = self.stub.GetFileTAR(pfs_pb2.GetFileRequest(file=file))
+        reader = io.BufferedReader(_Stream(message.value for message in stream), _COPY_BYTES)
+        with tarfile.open(fileobj=reader, mode="r|") as archive:
+            for member in archive:
+                with _place(folder, member.name, member.isdir()) as target:
+                    source = archive.extractfile(member)
+                    if source is not None:
+                        shutil.copyfileobj(source, target, _COPY_BYTES)
+                        total += member.size
+        # What follows the archive's end is padding; reading it through is what shows that the call went well.
+        while reader.read(_COPY_BYTES):
+            pass
+        return total
+
+    def create_file_set(self, changes: Iterator[Any]) -> str:
+        return str(self.stub.CreateFileSet(changes).file_set_id)
+
+    def add_file_set(self, commit: Any, file_set_id: str) -> None:
+        self.stub.AddFileSet(pfs_pb2.AddFileSetRequest(commit=commit, file_set_id=file_set_id))
+
+    def clear(self, commit: Any) -> empty_pb2.Empty:
+        return self.stub.ClearCommit(pfs_pb2.ClearCommitRequest(commit=commit))
+
+
+def _place(folder: Path, path: str, directory: bool) -> Any:
+    """An open file for this path below `folder`; for a directory one that swallows what is written."""
+    target = folder / path.lstrip("/")
+    if directory:
+        target.mkdir(parents=True, exist_ok=True)
+        return io.BytesIO()
+    target.parent.mkdir(parents=True, exist_ok=True)
+    return target.open("wb")
+
+
+class _Stream(io.RawIOBase):
+    """A stream of byte strings as a file."""
+
+    def __init__(self, pieces: Iterable[bytes]) -> None:
+        self._pieces = iter(pieces)
+        self._rest = memoryview(b"")
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        while not self._rest:
+            piece = next(self._pieces, None)
+            if piece is None:
+                return 0
+            self._rest = memoryview(piece)
+        count = min(len(buffer), len(self._rest))
+        buffer[:count] = self._rest[:count]
+        self._rest = self._rest[count:]
+        return count

@@ -1,0 +1,184 @@
+"""The gRPC surface of the embedded PPS: pps_v2.API, refusals as statuses, the rest answered by name."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+from google.protobuf import empty_pb2
+from python_pachyderm.proto.v2.pps import pps_pb2
+
+from pachvault.local.pps import process, wire
+from pachvault.local.pps.effective import spec_json
+from pachvault.local.pps.engine import Engine
+from pachvault.local.pps.errors import Refusal, bad_spec, invalid, unimplemented
+from pachvault.local.pps.jobs import Jobs
+from pachvault.local.pps.logs import Logs
+from pachvault.local.pps.pfs import Pfs
+from pachvault.local.pps.pipelines import Pipelines
+from pachvault.local.pps.queries import Queries
+from pachvault.local.pps.runner import sweep
+from pachvault.local.pps.secrets import Secrets
+from pachvault.local.pps.specs import SpecError, parse_spec
+from pachvault.local.pps.state import State, pipeline_of
+
+_log = logging.getLogger("pachvault.local.pps")
+_SERVICE = "pps_v2.API"
+
+Behaviour = Callable[[Any, Callable[[], bool]], Any]
+
+
+class PpsService:
+    """The service over one state folder; `port` is where this same server answers."""
+
+    def __init__(self, state: Path, *, port: int) -> None:
+        orphans = process.kill_orphans(state)
+        if orphans:
+            _log.info("ended %d processes that an earlier server left", orphans)
+        self._engine = Engine(
+            state=State(state / "pps.sqlite"),
+            pfs=Pfs(port),
+            logs=Logs(state / "logs"),
+            port=port,
+            folder=state,
+        )
+        self._pipelines = Pipelines(self._engine)
+        self._jobs = Jobs(self._engine)
+        self._queries = Queries(self._engine)
+        self._secrets = Secrets(self._engine.state)
+
+    def register(self, server: Any) -> None:
+        """Serve `pps_v2.API` there, and by name refuse what it has but this double does not."""
+        unary: dict[str, tuple[Any, Behaviour]] = {
+            "CreatePipeline": (pps_pb2.CreatePipelineRequest, self._create_pipeline),
+            "CreatePipelineV2": (wire.CreatePipelineV2Request, self._create_pipeline_v2),
+            "DeletePipeline": (pps_pb2.DeletePipelineRequest, self._delete_pipeline),
+            "DeletePipelines": (pps_pb2.DeletePipelinesRequest, self._delete_pipelines),
+            "InspectPipeline": (
+                pps_pb2.InspectPipelineRequest,
+                lambda r, _: self._queries.inspect_pipeline(r),
+            ),
+            "StartPipeline": (pps_pb2.StartPipelineRequest, self._start_pipeline),
+            "StopPipeline": (pps_pb2.StopPipelineRequest, self._stop_pipeline),
+            "RunCron": (pps_pb2.RunCronRequest, lambda r, _: self._pipelines.run_cron(r.pipeline)),
+            "InspectJob": (pps_pb2.InspectJobRequest, self._jobs.inspect),
+            "StopJob": (pps_pb2.StopJobRequest, lambda r, _: self._jobs.stop(r.job, r.reason)),
+            "DeleteJob": (pps_pb2.DeleteJobRequest, lambda r, _: self._jobs.delete(r.job)),
+            "InspectDatum": (pps_pb2.InspectDatumRequest, lambda r, _: self._queries.inspect_datum(r)),
+            "CreateSecret": (pps_pb2.CreateSecretRequest, lambda r, _: self._secrets.create(r.file)),
+            "DeleteSecret": (pps_pb2.DeleteSecretRequest, lambda r, _: self._secrets.delete(r.secret.name)),
+            "InspectSecret": (
+                pps_pb2.InspectSecretRequest,
+                lambda r, _: self._secrets.inspect(r.secret.name),
+            ),
+            "ListSecret": (empty_pb2.Empty, lambda _r, _: self._secrets.list()),
+        }
+        streams: dict[str, tuple[Any, Behaviour]] = {
+            "ListPipeline": (pps_pb2.ListPipelineRequest, lambda r, _: self._queries.list_pipelines(r)),
+            "ListJob": (pps_pb2.ListJobRequest, lambda r, _: self._jobs.list(r)),
+            "ListJobSet": (pps_pb2.ListJobSetRequest, lambda r, _: self._jobs.list_sets(r)),
+            "InspectJobSet": (pps_pb2.InspectJobSetRequest, self._jobs.inspect_set),
+            "SubscribeJob": (pps_pb2.SubscribeJobRequest, self._jobs.subscribe),
+            "ListDatum": (pps_pb2.ListDatumRequest, lambda r, _: self._queries.list_datums(r)),
+            "GetLogs": (pps_pb2.GetLogsRequest, self._queries.logs),
+        }
+        handlers = {
+            name: grpc.unary_unary_rpc_method_handler(_single(behaviour), request.FromString, _serialize)
+            for name, (request, behaviour) in unary.items()
+        }
+        handlers |= {
+            name: grpc.unary_stream_rpc_method_handler(_streamed(behaviour), request.FromString, _serialize)
+            for name, (request, behaviour) in streams.items()
+        }
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(_SERVICE, handlers),))
+
+    def start(self) -> None:
+        """Take up the pipelines and jobs that are there; the server must be answering."""
+        sweep(self._engine)
+        self._pipelines.start()
+
+    def close(self) -> None:
+        """Stop all workers and threads; unfinished jobs are taken up by the next start."""
+        self._engine.closing.set()
+        self._pipelines.close()
+        self._engine.pfs.close()
+        self._engine.state.close()
+
+    def _create_pipeline(self, request: Any, _active: Any) -> None:
+        self._pipelines.create(
+            request,
+            spec=spec_json(request),
+            update=request.update,
+            reprocess=request.reprocess,
+            dry_run=request.dry_run,
+        )
+
+    def _create_pipeline_v2(self, request: Any, _active: Any) -> Any:
+        try:
+            spec = parse_spec(json.loads(request.create_pipeline_request_json))
+        except (SpecError, ValueError) as error:
+            raise bad_spec(str(error)) from None
+        effective = self._pipelines.create(
+            spec,
+            spec=request.create_pipeline_request_json,
+            update=request.update,
+            reprocess=request.reprocess,
+            dry_run=request.dry_run,
+        )
+        return wire.CreatePipelineV2Response(effective_create_pipeline_request_json=effective)
+
+    def _delete_pipeline(self, request: Any, _active: Any) -> None:
+        if request.all:
+            raise unimplemented("DeletePipeline with all")
+        if not request.pipeline.name:
+            raise invalid("request.Pipeline cannot be nil")
+        self._pipelines.delete(request.pipeline, keep_repo=request.keep_repo, force=request.force)
+
+    def _delete_pipelines(self, request: Any, _active: Any) -> Any:
+        projects = {project.name for project in request.projects}
+        answer = pps_pb2.DeletePipelinesResponse()
+        for key in self._engine.state.pipeline_keys():
+            if request.all or key.project in projects:
+                pipeline = pipeline_of(key)
+                self._pipelines.delete(pipeline, keep_repo=request.keep_repo, force=request.force)
+                answer.pipelines.append(pipeline)
+        return answer
+
+    def _start_pipeline(self, request: Any, _active: Any) -> None:
+        self._pipelines.set_stopped(request.pipeline, stopped=False)
+
+    def _stop_pipeline(self, request: Any, _active: Any) -> None:
+        self._pipelines.set_stopped(request.pipeline, stopped=True)
+
+
+def _single(behaviour: Behaviour) -> Callable[[Any, Any], Any]:
+    def handle(request: Any, context: Any) -> Any:
+        try:
+            answer = behaviour(request, context.is_active)
+        except Refusal as refusal:
+            context.abort(refusal.code, refusal.message)
+        except grpc.RpcError as error:
+            context.abort(error.code(), error.details())
+        return empty_pb2.Empty() if answer is None else answer
+
+    return handle
+
+
+def _streamed(behaviour: Behaviour) -> Callable[[Any, Any], Iterator[Any]]:
+    def handle(request: Any, context: Any) -> Iterator[Any]:
+        try:
+            yield from behaviour(request, context.is_active)
+        except Refusal as refusal:
+            context.abort(refusal.code, refusal.message)
+        except grpc.RpcError as error:
+            context.abort(error.code(), error.details())
+
+    return handle
+
+
+def _serialize(answer: Any) -> bytes:
+    return bytes(answer.SerializeToString())

@@ -1,0 +1,117 @@
+"""The embedded Pachyderm's server process: one state folder, one loopback port, all services.
+
+It wires PFS, PPS and the small services together and lives until it is told to stop. A double: no
+authentication, no Kubernetes, image names are ignored.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import logging
+import os
+import signal
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import grpc
+
+from pachvault.errors import BusyError, UsageError
+from pachvault.local import cluster
+from pachvault.local.daemon import LOCK_NAME, READY_NAME
+from pachvault.local.fallback import Fallback
+from pachvault.local.faults import Faults
+from pachvault.local.pfs.service import PfsService
+from pachvault.local.pps.service import PpsService
+from pachvault.local.transactions import TransactionService
+
+_log = logging.getLogger("pachvault.local")
+
+#: Every open stream and every waiting call holds a thread: subscriptions of 16 pipelines and their clients.
+_THREADS = 256
+_MESSAGE_BYTES = 20 * 1024 * 1024
+_STOP_SECONDS = 2.0
+_OPTIONS = (
+    ("grpc.max_receive_message_length", _MESSAGE_BYTES),
+    ("grpc.max_send_message_length", _MESSAGE_BYTES),
+    ("grpc.so_reuseport", 0),
+)
+
+
+def run(state: Path, *, host: str, port: int) -> None:
+    """Serve until SIGTERM or SIGINT."""
+    try:
+        state.mkdir(parents=True, exist_ok=True)
+        lock = (state / LOCK_NAME).open("ab")
+    except OSError as error:
+        raise UsageError(f"cannot write the state folder: {error.strerror}", where=str(state)) from error
+    with lock:
+        if not _lock(lock.fileno()):
+            raise BusyError("another server uses this state folder", where=str(state))
+        (state / READY_NAME).unlink(missing_ok=True)
+        _serve(state, host, port)
+
+
+def _lock(file: int) -> bool:
+    """Take the folder, unless a server has it. Who asks for its status shares the lock for a moment."""
+    while True:
+        for mode in (fcntl.LOCK_EX, fcntl.LOCK_SH):
+            try:
+                fcntl.flock(file, mode | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if mode == fcntl.LOCK_SH:
+                    return False
+            else:
+                if mode == fcntl.LOCK_EX:
+                    return True
+        fcntl.flock(file, fcntl.LOCK_UN)
+        time.sleep(0.01)
+
+
+def _serve(state: Path, host: str, port: int) -> None:
+    stopping = threading.Event()
+
+    def stop(number: int, _frame: FrameType | None) -> None:
+        _log.info("stopping on %s", signal.Signals(number).name)
+        stopping.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
+
+    server = grpc.server(ThreadPoolExecutor(_THREADS, thread_name_prefix="grpc"), options=_OPTIONS)
+    try:
+        port = server.add_insecure_port(f"{host}:{port}")
+    except RuntimeError as error:
+        raise UsageError(f"port {port} on {host} is taken", hint="choose another one") from error
+    pfs = PfsService(state, Faults(state))
+    pps = PpsService(state, port=port)
+    try:
+        pfs.register(server)
+        TransactionService(pfs.database).register(server)
+        pps.register(server)
+        cluster.register(server, state)
+        server.add_generic_rpc_handlers((Fallback(),))
+        server.start()
+        pps.start()
+        _announce(state, f"grpc://{host}:{port}")
+        _log.info(
+            "embedded Pachyderm (a double: images are ignored) at grpc://%s:%d, state %s", host, port, state
+        )
+        stopping.wait()
+    finally:
+        (state / READY_NAME).unlink(missing_ok=True)
+        pps.close()
+        server.stop(_STOP_SECONDS).wait()
+        pfs.close()
+
+
+def _announce(state: Path, address: str) -> None:
+    """The ready signal: complete or absent."""
+    content: dict[str, Any] = {"pid": os.getpid(), "address": address}
+    temporary = state / f"{READY_NAME}.new"
+    temporary.write_text(json.dumps(content) + "\n")
+    temporary.replace(state / READY_NAME)

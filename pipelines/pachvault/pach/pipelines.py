@@ -1,0 +1,70 @@
+"""Pipelines and their jobs: creating from a spec, ticking a cron, waiting for a job."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from google.protobuf import json_format
+from python_pachyderm.proto.v2.pfs import pfs_pb2
+from python_pachyderm.proto.v2.pps import pps_pb2
+
+from pachvault.errors import PachydermError, UsageError
+from pachvault.pach.connection import Connection, explained
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A finished job."""
+
+    pipeline: str
+    id: str
+    is_success: bool
+    reason: str
+
+
+class Pipelines:
+    """The pipelines of one cluster. Methods raise PachydermError with one clear line."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._pps = connection.pps
+        self._pfs = connection.pfs
+
+    def create(self, spec: str, where: str) -> str:
+        """Create a pipeline from a JSON spec, strictly; its name. UsageError for a bad spec."""
+        try:
+            request = json_format.ParseDict(json.loads(spec), pps_pb2.CreatePipelineRequest())
+        except (ValueError, json_format.ParseError) as error:
+            raise UsageError(f"not a pipeline spec: {error}", where=where) from error
+        with explained(f"pipeline {request.pipeline.name}"):
+            self._pps.CreatePipeline(request)
+        return str(request.pipeline.name)
+
+    def tick(self, project: str, pipeline: str, cron_input: str) -> str:
+        """Tick a pipeline's cron input now; the id of the job set that the tick starts."""
+        name = _pipeline(project, pipeline)
+        with explained(f"pipeline {project}/{pipeline}"):
+            self._pps.RunCron(pps_pb2.RunCronRequest(pipeline=name))
+            repo = pfs_pb2.Repo(
+                name=f"{pipeline}_{cron_input}", type="user", project=pfs_pb2.Project(name=project)
+            )
+            branch = pfs_pb2.Branch(repo=repo, name="master")
+            return str(self._pfs.InspectBranch(pfs_pb2.InspectBranchRequest(branch=branch)).head.id)
+
+    def wait(self, project: str, pipeline: str, job_id: str) -> Job:
+        """Wait for a job to end."""
+        job = pps_pb2.Job(pipeline=_pipeline(project, pipeline), id=job_id)
+        with explained(f"job {project}/{pipeline}@{job_id}"):
+            info = self._pps.InspectJob(pps_pb2.InspectJobRequest(job=job, wait=True))
+        state = pps_pb2.JobState.Name(info.state)
+        return Job(pipeline, job_id, state == "JOB_SUCCESS", info.reason or state)
+
+    def require(self, job: Job) -> None:
+        """PachydermError unless the job succeeded."""
+        if not job.is_success:
+            raise PachydermError(f"the job failed: {job.reason}", where=f"{job.pipeline}@{job.id}")
+
+
+def _pipeline(project: str, name: str) -> Any:
+    return pps_pb2.Pipeline(project=pfs_pb2.Project(name=project), name=name)

@@ -1,0 +1,79 @@
+"""The server under test, a project of its own for each test, and the recorded answers.
+
+`--record` rewrites `recorded/` from a real Pachyderm; it is refused without `PACHD_ADDRESS`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from python_pachyderm import Client
+
+from .pach import Message, Pach
+from .projects import Project
+from .recording import Recording
+
+RECORDED = Path(__file__).parent / "recorded" / "2.11.6"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--record", action="store_true", help="rewrite the recorded answers (real server only)")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--record") and "PACHD_ADDRESS" not in os.environ:
+        raise pytest.UsageError("--record needs PACHD_ADDRESS: only a real Pachyderm's answers are recorded")
+
+
+@pytest.fixture(scope="session")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The real Pachyderm that PACHD_ADDRESS names, else an embedded one for this worker process."""
+    if "PACHD_ADDRESS" in os.environ:
+        yield os.environ["PACHD_ADDRESS"]
+        return
+    from pachvault.local import daemon  # noqa: PLC0415 (not needed when a real one is tested)
+
+    state = tmp_path_factory.mktemp("pachyderm")
+    yield daemon.start(state).address
+    daemon.stop(state)
+
+
+@pytest.fixture(scope="session")
+def pach(address: str) -> Iterator[Pach]:
+    server = Pach(address)
+    yield server
+    server.channel.close()
+
+
+@pytest.fixture(scope="session")
+def client(address: str) -> Client:
+    return Client.new_from_pachd_address(address)
+
+
+@pytest.fixture
+def project(pach: Pach) -> Iterator[Project]:
+    made = Project.create(pach)
+    yield made
+    made.delete()
+
+
+@pytest.fixture(scope="module")
+def shared_project(pach: Pach) -> Iterator[Project]:
+    """One project for all tests of a module: for what takes long to make."""
+    made = Project.create(pach)
+    yield made
+    made.delete()
+
+
+@pytest.fixture
+def repo(project: Project) -> Message:
+    return project.repo("data")
+
+
+@pytest.fixture
+def recorded(request: pytest.FixtureRequest) -> Recording:
+    name = f"{request.node.path.stem.removeprefix('test_')}-{request.node.name.removeprefix('test_')}"
+    return Recording(RECORDED / f"{name}.json", writes=request.config.getoption("--record"))

@@ -1,0 +1,36 @@
+"""What the cluster says of itself."""
+
+from __future__ import annotations
+
+import os
+
+from google.protobuf import empty_pb2
+from python_pachyderm.proto.v2.admin import admin_pb2
+from python_pachyderm.proto.v2.auth import auth_pb2
+
+from .pach import Pach
+from .recording import Recording, refusal
+
+
+def test_the_version(pach: Pach) -> None:
+    told = pach.version.GetVersion(empty_pb2.Empty())
+    version = (told.major, told.minor, told.micro)
+    if "PACHD_ADDRESS" in os.environ:
+        # A server built from source without the version flag says 0.0.0.
+        assert version in {(2, 11, 6), (0, 0, 0)}
+    else:
+        assert version == (2, 11, 6)
+        assert told.additional, "the double says that it is one"
+
+
+def test_the_clusters_id_is_stable(pach: Pach) -> None:
+    first = pach.admin.InspectCluster(admin_pb2.InspectClusterRequest())
+    again = pach.admin.InspectCluster(admin_pb2.InspectClusterRequest())
+    assert first.id
+    assert (first.id, first.deployment_id) == (again.id, again.deployment_id)
+
+
+def test_auth_is_not_activated(pach: Pach, recorded: Recording) -> None:
+    answer = refusal(lambda: pach.auth.WhoAmI(auth_pb2.WhoAmIRequest()))
+    assert answer.startswith("UNIMPLEMENTED")
+    recorded(answer)
