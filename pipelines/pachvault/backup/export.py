@@ -102,7 +102,7 @@ class _Exporter:
         except PachydermError as error:
             self.cutter.abandon()
             if isinstance(error, TransientError):
-                self._source.connection.version()  # raises where it is the server, not this item
+                self._source.projects()  # raises where it is the server, not this item
             return receipt.model_copy(update={"problem": str(error)})
         self._tables.append(rows.table())
         return receipt.model_copy(update={"rows": rows.count, "bytes": size})
