@@ -55,6 +55,10 @@ format: setup ## rewrite the sources as ruff wants them
 image: ## build the image that the specs name, with docker, podman or buildah
 	images/build.sh
 
+.PHONY: lock
+lock: setup ## write the image's lock files anew from pyproject.toml
+	$(BIN)/python images/lock.py
+
 .PHONY: clean
 clean: ## remove what the targets made
 	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
