@@ -66,7 +66,7 @@ def _history(value: object) -> object:
     if value == "heads":
         return {"newest": 1}
     if isinstance(value, dict) and len(value) == 1:
-        if isinstance(value.get("last"), int) and value["last"] > 0:
+        if type(value.get("last")) is int and value["last"] > 0:
             return {"newest": value["last"]}
         if "since" in value:
             return {"within": _duration(value["since"])}
@@ -87,7 +87,7 @@ class History(_Strict):
 
     newest: int | None = None
     """At most so many of each branch; None for no bound."""
-    within: timedelta | None = None
+    within: Duration | None = None
     """Started at most so long before the freeze; None for no bound."""
 
 
@@ -153,12 +153,14 @@ def parse(text: str, where: str) -> Policy:
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
         data = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date that no calendar has
         mark = getattr(error, "problem_mark", None)
         line = f"{where}:{mark.line + 1}" if mark else where
-        raise UsageError(f"not YAML: {getattr(error, 'problem', None) or error}", where=line) from error
+        problem = " ".join(str(getattr(error, "problem", None) or error).split())
+        raise UsageError(f"not YAML: {problem}", where=line) from error
     if not isinstance(data, dict):
         raise UsageError("a policy is a mapping of fields", where=f"{where}:1", hint=_fields(Policy))
+    _refuse_repeated(root, where)
     return validate(data, where, root)
 
 
@@ -184,6 +186,19 @@ def _explained(error: ValidationError, root: Any, where: str) -> UsageError:
     else:
         message = f"field {field!r}: {message}"
     return UsageError(message, where=f"{where}:{_line(root, names)}" if root else where, hint=hint)
+
+
+def _refuse_repeated(node: Any, where: str) -> None:
+    """YAML would quietly take the last of two fields of one name."""
+    if not isinstance(node, yaml.MappingNode):
+        return
+    seen: set[str] = set()
+    for key, value in node.value:
+        if key.value in seen:
+            line = key.start_mark.line + 1
+            raise UsageError(f"field {key.value!r} is there twice", where=f"{where}:{line}")
+        seen.add(key.value)
+        _refuse_repeated(value, where)
 
 
 def _fields(kind: type[BaseModel]) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from itertools import groupby
 
 import pyarrow as pa
@@ -20,7 +21,7 @@ from pachvault.backup.rows import Rows
 from pachvault.backup.work import Item, ItemReceipt, Object, Receipt, Share
 from pachvault.errors import PachydermError, SourceGoneError
 from pachvault.format import table
-from pachvault.format.ids import digest
+from pachvault.format.ids import RepoName, digest
 from pachvault.pach import wire
 from pachvault.pach.connection import TransientError
 from pachvault.pach.records import Change
@@ -29,7 +30,7 @@ from pachvault.pach.tar import Piece
 from pachvault.progress import Progress
 from pachvault.vault import blobs
 from pachvault.vault.vault import Vault
-from pachvault.vault.writer import PackWriter
+from pachvault.vault.writer import PACK_BYTES, PackWriter
 
 _BRIDGE_BYTES = 256 * 1024
 """Known files between two unknown ones are read past where that costs less than another call."""
@@ -49,7 +50,8 @@ def export_share(source: Source, vault: Vault, share: Share, progress: Progress)
         return kept.model_copy(update={"run_id": share.run_id, "number": share.number, "is_reused": True})
     if not share.items:
         return Receipt(run_id=share.run_id, number=share.number, key=key, items=[])
-    with PackWriter(vault) as writer:
+    # three packs are in memory at once, and about as much again is on its way to them
+    with PackWriter(vault, min(PACK_BYTES, share.memory // 8)) as writer:
         exporter = _Exporter(source, vault, share, writer, progress)
         try:
             receipts = [exporter.item(item) for item in share.items]
@@ -87,6 +89,7 @@ class _Exporter:
         self.cutter = Cutter(writer, blobs.load(vault), vault.config.cutting)
         self._throttle = _throttle(share.bandwidth)
         self._tables: list[pa.Table] = []
+        self._whole: dict[tuple[RepoName, str], tuple[Item, pa.Table]] = {}
         self.files_read = self.files_known = self.bytes_read = 0
 
     def rows(self) -> pa.Table:
@@ -105,6 +108,8 @@ class _Exporter:
                 self._source.projects()  # raises where it is the server, not this item
             return receipt.model_copy(update={"problem": str(error)})
         self._tables.append(rows.table())
+        if item.is_whole:
+            self._whole[item.repo_name, item.commit] = (item, self._tables[-1])
         return receipt.model_copy(update={"rows": rows.count, "bytes": size})
 
     def _full(self, item: Item, rows: Rows) -> int:
@@ -123,7 +128,7 @@ class _Exporter:
             for change in self._source.diff(item.source.ref, item.base_source.ref)
             if change.path >= item.lower and (not item.upper or change.path < item.upper)
         ]
-        contents = known.known_contents(self._vault, item.repo_name, item.base_chain, changes)
+        contents = known.known_contents(partial(self._base_layers, item), changes)
         unread = self._write_known(changes, contents, rows)
         hashes = {change.path: change.new_hash for change in unread.values()}
 
@@ -143,6 +148,14 @@ class _Exporter:
             raise SourceGoneError(f"{len(unread)} changed files did not arrive: {some}")
         self.cutter.flush()
         return rows.bytes - sum(change.old_size for change in changes if change.old_size > 0)
+
+    def _base_layers(self, item: Item) -> list[pa.Table]:
+        """What is at hand of the base's chain: rows of this share's commits on those of sealed ones."""
+        layers: list[pa.Table] = []
+        while item.base is not None and (item.repo_name, item.base) in self._whole:
+            item, rows = self._whole[item.repo_name, item.base]
+            layers.append(rows)
+        return known.sealed_layers(self._vault, item.repo_name, item.base_chain) + layers[::-1]
 
     def _write_known(
         self, changes: Sequence[Change], contents: dict[bytes, Content], rows: Rows

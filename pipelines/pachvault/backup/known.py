@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -57,24 +57,30 @@ def chain_links(history: RepoHistory, commit_id: str) -> list[Link]:
     return [Link(commit=commits[row].as_py(), tables=tables[row].as_py()) for row in history.chain(commit_id)]
 
 
+def sealed_layers(vault: Vault, repo: RepoName, chain: Sequence[Link]) -> list[pa.Table]:
+    """The rows of a sealed commit's chain, a full commit's first; none where a table is damaged."""
+    try:
+        return [
+            snapshots.rows_of(vault.file_table(name), repo, link.commit)
+            for link in chain
+            for name in link.tables
+        ]
+    except DamageError:
+        return []  # the files are read then
+
+
 def known_contents(
-    vault: Vault, repo: RepoName, chain: Sequence[Link], changes: Sequence[Change]
+    base_layers: Callable[[], Sequence[pa.Table]], changes: Sequence[Change]
 ) -> dict[bytes, Content]:
-    """By Pachyderm hash, the content of changed files that the base's tables already hold.
+    """By Pachyderm hash, the content of changed files that the base's rows already hold.
 
     Equal hashes mean equal content within a cluster. A renamed file is found by its old path; a file
-    whose hash a table has noted, by that. Damaged tables are passed over: the file is then read.
+    whose hash a table has noted, by that.
     """
     wanted = {change.new_hash for change in changes if change.new_size > 0}
-    if not chain or not wanted:
+    layers = base_layers() if wanted else []
+    if not layers:
         return {}
-    layers = []
-    for link in chain:
-        for name in link.tables:
-            try:
-                layers.append(snapshots.rows_of(vault.file_table(name), repo, link.commit))
-            except DamageError:
-                return {}
     found = _by_noted_hash(layers, wanted)
     moved = {
         change.old_hash: change.path
@@ -82,7 +88,7 @@ def known_contents(
         if change.old_size > 0 and change.old_hash in wanted and change.old_hash not in found
     }
     if moved:
-        tree = table.fold(layers)
+        tree = table.fold(list(layers))
         tree = tree.filter(pc.is_in(tree["path"], pa.array(list(moved.values()), pa.string())))
         by_path = {row["path"]: Content(row["digest"], row["blobs"]) for row in tree.to_pylist()}
         found |= {pfs_hash: by_path[path] for pfs_hash, path in moved.items() if path in by_path}

@@ -69,7 +69,11 @@ def run(arguments: list[str]) -> int:  # noqa: PLR0911  (one return a kind of en
         outcome = cli.main(arguments, prog_name="pachvault", standalone_mode=False, obj=state)
     except click.exceptions.Exit as stop:
         return stop.exit_code
+    except click.exceptions.NoArgsIsHelpError as error:
+        sys.stderr.write(error.format_message() + "\n")
+        return EXIT_USAGE
     except click.ClickException as error:
+        state.json = state.json or "--json" in arguments  # it may stand where click did not come to
         context = getattr(error, "ctx", None)
         hint = f" (see `{context.command_path} --help`)" if context else ""
         _report(state, f"{error.format_message()}{hint}", EXIT_USAGE)

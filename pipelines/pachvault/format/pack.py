@@ -81,6 +81,9 @@ def open_frame(stored: bytes | memoryview, raw_bytes: int, codec: int) -> bytes:
         data = bytes(stored)
     elif codec == CODEC_ZSTD:
         try:
+            # what a damaged frame says of its own size must not be allocated
+            if zstandard.frame_content_size(stored) > raw_bytes:
+                raise DamageError(f"frame says it holds more than the {raw_bytes} bytes promised")
             data = zstandard.ZstdDecompressor().decompress(stored, max_output_size=raw_bytes)
         except zstandard.ZstdError as error:
             raise DamageError(f"frame does not decompress: {error}") from error
@@ -158,6 +161,10 @@ def parse_trailer(tail: bytes) -> Trailer:
     if len(tail) != TRAILER_BYTES or not tail.endswith(END):
         raise DamageError("no pack trailer at the end: the object is cut short or is no pack")
     toc_offset, frames, blobs, seal, name, _ = TRAILER.unpack(tail)
+    if tail != TRAILER.pack(toc_offset, frames, blobs, seal, name, END):
+        raise DamageError("the pack's trailer holds bytes that should be zero")
+    if seal != SEAL_PLAIN:
+        raise DamageError("the pack is sealed with a key, which this version does not know")
     return Trailer(toc_offset, frames, blobs, seal, name)
 
 

@@ -21,8 +21,11 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+from google.protobuf.wrappers_pb2 import BytesValue
 
 FILE_NAME = "faults.json"
+
+_BYTE_STREAMS = {"GetFile", "GetFileTAR"}  # whose messages can be cut anywhere
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,8 +111,16 @@ def during(rule: Rule | None, messages: Iterator[Any], context: grpc.ServicerCon
     for message in messages:
         data = message if isinstance(message, bytes) else message.SerializeToString()
         if sent_bytes + len(data) > limit:
+            if rule.method in _BYTE_STREAMS and sent_bytes < limit:
+                yield _shortened(data, limit - sent_bytes)
             break
         sent_bytes += len(data)
         yield data
     if not rule.end_early:
         context.abort(grpc.StatusCode[rule.code or "UNAVAILABLE"], rule.message)
+
+
+def _shortened(message: bytes, size: int) -> bytes:
+    """The beginning of a message of plain bytes."""
+    value = BytesValue.FromString(message).value
+    return bytes(BytesValue(value=value[:size]).SerializeToString())

@@ -25,6 +25,7 @@ from pachvault.local import cluster
 from pachvault.local.daemon import LOCK_NAME, READY_NAME
 from pachvault.local.fallback import Fallback
 from pachvault.local.faults import Faults
+from pachvault.local.guard import PipelineGuard
 from pachvault.local.pfs.service import PfsService
 from pachvault.local.pps.service import PpsService
 from pachvault.local.transactions import TransactionService
@@ -82,7 +83,11 @@ def _serve(state: Path, host: str, port: int) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
 
-    server = grpc.server(ThreadPoolExecutor(_THREADS, thread_name_prefix="grpc"), options=_OPTIONS)
+    server = grpc.server(
+        ThreadPoolExecutor(_THREADS, thread_name_prefix="grpc"),
+        interceptors=[PipelineGuard(lambda repo: pps.has_pipeline(repo))],  # noqa: PLW0108 - pps comes later
+        options=_OPTIONS,
+    )
     try:
         port = server.add_insecure_port(f"{host}:{port}")
     except RuntimeError as error:
@@ -104,8 +109,9 @@ def _serve(state: Path, host: str, port: int) -> None:
         stopping.wait()
     finally:
         (state / READY_NAME).unlink(missing_ok=True)
-        pps.close()
+        pps.halt()
         server.stop(_STOP_SECONDS).wait()
+        pps.close()
         pfs.close()
 
 

@@ -39,20 +39,24 @@ class Address:
     @classmethod
     def parse(cls, text: str) -> Address:
         """`grpc://host:port`, `grpcs://…`, `http(s)://…` or `host:port`; UsageError otherwise."""
-        parts = urlsplit(text if "//" in text else f"grpc://{text}")
+        bad = UsageError(f"not a Pachyderm address: {text!r}", hint="grpc://host:port or grpcs://host:port")
         try:
+            parts = urlsplit(text if "//" in text else f"grpc://{text}")
             port = parts.port
-        except ValueError:
-            port = None
+        except ValueError as error:
+            raise bad from error
         if parts.scheme not in ("grpc", "grpcs", "http", "https") or not parts.hostname:
-            raise UsageError(
-                f"not a Pachyderm address: {text!r}", hint="grpc://host:port or grpcs://host:port"
-            )
+            raise bad
         secure = parts.scheme in ("grpcs", "https")
         return cls(parts.hostname, port or (443 if secure else 30650), secure)
 
     def __str__(self) -> str:
-        return f"{'grpcs' if self.secure else 'grpc'}://{self.host}:{self.port}"
+        return f"{'grpcs' if self.secure else 'grpc'}://{self.target}"
+
+    @property
+    def target(self) -> str:
+        """`host:port`, as gRPC wants it."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
 class Connection:
@@ -60,7 +64,6 @@ class Connection:
 
     def __init__(self, address: Address, token: str | None = None) -> None:
         self.address = address
-        target = f"{address.host}:{address.port}"
         options = [
             ("grpc.max_receive_message_length", _MESSAGE_BYTES),
             ("grpc.max_send_message_length", _MESSAGE_BYTES),
@@ -68,9 +71,9 @@ class Connection:
             ("grpc.keepalive_time_ms", 60_000),
         ]
         channel = (
-            grpc.secure_channel(target, grpc.ssl_channel_credentials(), options)
+            grpc.secure_channel(address.target, grpc.ssl_channel_credentials(), options)
             if address.secure
-            else grpc.insecure_channel(target, options)
+            else grpc.insecure_channel(address.target, options)
         )
         self._plain_channel = channel
         self.channel = grpc.intercept_channel(channel, _Token(token)) if token else channel

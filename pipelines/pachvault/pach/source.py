@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -192,7 +193,12 @@ class Source:
         `folder` ends with `/`. A literal folder lets pachd scan nothing but it; a few hundred names at a
         time are quick, and a brace pattern must begin outside the braces.
         """
-        pattern = f"{folder}{names[0]}" if len(names) == 1 else f"{folder}{{{','.join(names)}}}"
+        # a backslash can be escaped within braces only: files of such a folder are ranges of one
+        if "\\" in folder:
+            for name in names:
+                yield from self.read(ref, folder + name, after(folder + name))
+            return
+        pattern = f"{folder}{{{','.join(map(_escaped, names))}}}"
         for attempt in _retrying():
             with attempt:
                 yield from tar.pieces(self._tar(ref, pattern, "", ""))
@@ -225,6 +231,11 @@ class Source:
 def after(path: str) -> str:
     """The least legal path greater than `path`: paths hold no character below the space."""
     return path + " "
+
+
+def _escaped(name: str) -> str:
+    """A file's name as an alternative of a brace pattern."""
+    return re.sub(r"[\\,|]", r"\\\g<0>", name)
 
 
 def _retrying() -> Retrying:

@@ -94,8 +94,11 @@ def extract(
 
     A file that cannot be had is reported in the result, and the others are written all the same.
     """
-    root = destination / chosen.repo.project / chosen.repo.repo / chosen.branch
-    root.mkdir(parents=True, exist_ok=True)
+    root = _below(destination, f"{chosen.repo.project}/{chosen.repo.repo}/{chosen.branch}")
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+    except OSError as refused:
+        raise UsageError(f"cannot be made: {refused.strerror}", where=str(root)) from refused
     files = _by_place(reader, chosen.files)
     done = Extracted()
 
@@ -123,7 +126,7 @@ def _wanted(path: str, includes: Sequence[str], excludes: Sequence[str]) -> bool
 
 def _by_place(reader: BlobReader, files: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Files in the order of their first blobs in the vault, so that a frame is decoded once."""
-    if not files:
+    if not files or not len(reader.index):
         return files
     rows = reader.index.rows([row["blobs"][0] if row["blobs"] else row["digest"] for row in files])
     order = np.argsort(reader.index.place_order()[rows], kind="stable")
@@ -147,7 +150,7 @@ def _below(root: Path, path: str) -> Path:
     """The file's place; DamageError for a path that would leave the folder."""
     parts = PurePosixPath(path.lstrip("/")).parts
     if not parts or ".." in parts:
-        raise DamageError(f"{path!r} is no path of a file")
+        raise DamageError(f"{path!r} would lie outside its folder")
     return root.joinpath(*parts)
 
 

@@ -71,6 +71,8 @@ def open_store(url: str) -> Store:
     if parts.scheme == "file":
         if parts.netloc not in ("", "localhost") or not parts.path.startswith("/"):
             raise UsageError("a file target needs an absolute path", where=url, hint="file:///folder")
+        if parts.query or parts.fragment:
+            raise UsageError("? and # in a file target are written %3F and %23", where=url)
         return LocalStore(Path(unquote(parts.path)))
     raise UsageError(
         f"target scheme {parts.scheme!r} is not supported" if parts.scheme else "the target is empty",

@@ -75,9 +75,10 @@ def verify(vault: Vault, level: Level, progress: Progress) -> list[Finding]:
     if level is not Level.STRUCTURE:
         progress.start("verify: packs", sum(sizes.values()))
         for path, size in sizes.items():
-            damages.extend(_pack(vault, path, size, is_decoded=level is Level.DATA))
+            damages.extend(_pack(vault, path, size, places, is_decoded=level is Level.DATA))
             progress.add(size, 1)
-    return [_with_files(damage, tables) for damage in damages]
+    # what several snapshots share is found by each of them
+    return [_with_files(damage, tables) for damage in dict.fromkeys(damages)]
 
 
 def _snapshot(
@@ -146,12 +147,14 @@ def _packs_of_index(places: BlobIndex, sizes: dict[str, int]) -> Iterator[_Damag
             yield _Damage("pack-short", path, message, places.blobs_in(name))
 
 
-def _pack(vault: Vault, name: str, size: int, *, is_decoded: bool) -> Iterator[_Damage]:
+def _pack(vault: Vault, name: str, size: int, places: BlobIndex, *, is_decoded: bool) -> Iterator[_Damage]:
     """A pack from its trailer to its frames, one frame in memory at a time."""
     try:
         toc = _toc(vault, name, size)
     except DamageError as error:
-        yield _Damage("pack-damaged", name, error.what)
+        promised = layout.named_digest(name)
+        hit = places.blobs_in(promised) if promised else frozenset()
+        yield _Damage("pack-damaged", name, error.what, hit)
         return
     names = pack.split_digests(toc.blobs["digest"])
     for number, frame in enumerate(toc.frames):
@@ -168,6 +171,8 @@ def _pack(vault: Vault, name: str, size: int, *, is_decoded: bool) -> Iterator[_
 def _toc(vault: Vault, name: str, size: int) -> pack.Toc:
     if size < pack.TRAILER_BYTES:
         raise DamageError("too short for a pack")
+    if vault.store.get_range(name, 0, len(pack.HEADER)) != pack.HEADER:
+        raise DamageError("does not begin as a pack does")
     tail = vault.store.get_range(name, size - pack.TRAILER_BYTES, pack.TRAILER_BYTES)
     trailer = pack.parse_trailer(tail)
     if trailer.pack_bytes != size:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
+from itertools import groupby
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -153,7 +154,23 @@ def names(vault: Vault) -> list[SnapshotName]:
         if match:
             frozen_at = datetime.strptime(match[1], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
             found.append(SnapshotName(info.name, frozen_at, match[2]))
-    return found
+    return [
+        name
+        for _, group in groupby(found, key=lambda name: name.frozen_at)
+        for name in _within_a_second(vault, list(group))
+    ]
+
+
+def _within_a_second(vault: Vault, tied: list[SnapshotName]) -> list[SnapshotName]:
+    """Names of one second in the order of their freezes, which only the manifests tell exactly."""
+    return sorted(tied, key=lambda name: _frozen_at(vault, name)) if len(tied) > 1 else tied
+
+
+def _frozen_at(vault: Vault, name: SnapshotName) -> datetime:
+    try:
+        return load(vault, name).manifest.frozen_at
+    except DamageError:
+        return name.frozen_at
 
 
 def load(vault: Vault, name: SnapshotName) -> Snapshot:
@@ -161,6 +178,11 @@ def load(vault: Vault, name: SnapshotName) -> Snapshot:
     manifest = documents.decode(Manifest, vault.read(name.path))
     if manifest.vault_id != vault.config.vault_id:
         raise DamageError("the manifest belongs to another vault", where=f"{vault.store.url}/{name.path}")
+    if manifest.frozen_at.replace(microsecond=0) != name.frozen_at:
+        raise DamageError(
+            "the manifest was frozen at another time than its name says",
+            where=f"{vault.store.url}/{name.path}",
+        )
     return Snapshot(vault, name, manifest)
 
 

@@ -126,6 +126,11 @@ class Database:
                     return result
                 self._changed.wait(WAIT_SECONDS)
 
+    def wake(self) -> None:
+        """Let all who wait look again, though nothing changed."""
+        with self._changed:
+            self._changed.notify_all()
+
     def one(self, query: str, *values: Any) -> tuple[Any, ...] | None:
         """The first row of a query, if any."""
         with self._changed:

@@ -58,6 +58,7 @@ class Finisher:
     def close(self) -> None:
         """Stop after the commit in hand."""
         self._stopping = True
+        self._database.wake()
         self._thread.join()
 
     def _run(self) -> None:

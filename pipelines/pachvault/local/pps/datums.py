@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from pachvault.local.pps import inputs
+from pachvault.local.pps import captures, inputs
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +20,9 @@ class DatumInput:
     branch: str
     empty_files: bool
     info: Any
+    #: What it is joined on, and whether it makes a datum even when its partners are missing.
+    join_on: str = ""
+    outer_join: bool = False
 
     @property
     def path(self) -> str:
@@ -74,15 +77,48 @@ def _expand(node: Any, glob: Glob) -> list[Datum]:
         ]
     if node.union:
         return [datum for child in node.union for datum in _expand(child, glob)]
+    if node.join:
+        return _join([_expand(child, glob) for child in node.join])
+    return [Datum((item,)) for item in _leaf(node, glob)]
+
+
+def _leaf(node: Any, glob: Glob) -> list[DatumInput]:
     branch = inputs.branch_of(node)
     if node.HasField("cron"):
-        name, pattern, empty = node.cron.name, "/*", False
-    else:
-        name, pattern, empty = node.pfs.name, node.pfs.glob, node.pfs.empty_files
+        found = glob(branch, "/*")
+        return [
+            DatumInput(name=node.cron.name, branch=branch.name, empty_files=False, info=info)
+            for info in found
+        ]
+    pfs = node.pfs
     return [
-        Datum((DatumInput(name=name, branch=branch.name, empty_files=empty, info=info),))
-        for info in glob(branch, pattern)
+        DatumInput(
+            name=pfs.name,
+            branch=branch.name,
+            empty_files=pfs.empty_files,
+            info=info,
+            join_on=captures.replace(pfs.glob, info.file.path, pfs.join_on),
+            outer_join=pfs.outer_join,
+        )
+        for info in glob(branch, pfs.glob)
     ]
+
+
+def _join(members: list[list[Datum]]) -> list[Datum]:
+    """Combinations of what has the same key; without a partner only what is joined outerly stays."""
+    by_key: dict[str, list[list[DatumInput]]] = {}
+    for number, member in enumerate(members):
+        for item in itertools.chain.from_iterable(datum.inputs for datum in member):
+            by_key.setdefault(item.join_on, [[] for _ in members])[number].append(item)
+    datums = []
+    for columns in by_key.values():
+        present = [column for column in columns if column]
+        for combination in itertools.product(*present):
+            complete = len(combination) == len(members)
+            chosen = combination if complete else tuple(item for item in combination if item.outer_join)
+            if chosen:
+                datums.append(Datum(chosen))
+    return datums
 
 
 def cut_sets(datums: list[Datum], spec: Any | None, workers: int) -> list[list[Datum]]:

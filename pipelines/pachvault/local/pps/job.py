@@ -23,6 +23,10 @@ from pachvault.local.pps.worker import Work, Worker, info_of
 _KEPT = (pps_pb2.SUCCESS, pps_pb2.SKIPPED)
 
 
+class InputGoneError(Exception):
+    """What the job was to read has been deleted."""
+
+
 class JobRun:
     """The run of one job. What it has done so far is in the state and in PFS: after a kill it starts over."""
 
@@ -55,6 +59,7 @@ class JobRun:
         self._edit(pps_pb2.JOB_RUNNING)
         for commit_ in (self._commit, meta_commit(self._commit)):
             self._engine.pfs.clear(commit_)
+        self._clear_counts()
         rows = self._work(commit, sources)
         if self._stopped():
             self._timed_out()
@@ -80,21 +85,41 @@ class JobRun:
             lambda branch, pattern: self._engine.pfs.glob(by_repo[_repo_key(branch.repo)], pattern),
         )
         base = {row.id: row for row in self._base_rows(commit)}
-        skip_allowed = details.reprocess_spec != "every_job"
-        kept, todo = [], []
-        for datum in datums:
-            row = base.get(datum.id)
-            if skip_allowed and row and row.state in _KEPT and row.hash == datum.hash(details.salt):
-                kept.append(_kept(row, datum, self._key))
-                del base[datum.id]
-            else:
-                todo.append(datum)
+        kept, new, changed = self._sort(datums, base)
         self._engine.state.clear_datums(self._key, self._id)
+        self._count(data_total=len(datums), data_skipped=0)
+        # Files of datums that are gone or done again go before new ones come.
+        staying = {row.id for row in kept}
+        self._delete(path for row in base.values() if row.id not in staying for path in row.outputs)
+        rows = self._process(new)
+        if any(row.state == pps_pb2.FAILED for row in rows):
+            # What the last job also had is looked at only when all that is new did well.
+            return rows
         self._engine.state.put_datums(self._key, self._id, kept)
         self._count(data_total=len(datums), data_skipped=len(kept))
-        # What is left of the base is gone or done again: its files go before new ones come.
-        self._delete(path for row in base.values() for path in row.outputs)
-        return kept + self._process(todo)
+        return rows + kept + self._process(changed)
+
+    def _sort(
+        self, datums: list[Datum], base: dict[str, DatumRow]
+    ) -> tuple[list[DatumRow], list[Datum], list[Datum]]:
+        """Datums to keep as they are, new ones, and those that the base had with other content."""
+        details = self._pipeline.details
+        kept: list[DatumRow] = []
+        new: list[Datum] = []
+        changed: list[Datum] = []
+        for datum in datums:
+            row = base.get(datum.id)
+            if row is None:
+                new.append(datum)
+            elif (
+                details.reprocess_spec != "every_job"
+                and row.state in _KEPT
+                and row.hash == datum.hash(details.salt)
+            ):
+                kept.append(_kept(row, datum, self._key))
+            else:
+                changed.append(datum)
+        return kept, new, changed
 
     def _base_rows(self, commit: Any) -> list[DatumRow]:
         """The datums of the newest ancestor that succeeded: what this job may skip."""
@@ -170,6 +195,13 @@ class JobRun:
     def _count(self, *, data_total: int, data_skipped: int) -> None:
         def edit(info: Any) -> None:
             info.data_total, info.data_skipped = data_total, data_skipped
+
+        self._engine.state.edit_job(self._key, self._id, edit)
+
+    def _clear_counts(self) -> None:
+        """A job that starts over counts from nothing."""
+
+        def edit(info: Any) -> None:
             info.data_processed = info.data_failed = info.data_recovered = 0
             info.stats.Clear()
 
@@ -248,7 +280,10 @@ def _repo_key(repo: Any) -> tuple[str, ...]:
 
 
 def _source(sources: dict[tuple[str, ...], Any], node: Any) -> Any:
-    return sources[_repo_key(inputs.repo_of(node))]
+    key = _repo_key(inputs.repo_of(node))
+    if key not in sources:
+        raise InputGoneError(f"input commit of {'/'.join(key[:2])} is missing")
+    return sources[key]
 
 
 def _add_stats(total: Any, more: Any) -> None:

@@ -22,6 +22,10 @@ _OPTIONS = (
 )
 
 
+class IncompleteInputError(Exception):
+    """What arrived is less than Pachyderm says there is."""
+
+
 class Pfs:
     """A client of the PFS served at this port."""
 
@@ -76,13 +80,16 @@ class Pfs:
             return 0
         stream = self.stub.GetFileTAR(pfs_pb2.GetFileRequest(file=file))
         reader = io.BufferedReader(_Stream(message.value for message in stream), _COPY_BYTES)
-        with tarfile.open(fileobj=reader, mode="r|") as archive:
-            for member in archive:
-                with _place(folder, member.name, member.isdir()) as target:
-                    source = archive.extractfile(member)
-                    if source is not None:
-                        shutil.copyfileobj(source, target, _COPY_BYTES)
-                        total += member.size
+        try:
+            with tarfile.open(fileobj=reader, mode="r|") as archive:
+                for member in archive:
+                    with _place(folder, member.name, member.isdir()) as target:
+                        source = archive.extractfile(member)
+                        if source is not None:
+                            shutil.copyfileobj(source, target, _COPY_BYTES)
+                            total += member.size
+        except tarfile.TarError as error:
+            raise IncompleteInputError(f"{file.path} arrived broken: {error}") from error
         # What follows the archive's end is padding; reading it through is what shows that the call went well.
         while reader.read(_COPY_BYTES):
             pass

@@ -16,7 +16,7 @@ from pachvault.local.pps import effective, inputs, validate
 from pachvault.local.pps.engine import Engine, now
 from pachvault.local.pps.errors import bad_spec, exists, invalid, not_found
 from pachvault.local.pps.job import finish
-from pachvault.local.pps.runner import Runner, output_repo
+from pachvault.local.pps.runner import Runner, catch_up, output_repo
 from pachvault.local.pps.state import Key, key_of
 from pachvault.local.pps.ticks import tick
 
@@ -172,6 +172,7 @@ class Pipelines:
         return info
 
     def _kill_jobs(self, key: Key, reason: str) -> None:
+        catch_up(self._engine, key)
         for job in self._engine.state.unfinished_jobs(key):
             self._engine.stop_of(key, job.job.id).set()
             finish(self._engine, job, pps_pb2.JOB_KILLED, reason)

@@ -16,7 +16,7 @@ from python_pachyderm.proto.v2.pps import pps_pb2
 
 from pachvault.local.pps import cron, inputs
 from pachvault.local.pps.engine import Engine, now
-from pachvault.local.pps.job import JobRun, finish
+from pachvault.local.pps.job import InputGoneError, JobRun, finish
 from pachvault.local.pps.state import Key, pipeline_of
 from pachvault.local.pps.ticks import newest_tick, tick
 
@@ -105,8 +105,14 @@ class Runner:
                 finish(self._engine, info, pps_pb2.JOB_KILLED, "output commit missing")
                 return
             self._again(info, error.details())
+        except InputGoneError as error:
+            finish(self._engine, info, pps_pb2.JOB_KILLED, str(error))
         except OSError as error:
             self._again(info, str(error))
+        except Exception as error:  # noqa: BLE001 - whatever it is, see below
+            # A thread that dies would hold up its pipeline without a word.
+            _log.exception("job %s of %s", info.job.id, self._key)
+            finish(self._engine, info, pps_pb2.JOB_FAILURE, f"internal error: {error!r}")
         finally:
             self._engine.forget_job(self._key, info.job.id)
 

@@ -24,7 +24,7 @@ from pachvault.local.pps.queries import Queries
 from pachvault.local.pps.runner import sweep
 from pachvault.local.pps.secrets import Secrets
 from pachvault.local.pps.specs import SpecError, parse_spec
-from pachvault.local.pps.state import State, pipeline_of
+from pachvault.local.pps.state import Key, State, pipeline_of
 
 _log = logging.getLogger("pachvault.local.pps")
 _SERVICE = "pps_v2.API"
@@ -96,15 +96,22 @@ class PpsService:
         }
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(_SERVICE, handlers),))
 
+    def has_pipeline(self, repo: Any) -> bool:
+        """Whether the repo is a pipeline's: its output, its spec or its meta repo."""
+        return self._engine.state.pipeline(Key(repo.project.name or "default", repo.name)) is not None
+
     def start(self) -> None:
         """Take up the pipelines and jobs that are there; the server must be answering."""
         sweep(self._engine)
         self._pipelines.start()
 
-    def close(self) -> None:
+    def halt(self) -> None:
         """Stop all workers and threads; unfinished jobs are taken up by the next start."""
         self._engine.closing.set()
         self._pipelines.close()
+
+    def close(self) -> None:
+        """Close the files; call it after the server has stopped."""
         self._engine.pfs.close()
         self._engine.state.close()
 
@@ -140,12 +147,13 @@ class PpsService:
 
     def _delete_pipelines(self, request: Any, _active: Any) -> Any:
         projects = {project.name for project in request.projects}
-        answer = pps_pb2.DeletePipelinesResponse()
-        for key in self._engine.state.pipeline_keys():
-            if request.all or key.project in projects:
-                pipeline = pipeline_of(key)
-                self._pipelines.delete(pipeline, keep_repo=request.keep_repo, force=request.force)
-                answer.pipelines.append(pipeline)
+        keys = [key for key in self._engine.state.pipeline_keys() if request.all or key.project in projects]
+        answer = pps_pb2.DeletePipelinesResponse(pipelines=[pipeline_of(key) for key in keys])
+        # A stopped pipeline follows nothing: after this they may go in any order.
+        for pipeline in answer.pipelines:
+            self._pipelines.set_stopped(pipeline, stopped=True)
+        for pipeline in answer.pipelines:
+            self._pipelines.delete(pipeline, keep_repo=request.keep_repo, force=request.force)
         return answer
 
     def _start_pipeline(self, request: Any, _active: Any) -> None:

@@ -66,7 +66,7 @@ def _sentence(error: Exception) -> str:
     text = " ".join(str(error).split())
     unknown = _UNKNOWN_FIELD.search(text)
     if unknown is None:
-        return text
+        return f"invalid value: {text}"
     message, field = unknown.groups()
     place = "" if message == "CreatePipelineRequest" else f" in {message}"
     return f'unknown field "{field}"{place}'

@@ -61,9 +61,8 @@ def _check_served(request: Any) -> None:
     if request.s3_out:
         raise unimplemented("a pipeline with s3_out")
     for node in inputs.walk(request.input):
-        for field in ("join", "group"):
-            if getattr(node, field):
-                raise unimplemented(f"an input of kind {field}")
+        if node.group:
+            raise unimplemented("an input of kind group")
         for field in ("s3", "lazy"):
             if node.HasField("pfs") and getattr(node.pfs, field):
                 raise unimplemented(f"a pfs input with {field}")
@@ -113,12 +112,12 @@ def _check_names(taken: set[str], node: Any) -> None:
             _check_names(names, child)
             seen.append(names)
         taken.update(*seen)
-    for child in node.cross:
+    for child in (*node.cross, *node.join):
         _check_names(taken, child)
 
 
 def _check_input(node: Any) -> None:
-    kinds = [node.HasField("pfs"), node.HasField("cron"), bool(node.cross), bool(node.union)]
+    kinds = [node.HasField("pfs"), node.HasField("cron"), *map(bool, (node.cross, node.union, node.join))]
     if sum(kinds) > 1:
         raise invalid("multiple input types set")
     if not any(kinds):

@@ -15,11 +15,8 @@ from python_pachyderm.proto.v2.pps import pps_pb2
 from pachvault.local.pps import environment, output, process, sandbox
 from pachvault.local.pps.datums import Datum
 from pachvault.local.pps.engine import Engine
+from pachvault.local.pps.pfs import IncompleteInputError
 from pachvault.local.pps.state import DatumRow, Key, pipeline_of
-
-
-class IncompleteInputError(Exception):
-    """The input that arrived is not as large as Pachyderm says it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +162,8 @@ class Worker:
             place = f"/pfs/{item.name}/{item.path.lstrip('/')}".rstrip("/")
             variables[item.name] = sandbox.seen(place, scratch)
             variables[f"{item.name}_COMMIT"] = item.commit_id
+            if item.join_on:
+                variables[f"PACH_DATUM_{item.name}_JOIN_ON"] = item.join_on
         return variables
 
     def _upload(self, scratch: Path) -> tuple[str, ...]:
