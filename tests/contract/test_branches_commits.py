@@ -267,6 +267,7 @@ def test_a_failed_commit_is_read_but_not_inherited(pach: Pach, repo: Message, re
     pach.finish(failed, error="it went wrong")
     child = pach.commit(repo, add("/c", b"3"))
     assert pach.inspect(child).parent_commit.id == failed.id
+    assert pach.paths(failed) == ["/", "/a", "/b"]
     assert pach.paths(child) == ["/", "/a", "/c"], "what failed is skipped"
     recorded({"failed": pach.paths(failed), "child": pach.paths(child), "told": _told(pach.inspect(failed))})
 
@@ -283,6 +284,7 @@ def test_squash_re_parents_the_children(pach: Pach, repo: Message, recorded: Rec
     head = refusal(
         pach.pfs.SquashCommitSet, pfs_pb2.SquashCommitSetRequest(commit_set=pfs_pb2.CommitSet(id=third.id))
     )
+    assert head != "OK", "a head has no child to squash into"
     recorded({"list": _list(pach, repo), "first": first.id, "third": third.id, "gone": gone, "head": head})
 
 
@@ -294,6 +296,7 @@ def test_drop_takes_the_head_back(pach: Pach, repo: Message, recorded: Recording
         pach.pfs.DropCommitSet(pfs_pb2.DropCommitSetRequest(commit_set=pfs_pb2.CommitSet(id=commit.id)))
 
     with_children = refusal(drop, first)
+    assert with_children != "OK"
     drop(second)
     assert pach.head(repo) == first.id
     assert refusal(pach.read, second, "/b").startswith("NOT_FOUND")

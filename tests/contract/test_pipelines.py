@@ -155,6 +155,7 @@ def test_stopping_and_starting(pach: Pach, project: Project, repo: Message, reco
     assert not inspect(pach, project, "line").stopped
     head = pach.head(project.named("line"))
     assert head != before
+    assert stopped[0]["direct provenance"] == []
     recorded({"while stopped": stopped, "of the input's commit set": head == commit.id})
 
 

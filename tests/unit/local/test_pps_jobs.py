@@ -148,11 +148,12 @@ def test_user_code_sees_a_workers_environment(project: Project) -> None:
         "PPS_PROJECT_NAME": project.name,
         "PPS_PIPELINE_NAME": "look",
         "PPS_POD_NAME": f"{project.name}-look-v1-0",
-        "PEER_PORT": port,
         "PACHD_PEER_SERVICE_HOST": "127.0.0.1",
         "PACHD_PEER_SERVICE_PORT": port,
     }
     assert {name: seen.get(name) for name in expected} == expected
+    assert seen["PEER_PORT"].isdigit()
+    assert seen["PEER_PORT"] != port
     assert files["/folder"] == b"/pfs/data\n"
 
 
