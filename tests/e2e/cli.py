@@ -42,7 +42,7 @@ class Outcome:
     def says(self, code: int) -> str:
         """The one line of an error with this exit code."""
         assert self.code == code, f"exit {self.code}: {self.err or self.out}"
-        lines = self.err.splitlines()
+        lines = self.err.strip().splitlines()  # the line that ^C stands in is ended first
         assert len(lines) == 1, self.err
         assert lines[0].startswith("pachvault: "), self.err
         assert "Traceback" not in self.err
@@ -61,10 +61,10 @@ def pachvault(*arguments: str) -> Outcome:
 
 
 def start(*arguments: str) -> subprocess.Popen[bytes]:
-    """Start a command as a process."""
+    """Start a command as a process with a group of its own, as a shell does."""
     code = "import sys; from pachvault.cli.main import main; sys.argv[0] = 'pachvault'; main()"
     command = [sys.executable, "-c", code, *arguments]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
 
 
 def ended(process: subprocess.Popen[bytes], seconds: float = 120) -> Outcome:

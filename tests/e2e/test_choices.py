@@ -8,7 +8,11 @@ import time
 import pytest
 
 from e2e.backup import Backup
+from e2e.cli import pachvault
+from e2e.cluster import Project
 from e2e.oracle import heads_in, heads_now
+from pachvault.format.ids import RepoName
+from pachvault.pach.pipelines import Pipelines
 from pachvault.vault.snapshots import Snapshot
 
 
@@ -106,14 +110,9 @@ def test_pipelines_and_their_outputs(backup: Backup, choice: str) -> None:
         "transform": {"cmd": ["sh"], "stdin": ["cp /pfs/in/a /pfs/out/b"]},
         "input": {"pfs": {"project": project.name, "repo": "in", "branch": "master", "glob": "/"}},
     }
-    from pachvault.pach.pipelines import Pipelines
-
     pipelines = Pipelines(project.cluster.connection)
     pipelines.create(json.dumps(spec), "test")
-    job = project.cluster.source.branches
-    from pachvault.format.ids import RepoName
-
-    head = next(each.head for each in job(RepoName(project.name, "copy")) if each.name == "master")
+    head = project.heads("copy")["master"]
     pipelines.require(pipelines.wait(project.name, "copy", head))
     snapshot = backup.run_policy(outputs=choice, pipelines=choice)
     heads = heads_now(project)
@@ -132,8 +131,6 @@ def test_pipelines_and_their_outputs(backup: Backup, choice: str) -> None:
 
 
 def test_the_backups_own_project_is_no_source_but_for_policy_and_requests(backup: Backup) -> None:
-    from e2e.cluster import Project
-
     home = Project(backup.project.cluster, "pachvault")
     chain(backup, 1)
     backup.run()  # makes project pachvault and its repo backup
@@ -150,16 +147,15 @@ def test_the_backups_own_project_is_no_source_but_for_policy_and_requests(backup
 
 
 def test_the_policy_in_the_cluster_is_the_default(backup: Backup) -> None:
-    from e2e.cli import pachvault
-    from e2e.cluster import Project
-
     chain(backup, 1)
     backup.run()
     home = Project(backup.project.cluster, "pachvault")
     address = ["--pachd", home.cluster.address]
     assert "no policy" in pachvault(*address, "backup").says(2)
     home.repo("policy")
-    text = f"version: 1\nname: nightly\ntarget: {backup.vault.url}\nsources: ['{backup.project.everything()}']\n"
+    text = (
+        f"version: 1\nname: nightly\ntarget: {backup.vault.url}\nsources: ['{backup.project.everything()}']\n"
+    )
     home.commit("policy", {"/policy.yaml": text.encode()})
     try:
         assert pachvault(*address, "--quiet", "backup", "--workers", "1").code == 0

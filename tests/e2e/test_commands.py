@@ -54,7 +54,7 @@ def test_snapshots_are_listed_oldest_first(filled: Backup) -> None:
     listed = filled.json("snapshots")
     assert [each["id"] for each in listed] == filled.vault.snapshots()
     assert [each["frozen_at"] for each in listed] == sorted(each["frozen_at"] for each in listed)
-    assert listed[1]["size_bytes"] == len(b"kept" b"x22" b"y") + len(b"side")
+    assert listed[1]["size_bytes"] == len(b"keptx22y") + len(b"side")
     table = filled.command("snapshots").out.splitlines()
     assert [line.split()[0] for line in table[1:]] == [each["id"][:12] for each in listed]
 

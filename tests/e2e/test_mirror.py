@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
+
+import pytest
 
 from e2e.backup import Backup
 from e2e.cluster import Project, Tree
@@ -12,6 +15,7 @@ from pachvault.backup.export import export_share
 from pachvault.backup.freeze import Frozen, freeze
 from pachvault.backup.run import new_run_id
 from pachvault.backup.seal import seal
+from pachvault.format.ids import RepoName
 from pachvault.pach.records import CommitInfo
 from pachvault.policy import HOME_PROJECT, Policy
 from pachvault.progress import Quiet
@@ -20,13 +24,11 @@ from pachvault.vault.snapshots import Snapshot
 
 def mirrors(project: Project) -> dict[str, CommitInfo]:
     """The mirror commits of a project's commits that did not fail: source commit to mirror."""
-    home = Project(project.cluster, HOME_PROJECT)
     found = {}
-    for info in project.cluster.source.commits(_name("backup")):
+    for info in project.cluster.source.commits(RepoName(HOME_PROJECT, "backup")):
         said = json.loads(info.description or "{}")
         if said.get("source", "").startswith(f"{project.name}/") and not info.error:
             found[said["commit"]] = info
-    assert home.heads("backup") is not None
     return found
 
 
@@ -57,12 +59,7 @@ def shipped(backup: Backup, made: Frozen) -> Snapshot:
     return seal(vault, made.plan, receipts)
 
 
-def _name(repo: str):  # noqa: ANN202
-    from pachvault.format.ids import RepoName
-
-    return RepoName(HOME_PROJECT, repo)
-
-
+def _name(repo: str):
 def test_the_mirror_equals_its_sources_commit_by_commit(backup: Backup) -> None:
     project = backup.project
     repo = project.repo("data")
@@ -124,7 +121,7 @@ def test_an_open_head_left_by_a_dead_run_is_left_alone_while_it_is_young(backup:
     backup.assert_restorable()
 
 
-def test_an_open_head_left_by_a_dead_run_is_cleared_once_it_is_old(backup: Backup, monkeypatch) -> None:  # noqa: ANN001
+def test_an_open_head_left_by_a_dead_run_is_cleared_once_it_is_old(backup: Backup, monkeypatch) -> None:
     from datetime import timedelta
 
     project = backup.project
@@ -154,8 +151,6 @@ def test_a_source_deleted_after_the_freeze_is_read_from_the_mirror(backup: Backu
     project.delete_repo(repo)
     snapshot = shipped(backup, made)
     assert not snapshot.manifest.partial, snapshot.manifest.problems
-    from pachvault.format.ids import RepoName
-
     stored = backup.vault.tree(snapshot, RepoName(project.name, repo), heads["data@master"])
     assert_equal(stored, content, "the deleted repo")
 
@@ -170,8 +165,6 @@ def test_later_commits_deleted_after_the_freeze_are_read_from_the_mirror(backup:
     made = frozen(backup)
     project.delete_repo(repo)
     snapshot = shipped(backup, made)
-    from pachvault.format.ids import RepoName
-
     assert not snapshot.manifest.partial, snapshot.manifest.problems
     stored = backup.vault.tree(snapshot, RepoName(project.name, repo), head)
     assert_equal(stored, content, "the deleted repo")

@@ -16,9 +16,7 @@ def test_execute_makes_the_vault_and_backs_up(project: Project, tmp_path: Path) 
     project.repo("data")
     project.commit("data", {"/a": b"1"})
     vaulted = Vaulted(tmp_path / "vault")
-    task = create_backup_task(
-        vaulted.url, sources=[project.everything()], pachd=project.cluster.address
-    )
+    task = create_backup_task(vaulted.url, sources=[project.everything()], pachd=project.cluster.address)
     assert not task.is_running()
     assert task.monitor().phase == "idle"
     snapshot = task.execute()

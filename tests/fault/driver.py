@@ -45,7 +45,7 @@ class Seam:
 
     def halve(self) -> None:
         """Let the n-th write of a file reach the disk by half, under its temporary name."""
-        original = LocalStore._write  # noqa: SLF001
+        original = LocalStore._write
         seam = self
 
         def wrapped(store: LocalStore, path: Any, parts: Any, size: int) -> None:
@@ -56,7 +56,7 @@ class Seam:
                 die()
             original(store, path, parts, size)
 
-        LocalStore._write = wrapped  # type: ignore[method-assign]  # noqa: SLF001
+        LocalStore._write = wrapped  # type: ignore[method-assign]
 
 
 def die() -> None:

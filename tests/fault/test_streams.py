@@ -105,7 +105,9 @@ def test_every_stream_of_a_delta_may_be_cut(backup: Backup) -> None:
     fill(project)
     backup.run()
     project.commit("data", {"/d/new": b"n" * 3000}, append={"/large": b"+" * 1000, "/zz": b"+"})
-    with project.cluster.faults(*({"method": "GetFileTAR", "nth": n, "cut_after_bytes": 600} for n in (1, 3))):
+    with project.cluster.faults(
+        *({"method": "GetFileTAR", "nth": n, "cut_after_bytes": 600} for n in (1, 3))
+    ):
         snapshot = backup.run()
     assert not snapshot.manifest.partial
     backup.assert_restorable(snapshot)

@@ -155,7 +155,7 @@ class _Exporter:
     def _on_sealed(self, item: Item, rows: Rows, base: pa.Table) -> int:
         """A delta whose base has left the cluster: the whole tree, against the base's in the vault."""
         sizes = zip(base["path"].to_pylist(), base["size"].to_pylist(), strict=True)
-        replaced = {path: size for path, size in sizes if _inside(item, path)}
+        replaced: dict[str, int] = {path: size for path, size in sizes if _inside(item, path)}
         gone = set(replaced)
         self.cutter.emit = rows.file
         for piece in self._source.read(item.source.ref, item.lower, item.upper):

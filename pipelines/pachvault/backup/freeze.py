@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from pachvault.backup import known, runs
-from pachvault.backup.mirror import BranchTask, Mirror
+from pachvault.backup.mirror import BACKUP_REPO, BranchTask, Mirror
 from pachvault.backup.plan import Sealed, head_tasks, plan_repo, split
 from pachvault.backup.survey import Survey, SurveyedRepo, survey
 from pachvault.backup.work import Item, Place, Plan, PlannedCommit, PlannedRepo, Share
@@ -20,13 +20,14 @@ from pachvault.pach import wire
 from pachvault.pach.connection import TransientError
 from pachvault.pach.source import CommitRef, Source
 from pachvault.pach.target import Target
-from pachvault.policy import Policy
+from pachvault.policy import HOME_PROJECT, Policy
 from pachvault.vault.vault import Vault
 
 _CALLS_AT_ONCE = 4
 NOTHING_MATCHED = "nothing-matched"
 UNSETTLED = "unsettled"
-NOTES = (NOTHING_MATCHED, UNSETTLED)
+NOT_MIRRORED = "not-mirrored"
+NOTES = (NOTHING_MATCHED, NOT_MIRRORED, UNSETTLED)
 """Problems that a snapshot notes but that leave nothing out."""
 
 
@@ -76,7 +77,8 @@ def freeze(
     items: list[Item] = []
     work = [(repo, plan) for repo, plan in zip(seen.repos, planned, strict=True) if plan.new]
     if work:
-        maker = _ItemMaker(source, Mirror(source, target, run_id), sealed)
+        mirror = _mirror(source, target, run_id, problems)
+        maker = _ItemMaker(source, mirror, sealed)
         with ThreadPoolExecutor(_CALLS_AT_ONCE, "freeze") as pool:
             for made, found in pool.map(lambda pair: maker.items(*pair), work):
                 items.extend(made)
@@ -142,10 +144,22 @@ def _survey_problems(seen: Survey, policy: Policy) -> list[Problem]:
     return problems + gone
 
 
+def _mirror(source: Source, target: Target, run_id: str, problems: list[Problem]) -> Mirror | None:
+    """The mirror; where it may not be written a note says so, and the sources themselves are read."""
+    try:
+        return Mirror(source, target, run_id)
+    except TransientError:
+        raise
+    except PachydermError as error:
+        where = f"{HOME_PROJECT}/{BACKUP_REPO}"
+        problems.append(Problem(repo=where, kind=NOT_MIRRORED, message=f"nothing was mirrored: {error}"))
+        return None
+
+
 class _ItemMaker:
     """Turns a repo's new commits into items: mirrored where that works, else read from the source."""
 
-    def __init__(self, source: Source, mirror: Mirror, sealed: dict[RepoName, Sealed]) -> None:
+    def __init__(self, source: Source, mirror: Mirror | None, sealed: dict[RepoName, Sealed]) -> None:
         self._source, self._mirror, self._sealed = source, mirror, sealed
 
     def items(self, repo: SurveyedRepo, planned: PlannedRepo) -> tuple[list[Item], list[Problem]]:
@@ -169,12 +183,12 @@ class _ItemMaker:
 
     def _mirrored(self, repo: SurveyedRepo, planned: PlannedRepo) -> dict[str, CommitRef]:
         found: dict[str, CommitRef] = {}
+        if self._mirror is None:
+            return found
         for branch, head in head_tasks(repo, planned):
             task = BranchTask(planned.name, planned.created_at, branch, head, repo.commits)
             try:
                 found |= self._mirror.add(task)
-            except TransientError:
-                raise
             except PachydermError:
                 continue  # the source itself is read instead
         return found

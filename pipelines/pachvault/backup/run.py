@@ -5,9 +5,11 @@ from __future__ import annotations
 import multiprocessing
 import queue
 import secrets
+import signal
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
@@ -16,6 +18,7 @@ from pachvault.backup.export import export_share
 from pachvault.backup.freeze import Frozen, freeze
 from pachvault.backup.seal import seal
 from pachvault.backup.work import Receipt, Share
+from pachvault.errors import PachvaultError
 from pachvault.pach.connection import connect
 from pachvault.pach.source import Source
 from pachvault.pach.target import Target
@@ -59,10 +62,33 @@ def _in_processes(
         )
         with pool:
             try:
-                return list(pool.map(_export, frozen.shares))
-            except BaseException:
+                with _uninterruptible():
+                    receipts = pool.map(_export, frozen.shares)
+                return list(receipts)
+            except BaseException as error:
+                # a share may take minutes: nobody waits for it once the run has failed
+                for process in list((pool._processes or {}).values()):
+                    process.terminate()
                 pool.shutdown(wait=False, cancel_futures=True)
+                if isinstance(error, BrokenProcessPool):
+                    raise PachvaultError(
+                        "a worker process ended before its time",
+                        hint="was memory short? fewer --workers need less",
+                    ) from error
                 raise
+
+
+@contextmanager
+def _uninterruptible() -> Iterator[None]:
+    """Processes started in here leave Ctrl-C to the one that started them."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # no thread but the main one is interrupted, or may set what is
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @contextmanager

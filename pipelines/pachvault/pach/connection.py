@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,11 +15,14 @@ from python_pachyderm.proto.v2.admin import admin_pb2_grpc
 from python_pachyderm.proto.v2.pfs import pfs_pb2, pfs_pb2_grpc
 from python_pachyderm.proto.v2.pps import pps_pb2_grpc
 from python_pachyderm.proto.v2.version.versionpb import version_pb2_grpc
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from pachvault.errors import PachydermError, SourceGoneError, UsageError
 
 OLDEST_SUPPORTED = (2, 7)
 _CONNECT_SECONDS = 10.0
+_TRIES = 6
+_HOST = re.compile(r"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]+(%[\w.-]+)?")
 _MESSAGE_BYTES = 64 * 1024 * 1024  # pachd sends up to 20 MiB
 _TRANSIENT = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.ABORTED, grpc.StatusCode.INTERNAL)
 _GONE = ("not found", "does not exist", "has been forgotten", "was deleted")
@@ -45,10 +49,11 @@ class Address:
             port = parts.port
         except ValueError as error:
             raise bad from error
-        if parts.scheme not in ("grpc", "grpcs", "http", "https") or not parts.hostname:
+        host = parts.hostname or ""
+        if parts.scheme not in ("grpc", "grpcs", "http", "https") or not _HOST.fullmatch(host):
             raise bad
         secure = parts.scheme in ("grpcs", "https")
-        return cls(parts.hostname, port or (443 if secure else 30650), secure)
+        return cls(host, port or (443 if secure else 30650), secure)
 
     def __str__(self) -> str:
         return f"{'grpcs' if self.secure else 'grpc'}://{self.target}"
@@ -140,6 +145,16 @@ def explained(where: str) -> Iterator[None]:
             hint = "is the address right, and is pachd running?" if "connect" in said else ""
             raise TransientError(said, where=where, hint=hint) from error
         raise PachydermError(f"{said} ({code.name})", where=where) from error
+
+
+def retrying() -> Retrying:
+    """Attempts at a call that may be made again: six, while it raises TransientError."""
+    return Retrying(
+        stop=stop_after_attempt(_TRIES),
+        wait=wait_random_exponential(multiplier=0.2, max=15),
+        retry=retry_if_exception_type(TransientError),
+        reraise=True,
+    )
 
 
 def commit_message(project: str, repo: str, commit: str, *, branch: str = "") -> Any:

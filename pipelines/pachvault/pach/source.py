@@ -11,18 +11,16 @@ from typing import Any, TypeVar
 from google.protobuf import json_format
 from python_pachyderm.proto.v2.pfs import pfs_pb2
 from python_pachyderm.proto.v2.pps import pps_pb2
-from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from pachvault.errors import PachydermError, SourceGoneError
 from pachvault.format.documents import Pipeline, Project
 from pachvault.format.ids import RepoName
 from pachvault.pach import records, tar, wire
-from pachvault.pach.connection import Connection, TransientError, commit_message, explained
+from pachvault.pach.connection import Connection, commit_message, explained, retrying
 from pachvault.pach.records import BranchInfo, Change, CommitInfo, RepoInfo
 from pachvault.pach.tar import Piece
 
 FILE_SETS = "__filesets__"
-_TRIES = 6
 
 Answer = TypeVar("Answer")
 
@@ -175,7 +173,7 @@ class Source:
 
         After a cut the stream goes on with the file it was in, which then begins again at offset 0.
         """
-        for attempt in _retrying():
+        for attempt in retrying():
             with attempt:
                 try:
                     for piece in tar.pieces(self._tar(ref, "/**", lower, upper)):
@@ -199,7 +197,7 @@ class Source:
                 yield from self.read(ref, folder + name, after(folder + name))
             return
         pattern = f"{folder}{{{','.join(map(_escaped, names))}}}"
-        for attempt in _retrying():
+        for attempt in retrying():
             with attempt:
                 yield from tar.pieces(self._tar(ref, pattern, "", ""))
 
@@ -219,7 +217,7 @@ class Source:
         return self.connection.pfs
 
     def _called(self, what: str, call: Callable[[], Answer]) -> Answer:
-        for attempt in _retrying():
+        for attempt in retrying():
             with attempt, explained(what):
                 return call()
         raise PachydermError("no answer", where=what)
@@ -236,12 +234,3 @@ def after(path: str) -> str:
 def _escaped(name: str) -> str:
     """A file's name as an alternative of a brace pattern."""
     return re.sub(r"[\\,|]", r"\\\g<0>", name)
-
-
-def _retrying() -> Retrying:
-    return Retrying(
-        stop=stop_after_attempt(_TRIES),
-        wait=wait_random_exponential(multiplier=0.2, max=15),
-        retry=retry_if_exception_type(TransientError),
-        reraise=True,
-    )

@@ -9,14 +9,17 @@ import grpc
 from google.protobuf.wrappers_pb2 import BytesValue
 from python_pachyderm.proto.v2.pfs import pfs_pb2
 
-from pachvault.pach.connection import Connection, commit_message, explained
+from pachvault.pach.connection import Connection, commit_message, explained, retrying
 from pachvault.pach.source import CommitRef
 
 _PIECE_BYTES = 4 * 1024 * 1024
 
 
 class Target:
-    """Writes one cluster. Every method raises PachydermError with one clear line."""
+    """Writes one cluster. Every method raises PachydermError with one clear line.
+
+    What may be done twice is tried again where a failure may pass; the rest is left to the caller.
+    """
 
     def __init__(self, connection: Connection) -> None:
         self._pfs = connection.pfs
@@ -43,8 +46,8 @@ class Target:
 
     def clear(self, ref: CommitRef) -> None:
         """Empty an open commit."""
-        with explained(str(ref)):
-            self._pfs.ClearCommit(pfs_pb2.ClearCommitRequest(commit=ref.message))
+        request = pfs_pb2.ClearCommitRequest(commit=ref.message)
+        self._called(str(ref), lambda: self._pfs.ClearCommit(request))
 
     def change(
         self,
@@ -66,23 +69,29 @@ class Target:
     def finish(self, ref: CommitRef, *, description: str = "", error: str = "") -> None:
         """Finish a commit; with `error` as a failed one."""
         request = pfs_pb2.FinishCommitRequest(commit=ref.message, description=description, error=error)
-        with explained(str(ref)):
-            self._pfs.FinishCommit(request)
+        self._called(str(ref), lambda: self._pfs.FinishCommit(request))
 
     def delete_branch(self, project: str, repo: str, branch: str) -> None:
         """Delete a branch; its commits stay."""
         name = commit_message(project, repo, "", branch=branch).branch
-        with explained(f"{project}/{repo}@{branch}"):
-            self._pfs.DeleteBranch(pfs_pb2.DeleteBranchRequest(branch=name))
+        request = pfs_pb2.DeleteBranchRequest(branch=name)
+        self._called(f"{project}/{repo}@{branch}", lambda: self._pfs.DeleteBranch(request))
+
+    def _called(self, what: str, call: Callable[[], object]) -> None:
+        for attempt in retrying():
+            with attempt, explained(what):
+                call()
 
     def _ensured(self, what: str, call: Callable[[], object]) -> None:
-        try:
-            call()
-        except grpc.RpcError as error:
-            if error.code() == grpc.StatusCode.ALREADY_EXISTS or "already exists" in (error.details() or ""):
-                return
-            with explained(what):
-                raise
+        def unless_there() -> None:
+            try:
+                call()
+            except grpc.RpcError as error:
+                is_there = "already exists" in (error.details() or "")
+                if not is_there and error.code() != grpc.StatusCode.ALREADY_EXISTS:
+                    raise
+
+        self._called(what, unless_there)
 
 
 def _modifications(

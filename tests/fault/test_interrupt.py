@@ -1,0 +1,124 @@
+"""Ctrl-C, and two runs at once."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from e2e.backup import Backup
+from e2e.cli import ended, start
+from e2e.cluster import eventually
+
+MIB = 1024 * 1024
+
+
+def test_an_interrupted_backup_says_so_and_the_next_completes(backup: Backup) -> None:
+    project = backup.project
+    project.repo("data")
+    project.commit("data", {f"/{number}": random.Random(number).randbytes(MIB) for number in range(8)})
+    policy = backup.vault.folder.with_name("slow.yaml")
+    policy.write_text(
+        f"version: 1\ntarget: {backup.vault.url}\nsources: ['{project.everything()}']\n"
+        "limits: {bandwidth: 500KB}\n"
+    )
+    process = start("--pachd", project.cluster.address, "--quiet", "backup", "--policy", str(policy))
+    eventually("the announcement", lambda: bool(backup.vault.files("runs")))
+    os.killpg(process.pid, signal.SIGINT)
+    line = ended(process).says(130)
+    assert "interrupted" in line
+    assert backup.vault.snapshots() == []
+    backup.run()
+    backup.assert_restorable()
+
+
+@pytest.fixture
+def slow(backup: Backup) -> list[str]:
+    """The command of a backup in two processes that takes its time."""
+    project = backup.project
+    project.repo("data")
+    for number in range(201):
+        commit = project.start("data")
+        project.change("data", commit, put={f"/{number % 5}": random.Random(number).randbytes(20_000)})
+        project.cluster.target.finish(project.ref("data", commit))
+    project.cluster.source.commit(project.ref("data", commit), wait=True)
+    policy = backup.vault.folder.with_name("slow.yaml")
+    policy.write_text(
+        f"version: 1\ntarget: {backup.vault.url}\nsources: ['{project.everything()}']\n"
+        "limits: {bandwidth: 50KB}\n"
+    )
+    address = project.cluster.address
+    return ["--pachd", address, "--quiet", "backup", "--workers", "2", "--policy", str(policy)]
+
+
+def test_an_interrupted_backup_leaves_no_process(backup: Backup, slow: list[str]) -> None:
+    process = start(*slow)
+    left = workers_of(process)
+    os.killpg(process.pid, signal.SIGINT)
+    began = time.monotonic()
+    assert "interrupted" in ended(process).says(130)
+    assert time.monotonic() - began < 10
+    eventually("the end of the children", lambda: not any(map(alive, left)), seconds=10)
+    backup.run("--workers", "2")
+    backup.assert_restorable()
+
+
+def test_a_worker_process_that_is_killed_ends_the_run(backup: Backup, slow: list[str]) -> None:
+    process = start(*slow)
+    left = workers_of(process)
+    os.kill(left[-1], signal.SIGKILL)
+    assert "a worker process ended before its time" in ended(process).says(1)
+    eventually("the end of the children", lambda: not any(map(alive, left)), seconds=10)
+    assert backup.vault.snapshots() == []
+
+
+def workers_of(process: subprocess.Popen[bytes]) -> list[int]:
+    """The processes of a backup with two workers, once both read."""
+    eventually("the children", lambda: sum(map(reads, children(process.pid))) == 2)
+    return children(process.pid)
+
+
+def reads(pid: int) -> bool:
+    """Whether a process is connected: it has more threads than one."""
+    return len(list(Path(f"/proc/{pid}/task").glob("*"))) > 4
+
+
+def children(pid: int) -> list[int]:
+    """The processes that a process started."""
+    found = []
+    for task in Path(f"/proc/{pid}/task").glob("*/children"):
+        found += [int(child) for child in task.read_text().split()]
+    return found
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_two_backups_at_once(backup: Backup) -> None:
+    project = backup.project
+    for repo in ("one", "two"):
+        project.repo(repo)
+        project.commit(repo, {f"/{number}": random.Random(number).randbytes(50_000) for number in range(20)})
+        project.commit(repo, append={"/log": b"line\n"}, delete=["/3"])
+    for _ in range(2):
+        before = backup.vault.snapshots()
+        processes = [start(*backup.arguments("--quiet")) for _ in range(2)]
+        for outcome in [ended(process) for process in processes]:
+            assert outcome.code == 0, outcome.err
+        made = [each for each in backup.vault.snapshots() if each not in before]
+        assert len(made) == 2
+        for each in made:
+            backup.assert_restorable(backup.vault.snapshot(each))
+        for repo in ("one", "two"):
+            project.commit(repo, {"/new": random.Random(repo).randbytes(90_000)}, append={"/log": b"more\n"})
+    backup.run()
+    backup.assert_restorable()

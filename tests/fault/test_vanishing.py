@@ -1,0 +1,131 @@
+"""Sources that go away while a run goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from e2e.backup import Backup
+from e2e.oracle import assert_equal
+from e2e.test_mirror import frozen, shipped
+from pachvault.format.ids import RepoName
+from pachvault.pach.source import Source
+
+
+@pytest.fixture
+def once(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, Callable[[], object]], None]:
+    """Let something happen right before (`name`) a reading call of the run, once."""
+
+    def arrange(name: str, event: Callable[[], object]) -> None:
+        original = getattr(Source, name)
+        pending = [event]
+
+        def wrapped(*arguments: object, **options: object) -> object:
+            if pending:
+                pending.pop()()
+            return original(*arguments, **options)
+
+        monkeypatch.setattr(Source, name, wrapped)
+
+    return arrange
+
+
+def two_repos(backup: Backup) -> tuple[str, str]:
+    project = backup.project
+    for repo in ("gone", "stays"):
+        project.repo(repo)
+    return project.commit("gone", {"/a": b"gone"}), project.commit("stays", {"/a": b"stays"})
+
+
+def test_a_repo_deleted_between_two_listings(backup: Backup, once: Callable[..., None]) -> None:
+    two_repos(backup)
+    once("branches", lambda: backup.project.delete_repo("gone"))
+    snapshot = backup.run()
+    backup.assert_restorable(snapshot)
+    assert not snapshot.manifest.partial
+
+
+def test_a_repo_deleted_before_its_commits_are_listed(backup: Backup, once: Callable[..., None]) -> None:
+    two_repos(backup)
+    once("commits", lambda: backup.project.delete_repo("gone"))
+    snapshot = backup.run(code=3)
+    backup.assert_restorable(snapshot)
+    assert [(each.kind, each.repo) for each in snapshot.manifest.problems] == [
+        ("gone", f"{backup.project.name}/gone")
+    ]
+
+
+def test_a_repo_deleted_before_it_is_mirrored(backup: Backup, once: Callable[..., None]) -> None:
+    _, stays = two_repos(backup)
+    once("file_set_of", lambda: backup.project.delete_repo("gone"))
+    outcome = backup.attempt("--quiet")
+    assert outcome.code == 3
+    assert f"{backup.project.name}/gone" in outcome.err
+    backup.assert_restorable(heads={"gone@master": None, "stays@master": stays})
+    backup.run()
+    backup.assert_restorable()
+
+
+def test_a_commit_squashed_before_it_is_mirrored(backup: Backup, once: Callable[..., None]) -> None:
+    project = backup.project
+    project.repo("data")
+    first = project.commit("data", {"/a": b"1"})
+    backup.run()
+    middle = project.commit("data", {"/b": b"2"})
+    head = project.commit("data", {"/c": b"3"}, append={"/b": b"+"})
+    once("file_set_of", lambda: project.squash(middle))
+    outcome = backup.attempt("--quiet")
+    assert outcome.code in (0, 3), outcome.err
+    snapshot = backup.vault.snapshot()
+    stored_head = snapshot.repo(RepoName(project.name, "data")).record.branches[0].head
+    assert stored_head in (first, head)
+    assert snapshot.manifest.partial == (outcome.code == 3)
+    if stored_head == head:
+        stored = backup.vault.tree(snapshot, RepoName(project.name, "data"), head)
+        assert_equal(stored, project.tree("data", head), "head")
+    backup.run()
+    backup.assert_restorable()
+
+
+def test_the_sealed_base_squashed_between_freeze_and_export(backup: Backup) -> None:
+    project = backup.project
+    project.repo("data")
+    project.commit("data", {"/root": b"0", "/gone": b"x"})
+    base = project.commit("data", {"/a": b"1" * 100, "/empty": b""})
+    backup.run()
+    head = project.commit("data", {"/b": b"2"}, delete=["/gone", "/empty"], append={"/a": b"+"})
+    made = frozen(backup)
+    project.squash(base)
+    snapshot = shipped(backup, made)
+    assert not snapshot.manifest.partial, snapshot.manifest.problems
+    stored = backup.vault.tree(snapshot, RepoName(project.name, "data"), head)
+    assert_equal(stored, project.tree("data", head), "head")
+    backup.run()
+    backup.assert_restorable()
+
+
+def test_unmirrored_commits_squashed_between_freeze_and_export(backup: Backup) -> None:
+    project = backup.project
+    project.repo("data")
+    commits = [project.commit("data", {f"/{number}": b"x" * number}) for number in range(4)]
+    made = frozen(backup)
+    project.squash(commits[1])
+    snapshot = shipped(backup, made)
+    problems = {problem.commit for problem in snapshot.manifest.problems if problem.commit}
+    assert commits[1] in problems
+    assert snapshot.manifest.partial
+    backup.run()
+    backup.assert_restorable()
+
+
+def test_a_mirror_that_may_not_be_written_is_done_without(backup: Backup) -> None:
+    project = backup.project
+    project.repo("data")
+    project.commit("data", {"/a": b"1"})
+    refusal = {"method": "CreateRepo", "code": "PERMISSION_DENIED", "message": "read only", "times": 9}
+    with project.cluster.faults(refusal):
+        snapshot = backup.run()
+    assert [each.kind for each in snapshot.manifest.problems] == ["not-mirrored"]
+    assert not snapshot.manifest.partial
+    backup.assert_restorable(snapshot)

@@ -1,0 +1,323 @@
+"""The command line's contract: help for every command, exit codes, one line or one JSON object an error."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import numpy as np
+import pytest
+from made import Repo, back_up, flip, new_vault
+
+import pachvault
+from pachvault.cli.main import _COMMANDS, cli, run
+from pachvault.errors import PachvaultError
+from pachvault.format import layout
+from pachvault.format.ids import RepoName, digest
+from pachvault.vault.snapshots import Snapshot
+
+
+@pytest.fixture(autouse=True)
+def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("PACHVAULT_VAULT", "PACHD_ADDRESS", "PACH_TOKEN", "PACHVAULT_DEBUG", "PACH_JOB_ID"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def snapshots(tmp_path: Path) -> list[Snapshot]:
+    vault = new_vault(tmp_path)
+    repo = Repo(RepoName("p", "r"), description="for tests")
+    repo.commit({"/a": b"one\n", "/deep/b": b"two\n", "/empty": b""})
+    first = back_up(vault, repo)
+    repo.commit({"/a": b"uno\n", "/deep/c": b"three\n", "/empty": b""})
+    repo.commit({"/x": b"x"}, branch="broken", error="it broke")
+    return [first, back_up(vault, repo)]
+
+
+class Ran:
+    def __init__(self, capsys: pytest.CaptureFixture[str], folder: Path, *arguments: str) -> None:
+        self.code = run(["--vault", str(folder / "vault"), *arguments])
+        captured = capsys.readouterr()
+        self.out, self.err = captured.out, captured.err
+
+    @property
+    def objects(self) -> list[dict[str, object]]:
+        return [json.loads(line) for line in self.out.splitlines()]
+
+
+def all_commands() -> list[tuple[str, click.Command]]:
+    context = click.Context(cli)
+    found = [(name, cli.get_command(context, name)) for name in cli.list_commands(context)]
+    for name, command in list(found):
+        if isinstance(command, click.Group):
+            found += [(f"{name} {sub}", each) for sub, each in command.commands.items()]
+    return [(name, command) for name, command in found if command is not None]
+
+
+def test_every_command_can_be_loaded() -> None:
+    assert {name for name, _ in all_commands() if " " not in name} == set(_COMMANDS)
+
+
+@pytest.mark.parametrize("name", [name for name, _ in all_commands()])
+def test_every_command_has_help_that_opens_with_a_sentence(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    command = dict(all_commands())[name]
+    first = (command.help or "").strip().partition("\n\n")[0]
+    assert first.endswith("."), first
+    assert run([*name.split(), "--help"]) == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith(f"Usage: pachvault {name}")
+    assert [each.name for each in command.params if isinstance(each, click.Option) and not each.help] == []
+
+
+def test_every_command_is_named_in_the_help_of_all(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["--help"]) == 0
+    shown = capsys.readouterr().out
+    for name in _COMMANDS:
+        assert f"\n  {name} " in shown
+    assert "Exit codes:" in shown
+
+
+@pytest.mark.parametrize("name", [name for name in _COMMANDS if name not in ("local", "demo", "stage")])
+def test_common_options_may_stand_before_or_after_the_command(name: str) -> None:
+    options = {option.name for option in dict(all_commands())[name].params}
+    assert {"vault", "pachd", "as_json", "quiet"} <= options
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["nosuch"],
+        ["ls"],
+        ["ls", "latest"],
+        ["verify", "--level", "deep"],
+        ["snapshots", "--colour"],
+        ["extract", "latest", "/tmp/x", "--workers", "0"],
+        ["snapshots"],
+        ["backup", "--history", "all"],
+        ["--vault", "s3://b/k", "snapshots"],
+        ["--pachd", "nowhere:port", "--vault", "x", "backup", "--source", "a/b"],
+        ["--vault", "x", "backup", "--source", "bad"],
+        ["--vault", "x", "backup", "--source", "a/b", "--policy", "p.yaml"],
+        ["--vault", "x", "backup", "--policy", "/does/not/exist.yaml"],
+        ["stage", "freeze"],
+        ["stage", "other"],
+    ],
+    ids=" ".join,
+)
+def test_bad_input_is_code_2_and_one_line(
+    arguments: list[str], capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    if "backup" in arguments:
+        assert run(["--vault", "x", "init", "--quiet"]) == 0
+        capsys.readouterr()
+    assert run(arguments) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert len(captured.err.splitlines()) == 1
+    assert captured.err.startswith("pachvault: ")
+
+    assert run([*arguments, "--json"]) == 2
+    captured = capsys.readouterr()
+    (line,) = captured.out.splitlines()
+    error = json.loads(line)
+    assert (error["type"], error["exit_code"]) == ("error", 2)
+    assert error["message"]
+    assert captured.err == ""
+
+
+def test_without_a_command_the_help_is_shown_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([]) == 2
+    shown = capsys.readouterr().err
+    assert shown.startswith("Usage: pachvault")
+    assert len(shown.splitlines()) > 10
+
+
+def test_no_vault_there_is_code_10(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    ran = Ran(capsys, tmp_path, "snapshots")
+    assert ran.code == 10
+    assert "no such place" in ran.err
+    ran = Ran(capsys, tmp_path, "snapshots", "--json")
+    assert [each["exit_code"] for each in ran.objects] == [10]
+
+
+def test_init_makes_a_vault_once(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    made = Ran(capsys, tmp_path, "init", "--json")
+    assert made.code == 0
+    assert made.objects[0]["vault"] == (tmp_path / "vault").as_uri()
+    assert Ran(capsys, tmp_path, "init").code == 2
+    assert Ran(capsys, tmp_path, "snapshots").code == 0
+
+
+def test_an_unreachable_cluster_is_code_1_and_one_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert Ran(capsys, tmp_path, "init").code == 0
+    ran = Ran(capsys, tmp_path, "--pachd", "127.0.0.1:1", "--quiet", "backup", "--source", "a/b")
+    assert ran.code == 1
+    assert "127.0.0.1:1" in ran.err
+    assert len(ran.err.splitlines()) == 1
+
+
+def test_an_interruption_is_code_130(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "main", interrupted)
+    assert run(["snapshots"]) == 130
+    assert "interrupted" in capsys.readouterr().err
+
+
+def test_a_bug_is_one_line_that_says_how_to_see_more(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise RuntimeError("two\nlines")
+
+    monkeypatch.setattr(cli, "main", broken)
+    assert run(["snapshots"]) == 1
+    shown = capsys.readouterr().err
+    assert shown == "pachvault: RuntimeError: two lines (a bug; PACHVAULT_DEBUG=1 shows where)\n"
+
+
+def test_every_error_has_its_own_documented_exit_code() -> None:
+    def tree(kind: type[PachvaultError]) -> list[type[PachvaultError]]:
+        return [kind, *(each for below in kind.__subclasses__() for each in tree(below))]
+
+    codes = {kind.exit_code for kind in tree(PachvaultError)}
+    assert codes == {1, 2, 3, 10, 11, 12, 13}
+    assert str(PachvaultError("what", where="where", hint="hint")) == "where: what (hint)"
+
+
+def test_starting_up_loads_neither_arrow_nor_grpc() -> None:
+    script = (
+        "import sys, pachvault.cli.main as m; code = m.run(['--version']); "
+        "sys.stderr.write(','.join(sorted({name.partition('.')[0] for name in sys.modules}))); sys.exit(code)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout == f"pachvault, version {pachvault.__version__}\n"
+    assert not {"pyarrow", "grpc", "numpy", "python_pachyderm", "pydantic", "rich"} & set(done.stderr.split(","))
+
+
+def test_snapshots_are_listed(capsys: pytest.CaptureFixture[str], tmp_path: Path, snapshots: list[Snapshot]) -> None:
+    ran = Ran(capsys, tmp_path, "snapshots")
+    assert [line.split()[0] for line in ran.out.splitlines()] == ["ID", *(each.short_id for each in snapshots)]
+    ran = Ran(capsys, tmp_path, "snapshots", "--json")
+    assert [each["id"] for each in ran.objects] == [each.name.id for each in snapshots]
+    assert {each["type"] for each in ran.objects} == {"snapshot"}
+
+
+def test_a_damaged_snapshot_is_listed_as_damaged(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, snapshots: list[Snapshot]
+) -> None:
+    flip(tmp_path / "vault" / snapshots[0].name.path, 20)
+    ran = Ran(capsys, tmp_path, "snapshots")
+    assert ran.code == 13
+    assert [line.split()[3] for line in ran.out.splitlines()[1:]] == ["damaged", "sealed"]
+    assert "damaged" in Ran(capsys, tmp_path, "snapshots", "--json").objects[0]
+
+
+def test_show_tells_branches_and_commits(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, snapshots: list[Snapshot]
+) -> None:
+    ran = Ran(capsys, tmp_path, "show", "latest")
+    assert ran.code == 0
+    assert "p/r@master" in ran.out
+    ran = Ran(capsys, tmp_path, "show", snapshots[1].short_id, "p/r")
+    assert [line.split()[-3:][0] for line in ran.out.splitlines()[1:]] == ["ok", "ok", "failed"]
+    ran = Ran(capsys, tmp_path, "show", "latest", "p/r", "--json")
+    assert [each["error"] for each in ran.objects] == ["", "", "it broke"]
+    assert Ran(capsys, tmp_path, "show", "latest", "p/none").code == 2
+    assert Ran(capsys, tmp_path, "show", "0000").code == 2
+
+
+def test_files_are_listed_by_folder_pattern_and_commit(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, snapshots: list[Snapshot]
+) -> None:
+    first = snapshots[0].short_id
+    assert Ran(capsys, tmp_path, "ls", first, "p/r@master").out == "4  /a\n4  /deep/b\n0  /empty\n"
+    assert Ran(capsys, tmp_path, "ls", first, "p/r@master:/deep").out == "4  /deep/b\n"
+    assert Ran(capsys, tmp_path, "ls", first, "p/r@master:/*e*").out == "4  /deep/b\n0  /empty\n"
+    (found,) = Ran(capsys, tmp_path, "ls", first, "p/r@master:/a", "--json").objects
+    assert found == {"type": "file", "path": "/a", "size_bytes": 4, "digest": digest(b"one\n").hex()}
+    for place in ("p/r@master:/none", "p/r@none", "p/none@master", "p/r", "p/r@"):
+        assert Ran(capsys, tmp_path, "ls", first, place).code == 2
+
+
+def test_a_file_is_written_as_it_was(
+    capfdbinary: pytest.CaptureFixture[bytes], tmp_path: Path, snapshots: list[Snapshot]
+) -> None:
+    vault = str(tmp_path / "vault")
+    assert run(["--vault", vault, "cat", snapshots[0].short_id, "p/r@master:/a"]) == 0
+    assert capfdbinary.readouterr().out == b"one\n"
+    assert run(["--vault", vault, "cat", "latest", "p/r@master:/empty"]) == 0
+    assert capfdbinary.readouterr().out == b""
+    assert run(["--vault", vault, "cat", "latest", "p/r@master:/none"]) == 2
+
+
+def test_differences_between_snapshots(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, snapshots: list[Snapshot]
+) -> None:
+    pair = [each.short_id for each in snapshots]
+    changes = ["M p/r@master:/a", "- p/r@master:/deep/b", "+ p/r@master:/deep/c"]
+    assert Ran(capsys, tmp_path, "diff", *pair).out.splitlines() == changes
+    assert Ran(capsys, tmp_path, "diff", *pair, "p/r@master:/deep").out.splitlines() == changes[1:]
+    assert Ran(capsys, tmp_path, "diff", pair[0], pair[0]).out == ""
+    found = Ran(capsys, tmp_path, "diff", *pair, "--json").objects
+    assert [(each["change"], each["old_bytes"], each["new_bytes"]) for each in found] == [
+        ("M", 4, 4),
+        ("-", 4, None),
+        ("+", None, 6),
+    ]
+    assert Ran(capsys, tmp_path, "diff", *pair, "p/none@x").code == 2
+
+
+def test_verify_says_13_where_there_is_damage(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, snapshots: list[Snapshot]
+) -> None:
+    assert Ran(capsys, tmp_path, "verify", "--level", "data", "--quiet").code == 0
+    pack = next(iter(snapshots[0].vault.store.list(layout.PACKS)))
+    flip(tmp_path / "vault" / pack.name, 12)
+    ran = Ran(capsys, tmp_path, "verify", "--level", "packs", "--quiet")
+    assert ran.code == 13
+    assert ran.out.startswith(f"frame-damaged: {pack.name}: ")
+    assert "  file p/r@" in ran.out
+    ran = Ran(capsys, tmp_path, "verify", "--level", "packs", "--json")
+    kinds = [each["type"] for each in ran.objects if each["type"] != "progress"]
+    assert kinds == ["finding", "summary"]
+
+
+def test_extract_says_what_it_did_and_13_where_a_file_is_damaged(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, snapshots: list[Snapshot]
+) -> None:
+    first = snapshots[0].short_id
+    ran = Ran(capsys, tmp_path, "extract", first, str(tmp_path / "out"), "--quiet")
+    assert ran.code == 0
+    assert (tmp_path / "out/p/r/master/deep/b").read_bytes() == b"two\n"
+    assert Ran(capsys, tmp_path, "extract", first, str(tmp_path / "out")).code == 2
+    assert Ran(capsys, tmp_path, "extract", first, str(tmp_path / "out"), "--overwrite", "--quiet").code == 0
+    for info in snapshots[0].vault.store.list(layout.PACKS):
+        path = tmp_path / "vault" / info.name
+        path.write_bytes(path.read_bytes().replace(b"one\n", b"0ne\n"))
+    ran = Ran(capsys, tmp_path, "extract", first, str(tmp_path / "two"), "--json")
+    assert ran.code == 13
+    finding, summary = (each for each in ran.objects if each["type"] != "progress")
+    assert "p/r@master:/a" in str(finding["message"])
+    assert (summary["files"], summary["failed"]) == (2, 1)
+
+
+def test_a_reader_that_goes_away_ends_the_command_quietly(tmp_path: Path) -> None:
+    vault = new_vault(tmp_path)
+    repo = Repo(RepoName("p", "r"))
+    repo.commit({"/large": np.random.default_rng(1).bytes(2**21)})
+    back_up(vault, repo)
+    script = "from pachvault.cli.main import main; main()"
+    command = [sys.executable, "-c", script, "--vault", str(tmp_path / "vault"), "cat", "latest", "p/r@master:/large"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.read(1)
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait(60) == 1

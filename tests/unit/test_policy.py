@@ -1,0 +1,191 @@
+"""Policies: what they mean, and errors that name file, line, field and what is allowed."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from pachvault import policy
+from pachvault.errors import UsageError
+from pachvault.format.ids import RepoName
+from pachvault.policy import History, Policy, matches
+
+BASE = "version: 1\ntarget: file:///vault\nsources:\n  - 'a/*'\n"
+
+
+def parse(more: str = "", base: str = BASE) -> Policy:
+    return policy.parse(base + more, "policy.yaml")
+
+
+def refused(text: str) -> str:
+    with pytest.raises(UsageError) as caught:
+        policy.parse(text, "policy.yaml")
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_the_example_parses_and_has_the_defaults_it_speaks_of() -> None:
+    example = Path(__file__).parents[2] / "specs" / "policy.yaml"
+    chosen = policy.parse(example.read_text(), "policy.yaml")
+    assert chosen.sources == ["*/*"]
+    assert chosen.exclude == ["scratch/*"]
+    assert chosen.interval == timedelta(hours=1)
+    assert (chosen.limits.bandwidth, chosen.limits.memory) == (200_000_000, 512 * 2**20)
+
+
+def test_what_is_left_out_has_its_default() -> None:
+    chosen = parse()
+    assert chosen.history == History(newest=None, within=None)
+    assert (chosen.outputs, chosen.pipelines, chosen.exclude, chosen.name) == ("include", "include", [], "default")
+    assert chosen.limits.bandwidth is None
+
+
+@pytest.mark.parametrize(
+    ("said", "meant"),
+    [
+        ("all", History()),
+        ("heads", History(newest=1)),
+        ("{last: 10}", History(newest=10)),
+        ("{since: 30d}", History(within=timedelta(days=30))),
+    ],
+)
+def test_histories(said: str, meant: History) -> None:
+    assert parse(f"history: {said}\n").history == meant
+
+
+@pytest.mark.parametrize(
+    "said", ["some", "{last: 0}", "{last: -1}", "{last: true}", "{last: ten}", "{last: 1, since: 3d}", "{}", "5", "[]"]
+)
+def test_other_histories_are_refused_with_what_is_allowed(said: str) -> None:
+    assert refused(BASE + f"history: {said}\n") == (
+        "policy.yaml:5: field 'history': allowed are heads, all, {last: 10} and {since: 30d}"
+    )
+
+
+@pytest.mark.parametrize("said", ["-5", "0d", "-5d", "never"])
+def test_a_history_since_no_time_is_refused(said: str) -> None:
+    assert refused(BASE + f"history: {{since: {said}}}\n").startswith("policy.yaml:5: field 'history")
+
+
+@pytest.mark.parametrize(
+    ("said", "seconds"), [("30s", 30), ("5m", 300), ("2h", 7200), ("1d", 86400), ("1w", 604800), ("12 h", 43200)]
+)
+def test_durations(said: str, seconds: int) -> None:
+    assert parse(f"interval: {said}\n").interval == timedelta(seconds=seconds)
+
+
+@pytest.mark.parametrize("said", ["1x", "h", "1h30m", "-1h", "1.5h", "''", "0s", "0"])
+def test_other_durations_are_refused(said: str) -> None:
+    assert refused(BASE + f"interval: {said}\n").startswith("policy.yaml:5: field 'interval': ")
+
+
+@pytest.mark.parametrize(
+    ("said", "size"),
+    [
+        ("1000", 1000),
+        ("50MB", 50_000_000),
+        ("2GiB", 2 * 2**30),
+        ("2 gib", 2 * 2**30),
+        ("1.5k", 1500),
+        ("1Ki", 1024),
+        ("1T", 10**12),
+        ("7B", 7),
+    ],
+)
+def test_sizes(said: str, size: int) -> None:
+    assert parse(f"limits: {{bandwidth: {said}}}\n").limits.bandwidth == size
+
+
+@pytest.mark.parametrize("said", ["0", "-1", "1XB", "MB", "1iB", "1 2"])
+def test_other_sizes_are_refused(said: str) -> None:
+    line = refused(BASE + f"limits:\n  bandwidth: {said}\n")
+    assert line.startswith("policy.yaml:6: field 'limits.bandwidth': ")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "policy.yaml:1: a policy is a mapping of fields (allowed: version, name, target"),
+        ("- a\n", "policy.yaml:1: a policy is a mapping of fields (allowed: "),
+        ("a: [\n", "policy.yaml:2: not YAML: "),
+        ("a: \t b: c\n", "policy.yaml:1: not YAML: "),
+        ("a: \0\n", "policy.yaml: not YAML: unacceptable character"),
+        ("name: 2024-13-45\n", "policy.yaml: not YAML: month must be in 1..12"),
+        ("? [a]\n: b\n", "policy.yaml:1: not YAML: "),
+        ("version: 1\ntarget: x\n", "policy.yaml:1: field 'sources' is missing"),
+        (BASE.replace("1", "2", 1), "policy.yaml:1: field 'version': Input should be 1"),
+        (BASE.replace("a/*", "a"), "policy.yaml:4: field 'sources.0': a pattern is project/repo or "),
+        (BASE.replace("- 'a/*'", "[]"), "policy.yaml:3: field 'sources': List should have at least 1 item"),
+        (BASE.replace("file:///vault", "''"), "policy.yaml:2: field 'target': "),
+        (BASE + "sorces: [x]\n", "policy.yaml:5: unknown field 'sorces' (allowed: version, name, "),
+        (BASE + "limits:\n  mem: 1GB\n", "policy.yaml:6: unknown field 'limits.mem' (allowed: bandwidth, memory)"),
+        (BASE + "limits: {memory: 1MB}\n", "policy.yaml:5: field 'limits.memory': Input should be greater than or"),
+        (BASE + "outputs: no\n", "policy.yaml:5: field 'outputs': Input should be 'include' or 'skip'"),
+        (BASE + "name: Not Good\n", "policy.yaml:5: field 'name': String should match"),
+        (BASE + "exclude: a/b\n", "policy.yaml:5: field 'exclude': Input should be a valid list"),
+        (BASE + "sources: [b/*]\n", "policy.yaml:5: field 'sources' is there twice"),
+        (BASE + "limits:\n  memory: 1GB\n  memory: 2GB\n", "policy.yaml:7: field 'memory' is there twice"),
+    ],
+)
+def test_errors_name_file_line_field_and_what_is_allowed(text: str, said: str) -> None:
+    assert refused(text).startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "repo", "branch", "is_meant"),
+    [
+        ("*/*", "p/r", "master", True),
+        ("p/r", "p/r", "anything", True),
+        ("p/r@master", "p/r", "master", True),
+        ("p/r@master", "p/r", "main", False),
+        ("p/r", "p/rr", "master", False),
+        ("p*/[rs]?", "proj/r1", "x", True),
+        ("p*/[!rs]?", "proj/r1", "x", False),
+        ("p/r@v*", "p/r", "v1", True),
+        ("P/R", "p/r", "master", False),
+        ("not a pattern", "p/r", "master", False),
+    ],
+)
+def test_patterns(pattern: str, repo: str, branch: str, is_meant: bool) -> None:
+    assert matches(pattern, RepoName.parse(repo), branch) is is_meant
+
+
+@pytest.mark.parametrize("pattern", ["a", "a/", "/b", "a/b@", "a/b/c", "a b/c", "a/b@c@d", "", "a/b{c}"])
+def test_what_is_no_pattern_is_refused(pattern: str) -> None:
+    assert "field 'sources.0'" in refused(f"version: 1\ntarget: x\nsources: ['{pattern}']\n")
+
+
+def chooses(chosen: Policy, repo: str, branch: str = "master") -> bool:
+    return chosen.chooses(RepoName.parse(repo), branch)
+
+
+def test_exclusions_win() -> None:
+    chosen = parse("exclude: ['a/tmp*', 'a/b@dev']\n")
+    assert chooses(chosen, "a/b")
+    assert not chooses(chosen, "a/b", "dev")
+    assert not chooses(chosen, "a/tmp1")
+    assert not chooses(chosen, "other/b")
+
+
+def test_the_backup_itself_is_no_source_but_for_policy_and_requests() -> None:
+    chosen = policy.validate({"version": 1, "target": "x", "sources": ["*/*", "pachvault/backup"]}, "here")
+    for name in ("backup", "freeze", "export", "seal"):
+        assert not chooses(chosen, f"pachvault/{name}")
+        assert not chosen.reaches(RepoName("pachvault", name), "*/*")
+    for name in ("policy", "requests"):
+        assert chooses(chosen, f"pachvault/{name}")
+        assert chosen.reaches(RepoName("pachvault", name), "*/*")
+    assert not chooses(parse(), "pachvault/policy")
+
+
+def test_a_repo_is_reached_where_some_branch_might_be_chosen() -> None:
+    chosen = parse()
+    assert chosen.reaches(RepoName("a", "b"), "a/b@v1")
+    assert not chosen.reaches(RepoName("a", "c"), "a/b@v1")
+
+
+def test_fields_without_a_file_are_checked_too() -> None:
+    with pytest.raises(UsageError, match="^--source: field 'sources.0': a pattern is"):
+        policy.validate({"version": 1, "target": "x", "sources": ["bad"]}, "--source")
