@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from pachvault.backup import known, runs
-from pachvault.backup.mirror import BranchTask, Mirror
+from pachvault.mirror import BranchTask, Mirror
 from pachvault.backup.plan import Sealed, head_tasks, plan_repo, split
 from pachvault.backup.survey import Survey, SurveyedRepo, survey
 from pachvault.backup.work import Item, Place, Plan, PlannedCommit, PlannedRepo, Share

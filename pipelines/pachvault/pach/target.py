@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import grpc
 from google.protobuf.wrappers_pb2 import BytesValue
 from python_pachyderm.proto.v2.pfs import pfs_pb2
 
+from pachvault.errors import SourceGoneError
 from pachvault.pach.connection import Connection, commit_message, explained
 from pachvault.pach.source import CommitRef
 
@@ -58,6 +60,34 @@ class Target:
         with explained(str(ref)):
             self._pfs.ModifyFile(_modifications(ref, delete, put, append))
 
+    def make_file_set(self, delete: Iterable[str], put: Iterable[tuple[str, bytes]]) -> str:
+        """A file set that deletes paths and puts files; its id. A path put twice in a row is appended to.
+
+        Unlike in `change`, nothing is deleted before it is put: say so in `delete`.
+        """
+        with explained("a file set"):
+            return str(self._pfs.CreateFileSet(_file_set(delete, put)).file_set_id)
+
+    def renew_file_set(self, file_set_id: str, seconds: int) -> None:
+        """Keep a file set alive for `seconds` from now; pachd allows 30 minutes at most."""
+        with explained("a file set"):
+            self._pfs.RenewFileSet(
+                pfs_pb2.RenewFileSetRequest(file_set_id=file_set_id, ttl_seconds=seconds)
+            )
+
+    def point(self, project: str, repo: str, branch: str, commit: str) -> None:
+        """Make a branch point at a commit; it is created where there is none."""
+        name = commit_message(project, repo, "", branch=branch).branch
+        head = commit_message(project, repo, commit)
+        with explained(f"{project}/{repo}@{branch}"):
+            self._pfs.CreateBranch(pfs_pb2.CreateBranchRequest(branch=name, head=head))
+
+    def delete_repo(self, project: str, repo: str) -> None:
+        """Delete a repo with all its commits; no error where there is none."""
+        name = commit_message(project, repo, "").repo
+        with suppress(SourceGoneError), explained(f"{project}/{repo}"):
+            self._pfs.DeleteRepo(pfs_pb2.DeleteRepoRequest(repo=name, force=True))
+
     def add_file_set(self, ref: CommitRef, file_set_id: str) -> None:
         """Add a file set to an open commit. Not idempotent: adding twice appends twice."""
         with explained(str(ref)):
@@ -98,6 +128,13 @@ def _modifications(
         yield pfs_pb2.ModifyFileRequest(delete_file=pfs_pb2.DeleteFile(path=path))
         yield from _added(path, data)
     for path, data in append:
+        yield from _added(path, data)
+
+
+def _file_set(delete: Iterable[str], put: Iterable[tuple[str, bytes]]) -> Iterator[Any]:
+    for path in delete:
+        yield pfs_pb2.ModifyFileRequest(delete_file=pfs_pb2.DeleteFile(path=path))
+    for path, data in put:
         yield from _added(path, data)
 
 
