@@ -100,8 +100,8 @@ class Terminal(Quiet):
 class JsonLines(Quiet):
     """One JSON object a line on standard output, at most one a second."""
 
-    def __init__(self, out: TextIO = sys.stdout) -> None:
-        self._out = out
+    def __init__(self, out: TextIO | None = None) -> None:
+        self._out = out or sys.stdout
         self._what, self._total, self._bytes, self._files = "", 0, 0, 0
         self._began = self._shown = time.monotonic()
 

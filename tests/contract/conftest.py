@@ -1,6 +1,7 @@
 """The server under test, a project of its own for each test, and the recorded answers.
 
-`--record` rewrites `recorded/` from a real Pachyderm; it is refused without `PACHD_ADDRESS`.
+`pytest tests/contract --record` rewrites `recorded/` from a real Pachyderm; it is refused without
+`PACHD_ADDRESS`, and there is no such option where this folder is not named.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    if config.getoption("--record") and "PACHD_ADDRESS" not in os.environ:
+    if config.getoption("--record", default=False) and "PACHD_ADDRESS" not in os.environ:
         raise pytest.UsageError("--record needs PACHD_ADDRESS: only a real Pachyderm's answers are recorded")
 
 
@@ -76,4 +77,4 @@ def repo(project: Project) -> Message:
 @pytest.fixture
 def recorded(request: pytest.FixtureRequest) -> Recording:
     name = f"{request.node.path.stem.removeprefix('test_')}-{request.node.name.removeprefix('test_')}"
-    return Recording(RECORDED / f"{name}.json", writes=request.config.getoption("--record"))
+    return Recording(RECORDED / f"{name}.json", writes=request.config.getoption("--record", default=False))

@@ -17,7 +17,7 @@ from python_pachyderm.proto.v2.pfs import pfs_pb2, pfs_pb2_grpc
 from python_pachyderm.proto.v2.pps import pps_pb2_grpc
 from python_pachyderm.proto.v2.version.versionpb import version_pb2_grpc
 
-Commit = Any
+Commit = Any  # protobuf messages, whose generated classes carry no types
 Message = Any
 
 _OPTIONS = [("grpc.max_receive_message_length", 20 << 20), ("grpc.max_send_message_length", 20 << 20)]

@@ -83,10 +83,10 @@ class Recording:
         assert json.loads(text) == recorded
 
 
-def refusal(call: Callable[[], object]) -> str:
+def refusal(call: Callable[..., object], *given: object, **named: object) -> str:
     """How a call is refused: its status, and what its message is about; "OK" when it is not."""
     try:
-        result = call()
+        result = call(*given, **named)
         if isinstance(result, Iterator):
             deque(result, maxlen=0)
     except grpc.RpcError as error:

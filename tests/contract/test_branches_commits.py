@@ -42,15 +42,15 @@ def test_branch_name_characters(pach: Pach, repo: Message, recorded: Recording) 
     answers = {}
     for character in [*"azAZ09 ", *string.punctuation, "é"]:
         name = f"b{character}{ord(character)}"
-        answers[character] = refusal(lambda name=name: _branch(pach, repo, name))
+        answers[character] = refusal(_branch, pach, repo, name)
     legal = {c for c, answer in answers.items() if answer == "OK"}
     assert legal == set("azAZ09_-")
     recorded(answers)
 
 
 def test_branch_names_are_long_if_one_likes(pach: Pach, repo: Message, recorded: Recording) -> None:
-    answers = [[n, refusal(lambda n=n: _branch(pach, repo, "b" * n))] for n in (51, 64, 255, 256, 1000)]
-    answers.append(["an id", refusal(lambda: _branch(pach, repo, "0123456789abcdef" * 2))])
+    answers = [[n, refusal(_branch, pach, repo, "b" * n)] for n in (51, 64, 255, 256, 1000)]
+    answers.append(["an id", refusal(_branch, pach, repo, "0123456789abcdef" * 2)])
     assert all(answer == "OK" for _, answer in answers[:-1])
     recorded(answers)
 
@@ -112,7 +112,7 @@ def test_a_branch_keeps_its_trigger(pach: Pach, repo: Message, recorded: Recordi
         {
             "branch": told.branch,
             "on itself": refusal(
-                lambda: pach.pfs.CreateBranch(pfs_pb2.CreateBranchRequest(branch=target, trigger=itself))
+                pach.pfs.CreateBranch, pfs_pb2.CreateBranchRequest(branch=target, trigger=itself)
             ),
         }
     )
@@ -124,7 +124,7 @@ def test_a_deleted_branch_leaves_its_commits(pach: Pach, repo: Message, recorded
     assert _heads(pach, repo) == []
     assert _list(pach, repo, all=True) == [commit.id]
     assert pach.read(commit, "/a") == b"1"
-    answer = refusal(lambda: pach.head(repo))
+    answer = refusal(pach.head, repo)
     assert answer.startswith("NOT_FOUND")
     recorded(answer)
 
@@ -151,7 +151,7 @@ def test_commits_are_told_newest_first(pach: Pach, repo: Message, recorded: Reco
 
 
 def _list_or_refusal(pach: Pach, repo: Message, start: Commit) -> object:
-    answer = refusal(lambda: _list(pach, repo, **{"from": start}))
+    answer = refusal(_list, pach, repo, **{"from": start})
     return _list(pach, repo, **{"from": start}) if answer == "OK" else answer
 
 
@@ -219,12 +219,12 @@ def test_a_commit_may_start_where_another_branch_is(pach: Pach, repo: Message) -
 
 def test_an_open_head_blocks_the_next_start(pach: Pach, repo: Message, recorded: Recording) -> None:
     commit = pach.start(repo)
-    blocked = refusal(lambda: pach.start(repo))
+    blocked = refusal(pach.start, repo)
     assert blocked != "OK"
-    elsewhere = refusal(lambda: pach.start(repo, "elsewhere", parent=commit))
+    elsewhere = refusal(pach.start, repo, "elsewhere", parent=commit)
     assert elsewhere != "OK", "nor may its child be started"
     pach.finish(commit)
-    assert refusal(lambda: pach.start(repo)) == "OK"
+    assert refusal(pach.start, repo) == "OK"
     recorded([blocked, elsewhere])
 
 
@@ -245,7 +245,7 @@ def test_clearing_empties_an_open_commit(pach: Pach, repo: Message, recorded: Re
     pach.modify(commit, add("/c", b"3"))
     pach.finish(commit)
     assert pach.paths(commit) == ["/", "/a", "/c"]
-    answer = refusal(lambda: pach.pfs.ClearCommit(pfs_pb2.ClearCommitRequest(commit=commit)))
+    answer = refusal(pach.pfs.ClearCommit, pfs_pb2.ClearCommitRequest(commit=commit))
     assert answer != "OK"
     recorded(answer)
 
@@ -253,8 +253,8 @@ def test_clearing_empties_an_open_commit(pach: Pach, repo: Message, recorded: Re
 def test_finishing_twice_is_refused(pach: Pach, repo: Message, recorded: Recording) -> None:
     commit = pach.commit(repo)
     answers = {
-        "finish": refusal(lambda: pach.finish(commit)),
-        "write": refusal(lambda: pach.modify(commit, add("/a", b"1"))),
+        "finish": refusal(pach.finish, commit),
+        "write": refusal(pach.modify, commit, add("/a", b"1")),
     }
     assert "OK" not in answers.values()
     recorded(answers)
@@ -267,6 +267,7 @@ def test_a_failed_commit_is_read_but_not_inherited(pach: Pach, repo: Message, re
     pach.finish(failed, error="it went wrong")
     child = pach.commit(repo, add("/c", b"3"))
     assert pach.inspect(child).parent_commit.id == failed.id
+    assert pach.paths(failed) == ["/", "/a", "/b"]
     assert pach.paths(child) == ["/", "/a", "/c"], "what failed is skipped"
     recorded({"failed": pach.paths(failed), "child": pach.paths(child), "told": _told(pach.inspect(failed))})
 
@@ -278,13 +279,12 @@ def test_squash_re_parents_the_children(pach: Pach, repo: Message, recorded: Rec
     pach.pfs.SquashCommitSet(pfs_pb2.SquashCommitSetRequest(commit_set=pfs_pb2.CommitSet(id=second.id)))
     assert pach.inspect(third).parent_commit.id == first.id
     assert pach.paths(third) == ["/", "/a", "/b", "/c"], "its tree stays"
-    gone = refusal(lambda: pach.inspect(second))
+    gone = refusal(pach.inspect, second)
     assert gone.startswith("NOT_FOUND")
     head = refusal(
-        lambda: pach.pfs.SquashCommitSet(
-            pfs_pb2.SquashCommitSetRequest(commit_set=pfs_pb2.CommitSet(id=third.id))
-        )
+        pach.pfs.SquashCommitSet, pfs_pb2.SquashCommitSetRequest(commit_set=pfs_pb2.CommitSet(id=third.id))
     )
+    assert head != "OK", "a head has no child to squash into"
     recorded({"list": _list(pach, repo), "first": first.id, "third": third.id, "gone": gone, "head": head})
 
 
@@ -295,10 +295,11 @@ def test_drop_takes_the_head_back(pach: Pach, repo: Message, recorded: Recording
     def drop(commit: Commit) -> None:
         pach.pfs.DropCommitSet(pfs_pb2.DropCommitSetRequest(commit_set=pfs_pb2.CommitSet(id=commit.id)))
 
-    with_children = refusal(lambda: drop(first))
+    with_children = refusal(drop, first)
+    assert with_children != "OK"
     drop(second)
     assert pach.head(repo) == first.id
-    assert refusal(lambda: pach.read(second, "/b")).startswith("NOT_FOUND")
+    assert refusal(pach.read, second, "/b").startswith("NOT_FOUND")
     recorded({"with children": with_children, "list": _list(pach, repo)})
 
 
@@ -331,14 +332,14 @@ def test_unknown_names_are_not_found(
     pach.commit(repo, add("/a", b"1"))
     unknown = pfs_pb2.Commit(repo=repo, id="0123456789abcdef" * 2)
     answers = {
-        "commit": refusal(lambda: pach.inspect(unknown)),
-        "branch": refusal(lambda: pach.head(repo, "no")),
-        "branch of an unknown repo": refusal(lambda: pach.head(project.named("no"))),
-        "start in an unknown repo": refusal(lambda: pach.start(project.named("no"))),
-        "list of an unknown repo": refusal(lambda: _list(pach, project.named("no"))),
-        "branches of an unknown repo": refusal(lambda: _heads(pach, project.named("no"))),
-        "branch at an unknown commit": refusal(lambda: _branch(pach, repo, "new", unknown)),
-        "a bad id": refusal(lambda: pach.inspect(pfs_pb2.Commit(repo=repo, id="zz"))),
+        "commit": refusal(pach.inspect, unknown),
+        "branch": refusal(pach.head, repo, "no"),
+        "branch of an unknown repo": refusal(pach.head, project.named("no")),
+        "start in an unknown repo": refusal(pach.start, project.named("no")),
+        "list of an unknown repo": refusal(_list, pach, project.named("no")),
+        "branches of an unknown repo": refusal(_heads, pach, project.named("no")),
+        "branch at an unknown commit": refusal(_branch, pach, repo, "new", unknown),
+        "a bad id": refusal(pach.inspect, pfs_pb2.Commit(repo=repo, id="zz")),
     }
     assert all(answers[each].startswith("NOT_FOUND") for each in ("commit", "branch"))
     recorded(answers)
@@ -353,3 +354,14 @@ def test_a_followed_repo_tells_each_commit_once_in_order(pach: Pach, repo: Messa
     second = pach.commit(repo, add("/b", b"2"))
     assert next(followed).commit.id == second.id
     followed.cancel()
+
+
+def test_a_branchs_name_stands_for_its_head(pach: Pach, repo: Message) -> None:
+    named = pfs_pb2.Commit(repo=repo, branch=pfs_pb2.Branch(repo=repo, name="master"))
+    first = pach.commit(repo, add("/a", b"1"))
+    assert pach.inspect(named).commit.id == first.id
+    second = pach.start(repo)
+    assert pach.inspect(named).commit.id == second.id
+    pach.modify(named, add("/b", b"2"))
+    pach.finish(second)
+    assert pach.paths(named) == ["/", "/a", "/b"]

@@ -31,6 +31,6 @@ def test_the_clusters_id_is_stable(pach: Pach) -> None:
 
 
 def test_auth_is_not_activated(pach: Pach, recorded: Recording) -> None:
-    answer = refusal(lambda: pach.auth.WhoAmI(auth_pb2.WhoAmIRequest()))
+    answer = refusal(pach.auth.WhoAmI, auth_pb2.WhoAmIRequest())
     assert answer.startswith("UNIMPLEMENTED")
     recorded(answer)

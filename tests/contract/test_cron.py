@@ -106,9 +106,9 @@ def _tick(pach: Pach, project: Project) -> Tick:
     pach.pps.RunCron(pps_pb2.RunCronRequest(pipeline=project.pipeline("freeze")))
     eventually(lambda: pach.head(project.named("freeze")) != last)
     job = pach.head(project.named("freeze"))
-    ended_jobs = [ended(pach, project, name, job) for name in ("freeze", "export", "seal")]
+    freeze, export, seal = (ended(pach, project, name, job) for name in ("freeze", "export", "seal"))
     ticks = pfs_pb2.Commit(repo=project.named("freeze_tick"), branch=project.branch("freeze_tick"))
-    return Tick(job, *ended_jobs, [[info.file.path, info.size_bytes] for info in pach.walk(ticks)])
+    return Tick(job, freeze, export, seal, [[info.file.path, info.size_bytes] for info in pach.walk(ticks)])
 
 
 def test_a_tick_is_an_empty_file_named_by_its_time(story: Story, recorded: Recording) -> None:
@@ -202,3 +202,20 @@ def test_the_users_spec_comes_back(story: Story) -> None:
     specs = {info.pipeline.name: json.loads(info.details_json) for info in listed}
     assert specs["export"]["datum_set_spec"] == {"number": 1}
     assert specs["freeze"]["input"]["cross"][0]["cron"]["overwrite"] is True
+
+
+@pytest.mark.parametrize("overwrite", [True, False])
+def test_the_schedule_ticks_by_itself(pach: Pach, project: Project, *, overwrite: bool) -> None:
+    cron = {"cron": {"name": "tick", "spec": "@every 2s", "overwrite": overwrite}}
+    create(pach, shell(project, "often", cron, "true"))
+    ticks = pfs_pb2.Commit(repo=project.named("often_tick"), branch=project.branch("often_tick"))
+
+    def ticked() -> int:
+        commits = pach.pfs.ListCommit(pfs_pb2.ListCommitRequest(repo=project.named("often_tick"), all=True))
+        return sum(info.HasField("finished") and info.details.size_bytes == 0 for info in commits)
+
+    eventually(lambda: ticked() >= 4)
+    pach.pps.StopPipeline(pps_pb2.StopPipelineRequest(pipeline=project.pipeline("often")))
+    names = [path for path in pach.paths(ticks) if path != "/"]
+    assert all(_TICK.fullmatch(name) for name in names)
+    assert len(names) == 1 if overwrite else len(names) >= 3

@@ -6,6 +6,7 @@ workers takes long.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +17,8 @@ from python_pachyderm.proto.v2.pps import pps_pb2
 from .pach import Message, Pach, add, delete, put
 from .pipelines import create, ended, inspect, jobs, output, pfs, shell, told
 from .projects import Project
-from .recording import Recording
+from .recording import Recording, refusal
+from .secret import delete_secret, make_secret
 
 pytestmark = pytest.mark.xdist_group("jobs")
 
@@ -33,6 +35,7 @@ _WORK = (
     "  cat $file > /pfs/out/$name",
     "  env > /pfs/out/env/$name",
     "  ls /pfs > /pfs/out/env/$name.pfs",
+    "  cat /safe/word > /pfs/out/env/$name.secret",
     "done",
 )
 _ENVIRONMENT = [
@@ -45,6 +48,7 @@ _ENVIRONMENT = [
     "PPS_PIPELINE_NAME",
     "PPS_POD_NAME",
     "PPS_PROJECT_NAME",
+    "FROM_SAFE",
     "OF_OURS",
     "data",
     "data_COMMIT",
@@ -80,7 +84,7 @@ class Story:
 
 
 @pytest.fixture(scope="module")
-def story(pach: Pach, shared_project: Project) -> Story:
+def story(pach: Pach, shared_project: Project) -> Iterator[Story]:
     project = shared_project
     data = project.repo("data")
     changes: dict[str, list[Any]] = {
@@ -93,7 +97,15 @@ def story(pach: Pach, shared_project: Project) -> Story:
         "emptied": [delete("/")],
     }
     pach.commit(data, add("/a", b"1"), add("/b", b"2"))
-    transform = {"env": {"OF_OURS": "yes"}}
+    secret = project.name
+    make_secret(pach, secret, {"word": "swordfish"})
+    transform = {
+        "env": {"OF_OURS": "yes"},
+        "secrets": [
+            {"name": secret, "env_var": "FROM_SAFE", "key": "word"},
+            {"name": secret, "mount_path": "/safe"},
+        ],
+    }
     create(pach, shell(project, "work", pfs(project, "data", "/*"), *_WORK, transform=transform))
     create(pach, shell(project, "after", pfs(project, "work", "/"), "ls /pfs/work > /pfs/out/names"))
 
@@ -105,7 +117,8 @@ def story(pach: Pach, shared_project: Project) -> Story:
     for name, change in changes.items():
         commit = pach.commit(data, *change)
         steps[name] = step(commit.id, commit.id, commit.id)
-    return Story(pach, project, steps)
+    yield Story(pach, project, steps)
+    delete_secret(pach, secret)
 
 
 def test_what_user_code_sees(story: Story, recorded: Recording) -> None:
@@ -117,6 +130,8 @@ def test_what_user_code_sees(story: Story, recorded: Recording) -> None:
     assert seen["PPS_PIPELINE_NAME"] == "work"
     assert seen["data"] == "/pfs/data/a"
     assert seen["OF_OURS"] == "yes"
+    assert seen["FROM_SAFE"] == "swordfish"
+    assert story.files("first")["/env/a.secret"] == b"swordfish"
     assert seen["PEER_PORT"].isdigit()
     kept = {
         name: seen[name] for name in _ENVIRONMENT if not name.startswith(("PACHD_PEER", "PEER", "PPS_POD"))
@@ -139,6 +154,8 @@ def test_a_job_has_the_id_of_its_commit(story: Story) -> None:
 
 def test_what_the_jobs_did(story: Story, recorded: Recording) -> None:
     done = {name: {"work": told(step.work), "after": told(step.after)} for name, step in story.steps.items()}
+    # What a failing job had skipped before it failed is its own affair.
+    del done["failed"]["work"]["skipped"], done["failed"]["work"]["processed"]
     assert done["first"]["work"]["processed"] == 2
     assert (done["changed"]["work"]["processed"], done["changed"]["work"]["skipped"]) == (2, 1)
     assert (done["vanished"]["work"]["processed"], done["vanished"]["work"]["skipped"]) == (0, 2)
@@ -229,6 +246,12 @@ def test_output_commits_are_of_automatic_origin(story: Story, recorded: Recordin
     provenance = sorted(f"{c.repo.name}.{c.repo.type}" for c in info.direct_provenance)
     assert provenance == ["data.user", "work.spec"]
     recorded({"listed": told_of, "provenance": provenance})
+
+
+def test_no_commit_is_started_on_an_output(story: Story, recorded: Recording) -> None:
+    answer = refusal(story.pach.start, story.project.named("work"))
+    assert answer != "OK"
+    recorded(answer)
 
 
 def test_the_pipeline_tells_its_last_job(story: Story, recorded: Recording) -> None:

@@ -20,9 +20,7 @@ def test_repo_name_characters(pach: Pach, project: Project, recorded: Recording)
     answers = {}
     for character in [*_PRINTABLE, "é", "\n"]:
         name = f"r{character}{ord(character)}"
-        answers[character] = refusal(
-            lambda name=name: pach.pfs.CreateRepo(pfs_pb2.CreateRepoRequest(repo=project.named(name)))
-        )
+        answers[character] = refusal(pach.pfs.CreateRepo, pfs_pb2.CreateRepoRequest(repo=project.named(name)))
     assert {c for c, answer in answers.items() if answer == "OK"} == _NAME
     recorded(answers)
 
@@ -34,9 +32,7 @@ def test_repo_names_may_begin_with_any_of_their_characters(
     answers = [
         [
             name,
-            refusal(
-                lambda name=name: pach.pfs.CreateRepo(pfs_pb2.CreateRepoRequest(repo=project.named(name)))
-            ),
+            refusal(pach.pfs.CreateRepo, pfs_pb2.CreateRepoRequest(repo=project.named(name))),
         ]
         for name in names
     ]
@@ -50,7 +46,7 @@ def test_project_names_have_at_most_51_characters(
 ) -> None:
     name = project.name + "x" * (length - len(project.name))
     named = pfs_pb2.Project(name=name)
-    answer = refusal(lambda: pach.pfs.CreateProject(pfs_pb2.CreateProjectRequest(project=named)))
+    answer = refusal(pach.pfs.CreateProject, pfs_pb2.CreateProjectRequest(project=named))
     assert (answer == "OK") == (length <= 51)
     if length <= 51:
         pach.pfs.DeleteProject(pfs_pb2.DeleteProjectRequest(project=named))
@@ -61,15 +57,11 @@ def test_project_name_characters(pach: Pach, project: Project, recorded: Recordi
     answers = {}
     for character in "._-A9 /@é":
         named = pfs_pb2.Project(name=f"{project.name}{character}z")
-        answers[character] = refusal(
-            lambda named=named: pach.pfs.CreateProject(pfs_pb2.CreateProjectRequest(project=named))
-        )
+        answers[character] = refusal(pach.pfs.CreateProject, pfs_pb2.CreateProjectRequest(project=named))
         if answers[character] == "OK":
             pach.pfs.DeleteProject(pfs_pb2.DeleteProjectRequest(project=named))
     named = pfs_pb2.Project(name=f"-{project.name}")
-    answers["leading -"] = refusal(
-        lambda: pach.pfs.CreateProject(pfs_pb2.CreateProjectRequest(project=named))
-    )
+    answers["leading -"] = refusal(pach.pfs.CreateProject, pfs_pb2.CreateProjectRequest(project=named))
     assert {c for c, answer in answers.items() if answer == "OK"} == {"_", "-", "A", "9"}
     recorded(answers)
 
@@ -89,16 +81,13 @@ def test_a_project_is_told_with_description_and_time(
 
 def test_making_it_again_is_refused(pach: Pach, project: Project, repo: Message, recorded: Recording) -> None:
     answers = {
-        "project": refusal(
-            lambda: pach.pfs.CreateProject(pfs_pb2.CreateProjectRequest(project=project.message))
-        ),
-        "repo": refusal(lambda: pach.pfs.CreateRepo(pfs_pb2.CreateRepoRequest(repo=repo))),
+        "project": refusal(pach.pfs.CreateProject, pfs_pb2.CreateProjectRequest(project=project.message)),
+        "repo": refusal(pach.pfs.CreateRepo, pfs_pb2.CreateRepoRequest(repo=repo)),
         "repo in no project": refusal(
-            lambda: pach.pfs.CreateRepo(
-                pfs_pb2.CreateRepoRequest(
-                    repo=pfs_pb2.Repo(name="a", type="user", project=pfs_pb2.Project(name="no-such-project"))
-                )
-            )
+            pach.pfs.CreateRepo,
+            pfs_pb2.CreateRepoRequest(
+                repo=pfs_pb2.Repo(name="a", type="user", project=pfs_pb2.Project(name="no-such-project"))
+            ),
         ),
     }
     assert answers["project"] == answers["repo"] == "ALREADY_EXISTS: already exists"
@@ -149,13 +138,11 @@ def test_what_a_repo_tells(pach: Pach, project: Project, recorded: Recording) ->
 def test_what_is_not_there(pach: Pach, project: Project, recorded: Recording) -> None:
     nowhere = pfs_pb2.Project(name="no-such-project")
     answers = {
-        "project": refusal(lambda: pach.pfs.InspectProject(pfs_pb2.InspectProjectRequest(project=nowhere))),
-        "repo": refusal(lambda: pach.pfs.InspectRepo(pfs_pb2.InspectRepoRequest(repo=project.named("no")))),
-        "delete repo": refusal(
-            lambda: pach.pfs.DeleteRepo(pfs_pb2.DeleteRepoRequest(repo=project.named("no")))
-        ),
+        "project": refusal(pach.pfs.InspectProject, pfs_pb2.InspectProjectRequest(project=nowhere)),
+        "repo": refusal(pach.pfs.InspectRepo, pfs_pb2.InspectRepoRequest(repo=project.named("no"))),
+        "delete repo": refusal(pach.pfs.DeleteRepo, pfs_pb2.DeleteRepoRequest(repo=project.named("no"))),
         "list of an unknown project": refusal(
-            lambda: pach.pfs.ListRepo(pfs_pb2.ListRepoRequest(type="user", projects=[nowhere]))
+            pach.pfs.ListRepo, pfs_pb2.ListRepoRequest(type="user", projects=[nowhere])
         ),
     }
     assert answers["project"] == answers["repo"] == "NOT_FOUND: not found"
@@ -165,7 +152,7 @@ def test_what_is_not_there(pach: Pach, project: Project, recorded: Recording) ->
 def test_a_project_with_repos_is_not_deleted(
     pach: Pach, project: Project, repo: Message, recorded: Recording
 ) -> None:
-    answer = refusal(lambda: pach.pfs.DeleteProject(pfs_pb2.DeleteProjectRequest(project=project.message)))
+    answer = refusal(pach.pfs.DeleteProject, pfs_pb2.DeleteProjectRequest(project=project.message))
     assert answer != "OK"
     assert pach.pfs.InspectRepo(pfs_pb2.InspectRepoRequest(repo=repo)).repo.name == "data"
     recorded(answer)

@@ -95,11 +95,11 @@ def test_a_range_has_its_lower_bound_and_not_its_upper(
 def test_where_a_range_finds_nothing(pach: Pach, repo: Message, recorded: Recording) -> None:
     commit = _tree(pach, repo)
     answers = {
-        "between": refusal(lambda: pach.tar(commit, "/**", within=("/b", "/c"))),
-        "the root": refusal(lambda: pach.tar(commit, "/", within=("/a", "/e"))),
-        "a directory": refusal(lambda: pach.tar(commit, "/d/", within=("/d/x", "/d/z"))),
-        "a file": refusal(lambda: pach.tar(commit, "/d/x", within=("/d/x", "/d/z"))),
-        "upside down": refusal(lambda: pach.tar(commit, "/**", within=("/e", "/a"))),
+        "between": refusal(pach.tar, commit, "/**", within=("/b", "/c")),
+        "the root": refusal(pach.tar, commit, "/", within=("/a", "/e")),
+        "a directory": refusal(pach.tar, commit, "/d/", within=("/d/x", "/d/z")),
+        "a file": refusal(pach.tar, commit, "/d/x", within=("/d/x", "/d/z")),
+        "upside down": refusal(pach.tar, commit, "/**", within=("/e", "/a")),
     }
     assert answers["between"] == answers["the root"] == "NOT_FOUND: not found"
     assert answers["a file"] == "OK"
@@ -118,7 +118,7 @@ def test_braces_within_a_range(pach: Pach, repo: Message, recorded: Recording) -
     }
     assert held["all"] == ["/d0/f1", "/d1/f0", "/d2/f3", "/d3/f3"]
     assert held["up to the sentinel"] == held["all"][:-1]
-    outside = refusal(lambda: pach.tar(commit, "{/d0/f1,/d1/f0}"))
+    outside = refusal(pach.tar, commit, "{/d0/f1,/d1/f0}")
     assert outside == "NOT_FOUND: not found", "the slash must stand before the braces"
     recorded({**held, "slash within": outside})
 
@@ -157,13 +157,13 @@ def test_odd_names_in_globs(pach: Pach, repo: Message, recorded: Recording) -> N
 
 
 def _tar_or_refusal(pach: Pach, commit: Message, path: str, within: tuple[str, str] | None = None) -> object:
-    answer = refusal(lambda: pach.tar(commit, path, within=within))
+    answer = refusal(pach.tar, commit, path, within=within)
     return pach.tar_names(commit, path, within=within) if answer == "OK" else answer
 
 
 def test_nothing_to_read(pach: Pach, repo: Message, recorded: Recording) -> None:
     commit = pach.commit(repo)
-    answers = {path: refusal(lambda path=path: pach.tar(commit, path)) for path in ("/", "/**", "/*", "/a")}
+    answers = {path: refusal(pach.tar, commit, path) for path in ("/", "/**", "/*", "/a")}
     assert set(answers.values()) == {"NOT_FOUND: not found"}
     recorded(answers)
 
@@ -173,16 +173,16 @@ def test_reading_what_is_not_there(pach: Pach, project: Project, repo: Message, 
     unknown = pfs_pb2.Commit(repo=repo, id="0123456789abcdef" * 2)
     elsewhere = pfs_pb2.Commit(repo=project.named("no"), id=commit.id)
     answers = {
-        "file by tar": refusal(lambda: pach.tar(commit, "/no")),
-        "file": refusal(lambda: pach.read(commit, "/no")),
-        "inspect": refusal(lambda: pach.file(commit, "/no")),
-        "commit": refusal(lambda: pach.tar(unknown, "/**")),
-        "walk of a commit": refusal(lambda: pach.walk(unknown)),
-        "repo": refusal(lambda: pach.tar(elsewhere, "/**")),
-        "a directory by GetFile": refusal(lambda: pach.read(commit, "/d")),
-        "two files by GetFile": refusal(lambda: pach.read(commit, "/*")),
-        "a bad glob": refusal(lambda: pach.tar(commit, "/{a")),
-        "walk of no path": refusal(lambda: pach.walk(commit, "/no")),
+        "file by tar": refusal(pach.tar, commit, "/no"),
+        "file": refusal(pach.read, commit, "/no"),
+        "inspect": refusal(pach.file, commit, "/no"),
+        "commit": refusal(pach.tar, unknown, "/**"),
+        "walk of a commit": refusal(pach.walk, unknown),
+        "repo": refusal(pach.tar, elsewhere, "/**"),
+        "a directory by GetFile": refusal(pach.read, commit, "/d"),
+        "two files by GetFile": refusal(pach.read, commit, "/*"),
+        "a bad glob": refusal(pach.tar, commit, "/{a"),
+        "walk of no path": refusal(pach.walk, commit, "/no"),
     }
     assert all(
         answers[each] == "NOT_FOUND: not found"
@@ -251,10 +251,10 @@ def test_what_an_offset_past_the_end_gives(pach: Pach, repo: Message, recorded: 
     recorded(
         {
             "at the end": [
-                refusal(lambda: pach.read(commit, "/a", offset=10)),
+                refusal(pach.read, commit, "/a", offset=10),
                 len(pach.read(commit, "/a", offset=10)),
             ],
-            "past it": refusal(lambda: pach.read(commit, "/a", offset=11)),
+            "past it": refusal(pach.read, commit, "/a", offset=11),
             "empty": len(pach.read(commit, "/empty")),
         }
     )

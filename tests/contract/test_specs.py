@@ -55,7 +55,7 @@ def test_bad_specs_are_refused(pach: Pach, project: Project, repo: Message, reco
         if spec["pipeline"]["name"] == "bad":
             # One that is taken must not make the next one fail for its name.
             spec["pipeline"]["name"] = f"bad{number}"
-        answers[name] = refusal(lambda spec=spec: create(pach, spec))
+        answers[name] = refusal(create, pach, spec)
     recorded(answers)
     assert [name for name, answer in answers.items() if answer == "OK"] == []
     left = pach.pfs.ListRepo(pfs_pb2.ListRepoRequest(projects=[project.message]))
@@ -68,7 +68,7 @@ def test_the_longest_name_depends_on_the_projects(
     """Kubernetes allows 63 characters for project, name and version together."""
     longest = 63 - len(f"{project.name}--v99")
     answers = [
-        refusal(lambda n=n: create(pach, shell(project, "a" * n, pfs(project, "data", "/*"), "true")))
+        refusal(create, pach, shell(project, "a" * n, pfs(project, "data", "/*"), "true"))
         for n in (longest, longest + 1)
     ]
     assert answers[0] == "OK" != answers[1]
@@ -76,7 +76,7 @@ def test_the_longest_name_depends_on_the_projects(
 
 
 def test_an_input_repo_that_is_not_there(pach: Pach, project: Project, recorded: Recording) -> None:
-    answer = refusal(lambda: create(pach, shell(project, "early", pfs(project, "later", "/*"), "true")))
+    answer = refusal(create, pach, shell(project, "early", pfs(project, "later", "/*"), "true"))
     recorded(answer)
     assert answer != "OK"
 
@@ -87,4 +87,4 @@ def test_camel_case_is_taken_too(pach: Pach, project: Project, repo: Message) ->
         "datumTries": 2,
         "datumSetSpec": {"number": 1},
     }
-    assert refusal(lambda: create(pach, spec)) == "OK"
+    assert refusal(create, pach, spec) == "OK"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import click
 import pyarrow.compute as pc
@@ -167,6 +167,7 @@ def _show_commits(state: State, snapshot: snapshots.Snapshot, repo: str) -> None
         if branch.head:
             heads.setdefault(branch.head, []).append(branch.name)
     rows = [row for row in history.commits.to_pylist() if row["listed"]]
+    rows.sort(key=lambda row: row["started"] or datetime.min.replace(tzinfo=UTC))
     if state.json:
         for row in rows:
             shown = {

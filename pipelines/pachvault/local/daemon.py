@@ -52,6 +52,9 @@ def start(state: Path, *, port: int = 0, wait_seconds: float = 30) -> Running:
     while time.monotonic() < deadline:
         running = status(state)
         if running is not None:
+            if running.pid != pid:
+                # Another starter was faster; ours must not take the folder once that one is stopped.
+                _end(pid)
             return running
         if _ended(pid):
             # Another starter may have won the lock: then its server is the one.
@@ -60,9 +63,7 @@ def start(state: Path, *, port: int = 0, wait_seconds: float = 30) -> Running:
                 return running
             raise PachvaultError(f"the embedded Pachyderm did not start: {_tail(state)}", where=str(state))
         time.sleep(_POLL_SECONDS)
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGKILL)
-    _ended(pid)
+    _end(pid)
     raise PachvaultError(f"the embedded Pachyderm was not ready in {wait_seconds:g} s", where=str(state))
 
 
@@ -138,6 +139,13 @@ def _wait_for_other(state: Path, deadline: float) -> Running | None:
             return running
         time.sleep(_POLL_SECONDS)
     return None
+
+
+def _end(pid: int) -> None:
+    """Kill our child and reap it."""
+    with contextlib.suppress(ProcessLookupError, ChildProcessError):
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
 
 
 def _ended(pid: int) -> bool:

@@ -88,19 +88,24 @@ def _serve(state: Path, host: str, port: int) -> None:
         interceptors=[PipelineGuard(lambda repo: pps.has_pipeline(repo))],  # noqa: PLW0108 - pps comes later
         options=_OPTIONS,
     )
+    # what a worker finds at its PEER_PORT: files and pipelines, but no version, admin or transactions
+    sidecar = grpc.server(ThreadPoolExecutor(_THREADS, thread_name_prefix="sidecar"), options=_OPTIONS)
+    sidecar_port = sidecar.add_insecure_port(f"{host}:0")
     try:
         port = server.add_insecure_port(f"{host}:{port}")
     except RuntimeError as error:
         raise UsageError(f"port {port} on {host} is taken", hint="choose another one") from error
     pfs = PfsService(state, Faults(state))
-    pps = PpsService(state, port=port)
+    pps = PpsService(state, port=port, sidecar_port=sidecar_port)
     try:
         pfs.register(server)
+        pfs.register(sidecar)
         TransactionService(pfs.database).register(server)
-        pps.register(server)
         cluster.register(server, state)
-        server.add_generic_rpc_handlers((Fallback(),))
-        server.start()
+        for each in (server, sidecar):
+            pps.register(each)
+            each.add_generic_rpc_handlers((Fallback(),))
+            each.start()
         pps.start()
         _announce(state, f"grpc://{host}:{port}")
         _log.info(
@@ -110,7 +115,8 @@ def _serve(state: Path, host: str, port: int) -> None:
     finally:
         (state / READY_NAME).unlink(missing_ok=True)
         pps.halt()
-        server.stop(_STOP_SECONDS).wait()
+        for stopped in (server.stop(_STOP_SECONDS), sidecar.stop(_STOP_SECONDS)):
+            stopped.wait()
         pps.close()
         pfs.close()
 

@@ -43,7 +43,8 @@ class TransactionService:
                 for item in request.requests:
                     answer.responses.append(_apply(transaction, item))
         except PfsError as error:
-            context.abort(error.code, str(error))
+            place = f"request {len(answer.responses) + 1} of {len(request.requests)}"
+            context.abort(error.code, f"error running {place}: {error}")
         return answer
 
 

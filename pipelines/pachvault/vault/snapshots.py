@@ -71,7 +71,7 @@ class RepoHistory:
 
     @cached_property
     def commits(self) -> pa.Table:
-        """All commits, oldest first (schema table.COMMITS)."""
+        """All commits, each after its base, in the order in which they came (schema table.COMMITS)."""
         lists = [self.vault.commit_list(segment.table) for segment in self.record.segments]
         return pa.concat_tables([table.COMMITS.empty_table(), *lists])
 

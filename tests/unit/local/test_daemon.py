@@ -54,6 +54,8 @@ def test_two_starters_at_once_get_one_server(tmp_path: Path) -> None:
         assert len(set(found)) == 1
     finally:
         daemon.stop(tmp_path)
+    time.sleep(2)  # as long as a late server would need to come up
+    assert daemon.status(tmp_path) is None
 
 
 def test_a_taken_port_is_named(tmp_path: Path) -> None:

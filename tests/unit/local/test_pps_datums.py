@@ -7,6 +7,7 @@ import pytest
 from python_pachyderm.proto.v2.pfs import pfs_pb2
 from python_pachyderm.proto.v2.pps import pps_pb2
 
+from pachvault.local.pps import captures
 from pachvault.local.pps.datums import Datum, DatumInput, cut_sets, enumerate_datums
 
 
@@ -83,3 +84,30 @@ def test_sets_are_cut_as_the_spec_says(spec: Any, workers: int, sizes: list[int]
     sets = cut_sets(datums, spec, workers)
     assert [len(group) for group in sets] == sizes
     assert [datum for group in sets for datum in group] == datums
+
+
+@pytest.mark.parametrize(
+    ("glob", "path", "template", "expected"),
+    [
+        ("/(*)", "/name", "$1", "name"),
+        ("/(*)", "/dir/", "$1", "dir"),
+        ("/(*)/work/(*).json", "/r1/work/0001.json", "$2-$1", "0001-r1"),
+        ("/(**)/x", "/a/b/x", "${1}", "a/b"),
+        ("/(a|b)?/{c,d}[0-9]", "/a1/d7", "$1", "a"),
+        ("/*", "/name", "$1", ""),
+        ("/(*)", "/name", "fixed", "fixed"),
+    ],
+)
+def test_join_keys_are_what_parentheses_captured(glob: str, path: str, template: str, expected: str) -> None:
+    assert captures.replace(glob, path, template) == expected
+
+
+def test_join_pairs_equal_keys_and_outer_members_stay_alone() -> None:
+    left, right = leaf("a", "/(*)"), leaf("b", "/(*)")
+    left.pfs.join_on = right.pfs.join_on = "$1"
+    listing = Listing(a=["/1", "/2"], b=["/2", "/3"])
+    (datum,) = enumerate_datums(pps_pb2.Input(join=[left, right]), listing)
+    assert [item.path for item in datum.inputs] == ["/2", "/2"]
+    left.pfs.outer_join = True
+    datums = enumerate_datums(pps_pb2.Input(join=[left, right]), listing)
+    assert sorted(len(datum.inputs) for datum in datums) == [1, 2]

@@ -2,20 +2,35 @@
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import grpc
 import pytest
-from pps_cluster import Project, new_project, running_server
+from pps_cluster import Project, gone, new_project, running_server
 from python_pachyderm.proto.v2.pfs import pfs_pb2
 from python_pachyderm.proto.v2.pps import pps_pb2
 
 
 @pytest.fixture(scope="module")
-def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with running_server(tmp_path_factory.mktemp("state")) as running:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("state")
+
+
+@pytest.fixture(scope="module")
+def address(folder: Path) -> Iterator[str]:
+    with running_server(folder) as running:
         yield running
+
+
+@pytest.fixture
+def faults(folder: Path) -> Iterator[Callable[..., None]]:
+    """Lets calls fail from now on, until the test ends."""
+    file = folder / "faults.json"
+    yield lambda **rule: file.write_text(json.dumps([rule])) and None
+    file.unlink(missing_ok=True)
 
 
 @pytest.fixture
@@ -133,11 +148,12 @@ def test_user_code_sees_a_workers_environment(project: Project) -> None:
         "PPS_PROJECT_NAME": project.name,
         "PPS_PIPELINE_NAME": "look",
         "PPS_POD_NAME": f"{project.name}-look-v1-0",
-        "PEER_PORT": port,
         "PACHD_PEER_SERVICE_HOST": "127.0.0.1",
         "PACHD_PEER_SERVICE_PORT": port,
     }
     assert {name: seen.get(name) for name in expected} == expected
+    assert seen["PEER_PORT"].isdigit()
+    assert seen["PEER_PORT"] != port
     assert files["/folder"] == b"/pfs/data\n"
 
 
@@ -317,3 +333,66 @@ def test_datums_are_listed_by_state_and_page(project: Project) -> None:
     one = pps_pb2.Datum(job=project.job("check", commit_id), id=everything[0])
     inspected = project.pps.InspectDatum(pps_pb2.InspectDatumRequest(datum=one))
     assert inspected.pfs_state.path == f"/pfs/{everything[0]}"
+
+
+def test_input_that_arrives_short_is_fetched_again(project: Project, faults: Callable[..., None]) -> None:
+    project.create("copy", project.input("data"), "cp /pfs/data/* /pfs/out/")
+    project.wait("copy")
+    faults(method="GetFileTAR", nth=1, end_early=True, cut_after_bytes=100)
+    commit_id = project.put("data", {"/a": b"whole"})
+    job = project.wait("copy", commit_id)
+    assert (job.state, job.restart) == (pps_pb2.JOB_SUCCESS, 0)
+    assert project.files("copy", commit_id) == {"/a": b"whole"}
+
+
+@pytest.mark.parametrize("method", ["GlobFile", "GetFileTAR", "CreateFileSet", "AddFileSet", "InspectCommit"])
+def test_a_job_starts_over_when_the_file_system_fails_it(
+    project: Project, faults: Callable[..., None], method: str
+) -> None:
+    project.create("copy", project.input("data"), "cp /pfs/data/* /pfs/out/")
+    project.wait("copy", project.put("data", {"/old": b"kept"}))
+    project.pps.StopPipeline(pps_pb2.StopPipelineRequest(pipeline=project.pipeline("copy")))
+    project.put("data", {"/a": b"1"})
+    faults(method=method, nth=1, code="UNAVAILABLE")
+    project.pps.StartPipeline(pps_pb2.StartPipelineRequest(pipeline=project.pipeline("copy")))
+    job = project.wait("copy")
+    assert (job.state, job.data_processed, job.data_skipped) == (pps_pb2.JOB_SUCCESS, 1, 1)
+    assert job.restart == 1
+    assert project.files("copy") == {"/old": b"kept", "/a": b"1"}
+
+
+def test_deleting_a_pipeline_ends_its_running_job(project: Project, tmp_path: Path) -> None:
+    marker = tmp_path / "pid"
+    project.create("slow", project.input("data"), f"echo $$ > {marker}; sleep 600")
+    project.put("data", {"/a": b""})
+    while not marker.exists() or not marker.read_text():
+        time.sleep(0.02)
+    project.delete("slow")
+    deadline = time.monotonic() + 10
+    while not gone(int(marker.read_text())):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    assert project.repos() == {("data", "user")}
+
+
+def test_a_pipelines_repo_is_not_deleted_without_it(project: Project) -> None:
+    project.create("copy", project.input("data"))
+    for kind in ("user", "spec", "meta"):
+        with pytest.raises(grpc.RpcError, match="associated with a pipeline"):
+            project.pfs.DeleteRepo(pfs_pb2.DeleteRepoRequest(repo=project.repo("copy", kind), force=True))
+
+
+def test_a_join_by_request_runs_again_only_for_new_requests(project: Project) -> None:
+    project.make_repo("fetched")
+    left = project.input("data", "/(*)", join_on="$1", name="plan")
+    right = project.input("fetched", "/(*)", join_on="$1", name="fetch")
+    script = "echo $PACH_DATUM_plan_JOIN_ON; cat /pfs/plan/*/x /pfs/fetch/*/x > /pfs/out/$(ls /pfs/plan)"
+    project.create("replay", pps_pb2.Input(join=[left, right]), script)
+    project.put("data", {"/r1/x": b"p1", "/r2/x": b"p2"})
+    first = project.put("fetched", {"/r1/x": b"f1"})
+    assert project.wait("replay", first).data_processed == 1
+    assert project.user_log("replay", first) == ["r1"]
+    second = project.put("fetched", {"/r2/x": b"f2"})
+    job = project.wait("replay", second)
+    assert (job.data_processed, job.data_skipped) == (1, 1)
+    assert project.files("replay") == {"/r1": b"p1f1", "/r2": b"p2f2"}

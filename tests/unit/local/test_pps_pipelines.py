@@ -166,8 +166,10 @@ def test_refuses_a_pipeline_by_name(
             "multiple branches from the same repo",
         ),
         (
-            pps_pb2.Input(join=[pps_pb2.Input(pfs=pps_pb2.PFSInput(repo="data", glob="/(*)", join_on="$1"))]),
-            "an input of kind join is not served",
+            pps_pb2.Input(
+                group=[pps_pb2.Input(pfs=pps_pb2.PFSInput(repo="data", glob="/(*)", group_by="$1"))]
+            ),
+            "an input of kind group is not served",
         ),
     ],
 )

@@ -56,8 +56,11 @@ class Segments:
         with self._lock:
             found = self._files.get(segment)
             if found is None:
+                new = not self._path(segment).exists()
                 found = os.open(self._path(segment), os.O_RDWR | os.O_CREAT, 0o600)
                 self._files[segment] = found
+                if new:
+                    _sync_folder(self._folder)
             return found
 
     def reserve(self, length: int) -> tuple[int, int]:
@@ -135,3 +138,12 @@ class Segments:
             for file in self._files.values():
                 os.close(file)
             self._files.clear()
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a new file's name survive a power cut, as its content will."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

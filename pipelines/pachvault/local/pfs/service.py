@@ -19,8 +19,9 @@ from python_pachyderm.proto.v2.pfs import pfs_pb2, pfs_pb2_grpc
 from pachvault.local import faults as fault_seam
 from pachvault.local.faults import Faults
 from pachvault.local.pfs import maintenance, propagate, repos, wire
+from pachvault.local.pfs.api_commits import CommitsApi
 from pachvault.local.pfs.api_files import FilesApi
-from pachvault.local.pfs.api_graph import GraphApi
+from pachvault.local.pfs.api_repos import ReposApi
 from pachvault.local.pfs.database import Database
 from pachvault.local.pfs.errors import PfsError
 from pachvault.local.pfs.filesets import FileSets
@@ -51,7 +52,8 @@ class PfsService(pfs_pb2_grpc.APIServicer):  # type: ignore[misc]  # generated w
         file_sets = FileSets(self.database, self._segments)
         reader = Reader(self.database, file_sets)
         self._apis: tuple[Any, ...] = (
-            GraphApi(self.database, reader),
+            ReposApi(self.database),
+            CommitsApi(self.database, reader),
             FilesApi(self.database, file_sets, reader),
         )
         self._finisher = Finisher(self.database, file_sets)

@@ -22,6 +22,7 @@ class Engine:
     pfs: Pfs
     logs: Logs
     port: int
+    sidecar_port: int
     #: The server's folder; scratch folders are made below it.
     folder: Path
     closing: threading.Event = field(default_factory=threading.Event)

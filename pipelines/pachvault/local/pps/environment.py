@@ -18,7 +18,7 @@ from pachvault.local.pps.state import State
 _INHERITED = ("HOME", "LANG", "LC_ALL", "TZ")
 
 
-def basic(port: int, worker: str) -> dict[str, str]:
+def basic(port: int, sidecar_port: int, worker: str) -> dict[str, str]:
     """The variables of a real worker, as far as they mean something here: all roads lead to one server."""
     variables = {name: os.environ[name] for name in _INHERITED if name in os.environ}
     # The commands of the server's own Python environment come first: specs name `pachvault`.
@@ -32,7 +32,7 @@ def basic(port: int, worker: str) -> dict[str, str]:
         "PACHD_SERVICE_PORT": str(port),
         "PACH_IN_WORKER": "true",
         "PACH_NAMESPACE": "default",
-        "PEER_PORT": str(port),
+        "PEER_PORT": str(sidecar_port),
         "PPS_POD_NAME": worker,
         "PPS_WORKER_IP": "127.0.0.1",
     }

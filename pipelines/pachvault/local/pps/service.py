@@ -33,9 +33,9 @@ Behaviour = Callable[[Any, Callable[[], bool]], Any]
 
 
 class PpsService:
-    """The service over one state folder; `port` is where this same server answers."""
+    """The service over one state folder; `port` is where this same server answers, `sidecar_port` workers."""
 
-    def __init__(self, state: Path, *, port: int) -> None:
+    def __init__(self, state: Path, *, port: int, sidecar_port: int) -> None:
         orphans = process.kill_orphans(state)
         if orphans:
             _log.info("ended %d processes that an earlier server left", orphans)
@@ -44,6 +44,7 @@ class PpsService:
             pfs=Pfs(port),
             logs=Logs(state / "logs"),
             port=port,
+            sidecar_port=sidecar_port,
             folder=state,
         )
         self._pipelines = Pipelines(self._engine)

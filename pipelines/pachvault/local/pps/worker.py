@@ -138,7 +138,7 @@ class Worker:
             return process.run(
                 command,
                 environment={
-                    **environment.basic(self.engine.port, self.name),
+                    **environment.basic(self.engine.port, self.engine.sidecar_port, self.name),
                     **dict(details.transform.env),
                     **secrets.variables,
                     **self._variables(scratch),

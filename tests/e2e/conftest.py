@@ -1,0 +1,32 @@
+"""A server for each test process, a project and a vault for each test."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+pytest.register_assert_rewrite("e2e.oracle", "e2e.cli", "e2e.cluster")
+
+from e2e.backup import Backup  # noqa: E402  (assertions in it are rewritten only from here on)
+from e2e.cluster import Cluster, Project  # noqa: E402
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """The embedded Pachyderm of this test process."""
+    made = Cluster(tmp_path_factory.mktemp("pachyderm"))
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def project(cluster: Cluster) -> Project:
+    return cluster.project()
+
+
+@pytest.fixture
+def backup(project: Project, tmp_path: Path) -> Backup:
+    """The test's project, backed up to a vault of its own."""
+    return Backup.of(project, tmp_path / "vault")

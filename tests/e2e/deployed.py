@@ -1,0 +1,63 @@
+"""The standing pipelines, made from the specs that users deploy, and what a run of them left."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from e2e.cluster import Cluster, Project, Tree
+from pachvault.demo.run import STAGES, spec
+from pachvault.pach.pipelines import Pipelines
+from pachvault.policy import HOME_PROJECT
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """The outputs of one run's three stages."""
+
+    job: str
+    freeze: Tree
+    export: Tree
+    seal: Tree
+
+    @property
+    def plan(self) -> dict[str, Any]:
+        return dict(json.loads(self.freeze["/plan.json"]))
+
+    @property
+    def receipts(self) -> list[dict[str, Any]]:
+        return [json.loads(data) for path, data in sorted(self.export.items())]
+
+    @property
+    def snapshot(self) -> dict[str, Any]:
+        return dict(json.loads(self.seal["/snapshot.json"]))
+
+
+class Deployed:
+    """Project pachvault of one server: pipelines freeze, export and seal, and the repo policy."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.cluster = cluster
+        cluster.target.ensure_project(HOME_PROJECT)
+        self.home = Project(cluster, HOME_PROJECT)
+        self.home.repo("policy")
+        self.home.branch("policy", "master")
+        self.pipelines = Pipelines(cluster.connection)
+        for stage in STAGES:
+            self.pipelines.create(spec(stage), f"{stage}.json")
+
+    def policy(self, text: str) -> str:
+        """Commit a policy; the id of the jobs that it starts."""
+        return self.home.commit("policy", {"/policy.yaml": text.encode()})
+
+    def tick(self) -> str:
+        """Tick now; the id of the jobs that it starts."""
+        return self.pipelines.tick(HOME_PROJECT, "freeze", "tick")
+
+    def ended(self, job: str) -> Ran:
+        """Wait for a run; each of its stages must succeed."""
+        for stage in STAGES:
+            done = self.pipelines.wait(HOME_PROJECT, stage, job)
+            assert done.is_success, f"{stage}: {done.reason}"
+        return Ran(job, *(self.home.tree(stage, job) for stage in STAGES))

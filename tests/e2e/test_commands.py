@@ -1,0 +1,156 @@
+"""The commands on a vault with a history: what they print, and how they end."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from e2e.backup import Backup
+from e2e.cli import pachvault
+
+
+@pytest.fixture
+def filled(backup: Backup) -> Backup:
+    """Two snapshots: a change, an addition and a deletion between them."""
+    project = backup.project
+    project.repo("data", "readings")
+    project.commit("data", {"/keep": b"kept", "/d/x.txt": b"x1", "/d/y.csv": b"y", "/drop": b"d"}, text="one")
+    backup.run()
+    project.commit("data", {"/d/x.txt": b"x22", "/new": b""}, delete=["/drop"], text="two")
+    project.commit("data", {"/only": b"side"}, branch="side")
+    backup.run()
+    return backup
+
+
+def test_init_makes_one_vault_and_no_second(tmp_path: Path) -> None:
+    url = (tmp_path / "a b%").as_uri()
+    made = pachvault("--json", "--vault", url, "init").only("summary")
+    assert made["vault"] == url
+    assert "there is a vault already" in pachvault("--vault", url, "init").says(2)
+    shown = pachvault("--vault", url, "snapshots")
+    assert (shown.code, len(shown.out.splitlines())) == (0, 1)
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full/file").write_text("mine")
+    assert "not empty" in pachvault("--vault", str(tmp_path / "full"), "init").says(2)
+
+
+def test_backup_reports_one_summary(backup: Backup) -> None:
+    backup.project.repo("data")
+    backup.project.commit("data", {"/a": b"12345"})
+    outcome = pachvault("--json", *backup.arguments())
+    assert outcome.code == 0
+    assert {each["type"] for each in outcome.objects} == {"progress", "summary"}
+    summary = outcome.only("summary")
+    assert summary["snapshot"] == backup.vault.snapshot().name.id
+    assert summary["totals"]["bytes_read"] == 5
+    assert (summary["partial"], summary["problems"], summary["repos"]) == (False, [], 1)
+    told = backup.attempt()
+    assert "0 new commits" in told.err.splitlines()[-1]
+    assert told.raw == b""
+
+
+def test_snapshots_are_listed_oldest_first(filled: Backup) -> None:
+    listed = filled.json("snapshots")
+    assert [each["id"] for each in listed] == filled.vault.snapshots()
+    assert [each["frozen_at"] for each in listed] == sorted(each["frozen_at"] for each in listed)
+    assert listed[1]["size_bytes"] == len(b"kept" b"x22" b"y") + len(b"side")
+    table = filled.command("snapshots").out.splitlines()
+    assert [line.split()[0] for line in table[1:]] == [each["id"][:12] for each in listed]
+
+
+def test_show_names_branches_and_commits(filled: Backup) -> None:
+    name = filled.project.name
+    text = filled.command("show", "latest").out
+    assert f"{name}/data@master" in text
+    assert f"{name}/data@side" in text
+    (manifest,) = filled.json("show", "latest")
+    assert manifest["projects"] == [{"name": name, "description": ""}]
+    commits = filled.json("show", "latest", f"{name}/data")
+    assert [each["description"] for each in commits][:2] == ["one", "two"]
+    assert [each["branches"] for each in commits] == [[], ["master"], ["side"]]
+    assert "has no repo" in filled.command("show", "latest", f"{name}/nope").says(2)
+
+
+def test_ls_and_cat_by_branch_commit_folder_and_pattern(filled: Backup) -> None:
+    name = filled.project.name
+    place = f"{name}/data@master"
+
+    def paths(where: str, snap: str = "latest") -> list[str]:
+        return [each["path"] for each in filled.json("ls", snap, where)]
+
+    assert paths(place) == ["/d/x.txt", "/d/y.csv", "/keep", "/new"]
+    assert paths(f"{place}:/d") == ["/d/x.txt", "/d/y.csv"]
+    assert paths(f"{place}:/d/*.csv") == ["/d/y.csv"]
+    assert paths(place, filled.vault.snapshots()[0]) == ["/d/x.txt", "/d/y.csv", "/drop", "/keep"]
+    first = filled.json("show", "latest", f"{name}/data")[0]["commit"]
+    assert filled.command("cat", "latest", f"{name}/data@{first[:8]}:/d/x.txt").raw == b"x1"
+    assert filled.command("cat", "latest", f"{place}:/d/x.txt").raw == b"x22"
+    assert filled.command("cat", "latest", f"{place}:/new").raw == b""
+    assert "no file" in filled.command("cat", "latest", f"{place}:/drop").says(2)
+    assert "no file" in filled.command("ls", "latest", f"{place}:/nothing*").says(2)
+    assert "branches: master, side" in filled.command("ls", "latest", f"{name}/data@trunk").says(2)
+    assert "no snapshot" in filled.command("ls", "feedbeef", place).says(2)
+
+
+def test_diff_shows_additions_removals_and_changes(filled: Backup) -> None:
+    name = filled.project.name
+    old, new = filled.vault.snapshots()
+    lines = filled.command("diff", old, new, f"{name}/data@master").out.splitlines()
+    place = f"{name}/data@master"
+    assert lines == [f"M {place}:/d/x.txt", f"- {place}:/drop", f"+ {place}:/new"]
+    found = filled.json("diff", old, new, f"{name}/data@master:/d")
+    assert [(each["path"], each["change"], each["old_bytes"], each["new_bytes"]) for each in found] == [
+        ("/d/x.txt", "M", 2, 3)
+    ]
+    everything = filled.command("diff", new, old).out.splitlines()
+    assert f"- {name}/data@side:/only" in everything
+    assert f"+ {place}:/drop" in everything
+    assert filled.command("diff", new, new).out == ""
+    assert "neither snapshot has" in filled.command("diff", old, new, f"{name}/none@master").says(2)
+
+
+def test_extract_writes_the_snapshot_to_a_folder(filled: Backup, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    outcome = filled.command("--json", "extract", "latest", str(out))
+    assert outcome.code == 0
+    root = out / filled.project.name / "data"
+    found = {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+    master = {"d/x.txt": b"x22", "d/y.csv": b"y", "keep": b"kept", "new": b""}
+    side = {"side/only": b"side"}
+    expected = {f"master/{path}": data for path, data in master.items()} | side
+    missing = {key: value for key, value in expected.items() if found.get(key) != value}
+    assert not missing
+    summary = outcome.only("summary")
+    assert (summary["files"], summary["failed"]) == (len(found), 0)
+    assert summary["bytes"] == sum(map(len, found.values()))
+    assert "is not empty" in filled.command("extract", "latest", str(out)).says(2)
+    (root / "master/keep").write_bytes(b"damaged by hand")
+    assert filled.command("--quiet", "extract", "latest", str(out), "--overwrite").code == 0
+    assert (root / "master/keep").read_bytes() == b"kept"
+
+
+def test_extract_takes_only_what_was_asked_for(filled: Backup, tmp_path: Path) -> None:
+    name = filled.project.name
+    chosen = ["--source", f"{name}/data@master", "--include", "/d/*", "--exclude", "*.csv"]
+    assert filled.command("--quiet", "extract", "latest", str(tmp_path / "out"), *chosen).code == 0
+    files = [str(path.relative_to(tmp_path)) for path in (tmp_path / "out").rglob("*") if path.is_file()]
+    assert files == [f"out/{name}/data/master/d/x.txt"]
+    wrong = filled.command("extract", "latest", str(tmp_path / "none"), "--source", "a/b")
+    assert "matches 'a/b'" in wrong.says(2)
+    assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize("level", ["structure", "packs", "data"])
+def test_verify_finds_nothing_in_a_whole_vault(filled: Backup, level: str) -> None:
+    outcome = filled.command("--json", "verify", "--level", level)
+    assert outcome.code == 0
+    assert outcome.kind("finding") == []
+    assert outcome.only("summary") == {"type": "summary", "level": level, "findings": 0}
+
+
+def test_an_empty_vault_has_no_latest(backup: Backup) -> None:
+    assert "no snapshot yet" in backup.command("show", "latest").says(2)
+    outcome = backup.command("--json", "show", "latest")
+    assert outcome.objects[0]["type"] == "error"
+    assert outcome.objects[0]["exit_code"] == outcome.code == 2

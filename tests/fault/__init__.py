@@ -1,0 +1,1 @@
+"""The backup as a whole, while its surroundings fail."""

@@ -1,0 +1,175 @@
+"""Vaults made without Pachyderm: repos given as Python values, backed up by the product's own planning,
+cutting and sealing into a real folder."""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pyarrow as pa
+
+from pachvault.backup import known
+from pachvault.backup.cut import Cutter
+from pachvault.backup.plan import Sealed, plan_repo
+from pachvault.backup.rows import Rows
+from pachvault.backup.seal import seal
+from pachvault.backup.survey import SurveyedRepo
+from pachvault.backup.work import ItemReceipt, Object, Plan, PlannedRepo, Receipt
+from pachvault.format import table
+from pachvault.format.documents import Cluster, Pipeline, Problem, Project
+from pachvault.format.ids import RepoName
+from pachvault.pach.records import BranchInfo, CommitInfo, RepoInfo
+from pachvault.policy import History
+from pachvault.store.local import LocalStore
+from pachvault.vault import blobs, snapshots, vault
+from pachvault.vault.snapshots import Snapshot
+from pachvault.vault.vault import Vault
+from pachvault.vault.writer import PACK_BYTES, PackWriter
+
+BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
+CLUSTER = Cluster(id="cluster", version="2.11.6")
+TREE = dict[str, bytes]
+
+
+def new_vault(folder: Path) -> Vault:
+    return vault.create(LocalStore(folder / "vault"))
+
+
+@dataclass
+class Repo:
+    """A repo with its commits, and the tree of each."""
+
+    name: RepoName
+    created_at: datetime = BEGAN
+    description: str = ""
+    commits: dict[str, CommitInfo] = field(default_factory=dict)
+    trees: dict[str, TREE] = field(default_factory=dict)
+    branches: dict[str, str] = field(default_factory=dict)
+
+    def commit(self, tree: TREE, *, branch: str = "master", parent: str | None = None, error: str = "") -> str:
+        number = len(self.commits)
+        commit = f"{number:04x}{zlib.crc32(str(self.name).encode()) & 0xFFFF:04x}".ljust(32, "0")
+        started_at = self.created_at + timedelta(seconds=number)
+        self.commits[commit] = CommitInfo(
+            id=commit,
+            parent=parent or self.branches.get(branch),
+            origin="user",
+            started_at=started_at,
+            finished_at=started_at,
+            description=f"commit {number}",
+            error=error,
+            size_bytes=sum(map(len, tree.values())),
+        )
+        self.trees[commit] = dict(tree)
+        self.branches[branch] = commit
+        return commit
+
+    @property
+    def surveyed(self) -> SurveyedRepo:
+        branches = tuple(BranchInfo(name, head, (), None) for name, head in sorted(self.branches.items()))
+        return SurveyedRepo(
+            RepoInfo(self.name, self.created_at, self.description), None, branches, dict(self.commits)
+        )
+
+
+def back_up(
+    into: Vault,
+    *repos: Repo,
+    history: History | None = None,
+    pack_bytes: int = PACK_BYTES,
+    unreadable: frozenset[str] = frozenset(),
+    pipelines: tuple[Pipeline, ...] = (),
+    problems: tuple[Problem, ...] = (),
+) -> Snapshot:
+    """Seal a snapshot of the repos; commits in `unreadable` could not be read."""
+    number = len(snapshots.names(into))
+    now = BEGAN + timedelta(hours=1 + number)
+    run_id = f"run-{number}"
+    records, _ = known.newest_records(into, CLUSTER.id, [repo.name for repo in repos])
+    planned = [
+        plan_repo(
+            repo.surveyed,
+            history or History(),
+            Sealed(*records[repo.name]) if repo.name in records else None,
+            now,
+        )
+        for repo in repos
+    ]
+    plan = Plan(
+        status="work",
+        summary="by hand",
+        run_id=run_id,
+        policy="default",
+        cluster=CLUSTER,
+        freeze_began_at=now - timedelta(seconds=1),
+        frozen_at=now,
+        projects=[Project(name=name) for name in sorted({repo.name.project for repo in repos})],
+        repos=planned,
+        pipelines=list(pipelines),
+        problems=list(problems),
+        shares=1,
+    )
+    return seal(into, plan, [_export(into, run_id, list(zip(repos, planned, strict=True)), pack_bytes, unreadable)])
+
+
+def _export(
+    into: Vault, run_id: str, work: list[tuple[Repo, PlannedRepo]], pack_bytes: int, unreadable: frozenset[str]
+) -> Receipt:
+    items, made = [], [table.FILES.empty_table()]
+    with PackWriter(into, pack_bytes) as writer:
+        cutter = Cutter(writer, blobs.load(into), into.config.cutting)
+        for repo, planned in work:
+            for commit in planned.new:
+                receipt = ItemReceipt(
+                    project=planned.project, repo=planned.repo, commit=commit.id, lower=""
+                )
+                if commit.id in unreadable:
+                    items.append(receipt.model_copy(update={"problem": "no rights"}))
+                    continue
+                if commit.error:
+                    continue
+                rows = Rows(repo.name, commit.id)
+                cutter.emit = rows.file
+                size = _changes(repo.trees[commit.id], repo.trees[commit.base] if commit.base else {}, cutter, rows)
+                made.append(rows.table())
+                items.append(receipt.model_copy(update={"rows": rows.count, "bytes": size}))
+        cutter.close()
+        index = writer.finish()
+    data = table.encode_files(pa.concat_tables(made))
+    return Receipt(
+        run_id=run_id,
+        number=0,
+        key="by-hand",
+        items=items,
+        tables=[Object(digest=into.put_table(data), size=len(data))],
+        index=[Object(digest=index.digest, size=index.size)] if index else [],
+        packs=[Object(digest=pack.digest, size=pack.size) for pack in writer.packs],
+        blobs_new=writer.blobs,
+        bytes_new=writer.raw_bytes,
+    )
+
+
+def _changes(tree: TREE, base: TREE, cutter: Cutter, rows: Rows) -> int:
+    for path in sorted(base.keys() - tree.keys()):
+        rows.deleted(path)
+    for path, data in tree.items():
+        if base.get(path) != data:
+            cutter.add(path, len(data), 0, memoryview(data))
+    cutter.flush()
+    return sum(map(len, tree.values())) - sum(map(len, base.values()))
+
+
+def tree_of(snapshot: Snapshot, repo: RepoName, commit: str) -> dict[str, tuple[int, bytes]]:
+    """Path to size and digest, as the vault has it."""
+    tree = snapshot.repo(repo).tree(commit)
+    columns = (tree[name].to_pylist() for name in ("path", "size", "digest"))
+    return {path: (size, content) for path, size, content in zip(*columns, strict=True)}
+
+
+def flip(path: Path, at: int, bit: int = 0) -> None:
+    """Change one bit of a file; `at` may count from its end."""
+    data = bytearray(path.read_bytes())
+    data[at] ^= 1 << bit
+    path.write_bytes(data)

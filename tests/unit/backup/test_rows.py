@@ -1,0 +1,42 @@
+"""Rows of a file table, gathered in chunks."""
+
+from __future__ import annotations
+
+from pachvault.backup import rows
+from pachvault.backup.rows import Rows
+from pachvault.format import table
+from pachvault.format.ids import RepoName, digest
+
+REPO = RepoName("p", "r")
+
+
+def test_files_and_deletions_become_rows_of_the_commit() -> None:
+    made = Rows(REPO, "c1")
+    made.file("/a", 3, digest(b"abc"), None, b"hash")
+    made.file("/l", 9, digest(b"l"), [digest(b"x"), digest(b"y")])
+    made.deleted("/gone")
+    result = made.table()
+    assert result.schema == table.FILES
+    assert result.to_pylist() == [
+        {"repo": "p/r", "commit": "c1", "path": "/a", "kind": table.FILE, "size": 3, "digest": digest(b"abc"),
+         "blobs": None, "pfs_hash": b"hash"},
+        {"repo": "p/r", "commit": "c1", "path": "/l", "kind": table.FILE, "size": 9, "digest": digest(b"l"),
+         "blobs": [digest(b"x"), digest(b"y")], "pfs_hash": None},
+        {"repo": "p/r", "commit": "c1", "path": "/gone", "kind": table.DELETED, "size": 0, "digest": None,
+         "blobs": None, "pfs_hash": None},
+    ]  # fmt: skip
+    assert (made.count, made.bytes) == (3, 12)
+
+
+def test_no_rows_give_an_empty_table() -> None:
+    assert Rows(REPO, "c1").table().equals(table.FILES.empty_table())
+
+
+def test_rows_over_several_chunks_keep_their_order() -> None:
+    made = Rows(REPO, "c1")
+    count = 2 * rows._ROWS + 7
+    for number in range(count):
+        made.file(f"/{number}", number, digest(b""), None)
+    paths = made.table()["path"].to_pylist()
+    assert paths == [f"/{number}" for number in range(count)]
+    assert made.count == count

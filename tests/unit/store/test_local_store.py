@@ -1,0 +1,211 @@
+"""A vault's folder: objects are there whole or not at all, nothing complete is overwritten, errors are a line."""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from pachvault.errors import DamageError, PachvaultError, UsageError
+from pachvault.store.local import LocalStore
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> LocalStore:
+    made = LocalStore(tmp_path / "place")
+    made.create()
+    return made
+
+
+def names(store: LocalStore, folder: str = "") -> list[str]:
+    return [info.name for info in store.list(folder)]
+
+
+def everything(store: LocalStore) -> list[str]:
+    """Every file of the folder, temporary ones too."""
+    return sorted(str(path.relative_to(store.root)) for path in store.root.rglob("*") if path.is_file())
+
+
+def test_an_object_is_read_back_whole_and_in_ranges(store: LocalStore) -> None:
+    assert store.put("a/b/c", [b"hello ", b"", b"world"], 11) is True
+    assert store.get("a/b/c") == b"hello world"
+    assert store.get_range("a/b/c", 6, 5) == b"world"
+    assert store.get_range("a/b/c", 0, 0) == b""
+    found = store.stat("a/b/c")
+    assert found is not None
+    assert (found.name, found.size) == ("a/b/c", 11)
+    assert abs(found.modified_at - datetime.now(UTC)) < timedelta(minutes=1)
+
+
+def test_an_empty_object_is_an_object(store: LocalStore) -> None:
+    assert store.put("empty", [], 0) is True
+    assert store.get("empty") == b""
+    assert store.put("empty", [], 0) is False
+
+
+def test_a_range_past_the_end_is_damage(store: LocalStore) -> None:
+    store.put("a", [b"12345"], 5)
+    with pytest.raises(DamageError, match="ends at byte 5, 9 were promised"):
+        store.get_range("a", 3, 6)
+    with pytest.raises(DamageError):
+        store.get_range("a", 50, 1)
+
+
+def test_listings_are_sorted_deep_and_of_one_folder(store: LocalStore) -> None:
+    for name in ("b/2", "a", "b/1/x", "b.txt", "c/3"):
+        store.put(name, [b"x"], 1)
+    assert names(store) == ["a", "b.txt", "b/1/x", "b/2", "c/3"]
+    assert names(store, "b") == ["b/1/x", "b/2"]
+    assert names(store, "nothing/here") == []
+
+
+def test_what_is_not_there_is_none_or_damage(store: LocalStore) -> None:
+    assert store.stat("x") is None
+    assert store.stat("x/y") is None
+    store.put("f/x", [b"x"], 1)
+    assert store.stat("f") is None
+    for read in (lambda: store.get("x"), lambda: store.get_range("x", 0, 1)):
+        with pytest.raises(DamageError, match="no such object"):
+            read()
+
+
+def test_deleting_is_idempotent(store: LocalStore) -> None:
+    store.put("a/b", [b"x"], 1)
+    store.delete("a/b")
+    store.delete("a/b")
+    assert store.stat("a/b") is None
+
+
+def test_putting_the_same_again_does_nothing(store: LocalStore) -> None:
+    store.put("a", [b"12", b"345"], 5)
+    before = (store.root / "a").stat()
+    assert store.put("a", [b"1234", b"5"], 5) is False
+    assert (store.root / "a").stat().st_ino == before.st_ino
+
+
+@pytest.mark.parametrize("other", [b"abcde", b"123456", b"1234567"])
+def test_another_complete_object_is_never_overwritten(store: LocalStore, other: bytes) -> None:
+    store.put("a", [other], len(other))
+    with pytest.raises(DamageError, match="another object has this name"):
+        store.put("a", [b"12345"], 5)
+    assert store.get("a") == other
+    assert everything(store) == ["a"]
+
+
+def test_an_aborted_write_is_replaced(store: LocalStore) -> None:
+    (store.root / "a").write_bytes(b"123")
+    assert store.put("a", [b"12345"], 5) is True
+    assert store.get("a") == b"12345"
+
+
+def test_parts_that_do_not_add_up_leave_nothing(store: LocalStore) -> None:
+    with pytest.raises(DamageError, match="4 bytes arrived where 5 were sent"):
+        store.put("a/b", [b"1234"], 5)
+    assert everything(store) == []
+
+
+def test_an_interrupted_write_leaves_nothing(store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(_: int) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            store.put("b", [b"12345"], 5)
+    assert everything(store) == []
+    assert store.put("b", [b"12345"], 5) is True
+
+
+def test_what_a_power_cut_left_is_not_listed(store: LocalStore) -> None:
+    store.put("packs/aa/x", [b"x"], 1)
+    (store.root / "packs/aa/.y.0123abcd").write_bytes(b"half")
+    assert names(store) == ["packs/aa/x"]
+
+
+def test_a_file_where_a_folder_is_needed_is_one_line(store: LocalStore) -> None:
+    store.put("a", [b"x"], 1)
+    with pytest.raises(PachvaultError, match="input or output failed") as caught:
+        store.put("a/b", [b"x"], 1)
+    assert "\n" not in str(caught.value)
+    assert store.get("a") == b"x"
+
+
+def test_a_folder_where_an_object_should_be_is_one_line(store: LocalStore) -> None:
+    (store.root / "a").mkdir()
+    for act in (lambda: store.get("a"), lambda: store.put("a", [b"x"], 1), lambda: store.delete("a")):
+        with pytest.raises(PachvaultError) as caught:
+            act()
+        assert "\n" not in str(caught.value)
+
+
+def test_a_place_that_cannot_be_made_is_bad_input(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(UsageError, match="cannot make the folder"):
+        LocalStore(tmp_path / "file" / "vault").create()
+
+
+def test_a_place_is_there_once_it_is_made(tmp_path: Path) -> None:
+    made = LocalStore(tmp_path / "x" / "y")
+    assert not made.exists()
+    made.create()
+    made.create()
+    assert made.exists()
+
+
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [
+        (errno.EROFS, "no right to read or write here"),
+        (errno.EACCES, "no right to read or write here"),
+        (errno.ENOSPC, "the target is full"),
+        (errno.EDQUOT, "the target is full"),
+        (errno.EIO, "input or output failed: Input/output error"),
+    ],
+)
+def test_a_refusing_system_is_explained_and_nothing_is_left(
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch, number: int, said: str
+) -> None:
+    def refuse(_: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", refuse)
+        with pytest.raises(PachvaultError, match=said):
+            store.put("a", [b"12345"], 5)
+    assert everything(store) == []
+
+
+@contextmanager
+def full_disk(at: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A real file system of 1 MiB; where this user may not mount one, a system that says it is full."""
+    at.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(at)]
+    if os.geteuid() == 0 and subprocess.run(mount, check=False, capture_output=True).returncode == 0:
+        try:
+            yield
+        finally:
+            subprocess.run(["umount", str(at)], check=True)
+        return
+
+    def refuse(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", lambda handle: refuse(handle) if os.fstat(handle).st_size > 2**20 else None)
+    yield
+
+
+def test_a_full_disk_is_said_and_what_was_there_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with full_disk(tmp_path / "disk", monkeypatch):
+        store = LocalStore(tmp_path / "disk" / "vault")
+        store.create()
+        store.put("kept", [b"kept"], 4)
+        with pytest.raises(PachvaultError, match="the target is full"):
+            store.put("large", [bytes(2**20)] * 4, 4 * 2**20)
+        assert everything(store) == ["kept"]
+        assert store.get("kept") == b"kept"

@@ -1,0 +1,181 @@
+"""Packs written and blobs read back through a vault."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import zstandard
+from made import flip, new_vault
+
+from pachvault.errors import DamageError, PachvaultError
+from pachvault.format import index, layout, pack
+from pachvault.format.ids import digest
+from pachvault.format.pack import Frame
+from pachvault.store.local import LocalStore
+from pachvault.vault import blobs
+from pachvault.vault.reader import BlobReader
+from pachvault.vault.vault import Vault
+from pachvault.vault.writer import PackWriter
+
+COMPRESSOR = zstandard.ZstdCompressor()
+
+
+def frame(*data: bytes) -> Frame:
+    return pack.make_frame(b"".join(data), [digest(each) for each in data], [len(each) for each in data], COMPRESSOR)
+
+
+def noise(seed: int, size: int = 1000) -> bytes:
+    return np.random.default_rng(seed).bytes(size)
+
+
+def write(vault: Vault, frames: Iterable[Frame], pack_bytes: int = 10_000) -> PackWriter:
+    with PackWriter(vault, pack_bytes) as writer:
+        for each in frames:
+            writer.add(each)
+        writer.finish()
+    return writer
+
+
+def objects(vault: Vault, folder: str) -> list[str]:
+    return [info.name for info in vault.store.list(folder)]
+
+
+def test_what_was_written_is_read_back_by_digest(tmp_path: Path) -> None:
+    vault = new_vault(tmp_path)
+    data = [noise(seed) for seed in range(20)] + [b"tiny", b"x" * 50_000]
+    write(vault, [frame(*data[:3]), *(frame(each) for each in data[3:])])
+    reader = BlobReader(vault, blobs.load(vault))
+    assert [reader.read(digest(each)) for each in data] == data
+    assert list(reader.stream([digest(data[5]), digest(data[0])])) == [data[5], data[0]]
+
+
+def test_packs_are_closed_at_their_limit(tmp_path: Path) -> None:
+    vault = new_vault(tmp_path)
+    writer = write(vault, [frame(noise(seed)) for seed in range(25)], pack_bytes=5000)
+    assert len(writer.packs) == 5
+    assert writer.blobs == 25
+    assert writer.raw_bytes == 25_000
+    assert len(objects(vault, layout.INDEX)) == 1
+    for written in writer.packs:
+        found = vault.store.stat(layout.pack_path(written.digest))
+        assert found is not None
+        assert found.size == written.size < 5000 + 1000 + 64 + 8 + 6 * 80
+
+
+def test_the_same_frames_give_the_same_objects_and_nothing_new(tmp_path: Path) -> None:
+    vault = new_vault(tmp_path)
+    frames = [frame(noise(seed)) for seed in range(12)]
+    first = write(vault, frames)
+    before = {info.name: info.modified_at for info in vault.store.list("")}
+    second = write(vault, frames)
+    assert [each.digest for each in first.packs] == [each.digest for each in second.packs]
+    assert {info.name: info.modified_at for info in vault.store.list("")} == before
+
+
+def test_nothing_new_writes_no_index(tmp_path: Path) -> None:
+    vault = new_vault(tmp_path)
+    with PackWriter(vault) as writer:
+        assert writer.finish() is None
+    assert objects(vault, "") == [layout.CONFIG]
+
+
+class FullStore(LocalStore):
+    """Takes no more packs after the first."""
+
+    def put(self, name: str, parts: Iterable[bytes], size: int) -> bool:
+        if name.startswith(layout.PACKS) and next(iter(self.list(layout.PACKS)), None):
+            raise PachvaultError("the target is full", where=self.url)
+        return super().put(name, parts, size)
+
+
+def test_a_failed_upload_surfaces_and_leaves_no_index(tmp_path: Path) -> None:
+    made = new_vault(tmp_path)
+    vault = Vault(FullStore(tmp_path / "vault"), made.config)
+    with pytest.raises(PachvaultError, match="the target is full"):
+        write(vault, [frame(noise(seed)) for seed in range(60)], pack_bytes=2000)
+    assert objects(vault, layout.INDEX) == []
+
+
+def test_a_flipped_bit_is_damage_that_names_the_pack(tmp_path: Path) -> None:
+    vault = new_vault(tmp_path)
+    written = write(vault, [frame(noise(1)), frame(noise(2))]).packs[0]
+    path = layout.pack_path(written.digest)
+    flip(tmp_path / "vault" / path, len(pack.HEADER) + 500)
+    reader = BlobReader(vault, blobs.load(vault))
+    with pytest.raises(DamageError, match="is damaged") as caught:
+        reader.read(digest(noise(1)))
+    assert path in str(caught.value)
+    assert digest(noise(1)).hex() in str(caught.value)
+    assert reader.read(digest(noise(2))) == noise(2)
+
+
+def test_a_flipped_bit_of_a_compressed_frame_is_damage(tmp_path: Path) -> None:
+    vault = new_vault(tmp_path)
+    written = write(vault, [frame(b"hello" * 1000)]).packs[0]
+    path = layout.pack_path(written.digest)
+    for at in range(len(pack.HEADER), len(pack.HEADER) + 12):
+        flip(tmp_path / "vault" / path, at, bit=7)
+        with pytest.raises(DamageError) as caught:
+            BlobReader(vault, blobs.load(vault)).read(digest(b"hello" * 1000))
+        assert path in str(caught.value)
+        flip(tmp_path / "vault" / path, at, bit=7)
+
+
+def test_a_missing_or_short_pack_is_damage(tmp_path: Path) -> None:
+    vault = new_vault(tmp_path)
+    written = write(vault, [frame(noise(1))]).packs[0]
+    path = tmp_path / "vault" / layout.pack_path(written.digest)
+    path.write_bytes(path.read_bytes()[:300])
+    with pytest.raises(DamageError, match="ends at byte 300"):
+        BlobReader(vault, blobs.load(vault)).read(digest(noise(1)))
+    path.unlink()
+    with pytest.raises(DamageError, match="no such object"):
+        BlobReader(vault, blobs.load(vault)).read(digest(noise(1)))
+
+
+def test_a_blob_that_no_index_names_is_damage(tmp_path: Path) -> None:
+    vault = new_vault(tmp_path)
+    reader = BlobReader(vault, blobs.load(vault))
+    with pytest.raises(DamageError, match="in no pack that the index knows"):
+        reader.read(digest(b"never stored"))
+
+
+def test_a_blob_in_several_index_objects_is_found_once(tmp_path: Path) -> None:
+    vault = new_vault(tmp_path)
+    write(vault, [frame(noise(1)), frame(noise(2))])
+    write(vault, [frame(noise(2)), frame(noise(3))])
+    assert len(objects(vault, layout.INDEX)) == 2
+    known = blobs.load(vault)
+    wanted = [digest(noise(seed)) for seed in (1, 2, 3, 4)]
+    assert known.has(wanted).tolist() == [True, True, True, False]
+    assert BlobReader(vault, known).read(wanted[1]) == noise(2)
+
+
+def test_a_damaged_index_is_damage_when_loading(tmp_path: Path) -> None:
+    vault = new_vault(tmp_path)
+    write(vault, [frame(noise(1))])
+    flip(tmp_path / "vault" / objects(vault, layout.INDEX)[0], 100)
+    with pytest.raises(DamageError, match="not what its name promises"):
+        blobs.load(vault)
+
+
+def test_the_index_knows_how_far_each_pack_goes(tmp_path: Path) -> None:
+    vault = new_vault(tmp_path)
+    writer = write(vault, [frame(noise(seed)) for seed in range(6)], pack_bytes=3000)
+    known = blobs.load(vault)
+    assert sorted(known.pack_ends()) == sorted((each.digest, 8 + 3000) for each in writer.packs)
+    held = [known.blobs_in(each.digest) for each in writer.packs]
+    assert sorted(map(len, held)) == [3, 3]
+    assert held[0] | held[1] == {digest(noise(seed)) for seed in range(6)}
+    assert known.packs_of(known.rows([digest(noise(0)), digest(noise(1))])) == {writer.packs[0].digest}
+
+
+def test_an_empty_index_knows_nothing() -> None:
+    known = blobs.BlobIndex(index.SCHEMA.empty_table())
+    assert len(known) == 0
+    assert known.has([digest(b"x")]).tolist() == [False]
+    assert known.has([]).tolist() == []
+    assert known.pack_ends() == []

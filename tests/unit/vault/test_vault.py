@@ -1,0 +1,105 @@
+"""Making and opening a vault, its named objects, and the exit codes of what goes wrong."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from made import new_vault
+
+from pachvault.errors import DamageError, NoVaultError, PachvaultError, UsageError, VaultKeyError
+from pachvault.format import layout, table
+from pachvault.format.documents import PipelinesRecord
+from pachvault.format.ids import digest
+from pachvault.store.local import LocalStore
+from pachvault.vault import vault
+
+
+def config(folder: Path, **changes: object) -> LocalStore:
+    """A vault whose configuration says something else."""
+    made = new_vault(folder)
+    path = folder / "vault" / layout.CONFIG
+    said = json.loads(path.read_bytes()) | changes
+    path.write_text(json.dumps(said))
+    assert isinstance(made.store, LocalStore)
+    return made.store
+
+
+def refused(store: LocalStore) -> PachvaultError:
+    with pytest.raises(PachvaultError) as caught:
+        vault.open_vault(store)
+    assert "\n" not in str(caught.value)
+    return caught.value
+
+
+def test_a_made_vault_opens_with_the_same_id(tmp_path: Path) -> None:
+    made = new_vault(tmp_path)
+    assert vault.open_vault(made.store).config == made.config
+    assert len(made.config.vault_id) == 32
+
+
+def test_no_such_place_and_no_vault_there_are_code_10(tmp_path: Path) -> None:
+    assert refused(LocalStore(tmp_path / "nowhere")).exit_code == 10
+    error = refused(LocalStore(tmp_path))
+    assert (type(error), error.exit_code) == (NoVaultError, 10)
+    assert "pachvault init" in str(error)
+
+
+@pytest.mark.parametrize("data", [b"", b"{", b"[]", b"7", b'"x"', b'{"type": "other", "format": 1}', b'{"format": 1}'])
+def test_another_programs_vault_json_is_no_vault(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / layout.CONFIG).write_bytes(data)
+    error = refused(LocalStore(tmp_path))
+    assert isinstance(error, NoVaultError)
+    assert "not a pachvault vault" in str(error)
+
+
+def test_a_newer_format_is_said_so(tmp_path: Path) -> None:
+    error = refused(config(tmp_path, format=2))
+    assert (type(error), error.exit_code) == (NoVaultError, 10)
+    assert "has format 2" in str(error)
+    assert "newer pachvault" in str(error)
+
+
+def test_a_vault_sealed_otherwise_asks_for_a_key_by_code_12(tmp_path: Path) -> None:
+    error = refused(config(tmp_path, seal="aes-gcm"))
+    assert (type(error), error.exit_code) == (VaultKeyError, 12)
+
+
+def test_a_damaged_configuration_is_damage(tmp_path: Path) -> None:
+    error = refused(config(tmp_path, created_at="yesterday"))
+    assert (type(error), error.exit_code) == (DamageError, 13)
+
+
+def test_a_place_that_is_taken_is_refused(tmp_path: Path) -> None:
+    made = new_vault(tmp_path)
+    with pytest.raises(UsageError, match="a vault already"):
+        vault.create(made.store)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "letter.txt").write_text("dear")
+    with pytest.raises(UsageError, match="not empty"):
+        vault.create(LocalStore(tmp_path / "other"))
+    assert [path.name for path in (tmp_path / "other").iterdir()] == ["letter.txt"]
+
+
+def test_records_and_tables_are_read_by_digest(tmp_path: Path) -> None:
+    made = new_vault(tmp_path)
+    record = PipelinesRecord(pipelines=[])
+    assert made.pipelines_record(made.put_record(record)) == record
+    name = made.put_table(table.encode_files(table.FILES.empty_table()))
+    assert made.file_table(name).num_rows == 0
+    assert made.put_record(record) == made.put_record(record)
+
+
+def test_an_object_is_damaged_where_its_bytes_or_its_name_were_changed(tmp_path: Path) -> None:
+    made = new_vault(tmp_path)
+    name = made.put_record(PipelinesRecord(pipelines=[]))
+    path = tmp_path / "vault" / layout.record_path(name)
+    other = tmp_path / "vault" / layout.record_path(digest(b"other"))
+    other.parent.mkdir(parents=True, exist_ok=True)
+    other.write_bytes(path.read_bytes())
+    path.write_bytes(path.read_bytes().replace(b"[]", b"[ ]"))
+    for each in (name, digest(b"other")):
+        with pytest.raises(DamageError, match="not what its name promises") as caught:
+            made.pipelines_record(each)
+        assert each.hex() in str(caught.value)
