@@ -22,7 +22,9 @@ _PLAIN = re.compile(r"[A-Za-z0-9_-]+")
 
 def _what(value: str) -> str:
     if not _WHAT.fullmatch(value):
-        raise ValueError("it is project/repo, project/repo@branch or project/repo@commit, with * ? [] as wildcards")
+        raise ValueError(
+            "it is project/repo, project/repo@branch or project/repo@commit, with * ? [] as wildcards"
+        )
     return value
 
 
@@ -34,7 +36,9 @@ def _snapshot(value: object) -> object:
             try:
                 value = datetime.fromisoformat(value)
             except ValueError as error:
-                raise ValueError("a time is written 2026-11-20 08:00, in UTC unless it says otherwise") from error
+                raise ValueError(
+                    "a time is written 2026-11-20 08:00, in UTC unless it says otherwise"
+                ) from error
         if isinstance(value, datetime):
             return {"at": value if value.tzinfo else value.replace(tzinfo=UTC)}
     elif isinstance(value, str) and re.fullmatch(r"latest|[0-9a-f]{4,64}", value):

@@ -9,8 +9,7 @@ import json
 from datetime import datetime
 from typing import Literal
 
-
-from pachvault.format.documents import Branch, Cluster, Document, Hex, Pipeline, Problem, Project
+from pachvault.format.documents import Branch, Cluster, Hex, Pipeline, Problem, Project
 from pachvault.format.ids import RepoName, digest
 from pachvault.handover import WorkDocument
 from pachvault.pach.source import CommitRef

@@ -71,9 +71,7 @@ class Target:
     def renew_file_set(self, file_set_id: str, seconds: int) -> None:
         """Keep a file set alive for `seconds` from now; pachd allows 30 minutes at most."""
         with explained("a file set"):
-            self._pfs.RenewFileSet(
-                pfs_pb2.RenewFileSetRequest(file_set_id=file_set_id, ttl_seconds=seconds)
-            )
+            self._pfs.RenewFileSet(pfs_pb2.RenewFileSetRequest(file_set_id=file_set_id, ttl_seconds=seconds))
 
     def point(self, project: str, repo: str, branch: str, commit: str) -> None:
         """Make a branch point at a commit; it is created where there is none."""

@@ -26,9 +26,7 @@ class Changes:
         return pc.sum(self.puts["size"]).as_py() or 0
 
 
-def changes(
-    history: RepoHistory, commit: str, parent: str | None, patterns: Sequence[str] = ()
-) -> Changes:
+def changes(history: RepoHistory, commit: str, parent: str | None, patterns: Sequence[str] = ()) -> Changes:
     """The change that turns the tree of `parent` (nothing, where None) into that of `commit`.
 
     Only paths that match one of `patterns`, where there are any.

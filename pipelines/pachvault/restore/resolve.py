@@ -9,11 +9,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
+from typing import Literal
 
-from pachvault.mirror import mirrored
 from pachvault.errors import DamageError, SourceGoneError, UsageError
 from pachvault.format.documents import Branch
 from pachvault.format.ids import RepoName
+from pachvault.mirror import mirrored
 from pachvault.pach.records import BranchInfo
 from pachvault.pach.source import CommitRef, Source
 from pachvault.request import Extent, Request, When
@@ -60,9 +61,13 @@ def resolve(request: Request, vault: Vault, source: Source) -> Resolved:
                 )
             continue
         if target in outputs:
-            raise UsageError(f"{target} is written by a pipeline of the cluster", hint="name another repo with `to`")
+            raise UsageError(
+                f"{target} is written by a pipeline of the cluster", hint="name another repo with `to`"
+            )
         branches = source.branches(target) if target in existing else []
-        repos.append(_repo(request, source, history, chosen, target, target in existing, branches, entry.record))
+        repos.append(
+            _repo(request, source, history, chosen, target, target in existing, branches, entry.record)
+        )
     if unmatched:
         raise UsageError(
             f"nothing in snapshot {snapshot.short_id} matches {sorted(unmatched)[0]!r}",
@@ -79,7 +84,9 @@ def _snapshot(vault: Vault, when: When) -> Snapshot:
     for name in reversed(snapshots.names(vault)):
         if name.frozen_at <= when.at:
             return snapshots.load(vault, name)
-    raise UsageError(f"no snapshot was frozen at or before {when.at:%Y-%m-%d %H:%M} UTC", where=vault.store.url)
+    raise UsageError(
+        f"no snapshot was frozen at or before {when.at:%Y-%m-%d %H:%M} UTC", where=vault.store.url
+    )
 
 
 def _branches(history: RepoHistory, request: Request, unmatched: set[str]) -> list[Branch]:
@@ -111,7 +118,7 @@ def _by_name(what: Sequence[str], name: RepoName) -> bool:
     return any(pattern.partition("@")[0] == str(name) for pattern in what)
 
 
-def _repo(  # noqa: PLR0913  (what a repo's plan depends on)
+def _repo(
     request: Request,
     source: Source,
     history: RepoHistory,
@@ -124,10 +131,12 @@ def _repo(  # noqa: PLR0913  (what a repo's plan depends on)
     now = {branch.name: branch.head for branch in branches}
     plans = [_branch(request, history, branch, target, now) for branch in chosen]
     moves = _movable(request, source, history, plans, target)
-    steps = [] if moves else _steps(history, [branch.head for branch in plans], request.history)
+    # chosen paths on top of a branch are one commit, whatever its history
+    heads = [plan.head for plan in plans if not (request.paths and plan.action == "append")]
+    steps = [] if moves else _steps(history, heads, request.history)
     if moves:
         plans = [branch.model_copy(update={"action": "move"}) for branch in plans]
-    origin = "source" if moves else _origin(request, source, history, steps)
+    origin: Literal["source", "backup", "vault"] = "source" if moves else _origin(request, source, history, steps)
     return RepoPlan(
         record=record,
         project=history.name.project,
@@ -150,12 +159,19 @@ def _branch(
     if head is None:
         raise UsageError(f"{history.name}@{branch.name} has no readable commit in this snapshot")
     plan = BranchPlan(
-        source=branch.name, name=name, head=head, action="create", trigger=branch.trigger, current=now.get(name)
+        source=branch.name,
+        name=name,
+        head=head,
+        action="create",
+        trigger=branch.trigger,
+        current=now.get(name),
     )
     if name not in now or not now[name]:
         return plan
     if request.exists == "fail":
-        raise UsageError(f"branch {target}@{name} exists", hint="exists: append or replace, or another name with `to`")
+        raise UsageError(
+            f"branch {target}@{name} exists", hint="exists: append or replace, or another name with `to`"
+        )
     keep = f"{name}-before-{datetime.now(UTC):%Y%m%dT%H%M%SZ}" if request.exists == "replace" else None
     return plan.model_copy(update={"action": request.exists, "keep_as": keep})
 
@@ -176,15 +192,23 @@ def _movable(
     return True
 
 
-def _origin(request: Request, source: Source, history: RepoHistory, steps: Sequence[Step]) -> str:
+def _origin(
+    request: Request, source: Source, history: RepoHistory, steps: Sequence[Step]
+) -> Literal["backup", "vault"]:
     """`backup` where the mirror holds the one commit that is wanted, else `vault`."""
     if request.source == "vault" or request.paths:
         return "vault"
-    held = len(steps) == 1 and not steps[0].error and mirrored(source, history.name, steps[0].commit, steps[0].size_bytes)
+    held = (
+        len(steps) == 1
+        and not steps[0].error
+        and mirrored(source, history.name, steps[0].commit, steps[0].size_bytes)
+    )
     if held:
         return "backup"
     if request.source == "backup":
-        raise UsageError(f"the backup repo does not hold what is wanted of {history.name}", hint="from: vault")
+        raise UsageError(
+            f"the backup repo does not hold what is wanted of {history.name}", hint="from: vault"
+        )
     return "vault"
 
 
@@ -276,12 +300,15 @@ def _with_shares(request: Request, vault: Vault, snapshot: Snapshot, repos: list
                 part = Part(
                     project=repo.project, repo=repo.repo, commit=step.commit, number=number,
                     lower=lower, upper=upper, size_bytes=size,
-                )  # fmt: skip
+                )
                 shares.append(
                     FetchShare(
-                        request_id=request.id, number=len(shares), vault=vault.store.url,
-                        snapshot=snapshot.name.id, parts=[part],
-                    )  # fmt: skip
+                        request_id=request.id,
+                        number=len(shares),
+                        vault=vault.store.url,
+                        snapshot=snapshot.name.id,
+                        parts=[part],
+                    )
                 )
             steps.append(step.model_copy(update={"parts": len(cuts)}))
         planned.append(repo.model_copy(update={"steps": steps}))

@@ -60,3 +60,56 @@ def fetch(
             _stage(source, target, reader, snapshot, plan, share, part, progress)
             count += 1
     return count
+
+
+def _stage(
+    source: Source,
+    target: Target,
+    reader: BlobReader,
+    snapshot: snapshots.Snapshot,
+    plan: RestorePlan,
+    share: FetchShare,
+    part: Part,
+    progress: Progress,
+) -> None:
+    history = snapshot.repo(RepoName(part.project, part.repo))
+    step = _step(plan, part)
+    found = in_range(changes(history, part.commit, step.content_parent, plan.paths), part.lower, part.upper)
+    repo, branch = staging_repo(share.request_id), _branch(part.commit, part.number)
+    heads = {each.name: each.head for each in source.branches(repo)}
+    if heads.get(branch):  # a worker died over it, or failed: begin anew
+        left = CommitRef(repo.project, repo.repo, heads[branch])
+        if source.commit(left).finished_at is None:
+            target.clear(left)
+            target.finish(left, error="abandoned by a worker that ended before its time")
+        target.delete_branch(repo.project, repo.repo, branch)
+    commit = target.start(
+        repo.project, repo.repo, branch, parent=None, description=f"{part.commit} {part.number}"
+    )
+    ref = CommitRef(repo.project, repo.repo, commit)
+    try:
+        write_change(target, reader, ref, found, progress)
+    except PachydermError:
+        target.clear(ref)
+        target.finish(ref, error="could not be staged")
+        raise
+    target.finish(ref)
+    source.commit(ref, wait=True)
+
+
+def _step(plan: RestorePlan, part: Part) -> Step:
+    for repo in plan.repos:
+        if (repo.project, repo.repo) == (part.project, part.repo):
+            for step in repo.steps:
+                if step.commit == part.commit:
+                    return step
+    raise PachydermError(f"the plan has no commit {part.commit}")
+
+
+def _branch(commit: str, number: int) -> str:
+    return f"{commit}-{number}"
+
+
+def own_change(source: Source, ref: CommitRef) -> str:
+    """The file set of a staged commit's own change."""
+    return source.file_set_of(ref, wire.DIFF)
