@@ -30,7 +30,14 @@ import os
 import grpc
 from google.protobuf import wrappers_pb2
 from python_pachyderm.proto.v2.pfs import pfs_pb2, pfs_pb2_grpc
-pfs = pfs_pb2_grpc.APIStub(grpc.insecure_channel("127.0.0.1:" + os.environ["PEER_PORT"]))
+from google.protobuf import empty_pb2
+from python_pachyderm.proto.v2.version.versionpb import version_pb2_grpc
+sidecar = grpc.insecure_channel("127.0.0.1:" + os.environ["PEER_PORT"])
+try:
+    version_pb2_grpc.APIStub(sidecar).GetVersion(empty_pb2.Empty())
+except grpc.RpcError as error:
+    open("/pfs/out/version", "w").write(error.code().name)
+pfs = pfs_pb2_grpc.APIStub(sidecar)
 project = pfs_pb2.Project(name=os.environ["PPS_PROJECT_NAME"])
 repo = pfs_pb2.Repo(name="backup", type="user", project=project)
 branch = pfs_pb2.Branch(repo=repo, name="mirror")
@@ -160,6 +167,7 @@ def test_a_new_ticks_output_replaces_the_old_ones(story: Story, recorded: Record
         "/",
         "/inputs",
         "/plan.json",
+        "/version",
         "/work/",
         "/work/0000.json",
         "/work/0001.json",
@@ -184,6 +192,12 @@ def test_a_worker_writes_commits_outside_its_provenance(story: Story, recorded: 
     head = pfs_pb2.Commit(repo=backup, branch=story.project.branch("backup", "mirror"))
     assert story.pach.read(head, "/ticks") == b".."
     recorded(told_of)
+
+
+def test_a_sidecar_serves_files_but_no_version(story: Story, recorded: Recording) -> None:
+    code = story.pach.read(output(story.project, "freeze", story.ticks[1].job), "/version").decode()
+    assert code == "UNIMPLEMENTED"
+    recorded(code)
 
 
 def test_a_tick_is_one_commit_set(story: Story, recorded: Recording) -> None:

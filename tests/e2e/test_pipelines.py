@@ -84,16 +84,18 @@ def test_a_missing_vault_and_an_unsupported_target_are_refused(
 
 
 def test_a_source_that_cannot_be_read_makes_a_partial_record(deployed: Deployed, backup: Backup) -> None:
-    refusal = {"method": "GetFileTAR", "times": 1000, "code": "PERMISSION_DENIED", "message": "not for you"}
+    refusal = {
+        "method": "GetFileTAR", "times": 1000, "code": "PERMISSION_DENIED", "message": "not for you",
+        "match": 'name: "backup"',
+    }  # fmt: skip
     with deployed.cluster.faults(refusal):
         ran = deployed.ended(deployed.policy(policy(backup)))
     assert ran.snapshot["status"] == "partial"
     assert "not for you" in ran.snapshot["problems"][0]["message"]
     assert backup.vault.snapshot().manifest.partial
-    assert deployed.ended(deployed.tick()).snapshot["status"] == "sealed"
-    backup.assert_restorable()
 
 
+@pytest.mark.slow
 def test_ticks_that_follow_closely_seal_at_most_a_snapshot_each(deployed: Deployed, backup: Backup) -> None:
     jobs = [deployed.policy(policy(backup)), deployed.tick(), deployed.tick()]
     ran: list[Ran] = [deployed.ended(job) for job in jobs]
@@ -116,6 +118,7 @@ def test_a_tick_that_a_later_snapshot_covers_does_nothing(deployed: Deployed, ba
     assert backup.vault.snapshots() == sealed
 
 
+@pytest.mark.slow
 def test_many_commits_are_spread_over_shares_and_workers(deployed: Deployed, backup: Backup) -> None:
     project = backup.project
     for number in range(210):

@@ -123,11 +123,14 @@ class _Exporter:
 
     def _delta(self, item: Item, rows: Rows) -> int:
         assert item.base_source is not None  # noqa: S101  (for the type checker)
-        changes = [
-            change
-            for change in self._source.diff(item.source.ref, item.base_source.ref)
-            if change.path >= item.lower and (not item.upper or change.path < item.upper)
-        ]
+        try:
+            differences = self._source.diff(item.source.ref, item.base_source.ref)
+        except SourceGoneError:
+            layers = known.sealed_layers(self._vault, item.repo_name, item.base_chain)
+            if not layers:
+                raise
+            return self._on_sealed(item, rows, table.fold(layers))
+        changes = [change for change in differences if _inside(item, change.path)]
         contents = known.known_contents(partial(self._base_layers, item), changes)
         unread = self._write_known(changes, contents, rows)
         hashes = {change.path: change.new_hash for change in unread.values()}
@@ -148,6 +151,20 @@ class _Exporter:
             raise SourceGoneError(f"{len(unread)} changed files did not arrive: {some}")
         self.cutter.flush()
         return rows.bytes - sum(change.old_size for change in changes if change.old_size > 0)
+
+    def _on_sealed(self, item: Item, rows: Rows, base: pa.Table) -> int:
+        """A delta whose base has left the cluster: the whole tree, against the base's in the vault."""
+        sizes = zip(base["path"].to_pylist(), base["size"].to_pylist(), strict=True)
+        replaced = {path: size for path, size in sizes if _inside(item, path)}
+        gone = set(replaced)
+        self.cutter.emit = rows.file
+        for piece in self._source.read(item.source.ref, item.lower, item.upper):
+            self._take(piece)
+            gone.discard(piece.path)
+        self.cutter.flush()
+        for path in sorted(gone):
+            rows.deleted(path)
+        return rows.bytes - sum(replaced.values())
 
     def _base_layers(self, item: Item) -> list[pa.Table]:
         """What is at hand of the base's chain: rows of this share's commits on those of sealed ones."""
@@ -190,6 +207,11 @@ class _Exporter:
         self.files_read += piece.is_last
         self._progress.add(len(piece.data), int(piece.is_last))
         self._throttle(len(piece.data))
+
+
+def _inside(item: Item, path: str) -> bool:
+    """Whether the item's range has the path."""
+    return path >= item.lower and (not item.upper or path < item.upper)
 
 
 def _spans(changes: Sequence[Change], unread: dict[str, Change]) -> list[tuple[str, str]]:

@@ -184,7 +184,9 @@ class _ItemMaker:
     ) -> list[Item]:
         here = CommitRef(planned.project, planned.repo, commit.id)
         place = mirrored.get(commit.id, here)
-        base_place = CommitRef(planned.project, planned.repo, commit.base) if commit.base else None
+        base_place = None
+        if commit.base:
+            base_place = mirrored.get(commit.base, CommitRef(planned.project, planned.repo, commit.base))
         sealed = self._sealed.get(planned.name)
         chain = []
         if commit.base and sealed and commit.base in sealed.history.by_id:
