@@ -20,23 +20,51 @@ from pachvault.restore.work import RestorePlan
 from pachvault.store.store import open_store
 from pachvault.vault.vault import open_vault
 
+_SHOWN = 20
+
 
 @click.command("restore")
 @click.argument("what", nargs=-1, metavar="PROJECT/REPO[@BRANCH]...")
 @click.option("--request", "file", type=click.Path(path_type=Path), help="A request file, instead of flags.")
-@click.option("--snapshot", default=None, metavar="SNAP", help="An id, a prefix, or latest.  [default: latest]")
-@click.option("--at", default=None, metavar="TIME", help="The newest snapshot frozen at or before: 2026-11-20 08:00.")
+@click.option(
+    "--snapshot", default=None, metavar="SNAP", help="An id, a prefix, or latest.  [default: latest]"
+)
+@click.option(
+    "--at", default=None, metavar="TIME", help="The newest snapshot frozen at or before: 2026-11-20 08:00."
+)
 @click.option("--history", default=None, help="head, all, or a number of commits.  [default: head]")
-@click.option("--path", "paths", multiple=True, metavar="GLOB", help="Only paths like this: '/2026/**'. Repeatable.")
-@click.option("--to", default=None, metavar="PROJECT/REPO[@BRANCH]", help="Another name.  [default: the same]")
-@click.option("--exists", type=click.Choice(["fail", "append", "replace"]), default=None, help="Where the branch exists.  [default: fail]")
-@click.option("--from", "origin", type=click.Choice(["auto", "backup", "vault"]), default=None, help="Where from.  [default: auto]")
-@click.option("--verify", type=click.Choice(["full", "hashes", "none"]), default=None, help="Compare afterwards.  [default: full]")
+@click.option(
+    "--path", "paths", multiple=True, metavar="GLOB", help="Only paths like this: '/2026/**'. Repeatable."
+)
+@click.option(
+    "--to", default=None, metavar="PROJECT/REPO[@BRANCH]", help="Another name.  [default: the same]"
+)
+@click.option(
+    "--exists",
+    type=click.Choice(["fail", "append", "replace"]),
+    default=None,
+    help="Where the branch exists.  [default: fail]",
+)
+@click.option(
+    "--from",
+    "origin",
+    type=click.Choice(["auto", "backup", "vault"]),
+    default=None,
+    help="Where from.  [default: auto]",
+)
+@click.option(
+    "--verify",
+    type=click.Choice(["full", "hashes", "none"]),
+    default=None,
+    help="Compare afterwards.  [default: full]",
+)
 @click.option("--keep-going", is_flag=True, help="Restore what is intact of a damaged vault.")
 @click.option("--dry-run", is_flag=True, help="Print the plan, change nothing.")
 @common_options
 @click.pass_obj
-def restore_command(state: State, what: tuple[str, ...], file: Path | None, dry_run: bool, **flags: object) -> int:
+def restore_command(
+    state: State, /, what: tuple[str, ...], file: Path | None, dry_run: bool, **flags: object
+) -> int:
     """Bring branches back into Pachyderm, from a snapshot.
 
     Exits with 3 where something could not be had (--keep-going), with 13 where the vault is damaged or
@@ -56,7 +84,9 @@ def restore_command(state: State, what: tuple[str, ...], file: Path | None, dry_
 
 @click.command("rollback")
 @click.argument("place", metavar="PROJECT/REPO@BRANCH")
-@click.option("--to", "snapshot", required=True, metavar="SNAP|TIME", help="A snapshot, or a time: 2026-11-20 08:00.")
+@click.option(
+    "--to", "snapshot", required=True, metavar="SNAP|TIME", help="A snapshot, or a time: 2026-11-20 08:00."
+)
 @common_options
 @click.pass_obj
 def rollback_command(state: State, place: str, snapshot: str) -> int:
@@ -136,7 +166,11 @@ def _to(text: str) -> dict[str, str]:
     project, _, name = repo.rpartition("/")
     if not name:
         raise UsageError(f"not a place: {text!r}", hint="project/repo or project/repo@branch")
-    return {"repo": name, **({"project": project} if project else {}), **({"branch": branch} if branch else {})}
+    return {
+        "repo": name,
+        **({"project": project} if project else {}),
+        **({"branch": branch} if branch else {}),
+    }
 
 
 def _show_plan(state: State, plan: RestorePlan) -> None:
@@ -160,16 +194,18 @@ def _show_report(state: State, report: Report) -> int:
             "summary",
             request=report.request_id,
             summary=report.summary,
-            ids={str(each.repo): each.ids for each in report.replayed},
+            ids={str(each.repo): each.ids | each.appended for each in report.replayed},
             lost=report.lost,
             differences=len(report.differences),
         )
     else:
         for line in report.lost:
             say(f"not restored: {line}")
-        for each in report.differences:
+        for each in report.differences[:_SHOWN]:
             say(f"differs: {each.repo}@{each.commit}:{each.path}: {each.message}")
-        commits = sum(len(each.ids) for each in report.replayed)
+        if len(report.differences) > _SHOWN:
+            say(f"and {len(report.differences) - _SHOWN} more (--json names all)")
+        commits = sum(len(each.ids) + len(each.appended) for each in report.replayed)
         say(f"restored {commits} commits; {report.summary}; request {report.request_id[:12]}")
     if report.differences:
         return EXIT_DAMAGE

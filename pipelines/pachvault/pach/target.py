@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 import grpc
 from google.protobuf.wrappers_pb2 import BytesValue
 from python_pachyderm.proto.v2.pfs import pfs_pb2
+from python_pachyderm.proto.v2.transaction import transaction_pb2
 
 from pachvault.errors import SourceGoneError
 from pachvault.pach.connection import Connection, commit_message, explained
@@ -17,11 +19,23 @@ from pachvault.pach.source import CommitRef
 _PIECE_BYTES = 4 * 1024 * 1024
 
 
+@dataclass(frozen=True, slots=True)
+class NewCommit:
+    """A commit to open; without a parent the branch must be new."""
+
+    project: str
+    repo: str
+    branch: str
+    parent: str | None
+    description: str
+
+
 class Target:
     """Writes one cluster. Every method raises PachydermError with one clear line."""
 
     def __init__(self, connection: Connection) -> None:
         self._pfs = connection.pfs
+        self._transactions = connection.transactions
 
     def ensure_project(self, name: str, description: str = "") -> None:
         """Create a project unless it is there."""
@@ -42,6 +56,25 @@ class Target:
             request.parent.CopyFrom(commit_message(project, repo, parent, branch=branch))
         with explained(f"{project}/{repo}@{branch}"):
             return str(self._pfs.StartCommit(request).id)
+
+    def start_together(self, wanted: Sequence[NewCommit]) -> list[str]:
+        """Open commits of several repos as one commit set; their ids, which are one and the same."""
+        requests = []
+        for each in wanted:
+            request = pfs_pb2.StartCommitRequest(
+                branch=commit_message(each.project, each.repo, "", branch=each.branch).branch,
+                description=each.description,
+            )
+            if each.parent is not None:
+                request.parent.CopyFrom(
+                    commit_message(each.project, each.repo, each.parent, branch=each.branch)
+                )
+            requests.append(transaction_pb2.TransactionRequest(start_commit=request))
+        with explained("a commit set"):
+            answer = self._transactions.BatchTransaction(
+                transaction_pb2.BatchTransactionRequest(requests=requests)
+            )
+        return [str(response.commit.id) for response in answer.info.responses]
 
     def clear(self, ref: CommitRef) -> None:
         """Empty an open commit."""
@@ -73,12 +106,22 @@ class Target:
         with explained("a file set"):
             self._pfs.RenewFileSet(pfs_pb2.RenewFileSetRequest(file_set_id=file_set_id, ttl_seconds=seconds))
 
-    def point(self, project: str, repo: str, branch: str, commit: str) -> None:
+    def point(
+        self,
+        project: str,
+        repo: str,
+        branch: str,
+        commit: str,
+        trigger: Mapping[str, str | int | bool] | None = None,
+    ) -> None:
         """Make a branch point at a commit; it is created where there is none."""
         name = commit_message(project, repo, "", branch=branch).branch
         head = commit_message(project, repo, commit)
+        request = pfs_pb2.CreateBranchRequest(branch=name, head=head)
+        if trigger:
+            request.trigger.CopyFrom(pfs_pb2.Trigger(**trigger))
         with explained(f"{project}/{repo}@{branch}"):
-            self._pfs.CreateBranch(pfs_pb2.CreateBranchRequest(branch=name, head=head))
+            self._pfs.CreateBranch(request)
 
     def delete_repo(self, project: str, repo: str) -> None:
         """Delete a repo with all its commits; no error where there is none."""

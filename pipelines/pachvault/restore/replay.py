@@ -6,6 +6,7 @@ and begun anew, and a head that points where it should is left alone.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from pachvault.errors import BusyError, DamageError, PachvaultError, PachydermError
@@ -13,7 +14,7 @@ from pachvault.format.ids import RepoName
 from pachvault.mirror import mirrored
 from pachvault.pach import wire
 from pachvault.pach.source import CommitRef, Source
-from pachvault.pach.target import Target
+from pachvault.pach.target import NewCommit, Target
 from pachvault.progress import Progress
 from pachvault.restore import journal, staging
 from pachvault.restore.changes import Changes, changes
@@ -31,6 +32,8 @@ class Replayed:
 
     repo: RepoName
     ids: dict[str, str] = field(default_factory=dict)
+    appended: dict[str, str] = field(default_factory=dict)
+    """Commits put on top of a branch, by the old id of the one that they bring back."""
     lost: list[str] = field(default_factory=list)
     """A line for each commit that was left out."""
 
@@ -44,16 +47,44 @@ def replay(
     commit is committed.
     """
     reader = BlobReader(vault, blobs.load(vault)) if any(r.origin == "vault" for r in plan.repos) else None
-    done = []
+    repos = []
     for repo in plan.repos:
         target.ensure_project(repo.to_project)
         target.ensure_repo(repo.to_project, repo.to_repo, repo.description)
         history = RepoHistory(vault, vault.repo_record(repo.record))
-        done.append(_Repo(source, target, plan, repo, history, reader, progress).run())
+        repos.append(_Repo(source, target, plan, repo, history, reader, progress))
+    for members in _commit_sets(repos):
+        _replay_set(target, members)
+    for each in repos:
+        each.finish()
     if any(step.parts for repo in plan.repos for step in repo.steps):
         where = staging.staging_repo(plan.request_id)
         target.delete_repo(where.project, where.repo)
-    return done
+    return [each.done for each in repos]
+
+
+def _commit_sets(repos: Sequence[_Repo]) -> list[list[tuple[_Repo, Step]]]:
+    """The steps of all repos, those of one old commit set together, each after its parent."""
+    sets: dict[str, list[tuple[_Repo, Step]]] = {}
+    for repo in repos:
+        for step in repo.repo.steps:
+            sets.setdefault(step.commit, []).append((repo, step))
+    # parents start before their children; within a repo the plan's own order settles ties
+    order = {step.commit: number for repo in repos for number, step in enumerate(repo.repo.steps)}
+    return sorted(
+        sets.values(), key=lambda members: (str(members[0][1].started_at), order[members[0][1].commit])
+    )
+
+
+def _replay_set(target: Target, members: Sequence[tuple[_Repo, Step]]) -> None:
+    """The commits of one set: opened together where none was begun yet, so that they share an id."""
+    fresh = [(repo, step) for repo, step in members if not repo.is_begun(step) and repo.has_parent(step)]
+    if len(fresh) > 1 and len(fresh) == len(members):
+        opened = target.start_together([repo.new_commit(step) for repo, step in fresh])
+        for (repo, step), commit in zip(fresh, opened, strict=True):
+            repo.begun[step.commit] = commit
+    for repo, step in members:
+        repo.replay(step)
 
 
 @dataclass(slots=True)
@@ -65,51 +96,74 @@ class _Repo:
     history: RepoHistory
     reader: BlobReader | None
     progress: Progress
-    ids: dict[str, str] = field(default_factory=dict)
-    hidden: set[str] = field(default_factory=set)
+    done: Replayed = field(init=False)
+    begun: dict[str, str] = field(default_factory=dict)
+    """Open commits, of this run or of one that died, by old id."""
 
-    def run(self) -> Replayed:
-        """Replay the commits, then move the heads."""
-        done = Replayed(self.repo.target)
-        before = journal.restored(
-            self.source.commits(self.repo.target), self.plan.request_id, self.repo.source
+    def __post_init__(self) -> None:
+        self.done = Replayed(self.repo.target)
+        known = self.source.commits(self.repo.target)
+        before = journal.restored(known, self.plan.request_id, self.repo.source)
+        wanted = {step.commit for step in self.repo.steps}
+        for old, commit in before.items():
+            if old in wanted and not (commit.error and not self._failed_before(old)):
+                (self.begun if commit.finished_at is None else self.done.ids)[old] = commit.id
+
+    def is_begun(self, step: Step) -> bool:
+        """Whether the commit was replayed, or opened."""
+        return step.commit in self.begun or step.commit in self.done.ids
+
+    def has_parent(self, step: Step) -> bool:
+        """Whether the commit it stands on is there."""
+        return step.parent is None or step.parent in self.done.ids
+
+    def new_commit(self, step: Step) -> NewCommit:
+        """How to open it: on a branch that nobody subscribes to, a root on one of its own."""
+        return NewCommit(
+            project=self.repo.to_project,
+            repo=self.repo.to_repo,
+            branch=self._hidden_prefix + step.commit,
+            parent=self._parent(step),
+            description=journal.description(self.plan.request_id, self.repo.source, step),
         )
-        for step in self.repo.steps:
-            was = before.get(step.commit)
-            if was is not None and was.finished_at is not None:
-                self.ids[step.commit] = was.id
-                continue
-            try:
-                self.ids[step.commit] = self._step(step, was.id if was is not None else None)
-            except DamageError as error:
-                if not self.plan.keep_going:
-                    raise
-                done.lost.append(f"{self.repo.source}@{step.commit}: {error}")
+
+    def replay(self, step: Step) -> None:
+        """One commit, unless it is there; what is damaged is noted where the plan says to keep going."""
+        if step.commit in self.done.ids:
+            return
+        try:
+            self.done.ids[step.commit] = self._replay(step)
+        except DamageError as error:
+            if not self.plan.keep_going:
+                raise
+            self.done.lost.append(f"{self.repo.source}@{step.commit}: {error}")
+
+    def finish(self) -> None:
+        """Move the heads, then remove the hidden branches."""
         for branch in self.repo.branches:
-            self._branch(branch, done)
+            self._branch(branch)
         for name in {each.name for each in self.source.branches(self.repo.target)}:
             if name.startswith(self._hidden_prefix):
                 self.target.delete_branch(self.repo.to_project, self.repo.to_repo, name)
-        done.ids = self.ids | done.ids
-        return done
 
     @property
     def _hidden_prefix(self) -> str:
         return f"pachvault-replay-{self.plan.request_id[:12]}-"
 
-    def _step(self, step: Step, begun: str | None) -> str:
-        """One commit; its new id. `begun` is an open one of a run that died."""
-        text = journal.description(self.plan.request_id, self.repo.source, step)
-        if begun is not None:
-            ref = self._ref(begun)
+    def _failed_before(self, old: str) -> bool:
+        """Whether the commit failed in its old life, so that a failed one is what is wanted."""
+        return any(step.commit == old and step.error for step in self.repo.steps)
+
+    def _replay(self, step: Step) -> str:
+        """Open, fill and finish one commit; its new id."""
+        new = self.new_commit(step)
+        if step.commit in self.begun:
+            ref = self._ref(self.begun[step.commit])
             self.target.clear(ref)
         else:
-            parent = self._parent(step)
-            # without a parent Pachyderm takes the branch's head: a root needs a branch of its own
-            branch = self._hidden_prefix + step.commit
             ref = self._ref(
                 self.target.start(
-                    self.repo.to_project, self.repo.to_repo, branch, parent=parent, description=text
+                    new.project, new.repo, new.branch, parent=new.parent, description=new.description
                 )
             )
         try:
@@ -117,19 +171,17 @@ class _Repo:
                 self._fill(step, ref)
         except PachvaultError:
             self.target.clear(ref)
-            self.target.finish(
-                ref, description=text.partition("restored by")[0], error="could not be restored"
-            )
+            self.target.finish(ref, description="a restore gave it up", error="could not be restored")
             raise
-        self.target.finish(ref, description=text, error=step.error)
+        self.target.finish(ref, description=new.description, error=step.error)
         return ref.id
 
     def _parent(self, step: Step) -> str | None:
         if step.parent is None:
             return None
-        if step.parent not in self.ids:
+        if step.parent not in self.done.ids:
             raise DamageError(f"its parent {step.parent} could not be restored")
-        return self.ids[step.parent]
+        return self.done.ids[step.parent]
 
     def _fill(self, step: Step, ref: CommitRef) -> None:
         """Put a commit's change into an open commit."""
@@ -147,27 +199,30 @@ class _Repo:
         else:
             self._write(ref, changes(self.history, step.commit, step.content_parent, self.plan.paths))
 
-    def _branch(self, branch: BranchPlan, done: Replayed) -> None:
+    def _branch(self, branch: BranchPlan) -> None:
         """Move a head, keeping the old one where that is asked for."""
         where = (self.repo.to_project, self.repo.to_repo)
         now = {each.name: each.head for each in self.source.branches(self.repo.target)}
         if branch.action == "append" and branch.current:
-            self._append(branch, now.get(branch.name, ""), done)
+            self._append(branch, now.get(branch.name, ""))
             return
-        new = branch.head if branch.action == "move" else self.ids.get(branch.head)
+        new = branch.head if branch.action == "move" else self.done.ids.get(branch.head)
         if new is None:
-            done.lost.append(f"branch {branch.name}: its head {branch.head} could not be restored")
+            self.done.lost.append(f"branch {branch.name}: its head {branch.head} could not be restored")
             return
         if branch.keep_as and branch.current and branch.keep_as not in now:
             self.target.point(*where, branch.keep_as, branch.current)
         if now.get(branch.name) != new:
             self.target.point(*where, branch.name, new)
+        if branch.trigger:
+            self.target.point(*where, branch.name, new, branch.trigger)
 
-    def _append(self, branch: BranchPlan, head: str, done: Replayed) -> None:
+    def _append(self, branch: BranchPlan, head: str) -> None:
         """A commit on top of the branch: its tree becomes the old one, or the chosen paths do."""
         text = journal.appended(self.plan.request_id, self.repo.source, branch.head)
         commit = self.source.commit(self._ref(head)) if head else None
         if commit is not None and commit.description == text and commit.finished_at is not None:
+            self.done.appended[branch.head] = head
             return
         if commit is not None and commit.finished_at is None:
             if commit.description != text:
@@ -180,9 +235,9 @@ class _Repo:
         try:
             if self.plan.paths:
                 self._write(ref, changes(self.history, branch.head, None, self.plan.paths))
-            elif branch.head in self.ids:
+            elif branch.head in self.done.ids:
                 self.target.change(ref, delete=["/"])
-                whole = self.source.file_set_of(self._ref(self.ids[branch.head]), wire.TOTAL)
+                whole = self.source.file_set_of(self._ref(self.done.ids[branch.head]), wire.TOTAL)
                 self.target.add_file_set(ref, whole)
             else:
                 raise DamageError(f"commit {branch.head} could not be restored")
@@ -191,10 +246,10 @@ class _Repo:
             self.target.finish(ref, error="could not be restored")
             if not (self.plan.keep_going and isinstance(error, DamageError)):
                 raise
-            done.lost.append(f"branch {branch.name}: {error}")
+            self.done.lost.append(f"branch {branch.name}: {error}")
             return
         self.target.finish(ref)
-        done.ids[branch.head] = ref.id
+        self.done.appended[branch.head] = ref.id
 
     def _write(self, ref: CommitRef, found: Changes) -> None:
         if self.reader is None:

@@ -18,6 +18,7 @@ from pachvault.mirror import mirrored
 from pachvault.pach.records import BranchInfo
 from pachvault.pach.source import CommitRef, Source
 from pachvault.request import Extent, Request, When
+from pachvault.restore import journal
 from pachvault.restore.changes import changes, ranges
 from pachvault.restore.work import BranchPlan, FetchShare, Part, RepoPlan, RestorePlan, Step
 from pachvault.vault import snapshots
@@ -128,7 +129,10 @@ def _repo(
     branches: Sequence[BranchInfo],
     record: bytes,
 ) -> RepoPlan:
-    now = {branch.name: branch.head for branch in branches}
+    mine = journal.restored(source.commits(target), request.id, history.name) if is_there else {}
+    own = {commit.id for commit in mine.values()}
+    # a head that this very request has put there is not in its way: the restore is taken up again
+    now = {branch.name: branch.head for branch in branches if branch.head not in own}
     plans = [_branch(request, history, branch, target, now) for branch in chosen]
     moves = _movable(request, source, history, plans, target)
     # chosen paths on top of a branch are one commit, whatever its history
@@ -136,7 +140,9 @@ def _repo(
     steps = [] if moves else _steps(history, heads, request.history)
     if moves:
         plans = [branch.model_copy(update={"action": "move"}) for branch in plans]
-    origin: Literal["source", "backup", "vault"] = "source" if moves else _origin(request, source, history, steps)
+    origin: Literal["source", "backup", "vault"] = (
+        "source" if moves else _origin(request, source, history, steps)
+    )
     return RepoPlan(
         record=record,
         project=history.name.project,
@@ -298,8 +304,13 @@ def _with_shares(request: Request, vault: Vault, snapshot: Snapshot, repos: list
             cuts = ranges(found, PART_BYTES) if found.bytes > PART_BYTES else []
             for number, (lower, upper, size) in enumerate(cuts):
                 part = Part(
-                    project=repo.project, repo=repo.repo, commit=step.commit, number=number,
-                    lower=lower, upper=upper, size_bytes=size,
+                    project=repo.project,
+                    repo=repo.repo,
+                    commit=step.commit,
+                    number=number,
+                    lower=lower,
+                    upper=upper,
+                    size_bytes=size,
                 )
                 shares.append(
                     FetchShare(

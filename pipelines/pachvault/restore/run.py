@@ -73,7 +73,7 @@ def record(source: Source, target: Target, report: Report) -> None:
         "request": report.request_id,
         "finished_at": datetime.now(UTC).isoformat(),
         "summary": report.summary,
-        "ids": {str(each.repo): each.ids for each in report.replayed},
+        "ids": {str(each.repo): each.ids | each.appended for each in report.replayed},
         "lost": report.lost,
         "differences": [asdict(each) for each in report.differences],
     }
