@@ -8,13 +8,13 @@ from __future__ import annotations
 import re
 from datetime import timedelta
 from fnmatch import fnmatchcase
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-import yaml
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field
 
-from pachvault.errors import UsageError
+from pachvault import strict_yaml
 from pachvault.format.ids import RepoName
+from pachvault.strict_yaml import Strict
 
 HOME_PROJECT = "pachvault"
 """The project of the backup itself: never a source, but for SAVED_AT_HOME."""
@@ -78,11 +78,7 @@ Size = Annotated[int, BeforeValidator(_size), Field(gt=0)]
 Pattern = Annotated[str, AfterValidator(_pattern)]
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class History(_Strict):
+class History(Strict):
     """Which commits of a branch: every one that passes both bounds, and always the head."""
 
     newest: int | None = None
@@ -91,7 +87,7 @@ class History(_Strict):
     """Started at most so long before the freeze; None for no bound."""
 
 
-class Limits(_Strict):
+class Limits(Strict):
     """What a worker may use."""
 
     bandwidth: Size | None = None
@@ -100,7 +96,7 @@ class Limits(_Strict):
     """Bytes a worker may take, about."""
 
 
-class Policy(_Strict):
+class Policy(Strict):
     """A validated policy."""
 
     version: Literal[1]
@@ -146,79 +142,10 @@ def matches(pattern: str, repo: RepoName, branch: str) -> bool:
 
 
 def parse(text: str, where: str) -> Policy:
-    """The policy in a YAML text; `where` is the file's name.
-
-    Raises UsageError that names file, line, field, and what is allowed.
-    """
-    try:
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
-        data = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date that no calendar has
-        mark = getattr(error, "problem_mark", None)
-        line = f"{where}:{mark.line + 1}" if mark else where
-        problem = " ".join(str(getattr(error, "problem", None) or error).split())
-        raise UsageError(f"not YAML: {problem}", where=line) from error
-    if not isinstance(data, dict):
-        raise UsageError("a policy is a mapping of fields", where=f"{where}:1", hint=_fields(Policy))
-    _refuse_repeated(root, where)
-    return validate(data, where, root)
+    """The policy in a YAML text; UsageError that names file, line, field, and what is allowed."""
+    return strict_yaml.parse(Policy, text, where)
 
 
-def validate(data: dict[str, object], where: str, root: Any = None) -> Policy:
-    """The policy with these fields; `root` is the YAML node that they came from, for line numbers."""
-    try:
-        return Policy.model_validate(data)
-    except ValidationError as error:
-        raise _explained(error, root, where) from error
-
-
-def _explained(error: ValidationError, root: Any, where: str) -> UsageError:
-    first = error.errors()[0]
-    names = list(first["loc"])
-    field = ".".join(str(part) for part in names)
-    message = first["msg"].removeprefix("Value error, ")
-    hint = ""
-    if first["type"] == "extra_forbidden":
-        message = f"unknown field {field!r}"
-        hint = _fields(Limits if names[:1] == ["limits"] else Policy)
-    elif first["type"] == "missing":
-        message = f"field {field!r} is missing"
-    else:
-        message = f"field {field!r}: {message}"
-    return UsageError(message, where=f"{where}:{_line(root, names)}" if root else where, hint=hint)
-
-
-def _refuse_repeated(node: Any, where: str) -> None:
-    """YAML would quietly take the last of two fields of one name."""
-    if not isinstance(node, yaml.MappingNode):
-        return
-    seen: set[str] = set()
-    for key, value in node.value:
-        if key.value in seen:
-            line = key.start_mark.line + 1
-            raise UsageError(f"field {key.value!r} is there twice", where=f"{where}:{line}")
-        seen.add(key.value)
-        _refuse_repeated(value, where)
-
-
-def _fields(kind: type[BaseModel]) -> str:
-    return "allowed: " + ", ".join(kind.model_fields)
-
-
-def _line(node: Any, names: list[Any]) -> int:
-    """The line, from 1, on which a field stands; that of its parent where it is missing."""
-    line: int = node.start_mark.line + 1
-    for name in names:
-        if isinstance(node, yaml.MappingNode):
-            for key, value in node.value:
-                if key.value == name:
-                    node, line = value, key.start_mark.line + 1
-                    break
-            else:
-                break
-        elif isinstance(node, yaml.SequenceNode) and isinstance(name, int) and name < len(node.value):
-            node = node.value[name]
-            line = node.start_mark.line + 1
-        else:
-            break
-    return line
+def validate(fields: dict[str, object], where: str) -> Policy:
+    """The policy with these fields, or UsageError."""
+    return strict_yaml.validate(Policy, fields, where)

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from pachvault.backup import known, runs
-from pachvault.backup.mirror import BACKUP_REPO, BranchTask, Mirror
 from pachvault.backup.plan import Sealed, head_tasks, plan_repo, split
 from pachvault.backup.survey import Survey, SurveyedRepo, survey
 from pachvault.backup.work import Item, Place, Plan, PlannedCommit, PlannedRepo, Share
 from pachvault.errors import PachydermError, UsageError
 from pachvault.format.documents import Problem
 from pachvault.format.ids import RepoName
+from pachvault.mirror import BACKUP_REPO, BranchTask, Mirror
 from pachvault.pach import wire
 from pachvault.pach.connection import TransientError
 from pachvault.pach.source import CommitRef, Source

@@ -9,9 +9,10 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 from pachvault.backup.survey import Survey
-from pachvault.backup.work import Object, Receipt, WorkDocument
+from pachvault.backup.work import Object, Receipt
 from pachvault.errors import DamageError, PachvaultError
 from pachvault.format import layout
+from pachvault.handover import WorkDocument
 from pachvault.vault import snapshots
 from pachvault.vault.vault import Vault
 

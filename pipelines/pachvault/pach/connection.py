@@ -14,6 +14,7 @@ from google.protobuf.empty_pb2 import Empty
 from python_pachyderm.proto.v2.admin import admin_pb2_grpc
 from python_pachyderm.proto.v2.pfs import pfs_pb2, pfs_pb2_grpc
 from python_pachyderm.proto.v2.pps import pps_pb2_grpc
+from python_pachyderm.proto.v2.transaction import transaction_pb2_grpc
 from python_pachyderm.proto.v2.version.versionpb import version_pb2_grpc
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
@@ -84,6 +85,7 @@ class Connection:
         self.channel = grpc.intercept_channel(channel, _Token(token)) if token else channel
         self.pfs = pfs_pb2_grpc.APIStub(self.channel)
         self.pps = pps_pb2_grpc.APIStub(self.channel)
+        self.transactions = transaction_pb2_grpc.APIStub(self.channel)
         self._version = version_pb2_grpc.APIStub(self.channel)
         self._admin = admin_pb2_grpc.APIStub(self.channel)
 

@@ -113,7 +113,10 @@ class Source:
         return sorted(found, key=lambda pipeline: (pipeline.project, pipeline.name))
 
     def diff(self, new: CommitRef, old: CommitRef | None) -> list[Change]:
-        """The files that differ, by path; all files where `old` is None. Directories are left out."""
+        """The files that differ, by path; from the parent's where `old` is None. Directories are left out.
+
+        The parent may have failed, and then deletions show of what was never inherited: name an ancestor.
+        """
         request = pfs_pb2.DiffFileRequest(
             new_file=new.file("/"), old_file=old.file("/") if old is not None else None
         )

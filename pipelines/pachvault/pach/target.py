@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 import grpc
 from google.protobuf.wrappers_pb2 import BytesValue
 from python_pachyderm.proto.v2.pfs import pfs_pb2
+from python_pachyderm.proto.v2.transaction import transaction_pb2
 
+from pachvault.errors import SourceGoneError
 from pachvault.pach.connection import Connection, commit_message, explained, retrying
 from pachvault.pach.source import CommitRef
 
 _PIECE_BYTES = 4 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class NewCommit:
+    """A commit to open; without a parent the branch must be new."""
+
+    project: str
+    repo: str
+    branch: str
+    parent: str | None
+    description: str
 
 
 class Target:
@@ -23,6 +38,7 @@ class Target:
 
     def __init__(self, connection: Connection) -> None:
         self._pfs = connection.pfs
+        self._transactions = connection.transactions
 
     def ensure_project(self, name: str, description: str = "") -> None:
         """Create a project unless it is there."""
@@ -44,6 +60,25 @@ class Target:
         with explained(f"{project}/{repo}@{branch}"):
             return str(self._pfs.StartCommit(request).id)
 
+    def start_together(self, wanted: Sequence[NewCommit]) -> list[str]:
+        """Open commits of several repos as one commit set; their ids, which are one and the same."""
+        requests = []
+        for each in wanted:
+            request = pfs_pb2.StartCommitRequest(
+                branch=commit_message(each.project, each.repo, "", branch=each.branch).branch,
+                description=each.description,
+            )
+            if each.parent is not None:
+                request.parent.CopyFrom(
+                    commit_message(each.project, each.repo, each.parent, branch=each.branch)
+                )
+            requests.append(transaction_pb2.TransactionRequest(start_commit=request))
+        with explained("a commit set"):
+            answer = self._transactions.BatchTransaction(
+                transaction_pb2.BatchTransactionRequest(requests=requests)
+            )
+        return [str(response.commit.id) for response in answer.info.responses]
+
     def clear(self, ref: CommitRef) -> None:
         """Empty an open commit."""
         request = pfs_pb2.ClearCommitRequest(commit=ref.message)
@@ -60,6 +95,42 @@ class Target:
         """Delete, replace and append files in an open commit, in that order, in one call."""
         with explained(str(ref)):
             self._pfs.ModifyFile(_modifications(ref, delete, put, append))
+
+    def make_file_set(self, delete: Iterable[str], put: Iterable[tuple[str, bytes]]) -> str:
+        """A file set that deletes paths and puts files; its id. A path put twice in a row is appended to.
+
+        Unlike in `change`, nothing is deleted before it is put: say so in `delete`.
+        """
+        with explained("a file set"):
+            return str(self._pfs.CreateFileSet(_file_set(delete, put)).file_set_id)
+
+    def renew_file_set(self, file_set_id: str, seconds: int) -> None:
+        """Keep a file set alive for `seconds` from now; pachd allows 30 minutes at most."""
+        with explained("a file set"):
+            self._pfs.RenewFileSet(pfs_pb2.RenewFileSetRequest(file_set_id=file_set_id, ttl_seconds=seconds))
+
+    def point(
+        self,
+        project: str,
+        repo: str,
+        branch: str,
+        commit: str,
+        trigger: Mapping[str, str | int | bool] | None = None,
+    ) -> None:
+        """Make a branch point at a commit; it is created where there is none."""
+        name = commit_message(project, repo, "", branch=branch).branch
+        head = commit_message(project, repo, commit)
+        request = pfs_pb2.CreateBranchRequest(branch=name, head=head)
+        if trigger:
+            request.trigger.CopyFrom(pfs_pb2.Trigger(**trigger))
+        with explained(f"{project}/{repo}@{branch}"):
+            self._pfs.CreateBranch(request)
+
+    def delete_repo(self, project: str, repo: str) -> None:
+        """Delete a repo with all its commits; no error where there is none."""
+        name = commit_message(project, repo, "").repo
+        with suppress(SourceGoneError), explained(f"{project}/{repo}"):
+            self._pfs.DeleteRepo(pfs_pb2.DeleteRepoRequest(repo=name, force=True))
 
     def add_file_set(self, ref: CommitRef, file_set_id: str) -> None:
         """Add a file set to an open commit. Not idempotent: adding twice appends twice."""
@@ -107,6 +178,13 @@ def _modifications(
         yield pfs_pb2.ModifyFileRequest(delete_file=pfs_pb2.DeleteFile(path=path))
         yield from _added(path, data)
     for path, data in append:
+        yield from _added(path, data)
+
+
+def _file_set(delete: Iterable[str], put: Iterable[tuple[str, bytes]]) -> Iterator[Any]:
+    for path in delete:
+        yield pfs_pb2.ModifyFileRequest(delete_file=pfs_pb2.DeleteFile(path=path))
+    for path, data in put:
         yield from _added(path, data)
 
 

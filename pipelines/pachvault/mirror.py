@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from pachvault.errors import PachydermError
+from pachvault.errors import PachydermError, SourceGoneError
 from pachvault.format.ids import RepoName
 from pachvault.pach import wire
 from pachvault.pach.records import CommitInfo
@@ -167,6 +167,20 @@ class Mirror:
             elif task.commits[commit].size_bytes and self._source.root(mirror) != self._source.root(place):
                 return False
         return True
+
+
+def mirrored(source: Source, repo: RepoName, commit: str, size_bytes: int) -> CommitRef | None:
+    """The newest mirror of a commit, if the backup repo is there and holds one of its size."""
+    try:
+        commits = source.commits(RepoName(HOME_PROJECT, BACKUP_REPO))
+    except SourceGoneError:
+        return None
+    for each in commits:
+        said = _said(each)
+        is_whole = each.finished_at is not None and not each.error and each.size_bytes == size_bytes
+        if is_whole and said is not None and (said["source"], said["commit"]) == (str(repo), commit):
+            return _ref(each.id)
+    return None
 
 
 def _ref(commit: str) -> CommitRef:

@@ -1,0 +1,29 @@
+"""The base of the documents that stages hand on to each other."""
+
+from __future__ import annotations
+
+from typing import Self
+
+from pydantic import ConfigDict, ValidationError
+
+from pachvault.errors import PachvaultError
+from pachvault.format import documents
+from pachvault.format.documents import Document
+
+
+class WorkDocument(Document):
+    """A document between stages: both sides are of one version, so unknown fields are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def encode(self) -> bytes:
+        """JSON for people and for the next stage."""
+        return documents.encode(self)
+
+    @classmethod
+    def read(cls, data: bytes, where: str) -> Self:
+        """From JSON; PachvaultError where it is something else."""
+        try:
+            return cls.model_validate_json(data)
+        except ValidationError as error:
+            raise PachvaultError(f"not a {cls.__name__}: {error.errors()[0]['msg']}", where=where) from error

@@ -1,0 +1,36 @@
+"""What a restored commit says of itself: old id and times, for people and for a restore taken up again."""
+
+from __future__ import annotations
+
+import re
+
+from pachvault.format.ids import RepoName
+from pachvault.pach.records import CommitInfo
+from pachvault.restore.work import Step
+
+_LINE = re.compile(
+    r"restored by pachvault, request (?P<request>[0-9a-f]{12}), "
+    r"from (?P<repo>[\w-]+/[\w-]+)@(?P<commit>[0-9a-f]+)"
+)
+
+
+def description(request_id: str, repo: RepoName, step: Step) -> str:
+    """The old description, then a line with the old id and times."""
+    times = f"started {step.started_at or 'unknown'}, finished {step.finished_at or 'unknown'}"
+    line = f"restored by pachvault, request {request_id[:12]}, from {repo}@{step.commit}, {times}"
+    return f"{step.description}\n{line}" if step.description else line
+
+
+def appended(request_id: str, repo: RepoName, commit: str) -> str:
+    """What a commit says that was put on top of a branch."""
+    return f"appended by pachvault, request {request_id[:12]}, from {repo}@{commit}"
+
+
+def restored(commits: list[CommitInfo], request_id: str, repo: RepoName) -> dict[str, CommitInfo]:
+    """The commits that this request has replayed or begun already, by old id."""
+    found = {}
+    for commit in reversed(commits):
+        match = _LINE.search(commit.description)
+        if match and (match["request"], match["repo"]) == (request_id[:12], str(repo)):
+            found[match["commit"]] = commit
+    return found

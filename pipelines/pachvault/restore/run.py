@@ -1,0 +1,101 @@
+"""A whole restore from a shell: resolve, fetch, replay, check, one after the other."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+
+from pachvault.errors import SourceGoneError
+from pachvault.format.ids import RepoName
+from pachvault.pach.connection import connect
+from pachvault.pach.source import CommitRef, Source
+from pachvault.pach.target import Target
+from pachvault.policy import HOME_PROJECT
+from pachvault.progress import Progress
+from pachvault.request import Request
+from pachvault.restore.check import Difference, check
+from pachvault.restore.replay import Replayed, replay
+from pachvault.restore.resolve import Resolved, resolve
+from pachvault.restore.staging import fetch
+from pachvault.vault.vault import Vault
+
+DONE = RepoName(HOME_PROJECT, "restored")
+"""Where finished requests are recorded, outside of any pipeline's output."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a restore did."""
+
+    request_id: str
+    summary: str
+    replayed: list[Replayed]
+    differences: list[Difference]
+
+    @property
+    def lost(self) -> list[str]:
+        """A line for each commit or branch that could not be had."""
+        return [line for each in self.replayed for line in each.lost]
+
+
+def plan_only(address: str, token: str | None, request: Request, vault: Vault) -> Resolved:
+    """The dry run."""
+    with connect(address, token) as connection:
+        return resolve(request, vault, Source(connection))
+
+
+def restore(address: str, token: str | None, request: Request, vault: Vault, progress: Progress) -> Report:
+    """Carry out a request; again after a crash, it goes on where it was."""
+    with connect(address, token) as connection:
+        source, target = Source(connection), Target(connection)
+        progress.start("plan", 0)
+        resolved = resolve(request, vault, source)
+        plan = resolved.plan
+        progress.say(f"plan: {plan.summary}")
+        progress.start("fetch", sum(part.size_bytes for share in resolved.shares for part in share.parts))
+        for share in resolved.shares:
+            fetch(source, target, vault, plan, share, progress)
+        progress.start("replay", plan.bytes)
+        replayed = replay(source, target, vault, plan, progress)
+        progress.start("check", plan.bytes)
+        differences = check(source, vault, plan, replayed, progress)
+        report = Report(request.id, plan.summary, replayed, differences)
+        record(source, target, report)
+        return report
+
+
+def record(source: Source, target: Target, report: Report) -> None:
+    """Note a finished request in the cluster."""
+    target.ensure_project(DONE.project)
+    target.ensure_repo(DONE.project, DONE.repo, "finished restore requests")
+    said = {
+        "request": report.request_id,
+        "finished_at": datetime.now(UTC).isoformat(),
+        "summary": report.summary,
+        "ids": {str(each.repo): each.ids | each.appended for each in report.replayed},
+        "lost": report.lost,
+        "differences": [asdict(each) for each in report.differences],
+    }
+    heads = {branch.name: branch.head for branch in source.branches(DONE)}
+    commit = target.start(
+        DONE.project, DONE.repo, "master", parent=heads.get("master") or None, description=report.summary
+    )
+    ref = CommitRef(DONE.project, DONE.repo, commit)
+    data = (json.dumps(said, indent=1) + "\n").encode()
+    target.change(ref, put=[(f"/{report.request_id}.json", data)])
+    target.finish(ref)
+
+
+def finished(source: Source) -> list[dict[str, object]]:
+    """All recorded requests, oldest first."""
+    try:
+        heads = {branch.name: branch.head for branch in source.branches(DONE)}
+    except SourceGoneError:
+        return []
+    if not heads.get("master"):
+        return []
+    files: dict[str, bytes] = {}
+    for piece in source.read(CommitRef(DONE.project, DONE.repo, heads["master"])):
+        files[piece.path] = (files.get(piece.path, b"") if piece.offset else b"") + bytes(piece.data)
+    return sorted((json.loads(data) for data in files.values()), key=lambda said: str(said["finished_at"]))

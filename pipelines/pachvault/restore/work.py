@@ -1,0 +1,108 @@
+"""What the stages of a restore hand on. JSON, readable in the console."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+
+from pachvault.format.documents import Hex
+from pachvault.format.ids import RepoName
+from pachvault.handover import WorkDocument
+
+
+class Step(WorkDocument):
+    """A commit to replay."""
+
+    commit: str
+    """Its old id."""
+    parent: str | None
+    """The old id of its parent among the replayed ones; None for a root."""
+    content_parent: str | None
+    """The nearest replayed ancestor that did not fail: what its change is a change of."""
+    description: str
+    error: str
+    started_at: datetime | None
+    finished_at: datetime | None
+    size_bytes: int
+    parts: int = 0
+    """How many staged parts hold its change; 0 where replay writes it itself."""
+
+
+class BranchPlan(WorkDocument):
+    """A branch to restore."""
+
+    source: str
+    name: str
+    head: str
+    """Old id of the commit it will point at."""
+    action: Literal["create", "append", "replace", "move"]
+    keep_as: str | None = None
+    """Where the head that is replaced goes on."""
+    current: str | None = None
+    """The head as it is now."""
+    trigger: dict[str, str | int | bool] | None = None
+
+
+class RepoPlan(WorkDocument):
+    """A repo to restore, whole or in part."""
+
+    record: Hex
+    project: str
+    repo: str
+    to_project: str
+    to_repo: str
+    description: str
+    is_new: bool
+    origin: Literal["source", "backup", "vault"]
+    """Where the commits come from: the repo itself, the backup repo, the vault."""
+    steps: list[Step]
+    branches: list[BranchPlan]
+
+    @property
+    def source(self) -> RepoName:
+        """The repo as the snapshot has it."""
+        return RepoName(self.project, self.repo)
+
+    @property
+    def target(self) -> RepoName:
+        """The repo to write."""
+        return RepoName(self.to_project, self.to_repo)
+
+
+class Part(WorkDocument):
+    """A piece of a large commit's change: paths in a range, staged ahead of replay."""
+
+    project: str
+    repo: str
+    commit: str
+    number: int
+    lower: str
+    upper: str
+    size_bytes: int
+
+
+class FetchShare(WorkDocument):
+    """One datum of restore_fetch."""
+
+    request_id: str
+    number: int
+    vault: str
+    snapshot: str
+    parts: list[Part]
+
+
+class RestorePlan(WorkDocument):
+    """What a request comes to."""
+
+    request_id: str
+    status: Literal["work", "done", "refused"]
+    summary: str
+    vault: str = ""
+    snapshot: str = ""
+    repos: list[RepoPlan] = []
+    shares: int = 0
+    bytes: int = 0
+    commits: int = 0
+    verify: Literal["full", "hashes", "none"] = "full"
+    paths: list[str] = []
+    keep_going: bool = False

@@ -1,0 +1,111 @@
+"""YAML documents that users write: parsed strictly, with errors that name file, line and field."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from pachvault.errors import UsageError
+
+
+class Strict(BaseModel):
+    """A part of such a document: unknown fields are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+Parsed = TypeVar("Parsed", bound=Strict)
+
+
+def parse(kind: type[Parsed], text: str, where: str) -> Parsed:
+    """The document in a YAML text; `where` is the file's name.
+
+    Raises UsageError that names file, line, field, and what is allowed.
+    """
+    try:
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        data = yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date that no calendar has
+        mark = getattr(error, "problem_mark", None)
+        line = f"{where}:{mark.line + 1}" if mark else where
+        problem = " ".join(str(getattr(error, "problem", None) or error).split())
+        raise UsageError(f"not YAML: {problem}", where=line) from error
+    if not isinstance(data, dict):
+        raise UsageError(
+            f"a {kind.__name__.lower()} is a mapping of fields", where=f"{where}:1", hint=_fields(kind)
+        )
+    _refuse_repeated(root, where)
+    return validate(kind, data, where, root)
+
+
+def validate(kind: type[Parsed], data: dict[str, object], where: str, root: Any = None) -> Parsed:
+    """The document with these fields; `root` is the YAML node that they came from, for line numbers."""
+    try:
+        return kind.model_validate(data)
+    except ValidationError as error:
+        raise _explained(kind, error, root, where) from error
+
+
+def _explained(kind: type[BaseModel], error: ValidationError, root: Any, where: str) -> UsageError:
+    first = error.errors()[0]
+    names = list(first["loc"])
+    field = ".".join(str(part) for part in names)
+    message = first["msg"].removeprefix("Value error, ")
+    hint = ""
+    if first["type"] == "extra_forbidden":
+        message = f"unknown field {field!r}"
+        hint = _fields(_part(kind, names[:-1]))
+    elif first["type"] == "missing":
+        message = f"field {field!r} is missing"
+    else:
+        message = f"field {field!r}: {message}"
+    return UsageError(message, where=f"{where}:{_line(root, names)}" if root else where, hint=hint)
+
+
+def _part(kind: type[BaseModel], names: list[Any]) -> type[BaseModel]:
+    """The model of a nested field."""
+    for name in names:
+        field = kind.model_fields.get(str(name))
+        if field is None or not isinstance(field.annotation, type):
+            break
+        if issubclass(field.annotation, BaseModel):
+            kind = field.annotation
+    return kind
+
+
+def _refuse_repeated(node: Any, where: str) -> None:
+    """YAML would quietly take the last of two fields of one name."""
+    if not isinstance(node, yaml.MappingNode):
+        return
+    seen: set[str] = set()
+    for key, value in node.value:
+        if key.value in seen:
+            line = key.start_mark.line + 1
+            raise UsageError(f"field {key.value!r} is there twice", where=f"{where}:{line}")
+        seen.add(key.value)
+        _refuse_repeated(value, where)
+
+
+def _fields(kind: type[BaseModel]) -> str:
+    return "allowed: " + ", ".join(kind.model_fields)
+
+
+def _line(node: Any, names: list[Any]) -> int:
+    """The line, from 1, on which a field stands; that of its parent where it is missing."""
+    line: int = node.start_mark.line + 1
+    for name in names:
+        if isinstance(node, yaml.MappingNode):
+            for key, value in node.value:
+                if key.value == name:
+                    node, line = value, key.start_mark.line + 1
+                    break
+            else:
+                break
+        elif isinstance(node, yaml.SequenceNode) and isinstance(name, int) and name < len(node.value):
+            node = node.value[name]
+            line = node.start_mark.line + 1
+        else:
+            break
+    return line
