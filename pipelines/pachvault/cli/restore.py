@@ -58,6 +58,7 @@ _SHOWN = 20
     default=None,
     help="Compare afterwards.  [default: full]",
 )
+@click.option("--pipelines", is_flag=True, help="And the definitions of the pipelines that match.")
 @click.option("--keep-going", is_flag=True, help="Restore what is intact of a damaged vault.")
 @click.option("--dry-run", is_flag=True, help="Print the plan, change nothing.")
 @common_options
@@ -184,6 +185,9 @@ def _show_plan(state: State, plan: RestorePlan) -> None:
         for branch in repo.branches:
             kept = f", the old head kept as {branch.keep_as}" if branch.keep_as else ""
             click.echo(f"  {branch.action} {branch.name} at {branch.head[:12]}{kept}")
+    for pipeline in plan.pipelines:
+        mode = "stopped" if pipeline.stopped else "running"
+        click.echo(f"create pipeline {pipeline.project}/{pipeline.name} ({mode})")
 
 
 def _show_report(state: State, report: Report) -> int:

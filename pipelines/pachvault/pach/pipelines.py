@@ -10,7 +10,7 @@ from google.protobuf import json_format
 from python_pachyderm.proto.v2.pfs import pfs_pb2
 from python_pachyderm.proto.v2.pps import pps_pb2
 
-from pachvault.errors import PachydermError, UsageError
+from pachvault.errors import PachydermError, SourceGoneError, UsageError
 from pachvault.pach.connection import Connection, explained
 
 
@@ -40,6 +40,21 @@ class Pipelines:
         with explained(f"pipeline {request.pipeline.name}"):
             self._pps.CreatePipeline(request)
         return str(request.pipeline.name)
+
+    def exists(self, project: str, name: str) -> bool:
+        """Whether the cluster has a pipeline."""
+        request = pps_pb2.InspectPipelineRequest(pipeline=_pipeline(project, name))
+        try:
+            with explained(f"pipeline {project}/{name}"):
+                self._pps.InspectPipeline(request)
+        except SourceGoneError:
+            return False
+        return True
+
+    def stop(self, project: str, name: str) -> None:
+        """Stop a pipeline."""
+        with explained(f"pipeline {project}/{name}"):
+            self._pps.StopPipeline(pps_pb2.StopPipelineRequest(pipeline=_pipeline(project, name)))
 
     def tick(self, project: str, pipeline: str, cron_input: str) -> str:
         """Tick a pipeline's cron input now; the id of the job set that the tick starts."""

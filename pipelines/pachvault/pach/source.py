@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from google.protobuf import json_format
+from google.protobuf.empty_pb2 import Empty
 from python_pachyderm.proto.v2.pfs import pfs_pb2
 from python_pachyderm.proto.v2.pps import pps_pb2
 
@@ -106,11 +107,16 @@ class Source:
                     name=each.pipeline.name,
                     version=each.version,
                     stopped=each.stopped,
-                    spec_json=each.details_json,
+                    spec_json=each.details_json or _rebuilt(each),
                     details=details,
                 )
             )
         return sorted(found, key=lambda pipeline: (pipeline.project, pipeline.name))
+
+    def secrets(self) -> set[str]:
+        """The names of the cluster's secrets; their values cannot be read."""
+        answer = self._called("secrets", lambda: self.connection.pps.ListSecret(Empty()))
+        return {str(each.secret.name) for each in answer.secret_info}
 
     def diff(self, new: CommitRef, old: CommitRef | None) -> list[Change]:
         """The files that differ, by path; from the parent's where `old` is None. Directories are left out.
@@ -227,6 +233,22 @@ class Source:
 
     def _listed(self, what: str, call: Callable[[], Any]) -> list[Any]:
         return self._called(what, lambda: list(call()))
+
+
+def _rebuilt(info: Any) -> str:
+    """A spec that makes the same pipeline, from what the server understood: 2.7 keeps no other."""
+    shared = {field.name for field in pps_pb2.CreatePipelineRequest.DESCRIPTOR.fields}
+    request = pps_pb2.CreatePipelineRequest(pipeline=info.pipeline)
+    for field, value in info.details.ListFields():
+        if field.name not in shared:
+            continue
+        if field.label == field.LABEL_REPEATED:
+            getattr(request, field.name).MergeFrom(value)
+        elif field.message_type is not None:
+            getattr(request, field.name).CopyFrom(value)
+        else:
+            setattr(request, field.name, value)
+    return str(json_format.MessageToJson(request, preserving_proto_field_name=True))
 
 
 def after(path: str) -> str:

@@ -16,7 +16,7 @@ from pachvault.pach import wire
 from pachvault.pach.source import CommitRef, Source
 from pachvault.pach.target import NewCommit, Target
 from pachvault.progress import Progress
-from pachvault.restore import journal, staging
+from pachvault.restore import definitions, journal, staging
 from pachvault.restore.changes import Changes, changes
 from pachvault.restore.work import BranchPlan, RepoPlan, RestorePlan, Step
 from pachvault.restore.write import write_change
@@ -53,10 +53,12 @@ def replay(
         target.ensure_repo(repo.to_project, repo.to_repo, repo.description)
         history = RepoHistory(vault, vault.repo_record(repo.record))
         repos.append(_Repo(source, target, plan, repo, history, reader, progress))
+    definitions.create_stopped(source, plan.pipelines)
     for members in _commit_sets(repos):
         _replay_set(target, members)
     for each in repos:
         each.finish()
+    definitions.create_rest(source, plan.pipelines)
     if any(step.parts for repo in plan.repos for step in repo.steps):
         where = staging.staging_repo(plan.request_id)
         target.delete_repo(where.project, where.repo)

@@ -6,7 +6,7 @@ Reads the vault and the target cluster; changes nothing. Printing the plan is th
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from typing import Literal
@@ -18,7 +18,7 @@ from pachvault.mirror import mirrored
 from pachvault.pach.records import BranchInfo
 from pachvault.pach.source import CommitRef, Source
 from pachvault.request import Extent, Request, When
-from pachvault.restore import journal
+from pachvault.restore import definitions, journal
 from pachvault.restore.changes import changes, ranges
 from pachvault.restore.work import BranchPlan, FetchShare, Part, RepoPlan, RestorePlan, Step
 from pachvault.vault import snapshots
@@ -55,7 +55,7 @@ def resolve(request: Request, vault: Vault, source: Source) -> Resolved:
             continue
         target = RepoName(request.to.project or name.project, request.to.repo or name.repo)
         if history.record.output_of and request.outputs == "recompute" and target == name:
-            if _by_name(request.what, name):
+            if _by_name(request.what, name) and not request.pipelines:
                 raise UsageError(
                     f"{name} is written by pipeline {history.record.output_of}",
                     hint="restore the pipeline to have it recomputed, or name another repo with `to`",
@@ -76,7 +76,10 @@ def resolve(request: Request, vault: Vault, source: Source) -> Resolved:
         )
     if len({repo.target for repo in repos}) < len(repos):
         raise UsageError("several repos would be restored into one", hint="request them one by one")
-    return _with_shares(request, vault, snapshot, repos)
+    known = vault.pipelines_record(snapshot.manifest.pipelines).pipelines
+    resolved = _with_shares(request, vault, snapshot, repos)
+    pipelines = definitions.choose(request, known, source)
+    return replace(resolved, plan=resolved.plan.model_copy(update={"pipelines": pipelines}))
 
 
 def _snapshot(vault: Vault, when: When) -> Snapshot:

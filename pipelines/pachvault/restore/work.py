@@ -69,6 +69,18 @@ class RepoPlan(WorkDocument):
         return RepoName(self.to_project, self.to_repo)
 
 
+class PipelinePlan(WorkDocument):
+    """A pipeline to create."""
+
+    project: str
+    name: str
+    stopped: bool
+    """Created before its input has data, and stopped; the others are created after it."""
+    inputs: list[str]
+    """The repos it reads, project/repo each."""
+    spec_json: str
+
+
 class Part(WorkDocument):
     """A piece of a large commit's change: paths in a range, staged ahead of replay."""
 
@@ -100,6 +112,7 @@ class RestorePlan(WorkDocument):
     vault: str = ""
     snapshot: str = ""
     repos: list[RepoPlan] = []
+    pipelines: list[PipelinePlan] = []
     shares: int = 0
     bytes: int = 0
     commits: int = 0

@@ -1,0 +1,119 @@
+"""Pipeline definitions: which to bring back, in what order, and whether the cluster has what they need."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from fnmatch import fnmatchcase
+from typing import Any
+
+from pachvault.errors import UsageError
+from pachvault.format.documents import Pipeline
+from pachvault.format.ids import RepoName
+from pachvault.pach.pipelines import Pipelines
+from pachvault.pach.source import Source
+from pachvault.request import Request
+from pachvault.restore.work import PipelinePlan
+
+_OF_ONE_CALL = ("update", "reprocess", "spec_commit", "specCommit", "dry_run", "dryRun")
+
+
+def choose(request: Request, known: Sequence[Pipeline], source: Source) -> list[PipelinePlan]:
+    """The definitions whose output repos the request means, each after those that it reads from.
+
+    Raises UsageError where one exists already, or needs a secret that the cluster lacks.
+    """
+    if not request.pipelines:
+        return []
+    if request.to.project or request.to.repo:
+        raise UsageError("pipelines keep their names", hint="pipelines: false, or no `to`")
+    patterns = [pattern.partition("@")[0] for pattern in request.what]
+    chosen = {
+        RepoName(each.project, each.name): each
+        for each in known
+        if any(fnmatchcase(f"{each.project}/{each.name}", pattern) for pattern in patterns)
+    }
+    there = {RepoName(each.project, each.name) for each in source.pipelines()}
+    taken = sorted(chosen.keys() & there)
+    if taken and request.exists == "fail":
+        raise UsageError(f"pipeline {taken[0]} exists", hint="exists: append or replace leaves it as it is")
+    wanted = {name: each for name, each in chosen.items() if name not in there}
+    missing = sorted({secret for each in wanted.values() for secret in _secrets(each)} - source.secrets())
+    if missing:
+        raise UsageError(
+            f"the cluster lacks {len(missing)} secrets that pipelines need: {', '.join(missing)}",
+            hint="create them first: their values are in no backup",
+        )
+    return [_plan(wanted[name]) for name in _topological(wanted)]
+
+
+def create_stopped(source: Source, plans: Sequence[PipelinePlan]) -> None:
+    """Create and stop those that were stopped, so far as what they read is there: it is empty yet."""
+    pipelines = Pipelines(source.connection)
+    repos = {str(repo.name) for repo in source.repos()}
+    for plan in plans:
+        if plan.stopped and repos.issuperset(plan.inputs):
+            _create(pipelines, plan)
+            repos.add(f"{plan.project}/{plan.name}")
+
+
+def create_rest(source: Source, plans: Sequence[PipelinePlan]) -> None:
+    """Create those that are not there yet, in order; those that were stopped are stopped."""
+    pipelines = Pipelines(source.connection)
+    for plan in plans:
+        _create(pipelines, plan)
+
+
+def _create(pipelines: Pipelines, plan: PipelinePlan) -> None:
+    if pipelines.exists(plan.project, plan.name):
+        return
+    pipelines.create(plan.spec_json, f"{plan.project}/{plan.name}")
+    if plan.stopped:
+        pipelines.stop(plan.project, plan.name)
+
+
+def _plan(pipeline: Pipeline) -> PipelinePlan:
+    spec: dict[str, Any] = json.loads(pipeline.spec_json)
+    for name in _OF_ONE_CALL:
+        spec.pop(name, None)
+    spec["pipeline"] = {"name": pipeline.name, "project": {"name": pipeline.project}}
+    return PipelinePlan(
+        project=pipeline.project,
+        name=pipeline.name,
+        stopped=pipeline.stopped,
+        inputs=[str(repo) for repo in _inputs(pipeline)],
+        spec_json=json.dumps(spec),
+    )
+
+
+def _topological(chosen: dict[RepoName, Pipeline]) -> list[RepoName]:
+    done: dict[RepoName, None] = {}
+
+    def visit(name: RepoName) -> None:
+        if name in done or name not in chosen:
+            return
+        for repo in _inputs(chosen[name]):
+            visit(repo)
+        done[name] = None
+
+    for name in sorted(chosen):
+        visit(name)
+    return list(done)
+
+
+def _inputs(pipeline: Pipeline) -> Iterator[RepoName]:
+    pending = [pipeline.details.get("input")]
+    while pending:
+        each = pending.pop()
+        if not isinstance(each, dict):
+            continue
+        if isinstance(pfs := each.get("pfs"), dict):
+            yield RepoName(str(pfs.get("project") or pipeline.project), str(pfs.get("repo")))
+        for group in ("cross", "union", "join", "group"):
+            pending.extend(each.get(group) or [])
+
+
+def _secrets(pipeline: Pipeline) -> set[str]:
+    transform = pipeline.details.get("transform")
+    mounts = transform.get("secrets") if isinstance(transform, dict) else None
+    return {str(mount["name"]) for mount in mounts or []}
