@@ -31,7 +31,8 @@ def newest_records(
 ) -> tuple[dict[RepoName, tuple[bytes, RepoHistory]], Snapshot | None]:
     """The newest sealed record of each repo, and the cluster's newest snapshot.
 
-    A repo that no snapshot of this cluster has is left out.
+    A repo that no snapshot of this cluster has is left out. Damaged manifests and records are passed
+    over: verify names them, and a backup goes on from what is whole.
     """
     wanted = set(repos)
     found: dict[RepoName, tuple[bytes, RepoHistory]] = {}
@@ -39,16 +40,29 @@ def newest_records(
     for name in reversed(snapshots.names(vault)):
         if newest is not None and not wanted:
             break
-        snapshot = snapshots.load(vault, name)
+        try:
+            snapshot = snapshots.load(vault, name)
+        except DamageError:
+            continue
         if snapshot.manifest.cluster.id != cluster_id:
             continue
         newest = newest or snapshot
         for entry in snapshot.manifest.repos:
             repo = RepoName(entry.project, entry.repo)
-            if repo in wanted:
+            if repo in wanted and (history := _whole_history(vault, entry.record)) is not None:
                 wanted.discard(repo)
-                found[repo] = (entry.record, RepoHistory(vault, vault.repo_record(entry.record)))
+                found[repo] = (entry.record, history)
     return found, newest
+
+
+def _whole_history(vault: Vault, record: bytes) -> RepoHistory | None:
+    """A sealed record with its commit lists read; None where one of them is damaged."""
+    try:
+        history = RepoHistory(vault, vault.repo_record(record))
+        _ = history.commits  # read here, where damage can be passed over
+    except DamageError:
+        return None
+    return history
 
 
 def chain_links(history: RepoHistory, commit_id: str) -> list[Link]:

@@ -48,7 +48,10 @@ def covering(vault: Vault, policy: str, run_id: str, tick: datetime | None, clus
     for name in reversed(snapshots.names(vault)):
         if name.frozen_at + timedelta(seconds=1) < tick:
             break
-        manifest = snapshots.load(vault, name).manifest
+        try:
+            manifest = snapshots.load(vault, name).manifest
+        except DamageError:
+            continue  # a snapshot that cannot be read covers nothing
         mine = (manifest.policy, manifest.cluster.id) == (policy, cluster_id)
         if mine and manifest.frozen_at >= tick and not manifest.partial:
             return f"snapshot {name.id[:12]}"

@@ -17,10 +17,11 @@ from pachvault.errors import UsageError
 @common_options
 @click.pass_obj
 def demo_command(state: State, folder: Path | None) -> int:
-    """Run the whole backup on the embedded Pachyderm, in FOLDER or a fresh temporary one.
+    """Run a whole backup and its recovery on the embedded Pachyderm, in FOLDER or a fresh temporary one.
 
     Makes data, deploys the pipelines from their specs, ticks twice, reads everything back without
-    Pachyderm and compares it. Leaves the vault to be looked at.
+    Pachyderm and compares it; then loses a repo, a branch and the cluster, and brings them back.
+    Leaves the vault to be looked at.
     """
     from pachvault.demo.run import demo  # noqa: PLC0415
 

@@ -1,4 +1,4 @@
-"""The demo's course: start, fill, deploy, tick, change, tick again, read back, compare."""
+"""The demo's course: start, fill, deploy, tick, change, tick again, read back, compare, recover."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from pathlib import Path
 from blake3 import blake3
 
 from pachvault.demo.data import Story
+from pachvault.demo.recover import recover
 from pachvault.errors import PachvaultError
+from pachvault.format.ids import RepoName
 from pachvault.local import daemon
 from pachvault.pach.connection import Connection, connect
 from pachvault.pach.pipelines import Pipelines
@@ -85,6 +87,13 @@ def _course(connection: Connection, folder: Path, say: Say) -> Measured:
     if findings:
         raise PachvaultError(f"the vault is damaged: {findings[0].message}", where=findings[0].object)
     say("verified: every byte in the vault has its digest")
+    extracted = folder / "extracted"
+
+    def compare(source: Source, repo: RepoName, branch: str, head: str) -> int:
+        root = extracted / repo.project / repo.repo / branch
+        return _compare_branch(source, CommitRef(repo.project, repo.repo, head), root)
+
+    recover(str(connection.address), made, folder, compare, say)
     return Measured(tuple(seconds), *measured)
 
 
