@@ -48,7 +48,9 @@ class Repo:
     trees: dict[str, TREE] = field(default_factory=dict)
     branches: dict[str, str] = field(default_factory=dict)
 
-    def commit(self, tree: TREE, *, branch: str = "master", parent: str | None = None, error: str = "") -> str:
+    def commit(
+        self, tree: TREE, *, branch: str = "master", parent: str | None = None, error: str = ""
+    ) -> str:
         number = len(self.commits)
         commit = f"{number:04x}{zlib.crc32(str(self.name).encode()) & 0xFFFF:04x}".ljust(32, "0")
         started_at = self.created_at + timedelta(seconds=number)
@@ -111,20 +113,24 @@ def back_up(
         problems=list(problems),
         shares=1,
     )
-    return seal(into, plan, [_export(into, run_id, list(zip(repos, planned, strict=True)), pack_bytes, unreadable)])
+    return seal(
+        into, plan, [_export(into, run_id, list(zip(repos, planned, strict=True)), pack_bytes, unreadable)]
+    )
 
 
 def _export(
-    into: Vault, run_id: str, work: list[tuple[Repo, PlannedRepo]], pack_bytes: int, unreadable: frozenset[str]
+    into: Vault,
+    run_id: str,
+    work: list[tuple[Repo, PlannedRepo]],
+    pack_bytes: int,
+    unreadable: frozenset[str],
 ) -> Receipt:
     items, made = [], [table.FILES.empty_table()]
     with PackWriter(into, pack_bytes) as writer:
         cutter = Cutter(writer, blobs.load(into), into.config.cutting)
         for repo, planned in work:
             for commit in planned.new:
-                receipt = ItemReceipt(
-                    project=planned.project, repo=planned.repo, commit=commit.id, lower=""
-                )
+                receipt = ItemReceipt(project=planned.project, repo=planned.repo, commit=commit.id, lower="")
                 if commit.id in unreadable:
                     items.append(receipt.model_copy(update={"problem": "no rights"}))
                     continue
@@ -132,7 +138,9 @@ def _export(
                     continue
                 rows = Rows(repo.name, commit.id)
                 cutter.emit = rows.file
-                size = _changes(repo.trees[commit.id], repo.trees[commit.base] if commit.base else {}, cutter, rows)
+                size = _changes(
+                    repo.trees[commit.id], repo.trees[commit.base] if commit.base else {}, cutter, rows
+                )
                 made.append(rows.table())
                 items.append(receipt.model_copy(update={"rows": rows.count, "bytes": size}))
         cutter.close()

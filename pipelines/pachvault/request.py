@@ -17,7 +17,7 @@ from pachvault.strict_yaml import Strict
 
 _NAME = r"[A-Za-z0-9_*?\[\]!-]+"
 _WHAT = re.compile(rf"(?P<project>{_NAME})/(?P<repo>{_NAME})(@(?P<reference>{_NAME}))?")
-_PLAIN = re.compile(r"[A-Za-z0-9_-]+")
+_PLAIN = re.compile(r"^[A-Za-z0-9_-]+$")
 
 
 def _what(value: str) -> str:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import signal
 import subprocess
 import sys
-from contextlib import redirect_stderr, redirect_stdout
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from typing import Any
 
+from e2e.cluster import eventually
 from pachvault.cli.main import run
 
 
@@ -60,11 +64,28 @@ def pachvault(*arguments: str) -> Outcome:
     return Outcome(code, out.getvalue(), err.getvalue())
 
 
-def start(*arguments: str) -> subprocess.Popen[bytes]:
-    """Start a command as a process with a group of its own, as a shell does."""
+@contextmanager
+def started(*arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A command as a process with a group of its own, as a shell makes it; it does not outlive the block."""
     code = "import sys; from pachvault.cli.main import main; sys.argv[0] = 'pachvault'; main()"
     command = [sys.executable, "-c", code, *arguments]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdout=pipe, stderr=pipe, start_new_session=True) as process:
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+
+
+def meanwhile(process: subprocess.Popen[bytes], what: str, condition: Callable[[], bool]) -> None:
+    """Wait until a condition holds while the process runs."""
+
+    def holds() -> bool:
+        assert process.poll() is None, f"it ended before {what}: {ended(process)}"
+        return condition()
+
+    eventually(what, holds)
 
 
 def ended(process: subprocess.Popen[bytes], seconds: float = 120) -> Outcome:

@@ -1,4 +1,4 @@
-"""A Pachyderm cluster as the tests use it: histories are made, and read back past the product's own reader."""
+"""A Pachyderm cluster as the tests use it: histories are made, and read back with a reader of its own."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 import secrets
 import tarfile
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -168,7 +168,7 @@ class Project:
         return self.ref(name, "").message.repo
 
 
-def eventually(what: str, condition: Any, seconds: float = 60) -> None:
+def eventually(what: str, condition: Callable[[], bool], seconds: float = 60) -> None:
     """Wait until a condition holds; AssertionError that says `what` did not come."""
     deadline = time.monotonic() + seconds
     while not condition():

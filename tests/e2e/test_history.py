@@ -117,6 +117,22 @@ def test_a_head_moved_back_and_forth(backup: Backup) -> None:
     backup.assert_restorable(heads={"data@master": third})
 
 
+def test_a_deleted_branch_is_gone_from_the_next_snapshot_only(backup: Backup) -> None:
+    project = backup.project
+    repo = project.repo("data")
+    project.commit(repo, {"/a": b"1"})
+    side = project.commit(repo, {"/b": b"2"}, branch="side")
+    old = backup.run()
+    project.delete_branch(repo, "side")
+    backup.run()
+    backup.assert_restorable()
+    assert side not in listed(backup, repo)
+    assert backup.command("cat", old.name.id, f"{project.name}/data@side:/b").raw == b"2"
+    project.branch(repo, "side", side)
+    backup.run()
+    backup.assert_restorable()
+
+
 def test_a_repo_deleted_and_made_again_is_another_repo(backup: Backup) -> None:
     project = backup.project
     project.repo("data")

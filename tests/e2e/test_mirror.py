@@ -5,12 +5,10 @@ from __future__ import annotations
 import json
 from datetime import timedelta
 
-import pytest
-
 from e2e.backup import Backup
 from e2e.cluster import Project, Tree
 from e2e.oracle import assert_equal
-from pachvault.backup import mirror
+from pachvault import mirror
 from pachvault.backup.export import export_share
 from pachvault.backup.freeze import Frozen, freeze
 from pachvault.backup.run import new_run_id
@@ -59,7 +57,6 @@ def shipped(backup: Backup, made: Frozen) -> Snapshot:
     return seal(vault, made.plan, receipts)
 
 
-def _name(repo: str):
 def test_the_mirror_equals_its_sources_commit_by_commit(backup: Backup) -> None:
     project = backup.project
     repo = project.repo("data")
@@ -122,7 +119,6 @@ def test_an_open_head_left_by_a_dead_run_is_left_alone_while_it_is_young(backup:
 
 
 def test_an_open_head_left_by_a_dead_run_is_cleared_once_it_is_old(backup: Backup, monkeypatch) -> None:
-    from datetime import timedelta
 
     project = backup.project
     repo = project.repo("data")

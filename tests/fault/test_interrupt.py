@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from e2e.backup import Backup
-from e2e.cli import ended, start
+from e2e.cli import ended, meanwhile, started
 from e2e.cluster import eventually
+from e2e.oracle import heads_in, heads_now
 
 MIB = 1024 * 1024
 
@@ -27,10 +28,11 @@ def test_an_interrupted_backup_says_so_and_the_next_completes(backup: Backup) ->
         f"version: 1\ntarget: {backup.vault.url}\nsources: ['{project.everything()}']\n"
         "limits: {bandwidth: 500KB}\n"
     )
-    process = start("--pachd", project.cluster.address, "--quiet", "backup", "--policy", str(policy))
-    eventually("the announcement", lambda: bool(backup.vault.files("runs")))
-    os.killpg(process.pid, signal.SIGINT)
-    line = ended(process).says(130)
+    address = project.cluster.address
+    with started("--pachd", address, "--quiet", "backup", "--policy", str(policy)) as process:
+        meanwhile(process, "the announcement", lambda: bool(backup.vault.files("runs")))
+        os.killpg(process.pid, signal.SIGINT)
+        line = ended(process).says(130)
     assert "interrupted" in line
     assert backup.vault.snapshots() == []
     backup.run()
@@ -57,35 +59,36 @@ def slow(backup: Backup) -> list[str]:
 
 
 def test_an_interrupted_backup_leaves_no_process(backup: Backup, slow: list[str]) -> None:
-    process = start(*slow)
-    left = workers_of(process)
-    os.killpg(process.pid, signal.SIGINT)
-    began = time.monotonic()
-    assert "interrupted" in ended(process).says(130)
+    with started(*slow) as process:
+        left = workers_of(process)
+        os.killpg(process.pid, signal.SIGINT)
+        began = time.monotonic()
+        assert "interrupted" in ended(process).says(130)
     assert time.monotonic() - began < 10
     eventually("the end of the children", lambda: not any(map(alive, left)), seconds=10)
-    backup.run("--workers", "2")
-    backup.assert_restorable()
+    snapshot = backup.run("--workers", "2")
+    assert heads_in(snapshot, backup.project) == heads_now(backup.project)
+    assert backup.command("--quiet", "verify", "--level", "data").code == 0
 
 
 def test_a_worker_process_that_is_killed_ends_the_run(backup: Backup, slow: list[str]) -> None:
-    process = start(*slow)
-    left = workers_of(process)
-    os.kill(left[-1], signal.SIGKILL)
-    assert "a worker process ended before its time" in ended(process).says(1)
+    with started(*slow) as process:
+        left = workers_of(process)
+        os.kill(max(left, key=threads), signal.SIGKILL)
+        assert "a worker process ended before its time" in ended(process).says(1)
     eventually("the end of the children", lambda: not any(map(alive, left)), seconds=10)
     assert backup.vault.snapshots() == []
 
 
 def workers_of(process: subprocess.Popen[bytes]) -> list[int]:
-    """The processes of a backup with two workers, once both read."""
-    eventually("the children", lambda: sum(map(reads, children(process.pid))) == 2)
+    """The processes that a backup with two workers started, once both of these are at work."""
+    # one more child, of one thread, is the interpreter's own
+    meanwhile(process, "two workers", lambda: sum(threads(pid) > 4 for pid in children(process.pid)) == 2)
     return children(process.pid)
 
 
-def reads(pid: int) -> bool:
-    """Whether a process is connected: it has more threads than one."""
-    return len(list(Path(f"/proc/{pid}/task").glob("*"))) > 4
+def threads(pid: int) -> int:
+    return len(list(Path(f"/proc/{pid}/task").glob("*")))
 
 
 def children(pid: int) -> list[int]:
@@ -111,9 +114,9 @@ def test_two_backups_at_once(backup: Backup) -> None:
         project.commit(repo, append={"/log": b"line\n"}, delete=["/3"])
     for _ in range(2):
         before = backup.vault.snapshots()
-        processes = [start(*backup.arguments("--quiet")) for _ in range(2)]
-        for outcome in [ended(process) for process in processes]:
-            assert outcome.code == 0, outcome.err
+        with started(*backup.arguments("--quiet")) as one, started(*backup.arguments("--quiet")) as two:
+            for outcome in (ended(one), ended(two)):
+                assert outcome.code == 0, outcome.err
         made = [each for each in backup.vault.snapshots() if each not in before]
         assert len(made) == 2
         for each in made:

@@ -1,4 +1,4 @@
-"""Makes a golden vault: `python tests/golden/make.py tests/golden/v1` writes `vault` and `expected.json` there.
+"""Makes a golden vault: `python tests/golden/make.py tests/golden/v1` writes `vault`, `expected.json` there.
 
 The cluster is the embedded server, the backup is the product's own. What the vault must hold is written
 down from the files as they were put, never from the vault. A golden vault is made once for a version of
@@ -27,10 +27,23 @@ from pachvault.vault import vault
 from pachvault.vault.snapshots import Snapshot
 
 Tree = dict[str, bytes]
-ODD_NAMES = ["/odd name", "/a,b|c", "/back\\slash", "/.hidden", "/per%20cent", "/quo'te\"s", "/d.1/d-2/d_3/~", "/$x;y&z"]
+ODD_NAMES = [
+    "/odd name",
+    "/a,b|c",
+    "/back\\slash",
+    "/.hidden",
+    "/per%20cent",
+    "/quo'te\"s",
+    "/d.1/d-2/d_3/~",
+    "/$x;y&z",
+]
 PIPELINE = {
     "pipeline": {"name": "count", "project": {"name": "golden"}},
-    "transform": {"image": "debian:bookworm-slim", "cmd": ["sh"], "stdin": ["ls /pfs/notes > /pfs/out/count"]},
+    "transform": {
+        "image": "debian:bookworm-slim",
+        "cmd": ["sh"],
+        "stdin": ["ls /pfs/notes > /pfs/out/count"],
+    },
     "input": {"pfs": {"project": "golden", "repo": "notes", "branch": "master", "glob": "/"}},
 }
 
@@ -106,7 +119,9 @@ def second_act(course: Course) -> None:
     course.commit("golden/data@master", {"/large": large[:middle] + b"inserted" + large[middle:]})
     course.commit("golden/notes@master", {}, append={"/journal": b"day 2\n"})
     course.commit("golden/data@master", {"/moved/second": b"2\n"}, delete=("/second",))
-    course.commit("golden/data@failed", {"/half": b"half"}, parent=course.heads["golden/data@master"], error="it broke")
+    course.commit(
+        "golden/data@failed", {"/half": b"half"}, parent=course.heads["golden/data@master"], error="it broke"
+    )
 
 
 def expectation(course: Course, snapshot: Snapshot) -> dict[str, object]:

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from made import new_vault
 
+from made import new_vault
 from pachvault.backup.cut import Cutter, cut_points
 from pachvault.format.documents import Cutting
 from pachvault.format.ids import digest
@@ -41,7 +41,7 @@ def split(data: bytes, draw: st.DataObject) -> list[memoryview]:
 
 @given(FILES, st.data())
 def test_cutting_depends_on_content_alone(files: list[tuple[int, int]], data: st.DataObject) -> None:
-    """blobs(file) = cut_points(file), however it arrives and however often it begins anew; stored once each."""
+    """blobs(file) = cut_points(file), however it arrives and however often it begins anew."""
     with tempfile.TemporaryDirectory() as folder:
         vault = new_vault(Path(folder))
         emitted: dict[str, tuple[int, bytes, list[bytes] | None]] = {}
@@ -57,7 +57,10 @@ def test_cutting_depends_on_content_alone(files: list[tuple[int, int]], data: st
                 whole = content(size, seed)
                 parts = split(whole, data)
                 restarts = data.draw(st.integers(0, 2)) if len(parts) > 1 else 0
-                for again in [*[parts[: data.draw(st.integers(1, len(parts) - 1))] for _ in range(restarts)], parts]:
+                for again in [
+                    *[parts[: data.draw(st.integers(1, len(parts) - 1))] for _ in range(restarts)],
+                    parts,
+                ]:
                     offset = 0
                     for part in again:
                         cutter.add(f"/{number}", size, offset, part)
@@ -70,12 +73,16 @@ def test_cutting_depends_on_content_alone(files: list[tuple[int, int]], data: st
         stored = set()
         for number, (size, seed) in enumerate(files):
             whole = content(size, seed)
-            pieces = [digest(whole[at : at + length]) for at, length in cut_points(whole, CUTTING)] if size else []
+            pieces = (
+                [digest(whole[at : at + length]) for at, length in cut_points(whole, CUTTING)] if size else []
+            )
             assert emitted[f"/{number}"] == (size, digest(whole), pieces if len(pieces) > 1 else None)
             assert b"".join(reader.stream(pieces)) == whole
             stored.update(pieces)
         # a file that began anew may have left blobs of a cut that came to nothing
-        assert stored <= {blob for pack, _ in reader.index.pack_ends() for blob in reader.index.blobs_in(pack)}
+        assert stored <= {
+            blob for pack, _ in reader.index.pack_ends() for blob in reader.index.blobs_in(pack)
+        }
         assert len(reader.index) == writer.blobs
 
 

@@ -10,9 +10,9 @@ from pachvault.format import index
 from pachvault.vault.blobs import BlobIndex
 
 # digests that often agree in their first 8 bytes, which is what the index looks at first
-DIGESTS = st.tuples(st.sampled_from([bytes(8), b"\xff" * 8, b"\x80" + bytes(7), b"sameness"]), st.integers(0, 6)).map(
-    lambda parts: parts[0] + parts[1].to_bytes(24, "big")
-)
+DIGESTS = st.tuples(
+    st.sampled_from([bytes(8), b"\xff" * 8, b"\x80" + bytes(7), b"sameness"]), st.integers(0, 6)
+).map(lambda parts: parts[0] + parts[1].to_bytes(24, "big"))
 PACKS = st.integers(0, 3).map(lambda number: bytes(31) + bytes([number]))
 ROWS = st.lists(st.tuples(DIGESTS, PACKS, st.integers(0, 99), st.integers(1, 50)), max_size=25)
 
@@ -27,7 +27,9 @@ def table_of(rows: list[tuple[bytes, bytes, int, int]]) -> pa.Table:
 
 
 @given(st.lists(ROWS, max_size=4), st.lists(DIGESTS, max_size=20))
-def test_look_ups_are_what_a_dict_would_do(objects: list[list[tuple[bytes, bytes, int, int]]], wanted: list[bytes]) -> None:
+def test_look_ups_are_what_a_dict_would_do(
+    objects: list[list[tuple[bytes, bytes, int, int]]], wanted: list[bytes]
+) -> None:
     """has(d) = d in dict; place(rows(d)) is one of the places that some index object gives d."""
     known = BlobIndex(pa.concat_tables([index.SCHEMA.empty_table(), *map(table_of, objects)]))
     model: dict[bytes, set[tuple[bytes, int, int]]] = {}

@@ -57,7 +57,9 @@ HISTORIES = st.builds(
 
 
 @given(dags(), st.data(), HISTORIES)
-def test_chosen_are_the_newest_of_each_line(commits: dict[str, CommitInfo], data: st.DataObject, history: History) -> None:
+def test_chosen_are_the_newest_of_each_line(
+    commits: dict[str, CommitInfo], data: st.DataObject, history: History
+) -> None:
     """Of each branch the head, and what passes both bounds; each commit once, parents first."""
     heads = data.draw(st.lists(st.sampled_from(sorted(commits)), max_size=4)) if commits else []
     expected: set[str] = set()
@@ -87,7 +89,9 @@ def test_parents_come_first(commits: dict[str, CommitInfo], random: object) -> N
 
 
 @given(dags(), st.data())
-def test_the_finished_head_is_the_first_finished_one_of_its_line(commits: dict[str, CommitInfo], data: st.DataObject) -> None:
+def test_the_finished_head_is_the_first_finished_one_of_its_line(
+    commits: dict[str, CommitInfo], data: st.DataObject
+) -> None:
     """finished_head = the newest of the line that is finished."""
     head = data.draw(st.sampled_from(["", "unknown", *sorted(commits)]))
     finished = [each.id for each in line(commits, head) if each.finished_at is not None]
@@ -95,7 +99,9 @@ def test_the_finished_head_is_the_first_finished_one_of_its_line(commits: dict[s
 
 
 @given(dags(), st.data())
-def test_a_base_is_a_stored_ancestor_that_did_not_fail(commits: dict[str, CommitInfo], data: st.DataObject) -> None:
+def test_a_base_is_a_stored_ancestor_that_did_not_fail(
+    commits: dict[str, CommitInfo], data: st.DataObject
+) -> None:
     """usable_base = the nearest such ancestor, else the fallback."""
     if not commits:
         return
@@ -110,7 +116,7 @@ SIZES = st.lists(st.integers(0, SHARE_BYTES + 5) | st.just(0), max_size=SHARE_IT
 
 @given(SIZES)
 def test_splitting_keeps_every_item_in_bounded_shares(sizes: list[int]) -> None:
-    """Shares concatenate to the items; none is empty but where there is nothing; each is within both bounds."""
+    """Shares concatenate to the items; none is empty but for want of items; each keeps both bounds."""
     items = [
         Item(project="p", repo="r", commit=f"c{number}", source=Place(project="p", repo="r", commit="c"),
              commit_bytes=size, expected_bytes=size)
@@ -140,7 +146,9 @@ def test_spans_cover_what_is_unread_and_little_else(changes: list[tuple[str, int
     lies at most the bridge."""
     made = [Change("/" + path, size, b"", -1, b"") for path, size, _ in changes]
     unread = {
-        change.path: change for change, (_, size, wanted) in zip(made, changes, strict=True) if wanted and size > 0
+        change.path: change
+        for change, (_, size, wanted) in zip(made, changes, strict=True)
+        if wanted and size > 0
     }
     spans = _spans(made, unread)
     for path in unread:

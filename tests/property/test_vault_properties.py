@@ -7,8 +7,8 @@ from pathlib import Path
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from made import Repo, back_up, new_vault, tree_of
 
+from made import Repo, back_up, new_vault, tree_of
 from pachvault.format import layout
 from pachvault.format.ids import RepoName, digest
 from pachvault.policy import History
@@ -18,14 +18,16 @@ from pachvault.store.store import open_store
 from pachvault.upkeep.verify import Level, verify
 
 NAME = RepoName("p", "r")
-TREES = st.dictionaries(st.sampled_from(["/a", "/b", "/c/d", "/e f"]), st.sampled_from([b"", b"1", b"22", b"three"]))
+TREES = st.dictionaries(
+    st.sampled_from(["/a", "/b", "/c/d", "/e f"]), st.sampled_from([b"", b"1", b"22", b"three"])
+)
 COMMITS = st.lists(
     st.tuples(TREES, st.sampled_from(["master", "side"]), st.integers(0, 7)), min_size=1, max_size=4
 )
 RUNS = st.lists(st.tuples(COMMITS, st.sampled_from([None, 1, 2])), min_size=1, max_size=4)
 
 
-@settings(max_examples=15)
+@settings(max_examples=8)
 @given(RUNS)
 def test_every_commit_reads_back_from_every_snapshot_that_lists_it(
     story: list[tuple[list[tuple[dict[str, bytes], str, int]], int | None]],
@@ -53,10 +55,10 @@ def test_every_commit_reads_back_from_every_snapshot_that_lists_it(
         assert verify(vault, Level.DATA, Quiet()) == []
 
 
-@settings(max_examples=15)
+@settings(max_examples=8)
 @given(st.data())
 def test_whatever_object_is_lost_verify_says_so(data: st.DataObject) -> None:
-    """Deleting any object that a snapshot needs is a finding at level structure, which names it or its blobs."""
+    """Losing any object that a snapshot needs is a finding at level structure that names it or its blobs."""
     with tempfile.TemporaryDirectory() as folder:
         vault = new_vault(Path(folder))
         repo = Repo(NAME)
@@ -81,7 +83,13 @@ def test_whatever_object_is_lost_verify_says_so(data: st.DataObject) -> None:
                 assert finding.object.endswith(lost)
 
 
-@given(st.text(st.characters(codec="utf-8", exclude_categories=["Cc"], exclude_characters="/\0"), min_size=1, max_size=20))
+@given(
+    st.text(
+        st.characters(codec="utf-8", exclude_categories=["Cc"], exclude_characters="/\0"),
+        min_size=1,
+        max_size=20,
+    )
+)
 def test_a_stores_url_leads_back_to_its_folder(name: str) -> None:
     """open_store(store.url) is the same store, whatever its folder is called."""
     if name in (".", ".."):

@@ -38,7 +38,12 @@ def test_the_example_parses_and_has_the_defaults_it_speaks_of() -> None:
 def test_what_is_left_out_has_its_default() -> None:
     chosen = parse()
     assert chosen.history == History(newest=None, within=None)
-    assert (chosen.outputs, chosen.pipelines, chosen.exclude, chosen.name) == ("include", "include", [], "default")
+    assert (chosen.outputs, chosen.pipelines, chosen.exclude, chosen.name) == (
+        "include",
+        "include",
+        [],
+        "default",
+    )
     assert chosen.limits.bandwidth is None
 
 
@@ -56,7 +61,18 @@ def test_histories(said: str, meant: History) -> None:
 
 
 @pytest.mark.parametrize(
-    "said", ["some", "{last: 0}", "{last: -1}", "{last: true}", "{last: ten}", "{last: 1, since: 3d}", "{}", "5", "[]"]
+    "said",
+    [
+        "some",
+        "{last: 0}",
+        "{last: -1}",
+        "{last: true}",
+        "{last: ten}",
+        "{last: 1, since: 3d}",
+        "{}",
+        "5",
+        "[]",
+    ],
 )
 def test_other_histories_are_refused_with_what_is_allowed(said: str) -> None:
     assert refused(BASE + f"history: {said}\n") == (
@@ -70,7 +86,8 @@ def test_a_history_since_no_time_is_refused(said: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "seconds"), [("30s", 30), ("5m", 300), ("2h", 7200), ("1d", 86400), ("1w", 604800), ("12 h", 43200)]
+    ("said", "seconds"),
+    [("30s", 30), ("5m", 300), ("2h", 7200), ("1d", 86400), ("1w", 604800), ("12 h", 43200)],
 )
 def test_durations(said: str, seconds: int) -> None:
     assert parse(f"interval: {said}\n").interval == timedelta(seconds=seconds)
@@ -120,8 +137,14 @@ def test_other_sizes_are_refused(said: str) -> None:
         (BASE.replace("- 'a/*'", "[]"), "policy.yaml:3: field 'sources': List should have at least 1 item"),
         (BASE.replace("file:///vault", "''"), "policy.yaml:2: field 'target': "),
         (BASE + "sorces: [x]\n", "policy.yaml:5: unknown field 'sorces' (allowed: version, name, "),
-        (BASE + "limits:\n  mem: 1GB\n", "policy.yaml:6: unknown field 'limits.mem' (allowed: bandwidth, memory)"),
-        (BASE + "limits: {memory: 1MB}\n", "policy.yaml:5: field 'limits.memory': Input should be greater than or"),
+        (
+            BASE + "limits:\n  mem: 1GB\n",
+            "policy.yaml:6: unknown field 'limits.mem' (allowed: bandwidth, memory)",
+        ),
+        (
+            BASE + "limits: {memory: 1MB}\n",
+            "policy.yaml:5: field 'limits.memory': Input should be greater than or",
+        ),
         (BASE + "outputs: no\n", "policy.yaml:5: field 'outputs': Input should be 'include' or 'skip'"),
         (BASE + "name: Not Good\n", "policy.yaml:5: field 'name': String should match"),
         (BASE + "exclude: a/b\n", "policy.yaml:5: field 'exclude': Input should be a valid list"),
@@ -187,5 +210,5 @@ def test_a_repo_is_reached_where_some_branch_might_be_chosen() -> None:
 
 
 def test_fields_without_a_file_are_checked_too() -> None:
-    with pytest.raises(UsageError, match="^--source: field 'sources.0': a pattern is"):
+    with pytest.raises(UsageError, match=r"^--source: field 'sources\.0': a pattern is"):
         policy.validate({"version": 1, "target": "x", "sources": ["bad"]}, "--source")

@@ -25,8 +25,14 @@ def worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Worker:
     return Worker.from_environment()
 
 
-def test_data_goes_through_the_sidecar_and_control_to_pachd(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert (worker.sidecar, worker.pachd, worker.token) == ("grpc://127.0.0.1:1657", "grpc://pachd:1653", None)
+def test_data_goes_through_the_sidecar_and_control_to_pachd(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert (worker.sidecar, worker.pachd, worker.token) == (
+        "grpc://127.0.0.1:1657",
+        "grpc://pachd:1653",
+        None,
+    )
     monkeypatch.delenv("PEER_PORT")
     assert Worker.from_environment().sidecar == "grpc://pachd:1653"
 

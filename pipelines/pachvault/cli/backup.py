@@ -7,12 +7,12 @@ from pathlib import Path
 
 import click
 
-from pachvault import policy
+from pachvault import home, policy
 from pachvault.cli.common import State, common_options, human, put_json, say
 from pachvault.errors import EXIT_PARTIAL, UsageError
 from pachvault.pach.connection import connect
-from pachvault.pach.source import CommitRef, Source
-from pachvault.policy import HOME_PROJECT, Policy
+from pachvault.pach.source import Source
+from pachvault.policy import Policy
 from pachvault.store.store import open_store
 from pachvault.vault import vault
 from pachvault.vault.snapshots import Snapshot
@@ -97,24 +97,17 @@ def _policy(state: State, file: str | None, sources: tuple[str, ...], history: s
             raise UsageError(f"cannot be read: {reason}", where=file) from error
         chosen = policy.parse(text, file)
     else:
-        chosen = policy.parse(_policy_in_cluster(state), f"{HOME_PROJECT}/policy:/policy.yaml")
+        chosen = policy.parse(_policy_in_cluster(state), f"{home.POLICY}:{home.POLICY_FILE}")
     return chosen.model_copy(update={"target": state.vault}) if state.vault else chosen
 
 
 def _policy_in_cluster(state: State) -> str:
     with connect(state.pachd, state.token) as connection:
-        source = Source(connection)
-        repo = next((repo for repo in source.repos() if str(repo.name) == f"{HOME_PROJECT}/policy"), None)
-        heads = {branch.name: branch.head for branch in source.branches(repo.name)} if repo else {}
-        if "master" in heads:
-            ref = CommitRef(HOME_PROJECT, "policy", heads["master"])
-            files = {piece.path: bytes(piece.data) for piece in source.read(ref)}
-            if "/policy.yaml" in files:
-                return files["/policy.yaml"].decode()
-    raise UsageError(
-        "no policy: the cluster has no pachvault/policy@master:/policy.yaml",
-        hint="--policy FILE, or --vault URL --source PROJECT/REPO",
-    )
+        try:
+            return home.policy_text(Source(connection))
+        except UsageError as error:
+            error.hint = "--policy FILE, or --vault URL --source PROJECT/REPO"
+            raise
 
 
 def _report(state: State, snapshot: Snapshot) -> None:

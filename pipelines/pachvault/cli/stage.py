@@ -7,11 +7,12 @@ from importlib import import_module
 import click
 
 from pachvault.cli.common import State, common_options, say
+from pachvault.shipped import RESTORE_STAGES, STAGES
 from pachvault.worker import Worker
 
 
 @click.command("stage")
-@click.argument("name", type=click.Choice(["freeze", "export", "seal"]))
+@click.argument("name", type=click.Choice([*STAGES, *RESTORE_STAGES]))
 @common_options
 @click.pass_obj
 def stage_command(state: State, name: str) -> int:

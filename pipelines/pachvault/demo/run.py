@@ -6,7 +6,6 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 
 from blake3 import blake3
@@ -23,6 +22,7 @@ from pachvault.pach.target import Target
 from pachvault.policy import HOME_PROJECT
 from pachvault.progress import Quiet
 from pachvault.restore import extract
+from pachvault.shipped import STAGES, spec
 from pachvault.store.store import open_store
 from pachvault.upkeep.verify import Level, verify
 from pachvault.vault import blobs, snapshots, vault
@@ -30,7 +30,6 @@ from pachvault.vault.reader import BlobReader
 from pachvault.vault.snapshots import Snapshot
 from pachvault.vault.vault import Vault
 
-STAGES = ("freeze", "export", "seal")
 _USER_PIPELINE = {
     "pipeline": {"name": "lines", "project": {"name": "research"}},
     "description": "Counts the lines of every module of library/core.",
@@ -108,14 +107,6 @@ def _deploy(target: Target, pipelines: Pipelines, made: Vault, say: Say) -> None
     for stage in STAGES:
         pipelines.create(spec(stage), f"{stage}.json")
     say(f"policy committed to {HOME_PROJECT}/policy; pipelines {', '.join(STAGES)} made from their specs")
-
-
-def spec(stage: str) -> str:
-    """A pipeline's spec as it is shipped."""
-    packaged = files("pachvault").joinpath("specs", f"{stage}.json")
-    if packaged.is_file():
-        return packaged.read_text()
-    return (Path(__file__).parents[3] / "specs" / f"{stage}.json").read_text()  # a checkout
 
 
 def _tick(pipelines: Pipelines, made: Vault, say: Say) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import grpc
@@ -96,6 +97,15 @@ class Target:
         with explained(str(ref)):
             self._pfs.ModifyFile(_modifications(ref, delete, put, append))
 
+    def write(self, project: str, repo: str, branch: str, put: Iterable[tuple[str, bytes]]) -> None:
+        """Replace files on a branch, as one finished commit that nobody ever sees open.
+
+        Refused where the branch has an open commit.
+        """
+        request = pfs_pb2.ModifyFileRequest(set_commit=commit_message(project, repo, "", branch=branch))
+        with explained(f"{project}/{repo}@{branch}"):
+            self._pfs.ModifyFile(chain([request], _replaced(put)))
+
     def make_file_set(self, delete: Iterable[str], put: Iterable[tuple[str, bytes]]) -> str:
         """A file set that deletes paths and puts files; its id. A path put twice in a row is appended to.
 
@@ -174,10 +184,14 @@ def _modifications(
     yield pfs_pb2.ModifyFileRequest(set_commit=ref.message)
     for path in delete:
         yield pfs_pb2.ModifyFileRequest(delete_file=pfs_pb2.DeleteFile(path=path))
+    yield from _replaced(put)
+    for path, data in append:
+        yield from _added(path, data)
+
+
+def _replaced(put: Iterable[tuple[str, bytes]]) -> Iterator[Any]:
     for path, data in put:  # an add appends: to replace is to delete, then to add
         yield pfs_pb2.ModifyFileRequest(delete_file=pfs_pb2.DeleteFile(path=path))
-        yield from _added(path, data)
-    for path, data in append:
         yield from _added(path, data)
 
 

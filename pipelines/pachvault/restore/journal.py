@@ -30,7 +30,8 @@ def restored(commits: list[CommitInfo], request_id: str, repo: RepoName) -> dict
     """The commits that this request has replayed or begun already, by old id."""
     found = {}
     for commit in reversed(commits):
-        match = _LINE.search(commit.description)
+        # a commit that was restored before brings that line along: ours is the last
+        *_, match = None, *_LINE.finditer(commit.description)
         if match and (match["request"], match["repo"]) == (request_id[:12], str(repo)):
             found[match["commit"]] = commit
     return found

@@ -193,10 +193,10 @@ class _Repo:
                 raise PachydermError("the backup repo no longer holds it", where=str(ref))
             self.target.add_file_set(ref, self.source.file_set_of(held, wire.TOTAL))
         elif step.parts:
-            for number in range(step.parts):
-                part = staging.staged(self.source, self.plan.request_id, step.commit, number)
-                if part is None:
-                    raise PachvaultError(f"part {number} of {step.commit} was not staged", where=str(ref))
+            for branch in staging.step_parts(step):
+                part = staging.staged(self.source, self.plan.request_id, branch)
+                if part is None:  # fetch says why, and goes on where it is told to keep going
+                    raise DamageError(f"its part {branch} could not be staged", where=str(ref))
                 self.target.add_file_set(ref, staging.own_change(self.source, part))
         else:
             self._write(ref, changes(self.history, step.commit, step.content_parent, self.plan.paths))

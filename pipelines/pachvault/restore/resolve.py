@@ -310,7 +310,9 @@ def _with_shares(request: Request, vault: Vault, snapshot: Snapshot, repos: list
                     project=repo.project,
                     repo=repo.repo,
                     commit=step.commit,
+                    content_parent=step.content_parent,
                     number=number,
+                    of=len(cuts),
                     lower=lower,
                     upper=upper,
                     size_bytes=size,
@@ -321,6 +323,8 @@ def _with_shares(request: Request, vault: Vault, snapshot: Snapshot, repos: list
                         number=len(shares),
                         vault=vault.store.url,
                         snapshot=snapshot.name.id,
+                        paths=request.paths,
+                        keep_going=request.keep_going,
                         parts=[part],
                     )
                 )

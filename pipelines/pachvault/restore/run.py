@@ -6,10 +6,10 @@ import json
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
-from pachvault.errors import SourceGoneError
+from pachvault import home
 from pachvault.format.ids import RepoName
 from pachvault.pach.connection import connect
-from pachvault.pach.source import CommitRef, Source
+from pachvault.pach.source import Source
 from pachvault.pach.target import Target
 from pachvault.policy import HOME_PROJECT
 from pachvault.progress import Progress
@@ -55,21 +55,21 @@ def restore(address: str, token: str | None, request: Request, vault: Vault, pro
         progress.say(f"plan: {plan.summary}")
         progress.start("fetch", sum(part.size_bytes for share in resolved.shares for part in share.parts))
         for share in resolved.shares:
-            fetch(source, target, vault, plan, share, progress)
+            fetch(source, target, vault, share, progress)
         progress.start("replay", plan.bytes)
         replayed = replay(source, target, vault, plan, progress)
         progress.start("check", plan.bytes)
         differences = check(source, vault, plan, replayed, progress)
         report = Report(request.id, plan.summary, replayed, differences)
-        record(source, target, report)
+        record(target, report)
         return report
 
 
-def record(source: Source, target: Target, report: Report) -> None:
-    """Note a finished request in the cluster."""
+def record(target: Target, report: Report) -> dict[str, object]:
+    """Note a finished request in the cluster; what is noted."""
     target.ensure_project(DONE.project)
     target.ensure_repo(DONE.project, DONE.repo, "finished restore requests")
-    said = {
+    said: dict[str, object] = {
         "request": report.request_id,
         "finished_at": datetime.now(UTC).isoformat(),
         "summary": report.summary,
@@ -77,25 +77,12 @@ def record(source: Source, target: Target, report: Report) -> None:
         "lost": report.lost,
         "differences": [asdict(each) for each in report.differences],
     }
-    heads = {branch.name: branch.head for branch in source.branches(DONE)}
-    commit = target.start(
-        DONE.project, DONE.repo, "master", parent=heads.get("master") or None, description=report.summary
-    )
-    ref = CommitRef(DONE.project, DONE.repo, commit)
     data = (json.dumps(said, indent=1) + "\n").encode()
-    target.change(ref, put=[(f"/{report.request_id}.json", data)])
-    target.finish(ref)
+    target.write(DONE.project, DONE.repo, home.MASTER, [(f"/{report.request_id}.json", data)])
+    return said
 
 
 def finished(source: Source) -> list[dict[str, object]]:
     """All recorded requests, oldest first."""
-    try:
-        heads = {branch.name: branch.head for branch in source.branches(DONE)}
-    except SourceGoneError:
-        return []
-    if not heads.get("master"):
-        return []
-    files: dict[str, bytes] = {}
-    for piece in source.read(CommitRef(DONE.project, DONE.repo, heads["master"])):
-        files[piece.path] = (files.get(piece.path, b"") if piece.offset else b"") + bytes(piece.data)
-    return sorted((json.loads(data) for data in files.values()), key=lambda said: str(said["finished_at"]))
+    said = [json.loads(data) for data in home.files(source, DONE).values()]
+    return sorted(said, key=lambda each: str(each["finished_at"]))

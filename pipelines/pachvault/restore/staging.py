@@ -6,9 +6,7 @@ finished is not fetched again. The repo goes when the request is done.
 
 from __future__ import annotations
 
-from datetime import timedelta
-
-from pachvault.errors import PachydermError, SourceGoneError
+from pachvault.errors import DamageError, PachvaultError, SourceGoneError
 from pachvault.format.ids import RepoName
 from pachvault.pach import wire
 from pachvault.pach.source import CommitRef, Source
@@ -16,13 +14,11 @@ from pachvault.pach.target import Target
 from pachvault.policy import HOME_PROJECT
 from pachvault.progress import Progress
 from pachvault.restore.changes import changes, in_range
-from pachvault.restore.work import FetchShare, Part, RestorePlan, Step
+from pachvault.restore.work import FetchReceipt, FetchShare, Part, Step
 from pachvault.restore.write import write_change
 from pachvault.vault import blobs, snapshots
 from pachvault.vault.reader import BlobReader
 from pachvault.vault.vault import Vault
-
-ABANDONED_AFTER = timedelta(minutes=30)
 
 
 def staging_repo(request_id: str) -> RepoName:
@@ -30,14 +26,14 @@ def staging_repo(request_id: str) -> RepoName:
     return RepoName(HOME_PROJECT, f"staging-{request_id[:12]}")
 
 
-def staged(source: Source, request_id: str, commit: str, number: int) -> CommitRef | None:
-    """A part's finished commit, if it is there."""
+def staged(source: Source, request_id: str, branch: str) -> CommitRef | None:
+    """The finished commit of the part on a branch, if it is there."""
     repo = staging_repo(request_id)
     try:
         heads = {branch.name: branch.head for branch in source.branches(repo)}
     except SourceGoneError:
         return None
-    head = heads.get(_branch(commit, number))
+    head = heads.get(branch)
     if not head:
         return None
     ref = CommitRef(repo.project, repo.repo, head)
@@ -45,21 +41,44 @@ def staged(source: Source, request_id: str, commit: str, number: int) -> CommitR
     return ref if found.finished_at is not None and not found.error else None
 
 
+def part_branch(commit: str, content_parent: str | None, number: int, of: int) -> str:
+    """The branch of a part. It names all that the part depends on: a later plan may cut otherwise."""
+    return f"{commit}-on-{content_parent or 'nothing'}-{number}-of-{of}"
+
+
+def step_parts(step: Step) -> list[str]:
+    """The branches of a commit's parts, in order."""
+    return [part_branch(step.commit, step.content_parent, each, step.parts) for each in range(step.parts)]
+
+
 def fetch(
-    source: Source, target: Target, vault: Vault, plan: RestorePlan, share: FetchShare, progress: Progress
-) -> int:
-    """Stage the parts of a share; how many were fetched now and not before."""
-    snapshot = snapshots.resolve(vault, plan.snapshot)
+    source: Source, target: Target, vault: Vault, share: FetchShare, progress: Progress
+) -> FetchReceipt:
+    """Stage the parts of a share that are not there yet.
+
+    Raises DamageError for a damaged vault, unless the share says to keep going.
+    """
+    receipt = FetchReceipt(request_id=share.request_id, number=share.number, staged=0)
+    if not share.parts:
+        return receipt
+    snapshot = snapshots.resolve(vault, share.snapshot)
     repo = staging_repo(share.request_id)
     target.ensure_project(repo.project)
     target.ensure_repo(repo.project, repo.repo, "parts of a restore under way; goes with it")
     reader = BlobReader(vault, blobs.load(vault))
-    count = 0
+    count, lost = 0, []
     for part in share.parts:
-        if staged(source, share.request_id, part.commit, part.number) is None:
-            _stage(source, target, reader, snapshot, plan, share, part, progress)
+        branch = part_branch(part.commit, part.content_parent, part.number, part.of)
+        if staged(source, share.request_id, branch) is not None:
+            continue
+        try:
+            _stage(source, target, reader, snapshot, share, part, progress)
             count += 1
-    return count
+        except DamageError as error:
+            if not share.keep_going:
+                raise
+            lost.append(f"{part.project}/{part.repo}@{part.commit}: {error}")
+    return receipt.model_copy(update={"staged": count, "lost": lost})
 
 
 def _stage(
@@ -67,15 +86,14 @@ def _stage(
     target: Target,
     reader: BlobReader,
     snapshot: snapshots.Snapshot,
-    plan: RestorePlan,
     share: FetchShare,
     part: Part,
     progress: Progress,
 ) -> None:
     history = snapshot.repo(RepoName(part.project, part.repo))
-    step = _step(plan, part)
-    found = in_range(changes(history, part.commit, step.content_parent, plan.paths), part.lower, part.upper)
-    repo, branch = staging_repo(share.request_id), _branch(part.commit, part.number)
+    found = in_range(changes(history, part.commit, part.content_parent, share.paths), part.lower, part.upper)
+    repo = staging_repo(share.request_id)
+    branch = part_branch(part.commit, part.content_parent, part.number, part.of)
     heads = {each.name: each.head for each in source.branches(repo)}
     if heads.get(branch):  # a worker died over it, or failed: begin anew
         left = CommitRef(repo.project, repo.repo, heads[branch])
@@ -83,31 +101,17 @@ def _stage(
             target.clear(left)
             target.finish(left, error="abandoned by a worker that ended before its time")
         target.delete_branch(repo.project, repo.repo, branch)
-    commit = target.start(
-        repo.project, repo.repo, branch, parent=None, description=f"{part.commit} {part.number}"
-    )
+    said = f"part {part.number} of {part.of} of {history.name}@{part.commit}"
+    commit = target.start(repo.project, repo.repo, branch, parent=None, description=said)
     ref = CommitRef(repo.project, repo.repo, commit)
     try:
         write_change(target, reader, ref, found, progress)
-    except PachydermError:
+    except PachvaultError:
         target.clear(ref)
         target.finish(ref, error="could not be staged")
         raise
     target.finish(ref)
     source.commit(ref, wait=True)
-
-
-def _step(plan: RestorePlan, part: Part) -> Step:
-    for repo in plan.repos:
-        if (repo.project, repo.repo) == (part.project, part.repo):
-            for step in repo.steps:
-                if step.commit == part.commit:
-                    return step
-    raise PachydermError(f"the plan has no commit {part.commit}")
-
-
-def _branch(commit: str, number: int) -> str:
-    return f"{commit}-{number}"
 
 
 def own_change(source: Source, ref: CommitRef) -> str:

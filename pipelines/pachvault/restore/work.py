@@ -87,7 +87,11 @@ class Part(WorkDocument):
     project: str
     repo: str
     commit: str
+    content_parent: str | None
+    """What the change is a change of (see Step)."""
     number: int
+    of: int
+    """How many parts the change has."""
     lower: str
     upper: str
     size_bytes: int
@@ -98,9 +102,22 @@ class FetchShare(WorkDocument):
 
     request_id: str
     number: int
-    vault: str
-    snapshot: str
-    parts: list[Part]
+    vault: str = ""
+    snapshot: str = ""
+    paths: list[str] = []
+    keep_going: bool = False
+    parts: list[Part] = []
+
+
+class FetchReceipt(WorkDocument):
+    """What became of a share."""
+
+    request_id: str
+    number: int
+    staged: int
+    """Parts fetched now; those that were there already are not counted."""
+    lost: list[str] = []
+    """A line for each part whose bytes the vault no longer has."""
 
 
 class RestorePlan(WorkDocument):

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from made import new_vault
 
+from made import new_vault
 from pachvault.backup.cut import FRAME_BLOBS, Cutter, cut_points
 from pachvault.format.documents import Cutting
 from pachvault.format.ids import digest
@@ -157,7 +157,9 @@ def test_the_same_stream_gives_the_same_packs(tmp_path: Path) -> None:
         (tmp_path / folder).mkdir()
         with cutting(new_vault(tmp_path / folder)) as job:
             for number in range(30):
-                job.file(f"/{number}", noise(number * 3000, number), number * (1000 if folder == "one" else 17))
+                job.file(
+                    f"/{number}", noise(number * 3000, number), number * (1000 if folder == "one" else 17)
+                )
         packs.append([pack.digest for pack in job.writer.packs])
     assert packs[0] == packs[1]
 

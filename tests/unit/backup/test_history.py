@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from made import TREE, Repo, back_up, new_vault, tree_of
 
+from made import TREE, Repo, back_up, new_vault, tree_of
 from pachvault.backup.history import MAX_DEPTH, Exported, commit_rows, settle_branches
 from pachvault.backup.plan import plan_repo
 from pachvault.backup.work import PlannedRepo
 from pachvault.format.ids import RepoName, digest
 from pachvault.policy import History
-from pachvault.upkeep.verify import Level, verify
 from pachvault.progress import Quiet
+from pachvault.upkeep.verify import Level, verify
 from pachvault.vault.snapshots import Snapshot
 
 NAME = RepoName("p", "r")
@@ -115,7 +116,7 @@ def test_segments_grow_with_the_logarithm_and_hold_every_commit(tmp_path: Path, 
     """A history of n commits has about log n commit lists, which together are the history."""
     vault = new_vault(tmp_path)
     repo = Repo(NAME)
-    for number in range(20):
+    for number in range(12):
         repo.commit({"/a": b"%d" % number})
         if number % step == 0:
             history = back_up(vault, repo).repo(NAME)
@@ -123,7 +124,7 @@ def test_segments_grow_with_the_logarithm_and_hold_every_commit(tmp_path: Path, 
             assert history.commits["commit"].to_pylist() == list(repo.commits)
             assert sum(segment.commits for segment in segments) == len(repo.commits)
             counts = [segment.commits for segment in segments]
-            assert all(first > 2 * second for first, second in zip(counts, counts[1:], strict=False))
+            assert all(first > 2 * second for first, second in pairwise(counts))
             assert len(segments) <= len(repo.commits).bit_length()
 
 

@@ -7,7 +7,6 @@ from datetime import timedelta
 from pathlib import Path
 
 from made import BEGAN, Repo, back_up, new_vault
-
 from pachvault.backup.freeze import _ranges
 from pachvault.backup.plan import SHARE_BYTES, SHARE_ITEMS, Sealed, head_tasks, in_order, plan_repo, split
 from pachvault.backup.work import Item, Place, PlannedRepo, Share
@@ -79,7 +78,9 @@ def test_a_changed_description_or_a_new_branch_is_a_change(tmp_path: Path) -> No
     repo = two_commits()
     snapshot = back_up(new_vault(tmp_path), repo)
     assert not plan(replace(repo, description="told anew"), snapshot).is_unchanged
-    assert not plan(replace(repo, branches=repo.branches | {"v1": repo.branches["master"]}), snapshot).is_unchanged
+    assert not plan(
+        replace(repo, branches=repo.branches | {"v1": repo.branches["master"]}), snapshot
+    ).is_unchanged
 
 
 def test_a_repo_made_again_under_its_name_is_another_repo(tmp_path: Path) -> None:
@@ -127,7 +128,9 @@ def test_a_branch_on_another_line_is_a_delta_on_its_own_former_head(tmp_path: Pa
 
 def item(size: int, number: int = 0) -> Item:
     place = Place(project="p", repo="r", commit=f"c{number}")
-    return Item(project="p", repo="r", commit=f"c{number}", source=place, commit_bytes=size, expected_bytes=size)
+    return Item(
+        project="p", repo="r", commit=f"c{number}", source=place, commit_bytes=size, expected_bytes=size
+    )
 
 
 TEMPLATE = Share(run_id="", number=0, cluster_id="c", target="t", bandwidth=None, memory=0, items=[])
@@ -140,7 +143,12 @@ def test_there_is_always_one_share() -> None:
 
 def test_shares_are_bounded_in_bytes_and_items() -> None:
     sizes = [SHARE_BYTES // 2, SHARE_BYTES // 2, 1, 5 * SHARE_BYTES, 1]
-    assert [len(share.items) for share in split([item(size) for size in sizes], "run", TEMPLATE)] == [2, 1, 1, 1]
+    assert [len(share.items) for share in split([item(size) for size in sizes], "run", TEMPLATE)] == [
+        2,
+        1,
+        1,
+        1,
+    ]
     many = split([item(0, number) for number in range(2 * SHARE_ITEMS + 1)], "run", TEMPLATE)
     assert [len(share.items) for share in many] == [SHARE_ITEMS, SHARE_ITEMS, 1]
     assert [share.number for share in many] == [0, 1, 2]

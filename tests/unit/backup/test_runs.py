@@ -6,8 +6,8 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from made import BEGAN, CLUSTER, Repo, back_up, new_vault
 
+from made import BEGAN, CLUSTER, Repo, back_up, new_vault
 from pachvault.backup import runs, work
 from pachvault.backup.runs import Announcement
 from pachvault.backup.work import Object, Receipt
@@ -23,7 +23,11 @@ KEY = digest(b"work").hex()
 def receipt(vault: Vault) -> Receipt:
     """A receipt of a share that wrote one of each kind."""
     written = {}
-    for kind, path in (("tables", layout.table_path), ("index", layout.index_path), ("packs", layout.pack_path)):
+    for kind, path in (
+        ("tables", layout.table_path),
+        ("index", layout.index_path),
+        ("packs", layout.pack_path),
+    ):
         name = digest(kind.encode())
         vault.store.put(path(name), [b"12345"], 5)
         written[kind] = [Object(digest=name, size=5)]
@@ -111,7 +115,7 @@ def test_another_run_that_has_frozen_covers_until_it_has_sealed(tmp_path: Path) 
 def test_documents_between_stages_are_strict() -> None:
     made = Receipt(run_id="run", number=0, key=KEY, items=[])
     assert Receipt.read(made.encode(), "x") == made
-    with pytest.raises(PachvaultError, match="receipts/0.json: not a Receipt"):
+    with pytest.raises(PachvaultError, match=r"receipts/0\.json: not a Receipt"):
         Receipt.read(made.encode().replace(b'"key"', b'"cay"'), "receipts/0.json")
     with pytest.raises(PachvaultError, match="not a Share"):
         work.Share.read(b"", "x")

@@ -6,8 +6,8 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from made import BEGAN, CLUSTER, Repo, back_up, new_vault
 
+from made import BEGAN, CLUSTER, Repo, back_up, new_vault
 from pachvault.backup.freeze import refused
 from pachvault.backup.seal import seal
 from pachvault.backup.work import Object, Plan, Receipt
@@ -44,7 +44,9 @@ def test_sealing_again_gives_the_same_snapshot(tmp_path: Path) -> None:
         [receipt(0), receipt(1, "earlier")],
     ],
 )
-def test_a_missing_a_repeated_or_a_strange_receipt_seals_nothing(tmp_path: Path, receipts: list[Receipt]) -> None:
+def test_a_missing_a_repeated_or_a_strange_receipt_seals_nothing(
+    tmp_path: Path, receipts: list[Receipt]
+) -> None:
     vault = new_vault(tmp_path)
     with pytest.raises(PachvaultError, match="receipt"):
         seal(vault, PLAN, receipts)
@@ -97,5 +99,7 @@ def test_nothing_new_seals_a_snapshot_that_shares_everything(tmp_path: Path) -> 
     repo.commit({"/a": b"1"})
     first = back_up(vault, repo)
     second = back_up(vault, repo)
-    assert [entry.record for entry in first.manifest.repos] == [entry.record for entry in second.manifest.repos]
+    assert [entry.record for entry in first.manifest.repos] == [
+        entry.record for entry in second.manifest.repos
+    ]
     assert second.manifest.totals.commits_new == 0

@@ -11,7 +11,9 @@ from pachvault.policy import History
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 
 
-def commit(number: int, parent: int | None = None, *, days: float = 0, is_open: bool = False, error: str = "") -> CommitInfo:
+def commit(
+    number: int, parent: int | None = None, *, days: float = 0, is_open: bool = False, error: str = ""
+) -> CommitInfo:
     started_at = NOW - timedelta(days=days)
     return CommitInfo(
         id=f"c{number}",
@@ -59,7 +61,13 @@ def test_a_head_is_chosen_however_old_it_is() -> None:
 
 def test_a_bound_counts_for_each_branch_by_itself() -> None:
     commits = LINE | by_id(commit(8, 1, days=15), commit(9, 8, days=5))
-    assert set(ids(chosen_commits(commits, ["c3", "c9"], History(newest=3), NOW))) == {"c1", "c2", "c3", "c8", "c9"}
+    assert set(ids(chosen_commits(commits, ["c3", "c9"], History(newest=3), NOW))) == {
+        "c1",
+        "c2",
+        "c3",
+        "c8",
+        "c9",
+    }
     assert set(ids(chosen_commits(commits, ["c1", "c3"], History(newest=2), NOW))) == {"c0", "c1", "c2", "c3"}
 
 

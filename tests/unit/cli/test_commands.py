@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,9 +11,9 @@ from pathlib import Path
 import click
 import numpy as np
 import pytest
-from made import Repo, back_up, flip, new_vault
 
 import pachvault
+from made import Repo, back_up, flip, new_vault
 from pachvault.cli.main import _COMMANDS, cli, run
 from pachvault.errors import PachvaultError
 from pachvault.format import layout
@@ -62,7 +63,9 @@ def test_every_command_can_be_loaded() -> None:
 
 
 @pytest.mark.parametrize("name", [name for name, _ in all_commands()])
-def test_every_command_has_help_that_opens_with_a_sentence(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_command_has_help_that_opens_with_a_sentence(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     command = dict(all_commands())[name]
     first = (command.help or "").strip().partition("\n\n")[0]
     assert first.endswith("."), first
@@ -80,6 +83,12 @@ def test_every_command_is_named_in_the_help_of_all(capsys: pytest.CaptureFixture
     assert "Exit codes:" in shown
 
 
+@pytest.mark.parametrize("name", _COMMANDS)
+def test_every_command_is_in_the_readme(name: str) -> None:
+    readme = (Path(__file__).parents[3] / "README.md").read_text()
+    assert re.search(rf"`{name}[ `]", readme)
+
+
 @pytest.mark.parametrize("name", [name for name in _COMMANDS if name not in ("local", "demo", "stage")])
 def test_common_options_may_stand_before_or_after_the_command(name: str) -> None:
     options = {option.name for option in dict(all_commands())[name].params}
@@ -94,7 +103,7 @@ def test_common_options_may_stand_before_or_after_the_command(name: str) -> None
         ["ls", "latest"],
         ["verify", "--level", "deep"],
         ["snapshots", "--colour"],
-        ["extract", "latest", "/tmp/x", "--workers", "0"],
+        ["extract", "latest", "out", "--workers", "0"],
         ["snapshots"],
         ["backup", "--history", "all"],
         ["--vault", "s3://b/k", "snapshots"],
@@ -152,7 +161,9 @@ def test_init_makes_a_vault_once(capsys: pytest.CaptureFixture[str], tmp_path: P
     assert Ran(capsys, tmp_path, "snapshots").code == 0
 
 
-def test_an_unreachable_cluster_is_code_1_and_one_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_an_unreachable_cluster_is_code_1_and_one_line(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
     assert Ran(capsys, tmp_path, "init").code == 0
     ran = Ran(capsys, tmp_path, "--pachd", "127.0.0.1:1", "--quiet", "backup", "--source", "a/b")
     assert ran.code == 1
@@ -160,7 +171,9 @@ def test_an_unreachable_cluster_is_code_1_and_one_line(capsys: pytest.CaptureFix
     assert len(ran.err.splitlines()) == 1
 
 
-def test_an_interruption_is_code_130(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interruption_is_code_130(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
@@ -195,14 +208,23 @@ def test_starting_up_loads_neither_arrow_nor_grpc() -> None:
         "import sys, pachvault.cli.main as m; code = m.run(['--version']); "
         "sys.stderr.write(','.join(sorted({name.partition('.')[0] for name in sys.modules}))); sys.exit(code)"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60
+    )
     assert done.stdout == f"pachvault, version {pachvault.__version__}\n"
-    assert not {"pyarrow", "grpc", "numpy", "python_pachyderm", "pydantic", "rich"} & set(done.stderr.split(","))
+    assert not {"pyarrow", "grpc", "numpy", "python_pachyderm", "pydantic", "rich"} & set(
+        done.stderr.split(",")
+    )
 
 
-def test_snapshots_are_listed(capsys: pytest.CaptureFixture[str], tmp_path: Path, snapshots: list[Snapshot]) -> None:
+def test_snapshots_are_listed(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, snapshots: list[Snapshot]
+) -> None:
     ran = Ran(capsys, tmp_path, "snapshots")
-    assert [line.split()[0] for line in ran.out.splitlines()] == ["ID", *(each.short_id for each in snapshots)]
+    assert [line.split()[0] for line in ran.out.splitlines()] == [
+        "ID",
+        *(each.short_id for each in snapshots),
+    ]
     ran = Ran(capsys, tmp_path, "snapshots", "--json")
     assert [each["id"] for each in ran.objects] == [each.name.id for each in snapshots]
     assert {each["type"] for each in ran.objects} == {"snapshot"}
@@ -313,7 +335,16 @@ def test_a_reader_that_goes_away_ends_the_command_quietly(tmp_path: Path) -> Non
     repo.commit({"/large": np.random.default_rng(1).bytes(2**21)})
     back_up(vault, repo)
     script = "from pachvault.cli.main import main; main()"
-    command = [sys.executable, "-c", script, "--vault", str(tmp_path / "vault"), "cat", "latest", "p/r@master:/large"]
+    command = [
+        sys.executable,
+        "-c",
+        script,
+        "--vault",
+        str(tmp_path / "vault"),
+        "cat",
+        "latest",
+        "p/r@master:/large",
+    ]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert process.stderr is not None

@@ -9,7 +9,16 @@ import pytest
 
 from pachvault.errors import DamageError
 from pachvault.format import documents
-from pachvault.format.documents import Branch, Cluster, Config, Manifest, RepoEntry, RepoRecord, Segment, Totals
+from pachvault.format.documents import (
+    Branch,
+    Cluster,
+    Config,
+    Manifest,
+    RepoEntry,
+    RepoRecord,
+    Segment,
+    Totals,
+)
 from pachvault.format.ids import RepoName, digest
 
 AT = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
@@ -17,7 +26,9 @@ RECORD = RepoRecord(
     project="p",
     repo="r",
     created_at=AT,
-    branches=[Branch(name="master", head="c1", provenance=["p/x@master"], trigger={"size": "1G", "all": True})],
+    branches=[
+        Branch(name="master", head="c1", provenance=["p/x@master"], trigger={"size": "1G", "all": True})
+    ],
     segments=[Segment(table=digest(b"t"), commits=3)],
 )
 MANIFEST = Manifest(

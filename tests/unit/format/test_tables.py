@@ -17,7 +17,9 @@ A, B, C = (digest(letter) for letter in (b"a", b"b", b"c"))
 ODD_PATHS = ["/a b", "/-", "/'\"", "/%2F", "/a,b|c\\d", "/" + "x" * 5000, "/ü€𝄞", "/.hid", "/a/b/c"]
 
 
-def row(path: str, content: bytes | None = A, *, kind: int = table.FILE, size: int = 1, blobs: Any = None) -> dict[str, Any]:
+def row(
+    path: str, content: bytes | None = A, *, kind: int = table.FILE, size: int = 1, blobs: Any = None
+) -> dict[str, Any]:
     return {
         "repo": "p/r",
         "commit": "c1",
@@ -57,10 +59,13 @@ def test_empty_tables_survive() -> None:
 def test_a_commit_list_survives() -> None:
     at = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
     whole = {
-        "commit": "c1", "parent": None, "listed": True, "origin": "user", "started": at, "finished": None,
-        "description": "odd \n ü", "error": "", "size": 7, "base": None, "depth": 0, "rows": 2, "tables": [A, B],
+        "commit": "c1", "parent": None, "listed": True, "origin": "user", "started": at,
+        "finished": None, "description": "odd \n ü", "error": "", "size": 7, "base": None,
+        "depth": 0, "rows": 2, "tables": [A, B],
     }  # fmt: skip
-    made = pa.Table.from_pylist([whole, whole | {"commit": "c2", "base": "c1", "tables": []}], schema=table.COMMITS)
+    made = pa.Table.from_pylist(
+        [whole, whole | {"commit": "c2", "base": "c1", "tables": []}], schema=table.COMMITS
+    )
     read = table.decode_commits(table.encode_commits(made))
     assert read.to_pylist() == made.to_pylist()
 

@@ -49,6 +49,15 @@ def read(messages: Iterable[memoryview]) -> dict[str, bytes]:
     return found
 
 
+def gather(pieces: Iterable[tar.Piece], whole: dict[str, bytes]) -> None:
+    """Add the files that came to their end to `whole`."""
+    part = b""
+    for piece in pieces:
+        part = bytes(piece.data) if piece.offset == 0 else part + bytes(piece.data)
+        if piece.is_last:
+            whole[piece.path] = part
+
+
 @pytest.mark.parametrize("kind", FORMATS)
 @pytest.mark.parametrize("size", [0, 1, 511, 512, 513, 1023, 1024, 5000])
 def test_files_of_every_size_around_a_block_come_whole(kind: str, size: int) -> None:
@@ -74,7 +83,9 @@ def test_pax_records_of_any_name_and_size_are_followed() -> None:
     info = tarfile.TarInfo("x")
     info.type, info.size = tarfile.XHDTYPE, 14
     header = archive({"/a": b"1"})[:512]  # says one byte: the record before it says more
-    data = info.tobuf() + b"14 size=12345\n".ljust(512, b"\0") + header + body.ljust(12_800, b"\0") + bytes(1024)
+    data = (
+        info.tobuf() + b"14 size=12345\n".ljust(512, b"\0") + header + body.ljust(12_800, b"\0") + bytes(1024)
+    )
     assert read([memoryview(data)]) == {"/a": body}
 
 
@@ -106,12 +117,8 @@ def test_a_stream_cut_anywhere_is_worth_another_try_and_gives_no_short_file() ->
     end = len(data.rstrip(b"\0")) + -len(data.rstrip(b"\0")) % 512 + 1024
     for length in range(0, end, 13):
         whole: dict[str, bytes] = {}
-        part = b""
         with pytest.raises(TransientError, match="before its end mark"):
-            for piece in tar.pieces([memoryview(data)[:length]]):
-                part = bytes(piece.data) if piece.offset == 0 else part + bytes(piece.data)
-                if piece.is_last:
-                    whole[piece.path] = part
+            gather(tar.pieces([memoryview(data)[:length]]), whole)
         assert whole.items() <= files.items()
 
 

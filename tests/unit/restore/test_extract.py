@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from made import Repo, back_up, flip, new_vault
 
+from made import Repo, back_up, flip, new_vault
 from pachvault.errors import DamageError, UsageError
 from pachvault.format import layout, pack
 from pachvault.format.ids import RepoName
@@ -133,7 +133,10 @@ def test_a_file_that_cannot_be_placed_is_named_and_the_others_are_written(tmp_pa
     (out / "p/r/master/a").mkdir(parents=True)
     (out / "p/r/master/deep").write_bytes(b"in the way")
     done = run(snapshot, out)
-    assert sorted(line.split(": ")[0] for line in done.failed) == ["p/r@master:/a", "p/r@master:/deep/er/file"]
+    assert sorted(line.split(": ")[0] for line in done.failed) == [
+        "p/r@master:/a",
+        "p/r@master:/deep/er/file",
+    ]
     assert not done.is_damaged
     assert done.files == 6
 

@@ -1,4 +1,4 @@
-"""A vault's folder: objects are there whole or not at all, nothing complete is overwritten, errors are a line."""
+"""A vault's folder: objects whole or not at all, nothing complete overwritten, errors in a line."""
 
 from __future__ import annotations
 
@@ -196,11 +196,15 @@ def full_disk(at: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     def refuse(_: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(os, "fsync", lambda handle: refuse(handle) if os.fstat(handle).st_size > 2**20 else None)
+    monkeypatch.setattr(
+        os, "fsync", lambda handle: refuse(handle) if os.fstat(handle).st_size > 2**20 else None
+    )
     yield
 
 
-def test_a_full_disk_is_said_and_what_was_there_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_said_and_what_was_there_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with full_disk(tmp_path / "disk", monkeypatch):
         store = LocalStore(tmp_path / "disk" / "vault")
         store.create()

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-from made import Repo, back_up, flip, new_vault
 
+from made import Repo, back_up, flip, new_vault
 from pachvault.format import documents, layout, pack, table
 from pachvault.format.documents import Segment
 from pachvault.format.ids import RepoName, digest
@@ -63,8 +62,8 @@ class Damaged:
 
 
 @pytest.fixture
-def made(tmp_path: Path) -> Iterator[Damaged]:
-    yield Damaged(tmp_path)
+def made(tmp_path: Path) -> Damaged:
+    return Damaged(tmp_path)
 
 
 def paths_of(finding: Finding) -> set[str]:
@@ -223,7 +222,9 @@ def test_a_missing_index_names_the_blobs_and_files_that_nobody_finds(made: Damag
     found = made.at(Level.STRUCTURE)
     assert {finding.kind for finding in found} == {"blob-missing"}
     assert set().union(*map(paths_of, found)) == set(CONTENT)
-    assert set().union(*(finding.blobs for finding in found)) == {digest(data).hex() for data in CONTENT.values()}
+    assert set().union(*(finding.blobs for finding in found)) == {
+        digest(data).hex() for data in CONTENT.values()
+    }
 
 
 def test_a_damaged_index_is_found(made: Damaged) -> None:

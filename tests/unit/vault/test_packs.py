@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 import zstandard
-from made import flip, new_vault
 
+from made import flip, new_vault
 from pachvault.errors import DamageError, PachvaultError
 from pachvault.format import index, layout, pack
 from pachvault.format.ids import digest
 from pachvault.format.pack import Frame
 from pachvault.store.local import LocalStore
 from pachvault.vault import blobs
+from pachvault.vault import reader as reader_module
 from pachvault.vault.reader import BlobReader
 from pachvault.vault.vault import Vault
 from pachvault.vault.writer import PackWriter
@@ -24,7 +26,9 @@ COMPRESSOR = zstandard.ZstdCompressor()
 
 
 def frame(*data: bytes) -> Frame:
-    return pack.make_frame(b"".join(data), [digest(each) for each in data], [len(each) for each in data], COMPRESSOR)
+    return pack.make_frame(
+        b"".join(data), [digest(each) for each in data], [len(each) for each in data], COMPRESSOR
+    )
 
 
 def noise(seed: int, size: int = 1000) -> bytes:
@@ -179,3 +183,18 @@ def test_an_empty_index_knows_nothing() -> None:
     assert known.has([digest(b"x")]).tolist() == [False]
     assert known.has([]).tolist() == []
     assert known.pack_ends() == []
+
+
+def test_a_reader_shared_by_threads_holds_a_bounded_number_of_frames(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vault = new_vault(tmp_path)
+    data = {digest(noise(seed)): noise(seed) for seed in range(40)}
+    write(vault, [frame(each) for each in data.values()], pack_bytes=5000)
+    monkeypatch.setattr(reader_module, "CACHE_BYTES", 3500)
+    reader = BlobReader(vault, blobs.load(vault))
+    with ThreadPoolExecutor(8) as pool:
+        names = [*data] * 5
+        assert list(pool.map(reader.read, names)) == [data[name] for name in names]
+    assert 0 < reader._held <= 3500
+    assert reader._held == sum(map(len, reader._frames.values()))

@@ -6,8 +6,8 @@ import re
 from pathlib import Path
 
 import pytest
-from made import Repo, back_up, new_vault, tree_of
 
+from made import Repo, back_up, new_vault, tree_of
 from pachvault.errors import DamageError, UsageError
 from pachvault.format import documents, layout
 from pachvault.format.ids import RepoName, digest

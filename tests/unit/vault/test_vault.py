@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 
 import pytest
-from made import new_vault
 
+from made import new_vault
 from pachvault.errors import DamageError, NoVaultError, PachvaultError, UsageError, VaultKeyError
 from pachvault.format import layout, table
 from pachvault.format.documents import PipelinesRecord
@@ -46,7 +46,9 @@ def test_no_such_place_and_no_vault_there_are_code_10(tmp_path: Path) -> None:
     assert "pachvault init" in str(error)
 
 
-@pytest.mark.parametrize("data", [b"", b"{", b"[]", b"7", b'"x"', b'{"type": "other", "format": 1}', b'{"format": 1}'])
+@pytest.mark.parametrize(
+    "data", [b"", b"{", b"[]", b"7", b'"x"', b'{"type": "other", "format": 1}', b'{"format": 1}']
+)
 def test_another_programs_vault_json_is_no_vault(tmp_path: Path, data: bytes) -> None:
     (tmp_path / layout.CONFIG).write_bytes(data)
     error = refused(LocalStore(tmp_path))

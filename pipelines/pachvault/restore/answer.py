@@ -1,0 +1,113 @@
+"""The end of a request in a worker: replayed, checked and recorded, or the reason why not.
+
+The report of a request that was recorded is made from its record, so that a datum done twice reports
+what the first one did.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import pyarrow as pa
+
+from pachvault.errors import DamageError, PachvaultError
+from pachvault.format import parquet
+from pachvault.format.ids import RepoName
+from pachvault.pach.source import Source
+from pachvault.pach.target import Target
+from pachvault.progress import Progress
+from pachvault.restore import staging
+from pachvault.restore.check import check
+from pachvault.restore.intake import done_before
+from pachvault.restore.replay import replay
+from pachvault.restore.run import Report, record
+from pachvault.restore.verdict import verdict
+from pachvault.restore.work import FetchReceipt, RestorePlan
+from pachvault.store.store import open_store
+from pachvault.vault.vault import open_vault
+
+IDS = pa.schema([(name, pa.string()) for name in ("project", "repo", "old", "new")])
+"""The columns of ids.parquet: a restored commit in its new repo, by its old id."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What restore_replay says of a request. `ids`: repo to old id to new id."""
+
+    request: str
+    status: str
+    """restored, partial, different, done, refused, damaged or failed."""
+    summary: str
+    finished_at: str | None = None
+    ids: dict[str, dict[str, str]] = field(default_factory=dict)
+    lost: list[str] = field(default_factory=list)
+    differences: list[dict[str, str]] = field(default_factory=list)
+
+    def report(self) -> bytes:
+        """`report.json`."""
+        names = ("request", "status", "summary", "finished_at", "lost", "differences")
+        return _json({name: getattr(self, name) for name in names})
+
+    def id_map(self) -> bytes:
+        """`ids.json`."""
+        return _json(self.ids)
+
+    def id_table(self) -> bytes:
+        """`ids.parquet`."""
+        rows = []
+        for repo, ids in sorted(self.ids.items()):
+            name = RepoName.parse(repo)
+            rows += [
+                {"project": name.project, "repo": name.repo, "old": old, "new": new}
+                for old, new in sorted(ids.items())
+            ]
+        return parquet.encode(pa.Table.from_pylist(rows, schema=IDS))
+
+
+def answer(
+    source: Source, target: Target, plan: RestorePlan, receipts: Sequence[FetchReceipt], progress: Progress
+) -> Answer:
+    """Carry a plan out whose parts are staged, unless it is settled already.
+
+    Raises PachvaultError only for what may pass: it goes on then where it was.
+    """
+    if plan.status == "refused":
+        return Answer(plan.request_id, "refused", plan.summary)
+    given = verdict(lambda: _carry_out(source, target, plan, receipts, progress))
+    if isinstance(given, PachvaultError):
+        given = Answer(plan.request_id, "damaged" if isinstance(given, DamageError) else "failed", str(given))
+    where = staging.staging_repo(plan.request_id)
+    target.delete_repo(where.project, where.repo)
+    return given
+
+
+def _carry_out(
+    source: Source, target: Target, plan: RestorePlan, receipts: Sequence[FetchReceipt], progress: Progress
+) -> Answer:
+    said = done_before(plan.request_id, source)
+    if said is not None:
+        return _recorded(said, "done")
+    if plan.status == "done":  # when it was planned, and the record is gone since
+        return Answer(plan.request_id, "done", plan.summary)
+    lost = [line for receipt in receipts for line in receipt.lost]
+    if lost and not plan.keep_going:
+        raise DamageError(lost[0])
+    vault = open_vault(open_store(plan.vault))
+    replayed = replay(source, target, vault, plan, progress)
+    differences = check(source, vault, plan, replayed, progress)
+    report = Report(plan.request_id, plan.summary, replayed, differences)
+    status = "different" if differences else "partial" if report.lost else "restored"
+    return _recorded(record(target, report), status)
+
+
+def _recorded(said: dict[str, object], status: str) -> Answer:
+    fields = {
+        name: said[name] for name in ("request", "summary", "finished_at", "ids", "lost", "differences")
+    }
+    return Answer(status=status, **fields)  # type: ignore[arg-type]  # as record() writes them
+
+
+def _json(value: object) -> bytes:
+    return (json.dumps(value, indent=1) + "\n").encode()

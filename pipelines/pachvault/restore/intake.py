@@ -1,0 +1,91 @@
+"""A file of the requests repo as a restore: the folder that its stages write to, and its plan.
+
+Whatever the file says, it comes to a plan: work, done before, or refused with the reason in a line.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from pachvault import home, policy
+from pachvault import request as requests
+from pachvault.errors import PachvaultError, UsageError
+from pachvault.format.ids import digest
+from pachvault.pach.source import Source
+from pachvault.request import Request
+from pachvault.restore.resolve import Resolved, resolve
+from pachvault.restore.run import finished
+from pachvault.restore.verdict import verdict
+from pachvault.restore.work import FetchShare, RestorePlan
+from pachvault.store.store import open_store
+from pachvault.vault.vault import open_vault
+
+SUFFIX = ".yaml"
+
+
+@dataclass(frozen=True, slots=True)
+class Intake:
+    """The folder of a request in the outputs, its plan, and at least one share of work."""
+
+    folder: str
+    plan: RestorePlan
+    shares: list[FetchShare]
+
+
+def take_in(name: str, data: bytes | None, source: Source) -> Intake:
+    """The plan of a request file; `data` is None where the name is a folder's.
+
+    Raises PachvaultError only for what may pass.
+    """
+    try:
+        request = _parse(name, data)
+    except UsageError as error:
+        # an id that no request has that can be read: two files must not write to one folder
+        request_id = digest(b"\0".join([name.encode(), data or b""])).hex()
+        return _intake(name, Resolved(_without_work(request_id, "refused", str(error)), []))
+    resolved = verdict(lambda: _resolve(request, source))
+    if isinstance(resolved, PachvaultError):
+        resolved = Resolved(_without_work(request.id, "refused", str(resolved)), [])
+    return _intake(name, resolved)
+
+
+def done_before(request_id: str, source: Source) -> dict[str, object] | None:
+    """The record of a finished request."""
+    return next((said for said in finished(source) if said["request"] == request_id), None)
+
+
+def _parse(name: str, data: bytes | None) -> Request:
+    if data is None:
+        raise UsageError("a request is a file, this is a folder", where=name)
+    if not name.endswith(SUFFIX):
+        raise UsageError(f"the name of a request ends in {SUFFIX}", where=name)
+    try:
+        return requests.parse(data.decode(), name)
+    except UnicodeDecodeError as error:
+        raise UsageError("not a text file", where=name) from error
+    except RecursionError as error:
+        raise UsageError("nested too deeply", where=name) from error
+
+
+def _resolve(request: Request, source: Source) -> Resolved:
+    said = done_before(request.id, source)
+    if said is not None:
+        when = str(said["finished_at"])[:16].replace("T", " ")
+        return Resolved(_without_work(request.id, "done", f"done on {when} UTC: {said['summary']}"), [])
+    url = request.vault
+    if url is None:
+        url = policy.parse(home.policy_text(source), f"{home.POLICY}:{home.POLICY_FILE}").target
+    return resolve(request, open_vault(open_store(url)), source)
+
+
+def _without_work(request_id: str, status: Literal["done", "refused"], summary: str) -> RestorePlan:
+    return RestorePlan(request_id=request_id, status=status, summary=summary)
+
+
+def _intake(name: str, resolved: Resolved) -> Intake:
+    plan = resolved.plan
+    folder = f"{name.removesuffix(SUFFIX)}-{plan.request_id[:12]}"
+    # a request without a share would have no datum downstream, and never a report
+    shares = resolved.shares or [FetchShare(request_id=plan.request_id, number=0)]
+    return Intake(folder, plan, shares)

@@ -1,0 +1,35 @@
+"""Stage `restore_replay`: a request's plan and receipts in; `REQUEST/report.json` and its id map out."""
+
+from __future__ import annotations
+
+from pachvault.errors import PachvaultError
+from pachvault.pach.connection import connect
+from pachvault.pach.source import Source
+from pachvault.pach.target import Target
+from pachvault.progress import Quiet
+from pachvault.restore.answer import Answer, answer
+from pachvault.restore.work import FetchReceipt, RestorePlan
+from pachvault.worker import Worker
+
+
+def run(worker: Worker) -> str:
+    """Carry out the stage; what it did, in a line."""
+    plans = list(worker.inputs("restore_plan", "*/plan.json"))
+    if len(plans) != 1:
+        raise PachvaultError(f"a datum is one request, {len(plans)} came", where="/pfs/restore_plan")
+    folder = plans[0].parent.name
+    given = _answer(worker, folder, RestorePlan.read(plans[0].read_bytes(), plans[0].name))
+    worker.write(f"{folder}/report.json", given.report())
+    worker.write(f"{folder}/ids.json", given.id_map())
+    worker.write(f"{folder}/ids.parquet", given.id_table())
+    return f"{folder}: {given.status}: {given.summary}"
+
+
+def _answer(worker: Worker, folder: str, plan: RestorePlan) -> Answer:
+    files = worker.inputs("restore_fetch", f"{folder}/receipts/*.json")
+    receipts = [FetchReceipt.read(path.read_bytes(), path.name) for path in files]
+    numbers = sorted(each.number for each in receipts if each.request_id == plan.request_id)
+    if numbers != list(range(max(plan.shares, 1))):
+        raise PachvaultError(f"receipts {numbers} of {plan.shares} shares came", where=folder)
+    with connect(worker.pachd, worker.token) as connection:
+        return answer(Source(connection), Target(connection), plan, receipts, Quiet())

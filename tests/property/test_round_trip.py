@@ -1,0 +1,185 @@
+"""The round trip as a law: what was backed up, in however many runs, comes back in another cluster."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from e2e.backup import Backup
+from e2e.cluster import Cluster, Project
+from e2e.restored import assert_restored, nothing_left, remember, restore
+from pachvault.pach.target import NewCommit
+
+EXAMPLES = max(4, settings.default.max_examples // 5) if settings.default else 4
+
+REPOS = ("one", "two", "three")
+BRANCHES = ("master", "side", "x-1")
+PATHS = ("/a", "/dir/b", "/dir/c", "/dir/sub/d", "/e f", "/log", "/x", "/x/y")
+DATA = st.sampled_from([b"", b"1", b"22", b"three", b"4" * 5000]) | st.binary(max_size=40)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What a commit does: deletes, then puts, then appends; a rename is a put and a delete."""
+
+    delete: tuple[str, ...]
+    put: dict[str, bytes]
+    append: dict[str, bytes]
+    error: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    repos: tuple[str, ...]
+    """More than one: a commit set, in one transaction."""
+    branch: str
+    change: Change
+    onto: int | None
+    """A commit made before to stand on, moving the head, instead of the head itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    repo: str
+    branch: str
+    commit: int
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteBranch:
+    repo: str
+    branch: str
+
+
+@dataclass(frozen=True, slots=True)
+class BackUp:
+    """A run."""
+
+
+CHANGES = st.builds(
+    Change,
+    delete=st.lists(st.sampled_from([*PATHS, "/dir/", "/x/"]), max_size=2).map(tuple),
+    put=st.dictionaries(st.sampled_from(PATHS), DATA, max_size=3),
+    append=st.dictionaries(st.sampled_from(PATHS), DATA, max_size=2),
+    error=st.sampled_from(["", "", "", "", "it failed"]),
+    text=st.sampled_from(["", "", "a text", "two\nlines"]),
+)
+COMMITS = st.builds(
+    Commit,
+    repos=st.lists(st.sampled_from(REPOS), min_size=1, max_size=3, unique=True).map(tuple),
+    branch=st.sampled_from(BRANCHES),
+    change=CHANGES,
+    onto=st.none() | st.none() | st.integers(0, 20),
+)
+POINTS = st.builds(Point, st.sampled_from(REPOS), st.sampled_from(BRANCHES), st.integers(0, 20))
+DELETES = st.builds(DeleteBranch, st.sampled_from(REPOS), st.sampled_from(BRANCHES))
+STORIES = st.lists(COMMITS | COMMITS | COMMITS | POINTS | DELETES | st.just(BackUp()), max_size=14)
+
+
+@dataclass(slots=True)
+class Teller:
+    """Makes a story happen in a project."""
+
+    project: Project
+    made: dict[str, list[str]] = field(default_factory=lambda: {repo: [] for repo in REPOS})
+
+    def commit(self, told: Commit) -> None:
+        project = self.project
+        opened = project.cluster.target.start_together(
+            [
+                NewCommit(project.name, repo, told.branch, self._parent(repo, told.onto), told.change.text)
+                for repo in told.repos
+            ]
+        )
+        for repo, commit in zip(told.repos, opened, strict=True):
+            change = told.change
+            deletes = change.delete if project.cluster.source.commit(project.ref(repo, commit)).parent else ()
+            files = _possible(self._tree_below(repo, commit), deletes, change)
+            project.change(repo, commit, delete=deletes, put=files[0], append=files[1])
+            project.finish(repo, commit, told.change.error)
+            self.made[repo].append(commit)
+
+    def point(self, told: Point) -> None:
+        if self.made[told.repo]:
+            made = self.made[told.repo]
+            self.project.branch(told.repo, told.branch, made[told.commit % len(made)])
+
+    def delete_branch(self, told: DeleteBranch) -> None:
+        if told.branch in self.project.heads(told.repo):
+            self.project.delete_branch(told.repo, told.branch)
+
+    def _parent(self, repo: str, onto: int | None) -> str | None:
+        made = self.made[repo]
+        return None if onto is None or not made else made[onto % len(made)]
+
+    def _tree_below(self, repo: str, commit: str) -> set[str]:
+        parent = self.project.cluster.source.commit(self.project.ref(repo, commit)).parent
+        while parent is not None:
+            info = self.project.cluster.source.commit(self.project.ref(repo, parent))
+            if not info.error:
+                return set(self.project.tree(repo, parent))
+            parent = info.parent
+        return set()
+
+
+def _possible(
+    tree: set[str], deletes: tuple[str, ...], change: Change
+) -> tuple[dict[str, bytes], dict[str, bytes]]:
+    """The puts and appends that leave no path both a file and a directory, which Pachyderm refuses."""
+    left = {path for path in tree if not any(path == each or (path.startswith(each) and each.endswith("/"))
+                                             for each in deletes)}  # fmt: skip
+    put, append = {}, {}
+    for wanted, kept in ((change.put, put), (change.append, append)):
+        for path, data in wanted.items():
+            clash = {"/x": "/x/y", "/x/y": "/x"}.get(path)
+            if clash not in left:
+                kept[path] = data
+                left.add(path)
+    return put, append
+
+
+@pytest.fixture(scope="module")
+def clusters(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Cluster, Cluster]]:
+    """One to back up, one to restore into."""
+    pair = Cluster(tmp_path_factory.mktemp("from")), Cluster(tmp_path_factory.mktemp("to"))
+    yield pair
+    for cluster in pair:
+        cluster.close()
+
+
+@settings(max_examples=EXAMPLES)
+@given(story=STORIES)
+def test_a_history_comes_back_whole(clusters: tuple[Cluster, Cluster], story: list[object]) -> None:
+    """restore(all) into an empty cluster = the source: graph, trees, heads, texts, errors, commit sets."""
+    source, target = clusters
+    project = source.project()
+    teller = Teller(project)
+    with tempfile.TemporaryDirectory() as folder:
+        backup = Backup.of(project, Path(folder))
+        for repo in REPOS:
+            project.repo(repo, f"about {repo}")
+        for told in [*story, BackUp()]:
+            if isinstance(told, Commit):
+                teller.commit(told)
+            elif isinstance(told, Point):
+                teller.point(told)
+            elif isinstance(told, DeleteBranch):
+                teller.delete_branch(told)
+            else:
+                backup.run()
+        old = {name: repo for name, repo in remember(project).items() if any(repo.heads.values())}
+        if not old:
+            return
+        for _ in range(2):  # a second time nothing is there twice
+            outcome = restore(backup, target, "--history", "all", "--from", "vault", "--quiet")
+            assert outcome.code == 0, outcome.err
+            again = Project(target, project.name)
+            assert_restored(again, old)
+            nothing_left(target, again)

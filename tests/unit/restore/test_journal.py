@@ -1,0 +1,65 @@
+"""What a restored commit says of itself is found again, by the request that made it and by no other."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from pachvault.format.ids import RepoName, digest
+from pachvault.pach.records import CommitInfo
+from pachvault.restore import journal
+from pachvault.restore.work import Step
+
+REPO = RepoName("p", "r-1_x")
+REQUEST, LATER = digest(b"one").hex(), digest(b"two").hex()
+OLD = "0123456789abcdef" * 2
+
+
+def step(description: str = "") -> Step:
+    at = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+    return Step(
+        commit=OLD, parent=None, content_parent=None, description=description, error="", started_at=at,
+        finished_at=None, size_bytes=0,
+    )  # fmt: skip
+
+
+def commit(description: str, number: int = 1) -> CommitInfo:
+    return CommitInfo(
+        id=f"new{number}", parent=None, origin="user", started_at=None, finished_at=None,
+        description=description, error="", size_bytes=0,
+    )  # fmt: skip
+
+
+def found(description: str, request: str = REQUEST, repo: RepoName = REPO) -> dict[str, str]:
+    return {old: each.id for old, each in journal.restored([commit(description)], request, repo).items()}
+
+
+def test_a_restored_commit_is_found_by_its_request_and_repo() -> None:
+    text = journal.description(REQUEST, REPO, step())
+    assert found(text) == {OLD: "new1"}
+    assert found(text, LATER) == {}
+    assert found(text, repo=RepoName("p", "other")) == {}
+
+
+def test_the_old_description_and_times_stay() -> None:
+    text = journal.description(REQUEST, REPO, step("as it was\nover two lines"))
+    assert text.startswith("as it was\nover two lines\n")
+    assert "started 2026-01-02 03:04:05+00:00, finished unknown" in text
+    assert found(text) == {OLD: "new1"}
+
+
+def test_a_commit_restored_for_the_second_time_is_the_second_requests() -> None:
+    first = journal.description(REQUEST, REPO, step("as it was"))
+    second = journal.description(LATER, REPO, step(first))
+    assert found(second, LATER) == {OLD: "new1"}
+    assert found(second, REQUEST) == {}
+
+
+def test_other_descriptions_and_appended_commits_are_no_restored_ones() -> None:
+    assert found("restored by hand") == {}
+    assert found(journal.appended(REQUEST, REPO, OLD)) == {}
+
+
+def test_of_several_the_newest_counts() -> None:
+    text = journal.description(REQUEST, REPO, step())
+    newest_first = [commit(text, 2), commit(text, 1)]
+    assert journal.restored(newest_first, REQUEST, REPO)[OLD].id == "new2"

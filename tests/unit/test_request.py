@@ -1,0 +1,98 @@
+"""Restore requests: what they mean, and errors that name file, line, field and what is allowed."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+
+from pachvault import request
+from pachvault.errors import UsageError
+from pachvault.request import Extent, Request, When
+
+BASE = "version: 1\nwhat:\n  - p/r@master\n"
+
+
+def parse(more: str = "") -> Request:
+    return request.parse(BASE + more, "request.yaml")
+
+
+def refused(text: str) -> str:
+    with pytest.raises(UsageError) as caught:
+        request.parse(text, "request.yaml")
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_what_is_left_out_has_its_default() -> None:
+    chosen = parse()
+    assert chosen.snapshot == When(id="latest")
+    assert chosen.history == Extent(last=1)
+    assert (chosen.exists, chosen.source, chosen.verify, chosen.keep_going) == ("fail", "auto", "full", False)
+
+
+@pytest.mark.parametrize(
+    ("said", "meant"),
+    [
+        ("latest", When(id="latest")),
+        ("0a1b", When(id="0a1b")),
+        ("{at: 2026-11-20 08:00:00}", When(at=datetime(2026, 11, 20, 8, tzinfo=UTC))),
+        ("{at: '2026-11-20 08:00'}", When(at=datetime(2026, 11, 20, 8, tzinfo=UTC))),
+        ("{at: '2026-11-20T08:00+02:00'}", When(at=datetime(2026, 11, 20, 6, tzinfo=UTC))),
+    ],
+)
+def test_snapshots(said: str, meant: When) -> None:
+    assert parse(f"snapshot: {said}\n").snapshot == meant
+
+
+@pytest.mark.parametrize(
+    ("said", "meant"),
+    [
+        ("all", Extent()),
+        ("head", Extent(last=1)),
+        ("{last: 3}", Extent(last=3)),
+        ("{from: 'abc', to: 'def'}", Extent(first="abc", newest="def")),
+        ("{to: 'def'}", Extent(newest="def")),
+    ],
+)
+def test_histories(said: str, meant: Extent) -> None:
+    assert parse(f"history: {said}\n").history == meant
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ("snapshot: yesterday\n", "request.yaml:4: field 'snapshot': allowed are latest, an id or"),
+        ("snapshot: {at: noon}\n", "request.yaml:4: field 'snapshot': a time is written"),
+        ("snapshot: abc\n", "request.yaml:4: field 'snapshot': allowed are"),
+        ("history: {last: 0}\n", "request.yaml:4: field 'history': allowed are head, all, "),
+        ("history: {last: true}\n", "request.yaml:4: field 'history': allowed are"),
+        ("history: {}\n", "request.yaml:4: field 'history': allowed are"),
+        (
+            "exists: overwrite\n",
+            "request.yaml:4: field 'exists': Input should be 'fail', 'append' or 'replace'",
+        ),
+        ("from: tape\n", "request.yaml:4: field 'from': Input should be 'auto', 'backup' or 'vault'"),
+        ("unknown: 1\n", "request.yaml:4: unknown field 'unknown' (allowed: version, "),
+        ("to:\n  folder: x\n", "request.yaml:5: unknown field 'to.folder' (allowed: project, repo, branch)"),
+        ("what: [a/b]\n", "request.yaml:4: field 'what' is there twice"),
+    ],
+)
+def test_errors_name_file_line_field_and_what_is_allowed(more: str, said: str) -> None:
+    assert refused(BASE + more).startswith(said)
+
+
+@pytest.mark.parametrize("field", ["project", "repo", "branch"])
+@pytest.mark.parametrize("name", ["", "a/b", "a b", "../x", "a*", "x\\n"])
+def test_a_new_name_is_a_name(field: str, name: str) -> None:
+    assert f"field 'to.{field}'" in refused(BASE + f'to: {{{field}: "{name}"}}\n')
+
+
+@pytest.mark.parametrize("what", ["p", "p/", "p/r@", "p/r/s", "p r/x", ""])
+def test_what_is_no_place_is_refused(what: str) -> None:
+    assert "field 'what.0'" in refused(f"version: 1\nwhat: ['{what}']\n")
+
+
+def test_equal_requests_have_equal_ids_and_others_have_others() -> None:
+    assert parse().id == request.parse(BASE.replace("  - ", "- "), "other.yaml").id
+    assert len({parse(more).id for more in ("", "exists: append\n", "keep_going: true\n")}) == 3
