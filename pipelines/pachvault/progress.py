@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import threading
 import time
 from typing import Protocol, Self, TextIO
 
@@ -71,6 +72,7 @@ class Terminal(Quiet):
         )
         self._task: TaskID | None = None
         self._files = 0
+        self._lock = threading.Lock()
 
     def __enter__(self) -> Self:
         self._bars.start()
@@ -88,9 +90,10 @@ class Terminal(Quiet):
 
     def add(self, size: int, files: int) -> None:
         """See Progress.add."""
-        if self._task is not None:
-            self._files += files
-            self._bars.update(self._task, advance=size, files=self._files)
+        with self._lock:
+            if self._task is not None:
+                self._files += files
+                self._bars.update(self._task, advance=size, files=self._files)
 
     def say(self, text: str) -> None:
         """See Progress.say."""
@@ -104,19 +107,27 @@ class JsonLines(Quiet):
         self._out = out or sys.stdout
         self._what, self._total, self._bytes, self._files = "", 0, 0, 0
         self._began = self._shown = time.monotonic()
+        self._lock = threading.Lock()
+
+    def __exit__(self, *_: object) -> None:
+        if self._what:
+            self._show()
 
     def start(self, what: str, total_bytes: int) -> None:
         """See Progress.start."""
+        if self._what:
+            self._show()
         self._what, self._total, self._bytes, self._files = what, total_bytes, 0, 0
         self._began = time.monotonic()
         self._show()
 
     def add(self, size: int, files: int) -> None:
         """See Progress.add."""
-        self._bytes += size
-        self._files += files
-        if time.monotonic() - self._shown >= _JSON_EVERY_SECONDS:
-            self._show()
+        with self._lock:
+            self._bytes += size
+            self._files += files
+            if time.monotonic() - self._shown >= _JSON_EVERY_SECONDS:
+                self._show()
 
     def _show(self) -> None:
         self._shown = time.monotonic()

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from google.protobuf import json_format
 from python_pachyderm.proto.v2.pps import pps_pb2
 
 import pachvault
-from pachvault import stages
-from pachvault.demo.run import STAGES, spec
+from pachvault import request, stages
 from pachvault.policy import HOME_PROJECT
+from pachvault.request import Request
+from pachvault.shipped import STAGES, spec, text
 
-FILES = sorted((Path(__file__).parents[2] / "specs").glob("*.json"))
+FOLDER = Path(__file__).parents[2] / "specs"
+FILES = sorted(FOLDER.glob("*.json"))
 
 
 def test_every_stage_has_a_spec() -> None:
@@ -23,27 +26,51 @@ def test_every_stage_has_a_spec() -> None:
     assert set(STAGES) <= modules
 
 
+def parsed(spec_json: str) -> Any:
+    return json_format.ParseDict(json.loads(spec_json), pps_pb2.CreatePipelineRequest())
+
+
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_a_spec_is_strictly_a_pipeline_of_the_home_project(path: Path) -> None:
-    text = path.read_text()
-    request = json_format.ParseDict(json.loads(text), pps_pb2.CreatePipelineRequest())
-    assert request.pipeline.name == path.stem
-    assert request.pipeline.project.name == HOME_PROJECT
-    assert list(request.transform.cmd) == ["pachvault", "stage", path.stem]
-    assert request.transform.image == f"pachvault/pachvault:{pachvault.__version__}"
-    assert request.description
-    assert spec(path.stem) == text
+    pipeline = parsed(path.read_text())
+    assert pipeline.pipeline.name == path.stem
+    assert pipeline.pipeline.project.name == HOME_PROJECT
+    assert list(pipeline.transform.cmd) == ["pachvault", "stage", path.stem]
+    assert pipeline.transform.image == f"pachvault/pachvault:{pachvault.__version__}"
+    assert pipeline.description
+    assert spec(path.stem) == path.read_text()
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_a_spec_asks_for_what_it_needs_within_the_community_edition(path: Path) -> None:
-    request = json_format.ParseDict(json.loads(path.read_text()), pps_pb2.CreatePipelineRequest())
-    assert 1 <= request.parallelism_spec.constant <= 8
-    assert request.resource_requests.memory
-    assert request.resource_requests.disk
+    pipeline = parsed(path.read_text())
+    assert 1 <= pipeline.parallelism_spec.constant <= 8
+    assert pipeline.resource_requests.memory
+    assert pipeline.resource_requests.disk
 
 
-def test_one_share_is_one_datum_and_one_datum_a_set() -> None:
-    request = json_format.ParseDict(json.loads(spec("export")), pps_pb2.CreatePipelineRequest())
-    assert request.datum_set_spec.number == 1
-    assert request.input.pfs.glob == "/work/*"
+@pytest.mark.parametrize(("stage", "glob"), [("export", "/work/*"), ("restore_fetch", "/*/work/*")])
+def test_one_share_is_one_datum_and_one_datum_a_set(stage: str, glob: str) -> None:
+    pipeline = parsed(spec(stage))
+    assert pipeline.datum_set_spec.number == 1
+    assert pipeline.input.pfs.glob == glob
+
+
+def test_a_replay_joins_a_requests_plan_with_its_receipts() -> None:
+    members = [each.pfs for each in parsed(spec("restore_replay")).input.join]
+    assert [each.repo for each in members] == ["restore_plan", "restore_fetch"]
+    assert {(each.glob, each.join_on) for each in members} == {("/(*)", "$1")}
+
+
+def test_the_example_request_explains_every_field() -> None:
+    example = text("request.yaml")
+    parsed_example = request.parse(example, "request.yaml")
+    assert parsed_example.what == ["images/raw@master"]
+    names_in_yaml = {field.alias or name for name, field in Request.model_fields.items()}
+    lines = example.splitlines()
+    there = {line.split(":")[0] for line in lines if line and line[0] not in " #"}
+    assert there == names_in_yaml
+    # what it says are the defaults, but for what names a place
+    defaults = Request(version=1, what=["a/b"])
+    for name in ("history", "exists", "source", "verify", "keep_going", "outputs", "pipelines"):
+        assert getattr(parsed_example, name) == getattr(defaults, name), name

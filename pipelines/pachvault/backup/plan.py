@@ -9,6 +9,8 @@ from datetime import datetime
 from pachvault.backup.select import chosen_commits, finished_head, parents_first, usable_base
 from pachvault.backup.survey import SurveyedRepo
 from pachvault.backup.work import Item, PlannedCommit, PlannedRepo, Share
+from pachvault.errors import DamageError
+from pachvault.format import layout
 from pachvault.format.documents import Branch
 from pachvault.pach.records import CommitInfo
 from pachvault.policy import History
@@ -28,6 +30,18 @@ class Sealed:
     def commits(self) -> set[str]:
         """Every commit that it holds the rows of."""
         return set(self.history.by_id)
+
+    def can_be_base(self, commit: str) -> bool:
+        """Whether a delta may stand on a sealed commit: it did not fail, and its chain is undamaged."""
+        if self.history.commit(commit)["error"]:
+            return False
+        try:
+            for row in self.history.chain(commit):
+                for name in self.history.commits["tables"][row].as_py():
+                    self.history.vault.read(layout.table_path(name))
+        except DamageError:
+            return False
+        return True
 
 
 def plan_repo(repo: SurveyedRepo, history: History, sealed: Sealed | None, now: datetime) -> PlannedRepo:
@@ -114,9 +128,13 @@ def _planned(
         heads = [was[name] for name in mine if was.get(name) in repo.commits]
         fallback = heads[0] if heads else None
     base = None if commit.error else usable_base(commit, repo.commits, available, fallback)
-    if base is not None and sealed is not None and base in sealed.history.by_id:
-        failed = sealed.history.commit(base)["error"]
-        base = None if failed else base
+    if (
+        base is not None
+        and sealed is not None
+        and base in sealed.history.by_id
+        and not sealed.can_be_base(base)
+    ):
+        base = None
     return PlannedCommit(
         id=commit.id,
         parent=commit.parent,

@@ -53,7 +53,7 @@ def _tree(snapshot: Snapshot, where: Place) -> pa.Table | None:
         return None
     history = snapshot.repo(where.repo)
     try:
-        return history.tree(history.find(where.reference))
+        return where.tree_in(history)
     except UsageError:  # this snapshot lacks the branch, or it has no readable commit
         return None
 

@@ -88,7 +88,7 @@ def ls_command(state: State, snap: str, place: str) -> int:
     where = Place.parse(place)
     snapshot = snapshots.resolve(state.open_vault(), snap)
     history = snapshot.repo(where.repo)
-    tree = where.files_of(history.tree(history.find(where.reference)))
+    tree = where.files_of(where.tree_in(history))
     if not tree.num_rows and where.path != "/":
         raise UsageError(f"no file matches {where.path!r}", where=f"{where.repo}@{where.reference}")
     if state.json:
@@ -111,7 +111,7 @@ def cat_command(state: State, snap: str, place: str) -> int:
     where = Place.parse(place)
     vault = state.open_vault()
     history = snapshots.resolve(vault, snap).repo(where.repo)
-    tree = history.tree(history.find(where.reference))
+    tree = where.tree_in(history)
     rows = tree.filter(pc.equal(tree["path"], where.path)).to_pylist()
     if not rows:
         raise UsageError(

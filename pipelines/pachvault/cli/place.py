@@ -9,8 +9,10 @@ from fnmatch import fnmatchcase
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pachvault.cli.common import say
 from pachvault.errors import UsageError
 from pachvault.format.ids import RepoName
+from pachvault.vault.snapshots import RepoHistory
 
 _FORM = re.compile(r"(?P<repo>[\w-]+(/[\w-]+)?)@(?P<reference>[\w-]+)(:(?P<path>.*))?")
 
@@ -40,6 +42,15 @@ class Place:
         if not re.fullmatch(r"[\w-]+(/[\w-]+)?", text):
             raise UsageError(f"not a repo: {text!r}", hint="project/repo")
         return RepoName.parse(text)
+
+    def tree_in(self, history: RepoHistory) -> pa.Table:
+        """The files of the commit that is meant (schema table.FILES); a failed one has none, and says so."""
+        commit = history.find(self.reference)
+        if error := history.commit(commit)["error"]:
+            say(
+                f"{self.repo}@{self.reference}: commit {commit} failed in Pachyderm, it has no files: {error}"
+            )
+        return history.tree(commit)
 
     def files_of(self, tree: pa.Table) -> pa.Table:
         """The files of a tree that are at the path, below it, or match it as a pattern."""

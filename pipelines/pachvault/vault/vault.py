@@ -105,4 +105,8 @@ def open_vault(store: Store) -> Vault:
         raise VaultKeyError(
             f"the vault is sealed with {config.seal!r}", where=store.url, hint="use a newer pachvault"
         )
+    if config.digest != "blake3":
+        raise NoVaultError(
+            f"the vault's digests are {config.digest!r}", where=store.url, hint="use a newer pachvault"
+        )
     return Vault(store, config)

@@ -63,6 +63,18 @@ def test_only_what_is_new_is_planned_as_a_delta_on_what_is_sealed(tmp_path: Path
     assert head_tasks(repo.surveyed, planned) == [("master", third)]
 
 
+def test_no_delta_stands_on_a_base_whose_table_is_damaged(tmp_path: Path) -> None:
+    repo = two_commits()
+    snapshot = back_up(new_vault(tmp_path), repo)
+    third = repo.commit({"/c": b"3"})
+    for file in (tmp_path / "vault" / "tables").rglob("*.parquet"):
+        data = bytearray(file.read_bytes())
+        if b"pfs_hash" in data:
+            data[20] ^= 1
+            file.write_bytes(data)
+    assert [(commit.id, commit.base) for commit in plan(repo, snapshot).new] == [(third, None)]
+
+
 def test_a_moved_head_is_a_change_without_new_commits(tmp_path: Path) -> None:
     repo = two_commits()
     snapshot = back_up(new_vault(tmp_path), repo)
