@@ -108,15 +108,14 @@ class JsonLines(Quiet):
         self._what, self._total, self._bytes, self._files = "", 0, 0, 0
         self._began = self._shown = time.monotonic()
         self._lock = threading.Lock()
+        self._is_told = True
 
     def __exit__(self, *_: object) -> None:
-        if self._what:
-            self._show()
+        self._tell_rest()
 
     def start(self, what: str, total_bytes: int) -> None:
         """See Progress.start."""
-        if self._what:
-            self._show()
+        self._tell_rest()
         self._what, self._total, self._bytes, self._files = what, total_bytes, 0, 0
         self._began = time.monotonic()
         self._show()
@@ -126,10 +125,17 @@ class JsonLines(Quiet):
         with self._lock:
             self._bytes += size
             self._files += files
+            self._is_told = False
             if time.monotonic() - self._shown >= _JSON_EVERY_SECONDS:
                 self._show()
 
+    def _tell_rest(self) -> None:
+        """The end of a phase, where its last line came before it."""
+        if not self._is_told:
+            self._show()
+
     def _show(self) -> None:
+        self._is_told = True
         self._shown = time.monotonic()
         seconds = max(self._shown - self._began, 1e-6)
         rate = self._bytes / seconds
