@@ -15,7 +15,9 @@ from e2e.cluster import Cluster, Project, Tree
 from e2e.oracle import assert_equal
 from pachvault.format.ids import RepoName
 
-_LINE = re.compile(r"(?:(?P<text>.*)\n)?restored by pachvault, .* from (?P<repo>\S+)@(?P<id>[0-9a-f]+), .*", re.S)
+_LINE = re.compile(
+    r"(?:(?P<text>.*)\n)?restored by pachvault, .* from (?P<repo>\S+)@(?P<id>[0-9a-f]+), .*", re.S
+)
 
 
 @dataclass(frozen=True, slots=True)

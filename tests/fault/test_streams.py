@@ -38,6 +38,35 @@ def test_a_stream_cut_again_and_again_gets_through(backup: Backup) -> None:
     backup.assert_restorable(snapshot)
 
 
+def test_a_stream_cut_more_often_than_calls_are_tried_gets_through_while_it_moves(backup: Backup) -> None:
+    backup.project.repo("data")
+    files = {f"/{number:03}": random.Random(number).randbytes(60_000) for number in range(250)}
+    backup.project.commit("data", files)
+    with backup.project.cluster.faults({"method": "GetFileTAR", "times": 7, "cut_after_bytes": 1_600_000}):
+        snapshot = backup.run()
+    assert not snapshot.manifest.partial
+    backup.assert_restorable(snapshot)
+
+
+def test_a_part_that_is_not_found_in_the_middle_is_no_end(backup: Backup) -> None:
+    project = backup.project
+    project.repo("data")
+    empty = {f"/z{number:05}": b"" for number in range(6000)}  # the sizes alone could not tell
+    project.commit("data", {"/a": random.Random(7).randbytes(2 * MIB)} | empty)
+    lost = {
+        "method": "GetFileTAR",
+        "cut_after_bytes": 4 * MIB,
+        "code": "NOT_FOUND",
+        "message": "chunk not found",
+    }
+    with project.cluster.faults(lost):
+        outcome = backup.attempt("--quiet")
+    assert outcome.code == 3
+    assert "chunk not found" in outcome.err
+    backup.run()
+    backup.assert_restorable()
+
+
 @pytest.mark.parametrize("early", [0, 3_000_000, 11 * MIB])
 def test_a_stream_that_ends_early_with_success_is_no_success(backup: Backup, early: int) -> None:
     fill(backup.project)

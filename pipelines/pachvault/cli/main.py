@@ -16,6 +16,8 @@ from pachvault.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, Pachvaul
 
 _COMMANDS = {
     "init": "backup",
+    "deploy": "deploy",
+    "specs": "deploy",
     "backup": "backup",
     "snapshots": "look",
     "show": "look",

@@ -22,7 +22,7 @@ from pachvault.errors import PachydermError, SourceGoneError, UsageError
 
 OLDEST_SUPPORTED = (2, 7)
 _CONNECT_SECONDS = 10.0
-_TRIES = 6
+_TRIES = 8
 _HOST = re.compile(r"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]+(%[\w.-]+)?")
 _MESSAGE_BYTES = 64 * 1024 * 1024  # pachd sends up to 20 MiB
 _TRANSIENT = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.ABORTED, grpc.StatusCode.INTERNAL)
@@ -150,10 +150,10 @@ def explained(where: str) -> Iterator[None]:
 
 
 def retrying() -> Retrying:
-    """Attempts at a call that may be made again: six, while it raises TransientError."""
+    """Attempts at a call that may be made again: eight within about half a minute, while it may pass."""
     return Retrying(
         stop=stop_after_attempt(_TRIES),
-        wait=wait_random_exponential(multiplier=0.2, max=15),
+        wait=wait_random_exponential(multiplier=0.5, max=15),
         retry=retry_if_exception_type(TransientError),
         reraise=True,
     )

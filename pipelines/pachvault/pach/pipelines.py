@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from google.protobuf import json_format
 from python_pachyderm.proto.v2.pfs import pfs_pb2
@@ -33,23 +33,46 @@ class Pipelines:
 
     def create(self, spec: str, where: str) -> str:
         """Create a pipeline from a JSON spec, strictly; its name. UsageError for a bad spec."""
-        try:
-            request = json_format.ParseDict(json.loads(spec), pps_pb2.CreatePipelineRequest())
-        except (ValueError, json_format.ParseError) as error:
-            raise UsageError(f"not a pipeline spec: {error}", where=where) from error
+        request = _request(spec, where)
         with explained(f"pipeline {request.pipeline.name}"):
             self._pps.CreatePipeline(request)
         return str(request.pipeline.name)
 
+    def ensure(self, spec: str, where: str) -> Literal["created", "updated", "unchanged"]:
+        """Create a pipeline, or update it where its user's spec is another. UsageError for a bad spec.
+
+        An update processes nothing anew.
+        """
+        request = _request(spec, where)
+        name = request.pipeline
+        there = self._spec_of(name.project.name or "default", name.name)
+        if there is not None and _same(there, request):
+            return "unchanged"
+        request.update = there is not None
+        with explained(f"pipeline {name.name}"):
+            self._pps.CreatePipeline(request)
+        return "created" if there is None else "updated"
+
     def exists(self, project: str, name: str) -> bool:
         """Whether the cluster has a pipeline."""
-        request = pps_pb2.InspectPipelineRequest(pipeline=_pipeline(project, name))
+        return self._spec_of(project, name) is not None
+
+    def delete(self, project: str, name: str) -> bool:
+        """Delete a pipeline with its output; whether there was one."""
+        if not self.exists(project, name):
+            return False
+        with explained(f"pipeline {project}/{name}"):
+            self._pps.DeletePipeline(pps_pb2.DeletePipelineRequest(pipeline=_pipeline(project, name)))
+        return True
+
+    def _spec_of(self, project: str, name: str) -> str | None:
+        """A pipeline's spec as its user wrote it, empty before Pachyderm 2.8; None where there is none."""
+        request = pps_pb2.InspectPipelineRequest(pipeline=_pipeline(project, name), details=True)
         try:
             with explained(f"pipeline {project}/{name}"):
-                self._pps.InspectPipeline(request)
+                return str(self._pps.InspectPipeline(request).details_json)
         except SourceGoneError:
-            return False
-        return True
+            return None
 
     def stop(self, project: str, name: str) -> None:
         """Stop a pipeline."""
@@ -79,6 +102,23 @@ class Pipelines:
         """PachydermError unless the job succeeded."""
         if not job.is_success:
             raise PachydermError(f"the job failed: {job.reason}", where=f"{job.pipeline}@{job.id}")
+
+
+def _request(spec: str, where: str) -> Any:
+    try:
+        return json_format.ParseDict(json.loads(spec), pps_pb2.CreatePipelineRequest())
+    except (ValueError, json_format.ParseError) as error:
+        raise UsageError(f"not a pipeline spec: {' '.join(str(error).split())}", where=where) from error
+
+
+def _same(spec: str, request: Any) -> bool:
+    """Whether a spec that is there says what a request says."""
+    try:
+        there = _request(spec, "")
+    except UsageError:  # there is none, or it has fields of a newer Pachyderm
+        return False
+    there.ClearField("update")
+    return bool(there == request)
 
 
 def _pipeline(project: str, name: str) -> Any:

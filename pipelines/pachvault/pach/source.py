@@ -17,7 +17,13 @@ from pachvault.errors import PachydermError, SourceGoneError
 from pachvault.format.documents import Pipeline, Project
 from pachvault.format.ids import RepoName
 from pachvault.pach import records, tar, wire
-from pachvault.pach.connection import Connection, commit_message, explained, retrying
+from pachvault.pach.connection import (
+    Connection,
+    TransientError,
+    commit_message,
+    explained,
+    retrying,
+)
 from pachvault.pach.records import BranchInfo, Change, CommitInfo, RepoInfo
 from pachvault.pach.tar import Piece
 
@@ -55,7 +61,7 @@ def file_set(file_set_id: str) -> CommitRef:
 class Source:
     """Reads one cluster. Every method raises PachydermError, or SourceGoneError for what is not there.
 
-    Calls that fail in a way that may pass are tried again, up to six times within about a minute.
+    Calls that fail in a way that may pass are tried again, up to eight times within about half a minute.
     """
 
     def __init__(self, connection: Connection) -> None:
@@ -180,19 +186,36 @@ class Source:
     def read(self, ref: CommitRef, lower: str = "", upper: str = "") -> Iterator[Piece]:
         """All files with `lower <= path < upper`, in order of path, as pieces; maybe none.
 
-        After a cut the stream goes on with the file it was in, which then begins again at offset 0.
+        After a cut the stream goes on with the file it was in, which then begins again at offset 0. As
+        long as whole files arrive between two cuts there is no end to the tries.
         """
-        for attempt in retrying():
-            with attempt:
-                try:
-                    for piece in tar.pieces(self._tar(ref, "/**", lower, upper)):
-                        yield piece
-                        if piece.is_last:
-                            lower = after(piece.path)
-                except SourceGoneError:
-                    # pachd answers NotFound where no file matches, too: only the commit itself can tell
-                    if ref.repo != FILE_SETS:
-                        self.commit(ref)
+        while True:
+            began = lower
+            try:
+                for attempt in retrying():
+                    with attempt:
+                        for piece in self._files(ref, lower, upper):
+                            yield piece
+                            if piece.is_last:
+                                lower = after(piece.path)
+            except TransientError:
+                if lower == began:
+                    raise
+            else:
+                return
+
+    def _files(self, ref: CommitRef, lower: str, upper: str) -> Iterator[Piece]:
+        is_begun = False
+        try:
+            for piece in tar.pieces(self._tar(ref, "/**", lower, upper)):
+                is_begun = True
+                yield piece
+        except SourceGoneError:
+            # pachd answers NotFound where no file matches, too: only the commit itself can tell
+            if is_begun:
+                raise
+            if ref.repo != FILE_SETS:
+                self.commit(ref)
 
     def read_some(self, ref: CommitRef, folder: str, names: Sequence[str]) -> Iterator[Piece]:
         """Files of one folder (`/a/`), by name; a file that is not there is left out without a word.

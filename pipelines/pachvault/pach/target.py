@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import chain
 from typing import Any
 
 import grpc
@@ -78,7 +77,7 @@ class Target:
             answer = self._transactions.BatchTransaction(
                 transaction_pb2.BatchTransactionRequest(requests=requests)
             )
-        return [str(response.commit.id) for response in answer.info.responses]
+        return [str(response.commit.id) for response in answer.responses]
 
     def clear(self, ref: CommitRef) -> None:
         """Empty an open commit."""
@@ -97,27 +96,36 @@ class Target:
         with explained(str(ref)):
             self._pfs.ModifyFile(_modifications(ref, delete, put, append))
 
-    def write(self, project: str, repo: str, branch: str, put: Iterable[tuple[str, bytes]]) -> None:
-        """Replace files on a branch, as one finished commit that nobody ever sees open.
-
-        Refused where the branch has an open commit.
-        """
-        request = pfs_pb2.ModifyFileRequest(set_commit=commit_message(project, repo, "", branch=branch))
-        with explained(f"{project}/{repo}@{branch}"):
-            self._pfs.ModifyFile(chain([request], _replaced(put)))
-
     def make_file_set(self, delete: Iterable[str], put: Iterable[tuple[str, bytes]]) -> str:
         """A file set that deletes paths and puts files; its id. A path put twice in a row is appended to.
 
-        Unlike in `change`, nothing is deleted before it is put: say so in `delete`.
+        Unlike in `change`, nothing is deleted before it is put: say so in `delete`. It lives for ten
+        minutes, and goes at once into a commit. What `put` raises is raised.
         """
-        with explained("a file set"):
-            return str(self._pfs.CreateFileSet(_file_set(delete, put)).file_set_id)
+        failures: list[Exception] = []
 
-    def renew_file_set(self, file_set_id: str, seconds: int) -> None:
-        """Keep a file set alive for `seconds` from now; pachd allows 30 minutes at most."""
-        with explained("a file set"):
-            self._pfs.RenewFileSet(pfs_pb2.RenewFileSetRequest(file_set_id=file_set_id, ttl_seconds=seconds))
+        def guarded() -> Iterator[tuple[str, bytes]]:
+            try:
+                yield from put
+            except Exception as error:  # noqa: BLE001  (gRPC would log it and raise something else)
+                failures.append(error)
+
+        try:
+            with explained("a file set"):
+                return str(self._pfs.CreateFileSet(_file_set(delete, guarded())).file_set_id)
+        finally:
+            if failures:
+                raise failures[0]
+
+    def put_file(self, project: str, repo: str, branch: str, path: str, data: bytes) -> None:
+        """Put a file in a commit of its own, which is made and finished in the same call."""
+        commit = commit_message(project, repo, "", branch=branch)
+        requests = [
+            pfs_pb2.ModifyFileRequest(set_commit=commit),
+            pfs_pb2.ModifyFileRequest(delete_file=pfs_pb2.DeleteFile(path=path)),
+            *_added(path, data),
+        ]
+        self._called(f"{project}/{repo}@{branch}", lambda: self._pfs.ModifyFile(iter(requests)))
 
     def point(
         self,
@@ -184,14 +192,10 @@ def _modifications(
     yield pfs_pb2.ModifyFileRequest(set_commit=ref.message)
     for path in delete:
         yield pfs_pb2.ModifyFileRequest(delete_file=pfs_pb2.DeleteFile(path=path))
-    yield from _replaced(put)
-    for path, data in append:
-        yield from _added(path, data)
-
-
-def _replaced(put: Iterable[tuple[str, bytes]]) -> Iterator[Any]:
     for path, data in put:  # an add appends: to replace is to delete, then to add
         yield pfs_pb2.ModifyFileRequest(delete_file=pfs_pb2.DeleteFile(path=path))
+        yield from _added(path, data)
+    for path, data in append:
         yield from _added(path, data)
 
 

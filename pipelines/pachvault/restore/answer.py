@@ -91,9 +91,9 @@ def _carry_out(
         return _recorded(said, "done")
     if plan.status == "done":  # when it was planned, and the record is gone since
         return Answer(plan.request_id, "done", plan.summary)
-    lost = [line for receipt in receipts for line in receipt.lost]
-    if lost and not plan.keep_going:
-        raise DamageError(lost[0])
+    damage = [receipt.damage for receipt in receipts if receipt.damage]
+    if damage and not plan.keep_going:
+        raise DamageError(damage[0])
     vault = open_vault(open_store(plan.vault))
     replayed = replay(source, target, vault, plan, progress)
     differences = check(source, vault, plan, replayed, progress)

@@ -1,15 +1,17 @@
-"""What a commit of a snapshot changes against another: rows to put, paths to delete."""
+"""What a commit of a snapshot changes against another: rows to put, paths to delete; and cut into spans."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from itertools import pairwise
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from pachvault.format import table
+from pachvault.pach.source import after
 from pachvault.vault.snapshots import RepoHistory
 
 
@@ -19,11 +21,24 @@ class Changes:
 
     puts: pa.Table
     deletes: list[str]
+    is_rest: bool = False
+    """The rest of one large file: it is added to the beginning, which another span holds."""
 
     @property
     def bytes(self) -> int:
         """Size of the files to put."""
         return pc.sum(self.puts["size"]).as_py() or 0
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A part of a change: `lower <= path`, `path < upper` ("" for open)."""
+
+    lower: str
+    upper: str
+    size_bytes: int
+    blobs: tuple[int, int] | None = None
+    """Of the one file at `lower`, only these blobs: from the first up to the last, exclusive."""
 
 
 def changes(history: RepoHistory, commit: str, parent: str | None, patterns: Sequence[str] = ()) -> Changes:
@@ -41,44 +56,67 @@ def changes(history: RepoHistory, commit: str, parent: str | None, patterns: Seq
         found = between(old, history.tree(commit))
     if not patterns:
         return found
-    hits = [_matches(path, patterns) for path in found.puts["path"].to_pylist()]
+    hits = [matches(path, patterns) for path in found.puts["path"].to_pylist()]
     return Changes(
         found.puts.filter(pa.array(hits, pa.bool_())),
-        [path for path in found.deletes if _matches(path, patterns)],
+        [path for path in found.deletes if matches(path, patterns)],
     )
 
 
 def between(old: pa.Table, new: pa.Table) -> Changes:
     """The change from one tree to another (both schema table.FILES)."""
-    before = dict(zip(old["path"].to_pylist(), old["digest"].to_pylist(), strict=True))
-    keep = [
-        before.get(path) != digest
-        for path, digest in zip(new["path"].to_pylist(), new["digest"].to_pylist(), strict=True)
-    ]
-    after = set(new["path"].to_pylist())
-    return Changes(new.filter(pa.array(keep, pa.bool_())), sorted(before.keys() - after))
+    before = pc.index_in(new["path"], old["path"].combine_chunks())
+    same = pc.fill_null(pc.equal(new["digest"], old["digest"].take(before)), fill_value=False)
+    gone = pc.invert(pc.is_in(old["path"], new["path"].combine_chunks()))
+    return Changes(new.filter(pc.invert(same)), sorted(old["path"].filter(gone).to_pylist()))
 
 
-def in_range(found: Changes, lower: str, upper: str) -> Changes:
-    """The part of a change with `lower <= path`, and `path < upper` where that is given."""
+def part_of(found: Changes, span: Span) -> Changes:
+    """The part of a change that a span holds."""
     paths = found.puts["path"]
-    inside = pc.greater_equal(paths, lower)
-    if upper:
-        inside = pc.and_(inside, pc.less(paths, upper))
-    deletes = [path for path in found.deletes if path >= lower and (not upper or path < upper)]
-    return Changes(found.puts.filter(inside), deletes)
+    inside = pc.greater_equal(paths, span.lower)
+    if span.upper:
+        inside = pc.and_(inside, pc.less(paths, span.upper))
+    puts = found.puts.filter(inside)
+    if span.blobs is not None:
+        first, last = span.blobs
+        rows = [row | {"blobs": row["blobs"][first:last]} for row in puts.to_pylist()]
+        puts = pa.Table.from_pylist(rows, schema=table.FILES)
+    is_rest = span.blobs is not None and span.blobs[0] > 0
+    deletes = [path for path in found.deletes if path >= span.lower and (not span.upper or path < span.upper)]
+    return Changes(puts, deletes, is_rest)
 
 
-def ranges(found: Changes, size_bytes: int) -> list[tuple[str, str, int]]:
-    """Path ranges (lower, upper, bytes) of about `size_bytes` each; the outer ones are open."""
-    cuts: list[tuple[str, int]] = [("", 0)]
-    for path, size in zip(found.puts["path"].to_pylist(), found.puts["size"].to_pylist(), strict=True):
-        if cuts[-1][1] >= size_bytes:
-            cuts.append((path, 0))
-        cuts[-1] = (cuts[-1][0], cuts[-1][1] + size)
-    uppers = [lower for lower, _ in cuts[1:]] + [""]
-    return [(lower, upper, size) for (lower, size), upper in zip(cuts, uppers, strict=True)]
+def spans(found: Changes, size_bytes: int) -> list[Span]:
+    """Spans of about `size_bytes` each that together are the change, in order.
+
+    A file larger than that is cut between its blobs, which are taken to be of one size.
+    """
+    cuts: list[Span] = []
+    lower, held = "", 0
+    columns = (found.puts["path"], found.puts["size"], pc.list_value_length(found.puts["blobs"]))
+    for path, size, blobs in zip(*(column.to_pylist() for column in columns), strict=True):
+        if size > size_bytes and blobs:
+            cuts += [Span(lower, path, held)] if path > lower else []
+            cuts += _cut(path, size, blobs, size_bytes)
+            lower, held = after(path), 0
+            continue
+        if held >= size_bytes:
+            cuts.append(Span(lower, path, held))
+            lower, held = path, 0
+        held += size
+    return [*cuts, Span(lower, "", held)]
 
 
-def _matches(path: str, patterns: Sequence[str]) -> bool:
+def matches(path: str, patterns: Sequence[str]) -> bool:
+    """Whether a path matches one of the patterns, in which * is any characters, / too."""
     return any(fnmatchcase(path, pattern.replace("**", "*")) for pattern in patterns)
+
+
+def _cut(path: str, size: int, blobs: int, size_bytes: int) -> list[Span]:
+    count = min(-(-size // size_bytes), blobs)
+    bounds = [blobs * number // count for number in range(count + 1)]
+    return [
+        Span(path, after(path), size * (last - first) // blobs, (first, last))
+        for first, last in pairwise(bounds)
+    ]

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from blake3 import blake3
 
 from pachvault.pach import wire
 from pachvault.pach.source import CommitRef, Source, file_set
 from pachvault.progress import Progress
-from pachvault.restore.changes import Changes, changes
+from pachvault.restore.changes import Changes, changes, matches
 from pachvault.restore.replay import Replayed
-from pachvault.restore.work import RepoPlan, RestorePlan, Step
+from pachvault.restore.work import BranchPlan, RepoPlan, RestorePlan, Step
+from pachvault.restore.write import readable
+from pachvault.vault import blobs
+from pachvault.vault.reader import BlobReader
 from pachvault.vault.snapshots import RepoHistory
 from pachvault.vault.vault import Vault
 
@@ -34,40 +38,110 @@ def check(
     found: list[Difference] = []
     if plan.verify == "none":
         return found
-    for repo, done in zip(plan.repos, replayed, strict=True):
+    damage = _Damage(vault)
+    for repo, done in zip(plan.repos, replayed, strict=False):  # what has no plan was lost as a whole
         history = RepoHistory(vault, vault.repo_record(repo.record))
         for step in repo.steps:
             if step.commit in done.ids and not step.error:
-                wanted = changes(history, step.commit, step.content_parent, plan.paths)
-                found += _step(source, plan, repo, step, done, wanted, progress)
+                found += _Checked(source, plan, repo, history, done, damage).step(step, progress)
+        for branch in repo.branches:
+            if branch.head in done.appended and branch.action == "append":
+                found += _appended(source, plan, repo, done, branch)
     return found
 
 
-def _step(
-    source: Source,
-    plan: RestorePlan,
-    repo: RepoPlan,
-    step: Step,
-    done: Replayed,
-    wanted: Changes,
-    progress: Progress,
+@dataclass(frozen=True)
+class _Damage:
+    """What the vault no longer has; asked only where something is amiss."""
+
+    vault: Vault
+
+    @cached_property
+    def reader(self) -> BlobReader:
+        return BlobReader(self.vault, blobs.load(self.vault))
+
+
+@dataclass(frozen=True, slots=True)
+class _Checked:
+    """The commits of one repo."""
+
+    source: Source
+    plan: RestorePlan
+    repo: RepoPlan
+    history: RepoHistory
+    done: Replayed
+    damage: _Damage
+
+    def step(self, step: Step, progress: Progress) -> list[Difference]:
+        """How a commit differs from what it should be."""
+        wanted = changes(self.history, step.commit, step.content_parent, self.plan.paths)
+        ref = self._ref(self.done.ids[step.commit])
+        self.source.commit(ref, wait=True)
+        problems = self._paths(ref, step, wanted)
+        if self.plan.verify == "full":
+            problems |= _contents(self.source, ref, wanted, progress)
+        if problems and self.plan.keep_going:
+            for path in _left_out(self.damage.reader, wanted, problems):
+                problems.pop(path, None)
+        return [
+            Difference(str(self.repo.target), step.commit, path, text)
+            for path, text in sorted(problems.items())
+        ]
+
+    def _paths(self, ref: CommitRef, step: Step, wanted: Changes) -> dict[str, str]:
+        parent = self.done.ids.get(step.content_parent or "")
+        sizes = dict(zip(wanted.puts["path"].to_pylist(), wanted.puts["size"].to_pylist(), strict=True))
+        differing = self.source.diff(ref, self._ref(parent) if parent else None)
+        listed = {change.path: change for change in differing}
+        problems = {}
+        for path, change in listed.items():
+            expected = sizes.get(path, -1)
+            if change.new_size != expected or (expected < 0 and path not in wanted.deletes):
+                problems[path] = f"{change.new_size} bytes where {expected} were expected (-1: none)"
+        silent = (sizes.keys() | set(wanted.deletes)) - listed.keys()
+        if silent:
+            # where the same content was put again it need not show as a change
+            same = self._unchanged(step, wanted)
+            problems |= dict.fromkeys(silent - same, "did not change")
+        return problems
+
+    def _unchanged(self, step: Step, wanted: Changes) -> set[str]:
+        if step.content_parent is None:
+            return set()
+        old = self.history.tree(step.content_parent)
+        before = dict(zip(old["path"].to_pylist(), old["digest"].to_pylist(), strict=True))
+        return {
+            path
+            for path, digest in zip(
+                wanted.puts["path"].to_pylist(), wanted.puts["digest"].to_pylist(), strict=True
+            )
+            if before.get(path) == digest
+        }
+
+    def _ref(self, commit: str) -> CommitRef:
+        return CommitRef(self.repo.to_project, self.repo.to_repo, commit)
+
+
+def _appended(
+    source: Source, plan: RestorePlan, repo: RepoPlan, done: Replayed, branch: BranchPlan
 ) -> list[Difference]:
-    ref = CommitRef(repo.to_project, repo.to_repo, done.ids[step.commit])
-    parent = done.ids.get(step.content_parent or "")
-    base = CommitRef(repo.to_project, repo.to_repo, parent) if parent else None
-    source.commit(ref, wait=True)
-    sizes = dict(zip(wanted.puts["path"].to_pylist(), wanted.puts["size"].to_pylist(), strict=True))
-    problems = {}
-    listed = {change.path: change.new_size for change in source.diff(ref, base)}
-    for path in listed.keys() | sizes.keys() | set(wanted.deletes):
-        expected = sizes.get(path, -1)
-        if path not in listed:
-            problems[path] = "did not change"
-        elif listed[path] != expected:
-            problems[path] = f"{listed[path]} bytes where {expected} were expected (-1: deleted)"
-    if plan.verify == "full":
-        problems |= _contents(source, ref, wanted, progress)
-    return [Difference(str(repo.target), step.commit, path, text) for path, text in sorted(problems.items())]
+    """How a commit put on top of a branch differs from the restored one, in the chosen paths."""
+    new, restored = (
+        CommitRef(repo.to_project, repo.to_repo, each)
+        for each in (done.appended[branch.head], done.ids[branch.head])
+    )
+    return [
+        Difference(str(repo.target), branch.head, change.path, "differs in the commit that was appended")
+        for change in source.diff(new, restored)
+        if not plan.paths or (matches(change.path, plan.paths) and not plan.keep_going)
+    ]
+
+
+def _left_out(reader: BlobReader, wanted: Changes, problems: dict[str, str]) -> set[str]:
+    """Of these paths those that damage explains: unreadable, or gone before they were to be deleted."""
+    _, lost = readable(reader, wanted)
+    gone = {path for path in wanted.deletes if problems.get(path) == "did not change"}
+    return lost.keys() | gone
 
 
 def _contents(source: Source, ref: CommitRef, wanted: Changes, progress: Progress) -> dict[str, str]:

@@ -17,7 +17,7 @@ from pachvault.request import Request
 from pachvault.restore.resolve import Resolved, resolve
 from pachvault.restore.run import finished
 from pachvault.restore.verdict import verdict
-from pachvault.restore.work import FetchShare, RestorePlan
+from pachvault.restore.work import FetchShare, FetchWork, RestorePlan
 from pachvault.store.store import open_store
 from pachvault.vault.vault import open_vault
 
@@ -26,11 +26,11 @@ SUFFIX = ".yaml"
 
 @dataclass(frozen=True, slots=True)
 class Intake:
-    """The folder of a request in the outputs, its plan, and at least one share of work."""
+    """The folder of a request in the outputs, its plan, and at least one piece of work for fetch."""
 
     folder: str
     plan: RestorePlan
-    shares: list[FetchShare]
+    work: list[FetchWork]
 
 
 def take_in(name: str, data: bytes | None, source: Source) -> Intake:
@@ -86,6 +86,18 @@ def _without_work(request_id: str, status: Literal["done", "refused"], summary: 
 def _intake(name: str, resolved: Resolved) -> Intake:
     plan = resolved.plan
     folder = f"{name.removesuffix(SUFFIX)}-{plan.request_id[:12]}"
+    work = [_fetch_work(plan, share) for share in resolved.shares]
     # a request without a share would have no datum downstream, and never a report
-    shares = resolved.shares or [FetchShare(request_id=plan.request_id, number=0)]
-    return Intake(folder, plan, shares)
+    return Intake(folder, plan, work or [FetchWork(request_id=plan.request_id, number=0)])
+
+
+def _fetch_work(plan: RestorePlan, share: FetchShare) -> FetchWork:
+    """A share with its own steps of the plan: a datum must not carry a history of a million commits."""
+    wanted = {(part.project, part.repo, part.commit) for part in share.parts}
+    repos = []
+    for repo in plan.repos:
+        steps = [step for step in repo.steps if (repo.project, repo.repo, step.commit) in wanted]
+        if steps:
+            repos.append(repo.model_copy(update={"steps": steps, "branches": []}))
+    excerpt = plan.model_copy(update={"repos": repos, "pipelines": []})
+    return FetchWork(request_id=plan.request_id, number=share.number, share=share, plan=excerpt)

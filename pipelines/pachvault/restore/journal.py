@@ -10,14 +10,17 @@ from pachvault.restore.work import Step
 
 _LINE = re.compile(
     r"restored by pachvault, request (?P<request>[0-9a-f]{12}), "
-    r"from (?P<repo>[\w-]+/[\w-]+)@(?P<commit>[0-9a-f]+)"
+    r"from (?P<repo>[\w-]+/[\w-]+)@(?P<commit>[0-9a-f]+)[^\n]*?"
+    r"(, without (?P<lost>\d+) damaged files)?$"
 )
 
 
-def description(request_id: str, repo: RepoName, step: Step) -> str:
-    """The old description, then a line with the old id and times."""
+def description(request_id: str, repo: RepoName, step: Step, lost: int = 0) -> str:
+    """The old description, then a line with the old id and times, and how many files are not there."""
     times = f"started {step.started_at or 'unknown'}, finished {step.finished_at or 'unknown'}"
     line = f"restored by pachvault, request {request_id[:12]}, from {repo}@{step.commit}, {times}"
+    if lost:
+        line += f", without {lost} damaged files"
     return f"{step.description}\n{line}" if step.description else line
 
 
@@ -30,8 +33,13 @@ def restored(commits: list[CommitInfo], request_id: str, repo: RepoName) -> dict
     """The commits that this request has replayed or begun already, by old id."""
     found = {}
     for commit in reversed(commits):
-        # a commit that was restored before brings that line along: ours is the last
-        *_, match = None, *_LINE.finditer(commit.description)
+        match = _LINE.search(commit.description)
         if match and (match["request"], match["repo"]) == (request_id[:12], str(repo)):
             found[match["commit"]] = commit
     return found
+
+
+def left_out(commit: CommitInfo) -> int:
+    """How many damaged files a restored commit does without."""
+    match = _LINE.search(commit.description)
+    return int(match["lost"] or 0) if match else 0

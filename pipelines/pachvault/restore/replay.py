@@ -8,18 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from graphlib import TopologicalSorter
 
-from pachvault.errors import BusyError, DamageError, PachvaultError, PachydermError
+from pachvault.errors import DamageError, PachvaultError, PachydermError
 from pachvault.format.ids import RepoName
 from pachvault.mirror import mirrored
 from pachvault.pach import wire
+from pachvault.pach.connection import TransientError
 from pachvault.pach.source import CommitRef, Source
 from pachvault.pach.target import NewCommit, Target
 from pachvault.progress import Progress
 from pachvault.restore import definitions, journal, staging
-from pachvault.restore.changes import Changes, changes
-from pachvault.restore.work import BranchPlan, RepoPlan, RestorePlan, Step
-from pachvault.restore.write import write_change
+from pachvault.restore.changes import changes
+from pachvault.restore.heads import Heads
+from pachvault.restore.work import RepoPlan, RestorePlan, Step
+from pachvault.restore.write import readable, write_change
 from pachvault.vault import blobs
 from pachvault.vault.reader import BlobReader
 from pachvault.vault.snapshots import RepoHistory
@@ -35,7 +38,7 @@ class Replayed:
     appended: dict[str, str] = field(default_factory=dict)
     """Commits put on top of a branch, by the old id of the one that they bring back."""
     lost: list[str] = field(default_factory=list)
-    """A line for each commit that was left out."""
+    """A line for each file, commit, branch or repo that could not be had."""
 
 
 def replay(
@@ -62,7 +65,8 @@ def replay(
     if any(step.parts for repo in plan.repos for step in repo.steps):
         where = staging.staging_repo(plan.request_id)
         target.delete_repo(where.project, where.repo)
-    return [each.done for each in repos]
+    left_out = [Replayed(RepoName.parse(line.partition(":")[0]), lost=[line]) for line in plan.lost]
+    return [*(each.done for each in repos), *left_out]
 
 
 def _commit_sets(repos: Sequence[_Repo]) -> list[list[tuple[_Repo, Step]]]:
@@ -71,11 +75,11 @@ def _commit_sets(repos: Sequence[_Repo]) -> list[list[tuple[_Repo, Step]]]:
     for repo in repos:
         for step in repo.repo.steps:
             sets.setdefault(step.commit, []).append((repo, step))
-    # parents start before their children; within a repo the plan's own order settles ties
-    order = {step.commit: number for repo in repos for number, step in enumerate(repo.repo.steps)}
-    return sorted(
-        sets.values(), key=lambda members: (str(members[0][1].started_at), order[members[0][1].commit])
-    )
+    before = {
+        commit: {step.parent for _, step in members if step.parent is not None}
+        for commit, members in sets.items()
+    }
+    return [sets[commit] for commit in TopologicalSorter(before).static_order()]
 
 
 def _replay_set(target: Target, members: Sequence[tuple[_Repo, Step]]) -> None:
@@ -105,11 +109,21 @@ class _Repo:
     def __post_init__(self) -> None:
         self.done = Replayed(self.repo.target)
         known = self.source.commits(self.repo.target)
-        before = journal.restored(known, self.plan.request_id, self.repo.source)
-        wanted = {step.commit for step in self.repo.steps}
-        for old, commit in before.items():
-            if old in wanted and not (commit.error and not self._failed_before(old)):
-                (self.begun if commit.finished_at is None else self.done.ids)[old] = commit.id
+        steps = {step.commit: step for step in self.repo.steps}
+        for old, commit in journal.restored(known, self.plan.request_id, self.repo.source).items():
+            if commit.finished_at is None and old in steps:
+                self.begun[old] = commit.id
+            elif commit.finished_at is None:  # of another plan of this request: it would block its branch
+                self._give_up(self._ref(commit.id))
+            elif old in steps and (not commit.error or steps[old].error):
+                self.done.ids[old] = commit.id
+                if lost := journal.left_out(commit):
+                    self.done.lost.append(f"{self.repo.source}@{old}: {lost} damaged files were left out")
+        in_use = {*self.begun.values(), *self.done.ids.values()}
+        for branch in self.source.branches(self.repo.target):
+            # a root goes on a branch of its own, which must be new
+            if branch.name in {self._hidden_prefix + old for old in steps} and branch.head not in in_use:
+                self.target.delete_branch(self.repo.to_project, self.repo.to_repo, branch.name)
 
     def is_begun(self, step: Step) -> bool:
         """Whether the commit was replayed, or opened."""
@@ -141,9 +155,21 @@ class _Repo:
             self.done.lost.append(f"{self.repo.source}@{step.commit}: {error}")
 
     def finish(self) -> None:
-        """Move the heads, then remove the hidden branches."""
+        """Move the heads, triggers last, then remove the hidden branches."""
+        heads = Heads(self.source, self.target, self.plan, self.repo, self.history, self._hidden_prefix)
+        moved = []
         for branch in self.repo.branches:
-            self._branch(branch)
+            new = heads.move(branch, self.done.ids)
+            if new is None:
+                self.done.lost.append(
+                    f"{self.repo.source}@{branch.source}: its head {branch.head} could not be restored"
+                )
+                continue
+            moved.append(branch)
+            if branch.action == "append":
+                self.done.appended[branch.head] = new
+        for branch in moved:
+            heads.arm(branch)
         for name in {each.name for each in self.source.branches(self.repo.target)}:
             if name.startswith(self._hidden_prefix):
                 self.target.delete_branch(self.repo.to_project, self.repo.to_repo, name)
@@ -151,10 +177,6 @@ class _Repo:
     @property
     def _hidden_prefix(self) -> str:
         return f"pachvault-replay-{self.plan.request_id[:12]}-"
-
-    def _failed_before(self, old: str) -> bool:
-        """Whether the commit failed in its old life, so that a failed one is what is wanted."""
-        return any(step.commit == old and step.error for step in self.repo.steps)
 
     def _replay(self, step: Step) -> str:
         """Open, fill and finish one commit; its new id."""
@@ -169,14 +191,19 @@ class _Repo:
                 )
             )
         try:
-            if not step.error:
-                self._fill(step, ref)
+            lost = 0 if step.error else self._fill(step, ref)
+        except TransientError:
+            raise  # left open: the next attempt takes it up
         except PachvaultError:
-            self.target.clear(ref)
-            self.target.finish(ref, description="a restore gave it up", error="could not be restored")
+            self._give_up(ref)
             raise
-        self.target.finish(ref, description=new.description, error=step.error)
+        text = journal.description(self.plan.request_id, self.repo.source, step, lost)
+        self.target.finish(ref, description=text, error=step.error)
         return ref.id
+
+    def _give_up(self, ref: CommitRef) -> None:
+        self.target.clear(ref)
+        self.target.finish(ref, description="a restore gave it up", error="could not be restored")
 
     def _parent(self, step: Step) -> str | None:
         if step.parent is None:
@@ -185,78 +212,44 @@ class _Repo:
             raise DamageError(f"its parent {step.parent} could not be restored")
         return self.done.ids[step.parent]
 
-    def _fill(self, step: Step, ref: CommitRef) -> None:
-        """Put a commit's change into an open commit."""
+    def _fill(self, step: Step, ref: CommitRef) -> int:
+        """Put a commit's change into an open commit; how many damaged files are not in it."""
         if self.repo.origin == "backup":
             held = mirrored(self.source, self.repo.source, step.commit, step.size_bytes)
             if held is None:
                 raise PachydermError("the backup repo no longer holds it", where=str(ref))
             self.target.add_file_set(ref, self.source.file_set_of(held, wire.TOTAL))
-        elif step.parts:
-            for branch in staging.step_parts(step):
-                part = staging.staged(self.source, self.plan.request_id, branch)
-                if part is None:  # fetch says why, and goes on where it is told to keep going
-                    raise DamageError(f"its part {branch} could not be staged", where=str(ref))
-                self.target.add_file_set(ref, staging.own_change(self.source, part))
-        else:
-            self._write(ref, changes(self.history, step.commit, step.content_parent, self.plan.paths))
+            return 0
+        parts = []
+        for branch in staging.part_branches(step):
+            part = staging.staged(self.source, self.plan.request_id, branch)
+            if part is None and not self.plan.keep_going:
+                raise DamageError(f"its part {branch} could not be staged", where=str(ref))
+            parts += [part] if part else []
+        if not parts or len(parts) < step.parts:
+            return self._write(step, ref)
+        for part in parts:
+            self.target.add_file_set(ref, staging.own_change(self.source, part))
+        return 0
 
-    def _branch(self, branch: BranchPlan) -> None:
-        """Move a head, keeping the old one where that is asked for."""
-        where = (self.repo.to_project, self.repo.to_repo)
-        now = {each.name: each.head for each in self.source.branches(self.repo.target)}
-        if branch.action == "append" and branch.current:
-            self._append(branch, now.get(branch.name, ""))
-            return
-        new = branch.head if branch.action == "move" else self.done.ids.get(branch.head)
-        if new is None:
-            self.done.lost.append(f"branch {branch.name}: its head {branch.head} could not be restored")
-            return
-        if branch.keep_as and branch.current and branch.keep_as not in now:
-            self.target.point(*where, branch.keep_as, branch.current)
-        if now.get(branch.name) != new:
-            self.target.point(*where, branch.name, new)
-        if branch.trigger:
-            self.target.point(*where, branch.name, new, branch.trigger)
-
-    def _append(self, branch: BranchPlan, head: str) -> None:
-        """A commit on top of the branch: its tree becomes the old one, or the chosen paths do."""
-        text = journal.appended(self.plan.request_id, self.repo.source, branch.head)
-        commit = self.source.commit(self._ref(head)) if head else None
-        if commit is not None and commit.description == text and commit.finished_at is not None:
-            self.done.appended[branch.head] = head
-            return
-        if commit is not None and commit.finished_at is None:
-            if commit.description != text:
-                raise BusyError("the branch has an open commit", where=f"{self.repo.target}@{branch.name}")
-            ref = self._ref(head)
-            self.target.clear(ref)
-        else:
-            where = (self.repo.to_project, self.repo.to_repo, branch.name)
-            ref = self._ref(self.target.start(*where, parent=head or None, description=text))
-        try:
-            if self.plan.paths:
-                self._write(ref, changes(self.history, branch.head, None, self.plan.paths))
-            elif branch.head in self.done.ids:
-                self.target.change(ref, delete=["/"])
-                whole = self.source.file_set_of(self._ref(self.done.ids[branch.head]), wire.TOTAL)
-                self.target.add_file_set(ref, whole)
-            else:
-                raise DamageError(f"commit {branch.head} could not be restored")
-        except PachvaultError as error:
-            self.target.clear(ref)
-            self.target.finish(ref, error="could not be restored")
-            if not (self.plan.keep_going and isinstance(error, DamageError)):
-                raise
-            self.done.lost.append(f"branch {branch.name}: {error}")
-            return
-        self.target.finish(ref)
-        self.done.appended[branch.head] = ref.id
-
-    def _write(self, ref: CommitRef, found: Changes) -> None:
+    def _write(self, step: Step, ref: CommitRef) -> int:
+        """Write a commit's change straight from the vault, without damaged files if need be."""
         if self.reader is None:
             raise PachvaultError("the vault is not open", where=str(ref))
-        write_change(self.target, self.reader, ref, found, self.progress)
+        found = changes(self.history, step.commit, step.content_parent, self.plan.paths)
+        try:
+            write_change(self.target, self.reader, ref, found, self.progress)
+        except DamageError:
+            if not self.plan.keep_going:
+                raise
+        else:
+            return 0
+        whole, lost = readable(self.reader, found)
+        write_change(self.target, self.reader, ref, whole, self.progress)
+        self.done.lost += [
+            f"{self.repo.source}@{step.commit}:{path}: {error}" for path, error in sorted(lost.items())
+        ]
+        return len(lost)
 
     def _ref(self, commit: str) -> CommitRef:
         return CommitRef(self.repo.to_project, self.repo.to_repo, commit)

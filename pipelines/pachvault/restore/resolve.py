@@ -5,21 +5,22 @@ Reads the vault and the target cluster; changes nothing. Printing the plan is th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from typing import Literal
 
-from pachvault.errors import DamageError, SourceGoneError, UsageError
-from pachvault.format.documents import Branch
+from pachvault.errors import BusyError, DamageError, SourceGoneError, UsageError
+from pachvault.format.documents import Branch, RepoEntry
 from pachvault.format.ids import RepoName
 from pachvault.mirror import mirrored
-from pachvault.pach.records import BranchInfo
+from pachvault.pach.records import CommitInfo
 from pachvault.pach.source import CommitRef, Source
 from pachvault.request import Extent, Request, When
 from pachvault.restore import definitions, journal
-from pachvault.restore.changes import changes, ranges
+from pachvault.restore.changes import changes, spans
+from pachvault.restore.steps import Rows, line, newest_in, rows_of, steps_to
 from pachvault.restore.work import BranchPlan, FetchShare, Part, RepoPlan, RestorePlan, Step
 from pachvault.vault import snapshots
 from pachvault.vault.snapshots import RepoHistory, Snapshot
@@ -41,45 +42,83 @@ def resolve(request: Request, vault: Vault, source: Source) -> Resolved:
     """The plan of a request against the cluster that `source` reads.
 
     Raises UsageError where the request matches nothing, or where something is in the way and the
-    request does not say what to do about it.
+    request does not say what to do about it; BusyError where that something is still open.
     """
     snapshot = _snapshot(vault, request.snapshot)
-    existing = {repo.name: repo for repo in source.repos()}
-    outputs = {RepoName(each.project, each.name) for each in source.pipelines()}
-    repos = []
+    cluster = _Cluster.of(source)
+    found: list[_Found] = []
+    lost: list[str] = []
     unmatched = set(request.what)
-    for entry, history in snapshot.repos():
-        name = RepoName(entry.project, entry.repo)
-        chosen = _branches(history, request, unmatched)
-        if not chosen:
+    for entry in snapshot.manifest.repos:
+        if not any(fnmatchcase(f"{entry.project}/{entry.repo}", _repo_of(each)) for each in request.what):
             continue
-        target = RepoName(request.to.project or name.project, request.to.repo or name.repo)
-        if history.record.output_of and request.outputs == "recompute" and target == name:
-            if _by_name(request.what, name) and not request.pipelines:
-                raise UsageError(
-                    f"{name} is written by pipeline {history.record.output_of}",
-                    hint="restore the pipeline to have it recomputed, or name another repo with `to`",
-                )
-            continue
-        if target in outputs:
-            raise UsageError(
-                f"{target} is written by a pipeline of the cluster", hint="name another repo with `to`"
-            )
-        branches = source.branches(target) if target in existing else []
-        repos.append(
-            _repo(request, source, history, chosen, target, target in existing, branches, entry.record)
-        )
+        try:
+            repo = _entry(request, cluster, vault, entry, unmatched)
+        except DamageError as error:
+            if not request.keep_going:
+                raise
+            lost.append(f"{entry.project}/{entry.repo}: {error}")
+            unmatched -= {each for each in unmatched if _repo_of(each) == f"{entry.project}/{entry.repo}"}
+        else:
+            found += [repo] if repo else []
     if unmatched:
         raise UsageError(
             f"nothing in snapshot {snapshot.short_id} matches {sorted(unmatched)[0]!r}",
             hint="`pachvault show` lists what there is",
         )
-    if len({repo.target for repo in repos}) < len(repos):
+    if len({each.plan.target for each in found}) < len(found):
         raise UsageError("several repos would be restored into one", hint="request them one by one")
     known = vault.pipelines_record(snapshot.manifest.pipelines).pipelines
-    resolved = _with_shares(request, vault, snapshot, repos)
+    resolved = _with_shares(request, vault, snapshot, found, lost)
     pipelines = definitions.choose(request, known, source)
     return replace(resolved, plan=resolved.plan.model_copy(update={"pipelines": pipelines}))
+
+
+@dataclass(frozen=True, slots=True)
+class _Cluster:
+    """The cluster to restore into, as it is now."""
+
+    source: Source
+    repos: Collection[RepoName]
+    outputs: Collection[RepoName]
+
+    @classmethod
+    def of(cls, source: Source) -> _Cluster:
+        outputs = {RepoName(each.project, each.name) for each in source.pipelines()}
+        return cls(source, {repo.name for repo in source.repos()}, outputs)
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A repo to restore, its history, and which of its commits this very request has restored already."""
+
+    plan: RepoPlan
+    history: RepoHistory
+    done: Collection[str]
+
+
+def _entry(
+    request: Request, cluster: _Cluster, vault: Vault, entry: RepoEntry, unmatched: set[str]
+) -> _Found | None:
+    """What to restore of a repo; None where the request means nothing in it, or it is recomputed."""
+    history = RepoHistory(vault, vault.repo_record(entry.record))
+    name = history.name
+    chosen = _branches(history, request, unmatched)
+    if not chosen:
+        return None
+    target = RepoName(request.to.project or name.project, request.to.repo or name.repo)
+    if history.record.output_of and request.outputs == "recompute" and target == name:
+        if not request.pipelines and any(_repo_of(pattern) == str(name) for pattern in request.what):
+            raise UsageError(
+                f"{name} is written by pipeline {history.record.output_of}",
+                hint="restore the pipeline to have it recomputed, or name another repo with `to`",
+            )
+        return None
+    if target in cluster.outputs:
+        raise UsageError(
+            f"{target} is written by a pipeline of the cluster", hint="name another repo with `to`"
+        )
+    return _repo(request, cluster, history, chosen, target, entry.record)
 
 
 def _snapshot(vault: Vault, when: When) -> Snapshot:
@@ -118,35 +157,34 @@ def _branches(history: RepoHistory, request: Request, unmatched: set[str]) -> li
     return list(found.values())
 
 
-def _by_name(what: Sequence[str], name: RepoName) -> bool:
-    return any(pattern.partition("@")[0] == str(name) for pattern in what)
+def _repo_of(pattern: str) -> str:
+    return pattern.partition("@")[0]
 
 
 def _repo(
     request: Request,
-    source: Source,
+    cluster: _Cluster,
     history: RepoHistory,
     chosen: Sequence[Branch],
     target: RepoName,
-    is_there: bool,
-    branches: Sequence[BranchInfo],
     record: bytes,
-) -> RepoPlan:
+) -> _Found:
+    source, is_there = cluster.source, target in cluster.repos
+    rows = rows_of(history)
+    heads = {each.name: newest_in(rows, str(each.head), request.history) for each in chosen}
+    now = {each.name: each.head for each in source.branches(target) if each.head} if is_there else {}
     mine = journal.restored(source.commits(target), request.id, history.name) if is_there else {}
-    own = {commit.id for commit in mine.values()}
-    # a head that this very request has put there is not in its way: the restore is taken up again
-    now = {branch.name: branch.head for branch in branches if branch.head not in own}
-    plans = [_branch(request, history, branch, target, now) for branch in chosen]
-    moves = _movable(request, source, history, plans, target)
-    # chosen paths on top of a branch are one commit, whatever its history
-    heads = [plan.head for plan in plans if not (request.paths and plan.action == "append")]
-    steps = [] if moves else _steps(history, heads, request.history)
+    moves = is_there and _movable(request, source, history, heads.values(), target)
+    plans = []
+    for branch in chosen:
+        head = heads[branch.name]
+        # a head that this very request has put there is not in its way: the restore is taken up again
+        settled = head if moves else mine[head].id if head in mine else ""
+        plans.append(_branch(request, source, branch, head, target, now, settled))
     if moves:
         plans = [branch.model_copy(update={"action": "move"}) for branch in plans]
-    origin: Literal["source", "backup", "vault"] = (
-        "source" if moves else _origin(request, source, history, steps)
-    )
-    return RepoPlan(
+    steps = [] if moves else _steps(rows, plans, request.history)
+    plan = RepoPlan(
         record=record,
         project=history.name.project,
         repo=history.name.repo,
@@ -154,49 +192,77 @@ def _repo(
         to_repo=target.repo,
         description=history.record.description,
         is_new=not is_there,
-        origin=origin,
+        origin="source" if moves else _origin(request, source, history, steps),
         steps=steps,
         branches=plans,
     )
+    return _Found(plan, history, {old for old, commit in mine.items() if _is_done(commit, rows, old)})
+
+
+def _is_done(commit: CommitInfo, rows: Rows, old: str) -> bool:
+    return commit.finished_at is not None and (not commit.error or (old in rows and bool(rows[old]["error"])))
 
 
 def _branch(
-    request: Request, history: RepoHistory, branch: Branch, target: RepoName, now: dict[str, str]
+    request: Request,
+    source: Source,
+    branch: Branch,
+    head: str,
+    target: RepoName,
+    now: Mapping[str, str],
+    settled: str,
 ) -> BranchPlan:
+    """What becomes of a branch; `settled` is the head that it has once it is restored, where there is one."""
     name = request.to.branch or branch.name
-    head = branch.head
-    if head is None:
-        raise UsageError(f"{history.name}@{branch.name} has no readable commit in this snapshot")
+    current = now.get(name)
     plan = BranchPlan(
-        source=branch.name,
-        name=name,
-        head=head,
-        action="create",
-        trigger=branch.trigger,
-        current=now.get(name),
+        source=branch.name, name=name, head=head, action="create", trigger=branch.trigger, current=current
     )
-    if name not in now or not now[name]:
+    if not current or current == settled:
         return plan
     if request.exists == "fail":
         raise UsageError(
             f"branch {target}@{name} exists", hint="exists: append or replace, or another name with `to`"
         )
-    keep = f"{name}-before-{datetime.now(UTC):%Y%m%dT%H%M%SZ}" if request.exists == "replace" else None
-    return plan.model_copy(update={"action": request.exists, "keep_as": keep})
+    if source.commit(CommitRef(target.project, target.repo, current)).finished_at is None:
+        raise BusyError(f"branch {target}@{name} has an open commit", hint="finish it first")
+    keep_as = _kept(name, current, now) if request.exists == "replace" else None
+    return plan.model_copy(update={"action": request.exists, "keep_as": keep_as})
+
+
+def _kept(name: str, head: str, now: Mapping[str, str]) -> str:
+    """Under which name a head that is replaced goes on; the one it has been given already, if any."""
+    for other, its_head in now.items():
+        if its_head == head and other.startswith(f"{name}-before-"):
+            return other
+    wanted = plain = f"{name}-before-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
+    number = 1
+    while wanted in now:
+        number += 1
+        wanted = f"{plain}-{number}"
+    return wanted
+
+
+def _steps(rows: Rows, plans: Sequence[BranchPlan], extent: Extent) -> list[Step]:
+    """The commits to replay; what is put on top of a branch is one commit, whatever its history."""
+    wanted: set[str] = set()
+    for plan in plans:
+        wanted |= {plan.head} if plan.action == "append" else line(rows, plan.head, extent)
+    return steps_to(rows, wanted)
 
 
 def _movable(
-    request: Request, source: Source, history: RepoHistory, plans: Sequence[BranchPlan], target: RepoName
+    request: Request, source: Source, history: RepoHistory, heads: Collection[str], target: RepoName
 ) -> bool:
     """Whether the repo itself still has every commit: then heads are moved, and ids survive."""
     if request.source == "vault" or request.paths or target != history.name or request.exists == "append":
         return False
-    for plan in plans:
+    for head in heads:
         try:
-            commit = source.commit(CommitRef(target.project, target.repo, plan.head))
+            commit = source.commit(CommitRef(target.project, target.repo, head))
         except SourceGoneError:
             return False
-        if commit.size_bytes != history.size_of(plan.head):
+        if commit.size_bytes != history.size_of(head):
             return False
     return True
 
@@ -221,115 +287,53 @@ def _origin(
     return "vault"
 
 
-def _steps(history: RepoHistory, heads: Sequence[str], extent: Extent) -> list[Step]:
-    """The commits to replay, each after its parent."""
-    rows = {row["commit"]: row for row in history.commits.to_pylist() if row["listed"]}
-    wanted: set[str] = set()
-    for head in heads:
-        wanted |= _walk(rows, extent.newest or head, extent)
-    steps = []
-    for commit in (each for each in rows if each in wanted):
-        row = rows[commit]
-        parent = row["parent"] if row["parent"] in wanted else None
-        content_parent = parent
-        while content_parent is not None and rows[content_parent]["error"]:
-            above = rows[content_parent]["parent"]
-            content_parent = above if above in wanted else None
-        steps.append(
-            Step(
-                commit=commit,
-                parent=parent,
-                content_parent=content_parent,
-                description=row["description"],
-                error=row["error"],
-                started_at=row["started"],
-                finished_at=row["finished"],
-                size_bytes=row["size"],
-            )
-        )
-    return _parents_first(steps)
-
-
-def _walk(rows: dict[str, dict[str, object]], head: str, extent: Extent) -> set[str]:
-    current: str | None = _full_id(rows, head)
-    first = _full_id(rows, extent.first) if extent.first else None
-    found: set[str] = set()
-    while current is not None and current in rows and (extent.last is None or len(found) < extent.last):
-        found.add(current)
-        if current == first:
-            break
-        parent = rows[current]["parent"]
-        current = str(parent) if parent else None
-    if first is not None and first not in found:
-        raise UsageError(f"commit {extent.first} is no ancestor of {head}")
-    return found
-
-
-def _full_id(rows: dict[str, dict[str, object]], reference: str) -> str:
-    matches = [commit for commit in rows if commit.startswith(reference)]
-    if len(matches) != 1:
-        raise UsageError(f"{len(matches)} commits of the snapshot begin with {reference!r}")
-    return matches[0]
-
-
-def _parents_first(steps: list[Step]) -> list[Step]:
-    done: dict[str, Step] = {}
-    pending = {step.commit: step for step in steps}
-    for step in steps:
-        chain = [step]
-        while (parent := chain[-1].parent) is not None and parent not in done:
-            chain.append(pending[parent])
-        for each in reversed(chain):
-            done.setdefault(each.commit, each)
-    return list(done.values())
-
-
-def _with_shares(request: Request, vault: Vault, snapshot: Snapshot, repos: list[RepoPlan]) -> Resolved:
+def _with_shares(
+    request: Request, vault: Vault, snapshot: Snapshot, repos: Sequence[_Found], lost: list[str]
+) -> Resolved:
     """Large changes cut into parts for the fetch stage, one part a share."""
-    shares: list[FetchShare] = []
+    parts: list[Part] = []
     planned = []
     total = 0
-    for repo in repos:
-        history = RepoHistory(vault, vault.repo_record(repo.record))
+    for each in repos:
         steps = []
-        for step in repo.steps:
-            if repo.origin != "vault" or step.error:
+        for step in each.plan.steps:
+            if each.plan.origin != "vault" or step.error or step.commit in each.done:
                 steps.append(step)
                 continue
             try:
-                found = changes(history, step.commit, step.content_parent, request.paths)
+                found = changes(each.history, step.commit, step.content_parent, request.paths)
             except DamageError:
                 if not request.keep_going:
                     raise
                 steps.append(step)
                 continue
             total += found.bytes
-            cuts = ranges(found, PART_BYTES) if found.bytes > PART_BYTES else []
-            for number, (lower, upper, size) in enumerate(cuts):
-                part = Part(
-                    project=repo.project,
-                    repo=repo.repo,
-                    commit=step.commit,
-                    content_parent=step.content_parent,
-                    number=number,
-                    of=len(cuts),
-                    lower=lower,
-                    upper=upper,
-                    size_bytes=size,
-                )
-                shares.append(
-                    FetchShare(
-                        request_id=request.id,
-                        number=len(shares),
-                        vault=vault.store.url,
-                        snapshot=snapshot.name.id,
-                        paths=request.paths,
-                        keep_going=request.keep_going,
-                        parts=[part],
-                    )
-                )
+            cuts = spans(found, PART_BYTES) if found.bytes > PART_BYTES else []
             steps.append(step.model_copy(update={"parts": len(cuts)}))
-        planned.append(repo.model_copy(update={"steps": steps}))
+            parts += [
+                Part(
+                    project=each.plan.project,
+                    repo=each.plan.repo,
+                    commit=step.commit,
+                    number=number,
+                    lower=span.lower,
+                    upper=span.upper,
+                    size_bytes=span.size_bytes,
+                    blobs=span.blobs,
+                )
+                for number, span in enumerate(cuts)
+            ]
+        planned.append(each.plan.model_copy(update={"steps": steps}))
+    shares = [
+        FetchShare(
+            request_id=request.id,
+            number=number,
+            vault=vault.store.url,
+            snapshot=snapshot.name.id,
+            parts=[part],
+        )
+        for number, part in enumerate(parts)
+    ]
     commits = sum(len(repo.steps) for repo in planned)
     plan = RestorePlan(
         request_id=request.id,
@@ -344,6 +348,7 @@ def _with_shares(request: Request, vault: Vault, snapshot: Snapshot, repos: list
         verify=request.verify,
         paths=request.paths,
         keep_going=request.keep_going,
+        lost=lost,
     )
     return Resolved(plan, shares)
 

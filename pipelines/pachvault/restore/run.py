@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from pachvault import home
 from pachvault.format.ids import RepoName
-from pachvault.pach.connection import connect
+from pachvault.pach.connection import connect, retrying
 from pachvault.pach.source import Source
 from pachvault.pach.target import Target
 from pachvault.policy import HOME_PROJECT
@@ -54,10 +54,11 @@ def restore(address: str, token: str | None, request: Request, vault: Vault, pro
         plan = resolved.plan
         progress.say(f"plan: {plan.summary}")
         progress.start("fetch", sum(part.size_bytes for share in resolved.shares for part in share.parts))
+        # every stage goes on where it was: what fails in passing is tried again as a whole
         for share in resolved.shares:
-            fetch(source, target, vault, share, progress)
+            retrying()(fetch, source, target, vault, plan, share, progress)
         progress.start("replay", plan.bytes)
-        replayed = replay(source, target, vault, plan, progress)
+        replayed = retrying()(replay, source, target, vault, plan, progress)
         progress.start("check", plan.bytes)
         differences = check(source, vault, plan, replayed, progress)
         report = Report(request.id, plan.summary, replayed, differences)
@@ -78,7 +79,7 @@ def record(target: Target, report: Report) -> dict[str, object]:
         "differences": [asdict(each) for each in report.differences],
     }
     data = (json.dumps(said, indent=1) + "\n").encode()
-    target.write(DONE.project, DONE.repo, home.MASTER, [(f"/{report.request_id}.json", data)])
+    target.put_file(DONE.project, DONE.repo, home.MASTER, f"/{report.request_id}.json", data)
     return said
 
 

@@ -9,12 +9,13 @@ from __future__ import annotations
 from pachvault.errors import DamageError, PachvaultError, SourceGoneError
 from pachvault.format.ids import RepoName
 from pachvault.pach import wire
+from pachvault.pach.records import CommitInfo
 from pachvault.pach.source import CommitRef, Source
 from pachvault.pach.target import Target
 from pachvault.policy import HOME_PROJECT
 from pachvault.progress import Progress
-from pachvault.restore.changes import changes, in_range
-from pachvault.restore.work import FetchReceipt, FetchShare, Part, Step
+from pachvault.restore.changes import Changes, Span, changes, part_of
+from pachvault.restore.work import FetchShare, Part, RestorePlan, Step
 from pachvault.restore.write import write_change
 from pachvault.vault import blobs, snapshots
 from pachvault.vault.reader import BlobReader
@@ -28,92 +29,110 @@ def staging_repo(request_id: str) -> RepoName:
 
 def staged(source: Source, request_id: str, branch: str) -> CommitRef | None:
     """The finished commit of the part on a branch, if it is there."""
-    repo = staging_repo(request_id)
-    try:
-        heads = {branch.name: branch.head for branch in source.branches(repo)}
-    except SourceGoneError:
+    found = _head(source, request_id, branch)
+    if found is None or found.finished_at is None or found.error:
         return None
-    head = heads.get(branch)
-    if not head:
-        return None
-    ref = CommitRef(repo.project, repo.repo, head)
-    found = source.commit(ref)
-    return ref if found.finished_at is not None and not found.error else None
+    return _ref(request_id, found.id)
 
 
-def part_branch(commit: str, content_parent: str | None, number: int, of: int) -> str:
-    """The branch of a part. It names all that the part depends on: a later plan may cut otherwise."""
-    return f"{commit}-on-{content_parent or 'nothing'}-{number}-of-{of}"
+def part_branches(step: Step) -> list[str]:
+    """The branches of a commit's parts, in order.
+
+    They name all that a part depends on, for a later plan of the same request may cut otherwise.
+    """
+    base = step.content_parent or "nothing"
+    return [f"{step.commit}-on-{base}-{number}-of-{step.parts}" for number in range(step.parts)]
 
 
-def step_parts(step: Step) -> list[str]:
-    """The branches of a commit's parts, in order."""
-    return [part_branch(step.commit, step.content_parent, each, step.parts) for each in range(step.parts)]
+def own_change(source: Source, ref: CommitRef) -> str:
+    """The file set of a staged commit's own change."""
+    return source.file_set_of(ref, wire.DIFF)
 
 
 def fetch(
-    source: Source, target: Target, vault: Vault, share: FetchShare, progress: Progress
-) -> FetchReceipt:
-    """Stage the parts of a share that are not there yet.
+    source: Source,
+    target: Target,
+    vault: Vault,
+    plan: RestorePlan,
+    share: FetchShare,
+    progress: Progress,
+    reader: BlobReader | None = None,
+) -> int:
+    """Stage the parts of a share; how many were fetched now and not before.
 
-    Raises DamageError for a damaged vault, unless the share says to keep going.
+    Damage raises DamageError, or leaves the part to replay where the plan says to keep going.
     """
-    receipt = FetchReceipt(request_id=share.request_id, number=share.number, staged=0)
     if not share.parts:
-        return receipt
-    snapshot = snapshots.resolve(vault, share.snapshot)
+        return 0
+    snapshot = snapshots.resolve(vault, plan.snapshot)
     repo = staging_repo(share.request_id)
     target.ensure_project(repo.project)
     target.ensure_repo(repo.project, repo.repo, "parts of a restore under way; goes with it")
-    reader = BlobReader(vault, blobs.load(vault))
-    count, lost = 0, []
+    reader = reader or BlobReader(vault, blobs.load(vault))
+    count = 0
     for part in share.parts:
-        branch = part_branch(part.commit, part.content_parent, part.number, part.of)
+        step = _step(plan, part)
+        branch = part_branches(step)[part.number]
         if staged(source, share.request_id, branch) is not None:
             continue
         try:
-            _stage(source, target, reader, snapshot, share, part, progress)
+            history = snapshot.repo(RepoName(part.project, part.repo))
+            whole = changes(history, part.commit, step.content_parent, plan.paths)
+            found = part_of(whole, Span(part.lower, part.upper, part.size_bytes, part.blobs))
+            _stage(source, target, reader, share.request_id, branch, found, progress)
             count += 1
-        except DamageError as error:
-            if not share.keep_going:
+        except DamageError:
+            if not plan.keep_going:
                 raise
-            lost.append(f"{part.project}/{part.repo}@{part.commit}: {error}")
-    return receipt.model_copy(update={"staged": count, "lost": lost})
+    return count
 
 
 def _stage(
     source: Source,
     target: Target,
     reader: BlobReader,
-    snapshot: snapshots.Snapshot,
-    share: FetchShare,
-    part: Part,
+    request_id: str,
+    branch: str,
+    found: Changes,
     progress: Progress,
 ) -> None:
-    history = snapshot.repo(RepoName(part.project, part.repo))
-    found = in_range(changes(history, part.commit, part.content_parent, share.paths), part.lower, part.upper)
-    repo = staging_repo(share.request_id)
-    branch = part_branch(part.commit, part.content_parent, part.number, part.of)
-    heads = {each.name: each.head for each in source.branches(repo)}
-    if heads.get(branch):  # a worker died over it, or failed: begin anew
-        left = CommitRef(repo.project, repo.repo, heads[branch])
-        if source.commit(left).finished_at is None:
-            target.clear(left)
-            target.finish(left, error="abandoned by a worker that ended before its time")
+    repo = staging_repo(request_id)
+    left = _head(source, request_id, branch)
+    if left is not None:  # a worker died over it, or failed: begin anew
+        if left.finished_at is None:
+            _give_up(target, _ref(request_id, left.id), "abandoned by a worker that ended too soon")
         target.delete_branch(repo.project, repo.repo, branch)
-    said = f"part {part.number} of {part.of} of {history.name}@{part.commit}"
-    commit = target.start(repo.project, repo.repo, branch, parent=None, description=said)
-    ref = CommitRef(repo.project, repo.repo, commit)
+    ref = _ref(request_id, target.start(repo.project, repo.repo, branch, parent=None, description=""))
     try:
         write_change(target, reader, ref, found, progress)
     except PachvaultError:
-        target.clear(ref)
-        target.finish(ref, error="could not be staged")
+        _give_up(target, ref, "could not be staged")
         raise
     target.finish(ref)
     source.commit(ref, wait=True)
 
 
-def own_change(source: Source, ref: CommitRef) -> str:
-    """The file set of a staged commit's own change."""
-    return source.file_set_of(ref, wire.DIFF)
+def _step(plan: RestorePlan, part: Part) -> Step:
+    for repo in plan.repos:
+        if (repo.project, repo.repo) == (part.project, part.repo):
+            for step in repo.steps:
+                if step.commit == part.commit:
+                    return step
+    raise PachvaultError(f"the plan has no commit {part.commit}")
+
+
+def _give_up(target: Target, ref: CommitRef, why: str) -> None:
+    target.clear(ref)
+    target.finish(ref, error=why)
+
+
+def _head(source: Source, request_id: str, branch: str) -> CommitInfo | None:
+    try:
+        return source.commit(_ref(request_id, branch))  # a branch's name means its head
+    except SourceGoneError:
+        return None
+
+
+def _ref(request_id: str, commit: str) -> CommitRef:
+    repo = staging_repo(request_id)
+    return CommitRef(repo.project, repo.repo, commit)

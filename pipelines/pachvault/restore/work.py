@@ -82,19 +82,16 @@ class PipelinePlan(WorkDocument):
 
 
 class Part(WorkDocument):
-    """A piece of a large commit's change: paths in a range, staged ahead of replay."""
+    """A span of a large commit's change (see changes.Span), staged ahead of replay."""
 
     project: str
     repo: str
     commit: str
-    content_parent: str | None
-    """What the change is a change of (see Step)."""
     number: int
-    of: int
-    """How many parts the change has."""
     lower: str
     upper: str
     size_bytes: int
+    blobs: tuple[int, int] | None = None
 
 
 class FetchShare(WorkDocument):
@@ -102,22 +99,9 @@ class FetchShare(WorkDocument):
 
     request_id: str
     number: int
-    vault: str = ""
-    snapshot: str = ""
-    paths: list[str] = []
-    keep_going: bool = False
-    parts: list[Part] = []
-
-
-class FetchReceipt(WorkDocument):
-    """What became of a share."""
-
-    request_id: str
-    number: int
-    staged: int
-    """Parts fetched now; those that were there already are not counted."""
-    lost: list[str] = []
-    """A line for each part whose bytes the vault no longer has."""
+    vault: str
+    snapshot: str
+    parts: list[Part]
 
 
 class RestorePlan(WorkDocument):
@@ -136,3 +120,25 @@ class RestorePlan(WorkDocument):
     verify: Literal["full", "hashes", "none"] = "full"
     paths: list[str] = []
     keep_going: bool = False
+    lost: list[str] = []
+    """A line for each repo that is left out because of damage."""
+
+
+class FetchWork(WorkDocument):
+    """A share with as much of the plan as fetching it takes; without both where there is nothing to fetch."""
+
+    request_id: str
+    number: int
+    share: FetchShare | None = None
+    plan: RestorePlan | None = None
+
+
+class FetchReceipt(WorkDocument):
+    """What became of a share."""
+
+    request_id: str
+    number: int
+    staged: int = 0
+    """Parts fetched now; those that were there already are not counted."""
+    damage: str = ""
+    """Why it could not be fetched, and never will be."""

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
 
+from pachvault.errors import DamageError
 from pachvault.pach.source import CommitRef
 from pachvault.pach.target import Target
 from pachvault.progress import Progress
@@ -29,9 +31,25 @@ def write_change(
     """
     if not found.deletes and not found.puts.num_rows:
         return
-    paths = found.puts["path"].to_pylist()
-    file_set = target.make_file_set([*found.deletes, *paths], _contents(reader, found.puts, progress))
+    replaced = [] if found.is_rest else found.puts["path"].to_pylist()
+    file_set = target.make_file_set([*found.deletes, *replaced], _contents(reader, found.puts, progress))
     target.add_file_set(ref, file_set)
+
+
+def readable(reader: BlobReader, found: Changes) -> tuple[Changes, dict[str, DamageError]]:
+    """A change without the files that the vault has not whole, and what is wrong with each of these.
+
+    Reads all of it: for where something is known to be damaged.
+    """
+    lost: dict[str, DamageError] = {}
+    for path, blob, _ in _blobs(found.puts):
+        if blob is not None and path not in lost:
+            try:
+                reader.read(blob)
+            except DamageError as error:
+                lost[path] = error
+    whole = pa.array([path not in lost for path in found.puts["path"].to_pylist()], pa.bool_())
+    return replace(found, puts=found.puts.filter(whole)), lost
 
 
 def _contents(reader: BlobReader, puts: pa.Table, progress: Progress) -> Iterator[tuple[str, bytes]]:

@@ -9,7 +9,7 @@ from pachvault.pach.target import Target
 from pachvault.progress import Quiet
 from pachvault.restore.staging import fetch
 from pachvault.restore.verdict import verdict
-from pachvault.restore.work import FetchReceipt, FetchShare
+from pachvault.restore.work import FetchReceipt, FetchWork
 from pachvault.store.store import open_store
 from pachvault.vault.vault import open_vault
 from pachvault.worker import Worker
@@ -21,21 +21,21 @@ def run(worker: Worker) -> str:
     if len(files) != 1:
         raise PachvaultError(f"a datum is one share, {len(files)} came", where="/pfs/restore_plan")
     folder = files[0].parent.parent.name
-    share = FetchShare.read(files[0].read_bytes(), files[0].name)
-    receipt = verdict(lambda: _fetch(worker, share))
-    if isinstance(receipt, PachvaultError):
-        receipt = FetchReceipt(
-            request_id=share.request_id, number=share.number, staged=0, lost=[str(receipt)]
-        )
-    worker.write(f"{folder}/receipts/{share.number:04d}.json", receipt.encode())
-    parts = f"{len(share.parts)} parts, {receipt.staged} staged now, {len(receipt.lost)} lost"
-    return f"{folder}: share {share.number}: {parts}"
+    work = FetchWork.read(files[0].read_bytes(), files[0].name)
+    receipt = FetchReceipt(request_id=work.request_id, number=work.number)
+    given = verdict(lambda: _fetch(worker, work))
+    if isinstance(given, PachvaultError):
+        receipt = receipt.model_copy(update={"damage": str(given)})
+    else:
+        receipt = receipt.model_copy(update={"staged": given})
+    worker.write(f"{folder}/receipts/{work.number:04d}.json", receipt.encode())
+    return f"{folder}: share {work.number}: {receipt.damage or f'{receipt.staged} parts staged'}"
 
 
-def _fetch(worker: Worker, share: FetchShare) -> FetchReceipt:
-    if not share.parts:
-        return FetchReceipt(request_id=share.request_id, number=share.number, staged=0)
-    vault = open_vault(open_store(share.vault))
+def _fetch(worker: Worker, work: FetchWork) -> int:
+    if work.share is None or work.plan is None:
+        return 0
+    vault = open_vault(open_store(work.share.vault))
     # a sidecar serves files but not its version: `connect` would refuse it
     with Connection(Address.parse(worker.sidecar), worker.token) as connection:
-        return fetch(Source(connection), Target(connection), vault, share, Quiet())
+        return fetch(Source(connection), Target(connection), vault, work.plan, work.share, Quiet())

@@ -1,0 +1,148 @@
+"""Putting the pipelines into a cluster: project, repos, policy, pipelines. Safe to repeat.
+
+It makes no vault: `pachvault init` does.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pachvault import home, policy, shipped
+from pachvault.errors import PachvaultError, PachydermError, UsageError
+from pachvault.format.ids import RepoName
+from pachvault.pach.connection import Connection
+from pachvault.pach.pipelines import Pipelines
+from pachvault.pach.source import Source
+from pachvault.pach.target import Target
+from pachvault.policy import HOME_PROJECT, Policy
+from pachvault.store.store import open_store
+from pachvault.vault.vault import open_vault
+
+_CRON_STAGE = "freeze"
+_PURPOSES = {
+    home.POLICY: "what is backed up, and where to: policy.yaml on branch master",
+    home.REQUESTS: "restore requests, a YAML file each, on branch master",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Something that was made or found."""
+
+    kind: Literal["project", "repo", "policy", "pipeline"]
+    name: str
+    action: str
+    """created, updated, unchanged, deleted or absent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deployed:
+    """What the cluster now has, and a line for each thing that a backup still needs."""
+
+    steps: list[Step]
+    missing: list[str]
+
+
+def deploy(
+    connection: Connection,
+    *,
+    policy_text: tuple[str, str] | None = None,
+    restore: bool | None = None,
+    spec: Callable[[str], str] = shipped.spec,
+    say: Callable[[Step], None] = lambda _: None,
+) -> Deployed:
+    """Make the pipelines of a backup, and with `restore` those of a restore, or bring them up to date.
+
+    `policy_text` is a policy's file name and text, to be committed where it differs; `restore=False` deletes
+    the restore pipelines, None leaves them out unless they are there. Raises UsageError, before anything
+    is done, for a bad policy or spec file.
+    """
+    source, target, pipelines = Source(connection), Target(connection), Pipelines(connection)
+    given = policy.parse(policy_text[1], policy_text[0]) if policy_text else None
+    in_force, missing = (given, []) if given else _policy_there(source)
+    stages = [*shipped.STAGES, *(shipped.RESTORE_STAGES if restore is not False else ())]
+    specs = {stage: _scheduled(stage, spec(stage), in_force) for stage in stages}
+    steps: list[Step] = []
+
+    def note(step: Step) -> None:
+        steps.append(step)
+        say(step)
+
+    for step in _places(source, target):
+        note(step)
+    if policy_text:
+        note(_commit_policy(source, target, policy_text[1]))
+    if restore is False:
+        for stage in reversed(shipped.RESTORE_STAGES):
+            was_there = pipelines.delete(HOME_PROJECT, stage)
+            note(Step("pipeline", f"{HOME_PROJECT}/{stage}", "deleted" if was_there else "absent"))
+    for stage, text in specs.items():
+        is_optional = restore is None and stage in shipped.RESTORE_STAGES
+        if is_optional and not pipelines.exists(HOME_PROJECT, stage):
+            continue
+        note(Step("pipeline", f"{HOME_PROJECT}/{stage}", _ensure(pipelines, text, f"{stage}.json")))
+    return Deployed(steps, missing + (_missing_vault(in_force) if in_force else []))
+
+
+def _policy_there(source: Source) -> tuple[Policy | None, list[str]]:
+    try:
+        return policy.parse(home.policy_text(source), f"{home.POLICY}:{home.POLICY_FILE}"), []
+    except UsageError as error:
+        return None, [f"policy: {error}; `pachvault deploy --policy FILE` commits one"]
+
+
+def _missing_vault(chosen: Policy) -> list[str]:
+    try:
+        open_vault(open_store(chosen.target))
+    except PachvaultError as error:
+        return [f"vault, as seen from here: {error}"]
+    return []
+
+
+def _places(source: Source, target: Target) -> Iterable[Step]:
+    is_there = HOME_PROJECT in {project.name for project in source.projects()}
+    target.ensure_project(HOME_PROJECT, "backups of this cluster, by pachvault")
+    yield Step("project", HOME_PROJECT, "unchanged" if is_there else "created")
+    repos: set[RepoName] = {repo.name for repo in source.repos()} if is_there else set()
+    for name, purpose in _PURPOSES.items():
+        target.ensure_repo(name.project, name.repo, purpose)
+        yield Step("repo", str(name), "unchanged" if name in repos else "created")
+
+
+def _commit_policy(source: Source, target: Target, text: str) -> Step:
+    where = f"{home.POLICY}@{home.MASTER}:{home.POLICY_FILE}"
+    there = home.files(source, home.POLICY).get(home.POLICY_FILE)
+    if there == text.encode():
+        return Step("policy", where, "unchanged")
+    target.put_file(home.POLICY.project, home.POLICY.repo, home.MASTER, home.POLICY_FILE, text.encode())
+    return Step("policy", where, "created" if there is None else "updated")
+
+
+def _scheduled(stage: str, text: str, chosen: Policy | None) -> str:
+    """A spec; that of freeze with the policy's schedule."""
+    if stage != _CRON_STAGE or chosen is None:
+        return text
+    try:
+        spec: dict[str, Any] = json.loads(text)
+        crons = [each["cron"] for each in spec["input"]["cross"] if "cron" in each]
+    except (ValueError, KeyError, TypeError) as error:
+        raise UsageError("has no cross with a cron in its input", where=f"{stage}.json") from error
+    for cron in crons:
+        cron["spec"] = chosen.schedule
+    return json.dumps(spec)
+
+
+def _ensure(pipelines: Pipelines, text: str, where: str) -> str:
+    try:
+        return pipelines.ensure(text, where)
+    except PachydermError as error:
+        if "activation key" not in error.what or "total pipelines" not in error.what:
+            raise
+        raise PachydermError(
+            "the cluster has the 16 pipelines that Pachyderm allows without a licence",
+            where=error.where,
+            hint="delete one, or activate a licence, then deploy again; `--restore off` needs three fewer",
+        ) from error

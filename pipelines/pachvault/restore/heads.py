@@ -1,0 +1,115 @@
+"""The last step of a replay: branch heads moved, each once, to what was replayed on hidden branches."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pachvault.errors import BusyError, PachvaultError
+from pachvault.format.ids import RepoName
+from pachvault.pach import wire
+from pachvault.pach.records import CommitInfo
+from pachvault.pach.source import CommitRef, Source
+from pachvault.pach.target import Target
+from pachvault.restore import journal
+from pachvault.restore.changes import changes, matches
+from pachvault.restore.work import BranchPlan, RepoPlan, RestorePlan
+from pachvault.vault.snapshots import RepoHistory
+
+
+@dataclass(slots=True)
+class Heads:
+    """Moves the heads of one repo. Safe to repeat."""
+
+    source: Source
+    target: Target
+    plan: RestorePlan
+    repo: RepoPlan
+    history: RepoHistory
+    hidden: str
+    """How the names of the branches begin that nobody subscribes to."""
+
+    def move(self, branch: BranchPlan, ids: dict[str, str]) -> str | None:
+        """Move a head to what `ids` (old to new) says, or to a commit on top of it; the new head.
+
+        None where what it should point at could not be restored. Raises BusyError where the branch is
+        no longer what the plan was made for.
+        """
+        restored = branch.head if branch.action == "move" else ids.get(branch.head)
+        if restored is None:
+            return None
+        now = self._heads()
+        current = now.get(branch.name, "")
+        new = restored if branch.action != "append" else self._on_top(branch, current, restored)
+        if current == new:
+            return new
+        if current != (branch.current or ""):
+            raise BusyError(
+                "the branch was moved while the restore was under way",
+                where=f"{self.repo.target}@{branch.name}",
+                hint="restore again",
+            )
+        if branch.keep_as and branch.keep_as not in now:
+            self._point(branch.keep_as, current)
+        self._point(branch.name, new)
+        return new
+
+    def arm(self, branch: BranchPlan) -> None:
+        """Give a branch its trigger back."""
+        if branch.trigger:
+            head = self._heads()[branch.name]
+            self.target.point(self.repo.to_project, self.repo.to_repo, branch.name, head, branch.trigger)
+
+    def _on_top(self, branch: BranchPlan, current: str, restored: str) -> str:
+        """A commit on top of the branch, in which its tree, or the chosen paths, are the restored ones."""
+        text = journal.appended(self.plan.request_id, self.repo.source, branch.head)
+        if current and self._is_ours(self.source.commit(self._ref(current)), text):
+            return current
+        name = f"{self.hidden}append-{branch.name}"
+        made = self._heads().get(name)
+        if made:  # by a run that died: whole, or to be begun anew
+            left = self.source.commit(self._ref(made))
+            if self._is_ours(left, text) and left.parent == (current or None):
+                return made
+            if left.finished_at is None:
+                self.target.clear(self._ref(made))
+                self.target.finish(self._ref(made), error="abandoned by a restore that ended too soon")
+            self.target.delete_branch(self.repo.to_project, self.repo.to_repo, name)
+        where = (self.repo.to_project, self.repo.to_repo, name)
+        ref = self._ref(self.target.start(*where, parent=current or None, description=text))
+        whole = self._ref(restored)
+        self.source.commit(whole, wait=True)
+        if not self.plan.paths:
+            self.target.change(ref, delete=["/"])
+        else:
+            replaced = self._replaced(branch, current, whole)
+            self.target.add_file_set(ref, self.target.make_file_set(replaced, []))
+        self.target.add_file_set(ref, self.source.file_set_of(whole, wire.TOTAL))
+        self.target.finish(ref)
+        self.source.commit(ref, wait=True)
+        return ref.id
+
+    def _replaced(self, branch: BranchPlan, current: str, restored: CommitRef) -> list[str]:
+        """Chosen paths that go before the restored ones come.
+
+        What the snapshot had and the restored commit lacks was damaged: what the branch has of it stays.
+        """
+        differing = self.source.diff(self._ref(current), restored)
+        absent = {change.path for change in differing if change.old_size < 0}
+        chosen = set(changes(self.history, branch.head, None, self.plan.paths).puts["path"].to_pylist())
+        newer = {path for path in absent - chosen if matches(path, self.plan.paths)}
+        return sorted((chosen - absent) | newer)
+
+    def _is_ours(self, commit: CommitInfo, text: str) -> bool:
+        return commit.description == text and commit.finished_at is not None and not commit.error
+
+    def _heads(self) -> dict[str, str]:
+        name = RepoName(self.repo.to_project, self.repo.to_repo)
+        return {branch.name: branch.head for branch in self.source.branches(name)}
+
+    def _point(self, branch: str, commit: str) -> None:
+        self.target.point(self.repo.to_project, self.repo.to_repo, branch, commit)
+
+    def _ref(self, commit: str) -> CommitRef:
+        if not commit:
+            raise PachvaultError("the branch has gone while the restore was under way", hint="restore again")
+        return CommitRef(self.repo.to_project, self.repo.to_repo, commit)

@@ -1,0 +1,81 @@
+"""The restore pipelines, made from the specs that users deploy, and what they answered to requests."""
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from e2e.cluster import Cluster, Project, Tree
+from pachvault.pach.pipelines import Pipelines
+from pachvault.policy import HOME_PROJECT
+from pachvault.shipped import RESTORE_STAGES, spec
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """The outputs of the three stages after a job."""
+
+    plan: Tree
+    fetch: Tree
+    replay: Tree
+
+    def names(self) -> set[str]:
+        """The requests that have a report."""
+        return {path.split("/")[1] for path in self.replay if path.endswith("/report.json")}
+
+    def folder(self, name: str) -> str:
+        """The folder of a request file."""
+        found = [each for each in self.names() if each.rpartition("-")[0] == name]
+        assert len(found) == 1, f"{name}: {sorted(self.names())}"
+        return found[0]
+
+    def report(self, name: str) -> dict[str, Any]:
+        return dict(json.loads(self.replay[f"/{self.folder(name)}/report.json"]))
+
+    def ids(self, name: str) -> dict[str, dict[str, str]]:
+        return dict(json.loads(self.replay[f"/{self.folder(name)}/ids.json"]))
+
+    def id_rows(self, name: str) -> list[dict[str, str]]:
+        data = self.replay[f"/{self.folder(name)}/ids.parquet"]
+        return list(pq.read_table(io.BytesIO(data)).to_pylist())
+
+
+class Requested:
+    """Project pachvault of one server: the restore pipelines and the repo of requests."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.cluster = cluster
+        cluster.target.ensure_project(HOME_PROJECT)
+        self.home = Project(cluster, HOME_PROJECT)
+        self.pipelines = Pipelines(cluster.connection)
+        self.home.repo("policy")
+        self.home.repo("requests")
+        self.home.branch("requests", "master")
+        self.deploy()
+
+    def deploy(self) -> None:
+        for stage in RESTORE_STAGES:
+            self.pipelines.create(spec(stage), f"{stage}.json")
+
+    def commit(self, files: dict[str, dict[str, Any] | str], delete: list[str] | None = None) -> str:
+        """Commit requests by name; the id of the jobs that they start."""
+        put = {
+            f"/{name}.yaml": (text if isinstance(text, str) else json.dumps({"version": 1, **text})).encode()
+            for name, text in files.items()
+        }
+        return self.home.commit("requests", put, delete=delete or ())
+
+    def ended(self, job: str) -> Answered:
+        """Wait for the jobs; each of the stages must succeed."""
+        for stage in RESTORE_STAGES:
+            done = self.pipelines.wait(HOME_PROJECT, stage, job)
+            assert done.is_success, f"{stage}: {done.reason}"
+        return Answered(*(self.home.tree(stage, job) for stage in RESTORE_STAGES))
+
+    def ask(self, files: dict[str, dict[str, Any] | str], delete: list[str] | None = None) -> Answered:
+        """Commit requests and wait for their answers."""
+        return self.ended(self.commit(files, delete))
