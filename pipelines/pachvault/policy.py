@@ -6,10 +6,11 @@
 from __future__ import annotations
 
 import re
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
 from typing import Annotated, Literal
 
+from cronsim import CronSim, CronSimError
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from pachvault import strict_yaml
@@ -73,6 +74,20 @@ def _history(value: object) -> object:
     raise ValueError("allowed are heads, all, {last: 10} and {since: 30d}")
 
 
+def _schedule(value: str) -> str:
+    """As pachd reads a cron input's spec: five fields, `@every` with a Go duration, or a name."""
+    if value in ("@hourly", "@daily", "@midnight", "@weekly", "@monthly", "@yearly", "@annually"):
+        return value
+    if re.fullmatch(r"@every (\d+(\.\d+)?(h|m|s))+", value):
+        return value
+    try:
+        CronSim(value, datetime(2000, 1, 1, tzinfo=UTC))
+    except CronSimError as error:
+        allowed = "five cron fields, @every 90m, or @hourly, @daily, @weekly, @monthly, @yearly"
+        raise ValueError(f"allowed are {allowed}") from error
+    return value
+
+
 Duration = Annotated[timedelta, BeforeValidator(_duration), Field(gt=timedelta(0))]
 Size = Annotated[int, BeforeValidator(_size), Field(gt=0)]
 Pattern = Annotated[str, AfterValidator(_pattern)]
@@ -107,7 +122,7 @@ class Policy(Strict):
     history: Annotated[History, BeforeValidator(_history)] = History()
     outputs: Literal["include", "skip"] = "include"
     pipelines: Literal["include", "skip"] = "include"
-    schedule: str = "@every 1h"
+    schedule: Annotated[str, AfterValidator(_schedule)] = "@every 1h"
     interval: Duration = timedelta(hours=1)
     limits: Limits = Limits()
 

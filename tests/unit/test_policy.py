@@ -212,3 +212,16 @@ def test_a_repo_is_reached_where_some_branch_might_be_chosen() -> None:
 def test_fields_without_a_file_are_checked_too() -> None:
     with pytest.raises(UsageError, match=r"^--source: field 'sources\.0': a pattern is"):
         policy.validate({"version": 1, "target": "x", "sources": ["bad"]}, "--source")
+
+
+@pytest.mark.parametrize("schedule", ["@every 1h", "@every 1h30m", "*/15 * * * *", "@daily"])
+def test_a_schedule_is_what_a_cron_input_takes(schedule: str) -> None:
+    fields: dict[str, object] = {"version": 1, "target": "x", "sources": ["*/*"], "schedule": schedule}
+    assert policy.validate(fields, "p").schedule == schedule
+
+
+@pytest.mark.parametrize("schedule", ["hourly", "@every hour", "61 * * * *", "@never", ""])
+def test_a_schedule_that_would_never_tick_is_refused(schedule: str) -> None:
+    text = f"version: 1\ntarget: x\nsources: ['*/*']\nschedule: '{schedule}'\n"
+    with pytest.raises(UsageError, match=r"p\.yaml:4: field 'schedule': allowed are five cron fields"):
+        policy.parse(text, "p.yaml")
