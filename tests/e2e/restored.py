@@ -106,9 +106,11 @@ def assert_sets_kept(maps: Mapping[str, Mapping[str, str]]) -> None:
 
 
 def nothing_left(cluster: Cluster, *projects: Project) -> None:
-    """No staging repo and no hidden branch remains."""
+    """No staging repo, no hidden branch and no open commit remains."""
     repos = [str(each.name) for each in cluster.source.repos()]
     assert not [name for name in repos if "/staging-" in name]
     for project in projects:
         for repo in project.repos():
             assert not [name for name in project.heads(repo) if name.startswith("pachvault-")]
+            commits = cluster.source.commits(RepoName(project.name, repo))
+            assert not [commit.id for commit in commits if commit.finished_at is None]

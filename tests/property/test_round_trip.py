@@ -80,7 +80,9 @@ COMMITS = st.builds(
 )
 POINTS = st.builds(Point, st.sampled_from(REPOS), st.sampled_from(BRANCHES), st.integers(0, 20))
 DELETES = st.builds(DeleteBranch, st.sampled_from(REPOS), st.sampled_from(BRANCHES))
-STORIES = st.lists(COMMITS | COMMITS | COMMITS | POINTS | DELETES | st.just(BackUp()), min_size=3, max_size=16)
+STORIES = st.lists(
+    COMMITS | COMMITS | COMMITS | POINTS | DELETES | st.just(BackUp()), min_size=3, max_size=16
+)
 
 
 @dataclass(slots=True)

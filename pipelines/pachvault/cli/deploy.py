@@ -70,7 +70,7 @@ def deploy_command(state: State, restore: str | None, policy_file: Path | None, 
 @common_options
 @click.pass_obj
 def specs_command(state: State, folder: Path, overwrite: bool) -> int:
-    """Write the pipelines' specs and the examples of policy and request to FOLDER.  [default: specs]
+    """Write the specs of the pipelines, and an example policy and request, to FOLDER (specs, unless named).
 
     For `pachctl create pipeline`, or to change them (an image's name, a mount) and `deploy --specs` them.
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import asdict
 from pathlib import Path
 
@@ -60,11 +61,18 @@ _SHOWN = 20
 )
 @click.option("--pipelines", is_flag=True, help="And the definitions of the pipelines that match.")
 @click.option("--keep-going", is_flag=True, help="Restore what is intact of a damaged vault.")
+@click.option(
+    "--workers",
+    type=click.IntRange(1, 64),
+    default=os.cpu_count() or 1,
+    show_default="cores",
+    help="Processes that fetch large changes.",
+)
 @click.option("--dry-run", is_flag=True, help="Print the plan, change nothing.")
 @common_options
 @click.pass_obj
 def restore_command(
-    state: State, /, what: tuple[str, ...], file: Path | None, dry_run: bool, **flags: object
+    state: State, /, what: tuple[str, ...], file: Path | None, workers: int, dry_run: bool, **flags: object
 ) -> int:
     """Bring branches back into Pachyderm, from a snapshot.
 
@@ -79,7 +87,7 @@ def restore_command(
         _show_plan(state, plan_only(state.pachd, state.token, request, vault).plan)
         return 0
     with state.progress() as progress:
-        report = restore(state.pachd, state.token, request, vault, progress)
+        report = restore(state.pachd, state.token, request, vault, progress, workers)
     return _show_report(state, report)
 
 

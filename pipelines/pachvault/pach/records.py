@@ -40,6 +40,8 @@ class CommitInfo:
     description: str
     error: str
     size_bytes: int
+    is_finishing: bool = False
+    """It takes no more changes, and will be finished without anybody's doing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +88,7 @@ def commit_info(message: Any) -> CommitInfo:
         description=message.description,
         error=message.error,
         size_bytes=message.details.size_bytes or message.size_bytes_upper_bound,
+        is_finishing=bool(message.finishing.seconds and not message.finished.seconds),
     )
 
 

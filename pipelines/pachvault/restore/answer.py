@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import pyarrow as pa
 
-from pachvault.errors import DamageError, PachvaultError
+from pachvault.errors import DamageError, PachvaultError, UsageError
 from pachvault.format import parquet
 from pachvault.format.ids import RepoName
 from pachvault.pach.source import Source
@@ -78,8 +78,7 @@ def answer(
     given = verdict(lambda: _carry_out(source, target, plan, receipts, progress))
     if isinstance(given, PachvaultError):
         given = Answer(plan.request_id, "damaged" if isinstance(given, DamageError) else "failed", str(given))
-    where = staging.staging_repo(plan.request_id)
-    target.delete_repo(where.project, where.repo)
+    staging.remove(target, plan.request_id)
     return given
 
 
@@ -91,9 +90,9 @@ def _carry_out(
         return _recorded(said, "done")
     if plan.status == "done":  # when it was planned, and the record is gone since
         return Answer(plan.request_id, "done", plan.summary)
-    damage = [receipt.damage for receipt in receipts if receipt.damage]
-    if damage and not plan.keep_going:
-        raise DamageError(damage[0])
+    for receipt in receipts:
+        if receipt.problem and not (receipt.is_damage and plan.keep_going):
+            raise (DamageError if receipt.is_damage else UsageError)(receipt.problem)
     vault = open_vault(open_store(plan.vault))
     replayed = replay(source, target, vault, plan, progress)
     differences = check(source, vault, plan, replayed, progress)

@@ -14,6 +14,9 @@ from pachvault.format import table
 from pachvault.pach.source import after
 from pachvault.vault.snapshots import RepoHistory
 
+_FILE_BYTES = 2_000
+"""About what could be written in the time that a file itself takes."""
+
 
 @dataclass(frozen=True, slots=True)
 class Changes:
@@ -90,21 +93,23 @@ def part_of(found: Changes, span: Span) -> Changes:
 def spans(found: Changes, size_bytes: int) -> list[Span]:
     """Spans of about `size_bytes` each that together are the change, in order.
 
-    A file larger than that is cut between its blobs, which are taken to be of one size.
+    A file larger than that is cut between its blobs, which are taken to be of one size. Each file counts
+    for a little more than its bytes: many small ones take their time, too.
     """
     cuts: list[Span] = []
-    lower, held = "", 0
+    lower, held, weight = "", 0, 0
     columns = (found.puts["path"], found.puts["size"], pc.list_value_length(found.puts["blobs"]))
     for path, size, blobs in zip(*(column.to_pylist() for column in columns), strict=True):
         if size > size_bytes and blobs:
             cuts += [Span(lower, path, held)] if path > lower else []
             cuts += _cut(path, size, blobs, size_bytes)
-            lower, held = after(path), 0
+            lower, held, weight = after(path), 0, 0
             continue
-        if held >= size_bytes:
+        if weight >= size_bytes:
             cuts.append(Span(lower, path, held))
-            lower, held = path, 0
+            lower, held, weight = path, 0, 0
         held += size
+        weight += size + _FILE_BYTES
     return [*cuts, Span(lower, "", held)]
 
 

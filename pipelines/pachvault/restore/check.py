@@ -79,7 +79,7 @@ class _Checked:
         self.source.commit(ref, wait=True)
         problems = self._paths(ref, step, wanted)
         if self.plan.verify == "full":
-            problems |= _contents(self.source, ref, wanted, progress)
+            problems = _contents(self.source, ref, wanted, progress) | problems
         if problems and self.plan.keep_going:
             for path in _left_out(self.damage.reader, wanted, problems):
                 problems.pop(path, None)

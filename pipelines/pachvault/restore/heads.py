@@ -68,6 +68,8 @@ class Heads:
         made = self._heads().get(name)
         if made:  # by a run that died: whole, or to be begun anew
             left = self.source.commit(self._ref(made))
+            if left.is_finishing:
+                left = self.source.commit(self._ref(made), wait=True)
             if self._is_ours(left, text) and left.parent == (current or None):
                 return made
             if left.finished_at is None:

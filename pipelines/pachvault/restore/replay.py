@@ -14,7 +14,6 @@ from pachvault.errors import DamageError, PachvaultError, PachydermError
 from pachvault.format.ids import RepoName
 from pachvault.mirror import mirrored
 from pachvault.pach import wire
-from pachvault.pach.connection import TransientError
 from pachvault.pach.source import CommitRef, Source
 from pachvault.pach.target import NewCommit, Target
 from pachvault.progress import Progress
@@ -57,14 +56,17 @@ def replay(
         history = RepoHistory(vault, vault.repo_record(repo.record))
         repos.append(_Repo(source, target, plan, repo, history, reader, progress))
     definitions.create_stopped(source, plan.pipelines)
-    for members in _commit_sets(repos):
-        _replay_set(target, members)
+    try:
+        for members in _commit_sets(repos):
+            _replay_set(target, members)
+    except DamageError:
+        for each in repos:
+            each.tidy()
+        raise
     for each in repos:
-        each.finish()
+        each.settle()
     definitions.create_rest(source, plan.pipelines)
-    if any(step.parts for repo in plan.repos for step in repo.steps):
-        where = staging.staging_repo(plan.request_id)
-        target.delete_repo(where.project, where.repo)
+    staging.remove(target, plan.request_id)
     left_out = [Replayed(RepoName.parse(line.partition(":")[0]), lost=[line]) for line in plan.lost]
     return [*(each.done for each in repos), *left_out]
 
@@ -83,14 +85,25 @@ def _commit_sets(repos: Sequence[_Repo]) -> list[list[tuple[_Repo, Step]]]:
 
 
 def _replay_set(target: Target, members: Sequence[tuple[_Repo, Step]]) -> None:
-    """The commits of one set: opened together where none was begun yet, so that they share an id."""
+    """The commits of one set: opened together where none was begun yet, so that they share an id.
+
+    None is finished before all are filled: the others of a damaged one are given up with it, to be
+    begun anew together.
+    """
     fresh = [(repo, step) for repo, step in members if not repo.is_begun(step) and repo.has_parent(step)]
     if len(fresh) > 1 and len(fresh) == len(members):
         opened = target.start_together([repo.new_commit(step) for repo, step in fresh])
         for (repo, step), commit in zip(fresh, opened, strict=True):
             repo.begun[step.commit] = commit
+    try:
+        for repo, step in members:
+            repo.fill(step)
+    except DamageError:
+        for repo, step in members:
+            repo.give_up(step)
+        raise
     for repo, step in members:
-        repo.replay(step)
+        repo.finish(step)
 
 
 @dataclass(slots=True)
@@ -105,16 +118,19 @@ class _Repo:
     done: Replayed = field(init=False)
     begun: dict[str, str] = field(default_factory=dict)
     """Open commits, of this run or of one that died, by old id."""
+    filled: dict[str, int] = field(default_factory=dict)
+    """Those that hold their change, and how many damaged files it lacks."""
 
     def __post_init__(self) -> None:
         self.done = Replayed(self.repo.target)
         known = self.source.commits(self.repo.target)
         steps = {step.commit: step for step in self.repo.steps}
-        for old, commit in journal.restored(known, self.plan.request_id, self.repo.source).items():
+        for old, found in journal.restored(known, self.plan.request_id, self.repo.source).items():
+            commit = self.source.commit(self._ref(found.id), wait=True) if found.is_finishing else found
             if commit.finished_at is None and old in steps:
                 self.begun[old] = commit.id
             elif commit.finished_at is None:  # of another plan of this request: it would block its branch
-                self._give_up(self._ref(commit.id))
+                self._give_up(commit.id)
             elif old in steps and (not commit.error or steps[old].error):
                 self.done.ids[old] = commit.id
                 if lost := journal.left_out(commit):
@@ -143,18 +159,44 @@ class _Repo:
             description=journal.description(self.plan.request_id, self.repo.source, step),
         )
 
-    def replay(self, step: Step) -> None:
-        """One commit, unless it is there; what is damaged is noted where the plan says to keep going."""
+    def fill(self, step: Step) -> None:
+        """Open a commit and put its change in, unless it is there.
+
+        What is damaged is noted where the plan says to keep going, and raises DamageError otherwise.
+        """
         if step.commit in self.done.ids:
             return
         try:
-            self.done.ids[step.commit] = self._replay(step)
+            if step.commit in self.begun:
+                self.target.clear(self._ref(self.begun[step.commit]))
+            else:
+                new = self.new_commit(step)
+                self.begun[step.commit] = self.target.start(
+                    new.project, new.repo, new.branch, parent=new.parent, description=new.description
+                )
+            self.filled[step.commit] = 0 if step.error else self._fill(step)
         except DamageError as error:
+            self.give_up(step)
             if not self.plan.keep_going:
                 raise
             self.done.lost.append(f"{self.repo.source}@{step.commit}: {error}")
 
-    def finish(self) -> None:
+    def finish(self, step: Step) -> None:
+        """Finish what was filled."""
+        if step.commit in self.filled:
+            ref = self._ref(self.begun[step.commit])
+            lost = self.filled.pop(step.commit)
+            text = journal.description(self.plan.request_id, self.repo.source, step, lost)
+            self.target.finish(ref, description=text, error=step.error)
+            self.done.ids[step.commit] = ref.id
+
+    def give_up(self, step: Step) -> None:
+        """Close an open commit as a failed and empty one, which is found by nobody."""
+        if step.commit in self.begun and step.commit not in self.done.ids:
+            self._give_up(self.begun.pop(step.commit))
+            self.filled.pop(step.commit, None)
+
+    def settle(self) -> None:
         """Move the heads, triggers last, then remove the hidden branches."""
         heads = Heads(self.source, self.target, self.plan, self.repo, self.history, self._hidden_prefix)
         moved = []
@@ -170,6 +212,10 @@ class _Repo:
                 self.done.appended[branch.head] = new
         for branch in moved:
             heads.arm(branch)
+        self.tidy()
+
+    def tidy(self) -> None:
+        """Remove the hidden branches; commits are found without them."""
         for name in {each.name for each in self.source.branches(self.repo.target)}:
             if name.startswith(self._hidden_prefix):
                 self.target.delete_branch(self.repo.to_project, self.repo.to_repo, name)
@@ -178,30 +224,8 @@ class _Repo:
     def _hidden_prefix(self) -> str:
         return f"pachvault-replay-{self.plan.request_id[:12]}-"
 
-    def _replay(self, step: Step) -> str:
-        """Open, fill and finish one commit; its new id."""
-        new = self.new_commit(step)
-        if step.commit in self.begun:
-            ref = self._ref(self.begun[step.commit])
-            self.target.clear(ref)
-        else:
-            ref = self._ref(
-                self.target.start(
-                    new.project, new.repo, new.branch, parent=new.parent, description=new.description
-                )
-            )
-        try:
-            lost = 0 if step.error else self._fill(step, ref)
-        except TransientError:
-            raise  # left open: the next attempt takes it up
-        except PachvaultError:
-            self._give_up(ref)
-            raise
-        text = journal.description(self.plan.request_id, self.repo.source, step, lost)
-        self.target.finish(ref, description=text, error=step.error)
-        return ref.id
-
-    def _give_up(self, ref: CommitRef) -> None:
+    def _give_up(self, commit: str) -> None:
+        ref = self._ref(commit)
         self.target.clear(ref)
         self.target.finish(ref, description="a restore gave it up", error="could not be restored")
 
@@ -212,8 +236,9 @@ class _Repo:
             raise DamageError(f"its parent {step.parent} could not be restored")
         return self.done.ids[step.parent]
 
-    def _fill(self, step: Step, ref: CommitRef) -> int:
-        """Put a commit's change into an open commit; how many damaged files are not in it."""
+    def _fill(self, step: Step) -> int:
+        """Put a commit's change into its open commit; how many damaged files are not in it."""
+        ref = self._ref(self.begun[step.commit])
         if self.repo.origin == "backup":
             held = mirrored(self.source, self.repo.source, step.commit, step.size_bytes)
             if held is None:

@@ -224,7 +224,8 @@ def _branch(
         raise UsageError(
             f"branch {target}@{name} exists", hint="exists: append or replace, or another name with `to`"
         )
-    if source.commit(CommitRef(target.project, target.repo, current)).finished_at is None:
+    there = source.commit(CommitRef(target.project, target.repo, current))
+    if there.finished_at is None and not there.is_finishing:
         raise BusyError(f"branch {target}@{name} has an open commit", hint="finish it first")
     keep_as = _kept(name, current, now) if request.exists == "replace" else None
     return plan.model_copy(update={"action": request.exists, "keep_as": keep_as})
@@ -308,7 +309,10 @@ def _with_shares(
                 steps.append(step)
                 continue
             total += found.bytes
-            cuts = spans(found, PART_BYTES) if found.bytes > PART_BYTES else []
+            cuts = spans(found, PART_BYTES)
+            if len(cuts) == 1:
+                steps.append(step)
+                continue
             steps.append(step.model_copy(update={"parts": len(cuts)}))
             parts += [
                 Part(

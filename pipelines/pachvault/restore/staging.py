@@ -44,6 +44,12 @@ def part_branches(step: Step) -> list[str]:
     return [f"{step.commit}-on-{base}-{number}-of-{step.parts}" for number in range(step.parts)]
 
 
+def remove(target: Target, request_id: str) -> None:
+    """Delete all parts of a request, if there are any."""
+    repo = staging_repo(request_id)
+    target.delete_repo(repo.project, repo.repo)
+
+
 def own_change(source: Source, ref: CommitRef) -> str:
     """The file set of a staged commit's own change."""
     return source.file_set_of(ref, wire.DIFF)
@@ -128,7 +134,8 @@ def _give_up(target: Target, ref: CommitRef, why: str) -> None:
 
 def _head(source: Source, request_id: str, branch: str) -> CommitInfo | None:
     try:
-        return source.commit(_ref(request_id, branch))  # a branch's name means its head
+        found = source.commit(_ref(request_id, branch))  # a branch's name means its head
+        return source.commit(_ref(request_id, found.id), wait=True) if found.is_finishing else found
     except SourceGoneError:
         return None
 

@@ -21,7 +21,7 @@ from pachvault.errors import (
     UsageError,
     VaultKeyError,
 )
-from pachvault.pach.connection import TransientError
+from pachvault.pach.connection import TransientError, retrying
 
 JUDGED = (UsageError, NoVaultError, VaultKeyError, DamageError)
 """What the request, the vault or the cluster's state decide."""
@@ -32,9 +32,9 @@ Value = TypeVar("Value")
 
 
 def verdict(call: Callable[[], Value]) -> Value | PachvaultError:
-    """What the call gives, or the error that settles the matter.
+    """What the call gives, or the error that settles the matter. The call must be one that may be repeated.
 
-    Raises what may pass: an unreachable cluster or vault.
+    Raises what may pass and did not within half a minute: an unreachable cluster or vault.
     """
     attempts = Retrying(
         stop=stop_after_attempt(_TRIES),
@@ -45,7 +45,7 @@ def verdict(call: Callable[[], Value]) -> Value | PachvaultError:
     try:
         for attempt in attempts:
             with attempt:
-                return call()
+                return retrying()(call)
     except TransientError:
         raise
     except (*JUDGED, *_REFUSED) as error:

@@ -140,5 +140,7 @@ class FetchReceipt(WorkDocument):
     number: int
     staged: int = 0
     """Parts fetched now; those that were there already are not counted."""
-    damage: str = ""
+    problem: str = ""
     """Why it could not be fetched, and never will be."""
+    is_damage: bool = False
+    """Whether the vault is damaged, and what is intact may be had."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pachvault.errors import PachvaultError
+from pachvault.errors import DamageError, PachvaultError
 from pachvault.pach.connection import Address, Connection
 from pachvault.pach.source import Source
 from pachvault.pach.target import Target
@@ -25,11 +25,12 @@ def run(worker: Worker) -> str:
     receipt = FetchReceipt(request_id=work.request_id, number=work.number)
     given = verdict(lambda: _fetch(worker, work))
     if isinstance(given, PachvaultError):
-        receipt = receipt.model_copy(update={"damage": str(given)})
+        is_damage = isinstance(given, DamageError)
+        receipt = receipt.model_copy(update={"problem": str(given), "is_damage": is_damage})
     else:
         receipt = receipt.model_copy(update={"staged": given})
     worker.write(f"{folder}/receipts/{work.number:04d}.json", receipt.encode())
-    return f"{folder}: share {work.number}: {receipt.damage or f'{receipt.staged} parts staged'}"
+    return f"{folder}: share {work.number}: {receipt.problem or f'{receipt.staged} parts staged'}"
 
 
 def _fetch(worker: Worker, work: FetchWork) -> int:

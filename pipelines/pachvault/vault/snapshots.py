@@ -21,6 +21,10 @@ from pachvault.vault.vault import Vault
 _NAME = re.compile(rf"{layout.SNAPSHOTS}/(\d{{8}}T\d{{6}}Z)-([0-9a-f]{{64}})\.json")
 
 
+_HELD, _HELD_BYTES = 4, 16_000_000
+"""How many file tables a history holds in memory, and up to which size."""
+
+
 @dataclass(frozen=True, slots=True)
 class SnapshotName:
     """A manifest as a listing shows it."""
@@ -108,9 +112,25 @@ class RepoHistory:
     def changes(self, row: int) -> pa.Table:
         """What the commit in a row of `commits` changed against its base (schema table.FILES)."""
         commit = self.commits["commit"][row].as_py()
-        tables = [self.vault.file_table(name) for name in self.commits["tables"][row].as_py()]
+        tables = [self._file_table(name) for name in self.commits["tables"][row].as_py()]
         mine = [rows_of(each, self.name, commit) for each in tables]
         return pa.concat_tables([table.FILES.empty_table(), *mine])
+
+    def _file_table(self, name: bytes) -> pa.Table:
+        """A file table; small ones are held for a while, for the next commits are likely in them, too."""
+        held = self._held
+        if name in held:
+            return held[name]
+        found = self.vault.file_table(name)
+        if found.nbytes <= _HELD_BYTES:
+            while len(held) >= _HELD:
+                del held[next(iter(held))]
+            held[name] = found
+        return found
+
+    @cached_property
+    def _held(self) -> dict[bytes, pa.Table]:
+        return {}
 
     def branch(self, name: str) -> Branch:
         """A branch by name; UsageError where there is none."""

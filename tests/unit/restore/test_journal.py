@@ -63,3 +63,11 @@ def test_of_several_the_newest_counts() -> None:
     text = journal.description(REQUEST, REPO, step())
     newest_first = [commit(text, 2), commit(text, 1)]
     assert journal.restored(newest_first, REQUEST, REPO)[OLD].id == "new2"
+
+
+def test_damaged_files_that_were_left_out_are_remembered() -> None:
+    text = journal.description(REQUEST, REPO, step("as it was"), lost=3)
+    assert found(text) == {OLD: "new1"}
+    assert journal.left_out(commit(text)) == 3
+    assert journal.left_out(commit(journal.description(REQUEST, REPO, step(text)))) == 0
+    assert journal.left_out(commit("by hand")) == 0

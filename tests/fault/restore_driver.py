@@ -1,0 +1,37 @@
+"""Run as a process: `pachvault restore` that dies at the n-th write to Pachyderm.
+
+    python restore_driver.py NTH HOW PART_BYTES -- pachvault's own arguments
+
+HOW is `before` or `after` the call; PART_BYTES is from which size on changes are staged in parts. It
+tells on standard error how many calls there were, if it lived to see the end.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from driver import Seam
+
+from pachvault.cli.main import run
+from pachvault.pach.target import Target
+from pachvault.restore import resolve
+
+WRITES = (
+    "ensure_project", "ensure_repo", "start", "start_together", "clear", "change", "make_file_set",
+    "add_file_set", "finish", "point", "put_file", "delete_branch", "delete_repo",
+)  # fmt: skip
+
+
+def main() -> int:
+    nth, how, part_bytes = sys.argv[1:4]
+    seam = Seam(int(nth), how)
+    for name in WRITES:
+        seam.wrap(Target, name)
+    resolve.PART_BYTES = int(part_bytes)
+    code = run(sys.argv[5:])
+    sys.stderr.write(f"calls {seam.calls}\n")
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())
