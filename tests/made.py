@@ -4,11 +4,13 @@ cutting and sealing into a real folder."""
 from __future__ import annotations
 
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pyarrow as pa
+from pyfastcdc import FastCDC
 
 from pachvault.backup import known
 from pachvault.backup.cut import Cutter
@@ -18,7 +20,7 @@ from pachvault.backup.seal import seal
 from pachvault.backup.survey import SurveyedRepo
 from pachvault.backup.work import ItemReceipt, Object, Plan, PlannedRepo, Receipt
 from pachvault.format import table
-from pachvault.format.documents import Cluster, Pipeline, Problem, Project
+from pachvault.format.documents import Cluster, Cutting, Pipeline, Problem, Project
 from pachvault.format.ids import RepoName
 from pachvault.pach.records import BranchInfo, CommitInfo, RepoInfo
 from pachvault.policy import History
@@ -31,6 +33,13 @@ from pachvault.vault.writer import PACK_BYTES, PackWriter
 BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
 CLUSTER = Cluster(id="cluster", version="2.11.6")
 TREE = dict[str, bytes]
+
+
+def cut_points(data: bytes, cutting: Cutting) -> Iterator[tuple[int, int]]:
+    """Offset and length of each blob of a whole file: the definition that the product keeps to."""
+    cdc = FastCDC(cutting.avg_bytes, min_size=cutting.min_bytes, max_size=cutting.max_bytes)
+    for chunk in cdc.cut_buf(data):
+        yield chunk.offset, chunk.length
 
 
 def new_vault(folder: Path) -> Vault:

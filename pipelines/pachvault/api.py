@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pachvault import policy
 from pachvault.backup.run import back_up
 from pachvault.errors import BusyError
+from pachvault.format import layout
 from pachvault.policy import Policy
 from pachvault.progress import Quiet
 from pachvault.store.store import open_store
@@ -57,7 +58,7 @@ class BackupTask:
     def execute(self) -> Snapshot:
         """Back up once and wait for it; the sealed snapshot, maybe partial (`snapshot.manifest.partial`).
 
-        Makes the vault where the target is empty. Raises BusyError while the task runs already, else
+        Raises BusyError while the task runs already, NoVaultError where the target holds no vault, else
         what the stages raise.
         """
         return self.start().result()
@@ -97,9 +98,6 @@ class BackupTask:
         return verify(vault.open_vault(open_store(self.policy.target)), Level(level), Quiet())
 
     def _back_up(self) -> Snapshot:
-        store = open_store(self.policy.target)
-        if not store.exists() or next(iter(store.list("")), None) is None:
-            vault.create(store)
         return back_up(self._pachd, self._token, self.policy, self._progress, self._workers)
 
 
@@ -109,15 +107,20 @@ def create_backup_task(
     sources: Sequence[str] = ("*/*",),
     exclude: Sequence[str] = (),
     history: str | dict[str, object] = "all",
+    create: bool = False,
     pachd: str = "grpc://127.0.0.1:30650",
     token: str | None = None,
     workers: int = 1,
 ) -> BackupTask:
     """A task that backs up `sources` (project/repo@branch patterns) to `target` (a URL).
 
-    `pachd` is the address of the cluster. Raises UsageError for a bad pattern or target.
+    With `create` an empty target is made a vault; without, a missing one is an error when the task runs:
+    it may be a mount that is not there. `pachd` is the address of the cluster. Raises UsageError for a
+    bad pattern or target.
     """
-    open_store(target)
+    store = open_store(target)
+    if create and not (store.exists() and store.stat(layout.CONFIG)):
+        vault.create(store)
     fields = {
         "version": 1,
         "target": target,

@@ -2,7 +2,6 @@
 
     PachvaultError        1   failed
     ├── UsageError        2   bad input: a flag, a policy, an address
-    ├── PartialError      3   done in part; what is missing is named
     ├── NoVaultError     10   no vault there, or not one this version reads
     ├── BusyError        11   the vault or the backup repo is in use by another run
     ├── VaultKeyError    12   wrong or missing key
@@ -47,12 +46,6 @@ class UsageError(PachvaultError):
     """The input is wrong: nothing was done."""
 
     exit_code = EXIT_USAGE
-
-
-class PartialError(PachvaultError):
-    """Done, but not all of it."""
-
-    exit_code = EXIT_PARTIAL
 
 
 class NoVaultError(PachvaultError):

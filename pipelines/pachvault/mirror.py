@@ -56,6 +56,7 @@ class Mirror:
         target.ensure_project(HOME_PROJECT, "pachvault's own pipelines and repos")
         target.ensure_repo(HOME_PROJECT, BACKUP_REPO, "source commits frozen by pachvault; holds no copies")
         repo = RepoName(HOME_PROJECT, BACKUP_REPO)
+        self._whole: set[str] = set()
         self._heads = {branch.name: branch.head for branch in source.branches(repo)}
         self._commits = {commit.id: commit for commit in source.commits(repo)}
         self._mirrors = {
@@ -69,6 +70,10 @@ class Mirror:
         """The mirror of a commit, if there is one of its size."""
         found = self._mirrors.get(f"{repo}@{commit.id}")
         return _ref(found.id) if found is not None and found.size_bytes == commit.size_bytes else None
+
+    def is_whole(self, ref: CommitRef) -> bool:
+        """Whether a mirror commit of this run was made of a whole tree, not of a change."""
+        return ref.id in self._whole
 
     def add(self, task: BranchTask) -> dict[str, CommitRef]:
         """Mirror a branch's head and the commits since the last mirrored one; those that passed, by id.
@@ -151,6 +156,8 @@ class Mirror:
             self._target.finish(ref, error="the source could not be mirrored")
             raise
         self._target.finish(ref)
+        if kind == wire.TOTAL:
+            self._whole.add(ref.id)
         return ref
 
     def _equal(self, task: BranchTask, made: dict[str, CommitRef]) -> bool:

@@ -88,6 +88,12 @@ def _schedule(value: str) -> str:
     return value
 
 
+def _enough(value: int) -> int:
+    if value < 256 * 2**20:
+        raise ValueError("at least 256MiB")
+    return value
+
+
 Duration = Annotated[timedelta, BeforeValidator(_duration), Field(gt=timedelta(0))]
 Size = Annotated[int, BeforeValidator(_size), Field(gt=0)]
 Pattern = Annotated[str, AfterValidator(_pattern)]
@@ -107,7 +113,7 @@ class Limits(Strict):
 
     bandwidth: Size | None = None
     """Bytes a second read from Pachyderm, for each worker."""
-    memory: Annotated[Size, Field(ge=256 * 2**20)] = 512 * 2**20
+    memory: Annotated[Size, AfterValidator(_enough)] = 512 * 2**20
     """Bytes a worker may take, about."""
 
 

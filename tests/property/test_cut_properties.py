@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from made import new_vault
-from pachvault.backup.cut import Cutter, cut_points
+from made import cut_points, new_vault
+from pachvault.backup.cut import Cutter
 from pachvault.format.documents import Cutting
 from pachvault.format.ids import digest
 from pachvault.pach import tar

@@ -16,7 +16,7 @@ from e2e.cluster import Cluster, Project
 from e2e.restored import assert_restored, nothing_left, remember, restore
 from pachvault.pach.target import NewCommit
 
-EXAMPLES = max(10, settings.default.max_examples) if settings.default else 10
+EXAMPLES = max(10, settings.default.max_examples // 2) if settings.default else 10
 
 REPOS = ("one", "two", "three")
 BRANCHES = ("master", "side", "x-1")

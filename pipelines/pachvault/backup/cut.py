@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -78,6 +78,10 @@ class Cutter:
     def close(self) -> None:
         """Stop the threads; what was not finished is dropped."""
         self._pool.shutdown(cancel_futures=True)
+
+    def has(self, blob: bytes) -> bool:
+        """Whether a blob is in the vault, or on its way there."""
+        return blob in self._seen or bool(self._index.has([blob])[0])
 
     def add(self, path: str, size: int, offset: int, data: memoryview) -> None:
         """A piece of a file, in order; offset 0 again begins the file anew."""
@@ -181,10 +185,3 @@ class Cutter:
             compressor = self._local.compressor = zstandard.ZstdCompressor(level=_ZSTD_LEVEL)
         data = blobs[0] if len(blobs) == 1 else b"".join(blobs)
         return pack.make_frame(data, digests, [len(blob) for blob in blobs], compressor)
-
-
-def cut_points(data: bytes, cutting: Cutting) -> Iterator[tuple[int, int]]:
-    """Offset and length of each blob of a whole file: the definition that `Cutter` keeps to."""
-    cdc = FastCDC(cutting.avg_bytes, min_size=cutting.min_bytes, max_size=cutting.max_bytes)
-    for chunk in cdc.cut_buf(data):
-        yield chunk.offset, chunk.length

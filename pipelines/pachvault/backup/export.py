@@ -86,7 +86,7 @@ class _Exporter:
         self, source: Source, vault: Vault, share: Share, writer: PackWriter, progress: Progress
     ) -> None:
         self._source, self._vault, self._progress = source, vault, progress
-        self.cutter = Cutter(writer, blobs.load(vault), vault.config.cutting)
+        self.cutter = Cutter(writer, blobs.load_present(vault), vault.config.cutting)
         self._throttle = _throttle(share.bandwidth)
         self._tables: list[pa.Table] = []
         self._whole: dict[tuple[RepoName, str], tuple[Item, pa.Table]] = {}
@@ -139,7 +139,7 @@ class _Exporter:
             rows.file(path, size, content, pieces, hashes[path])
 
         self.cutter.emit = emit
-        own = file_set(self._source.file_set_of(item.source.ref, wire.DIFF))
+        own = file_set(self._own_change(item))
         for lower, upper in _spans(changes, unread):
             self._take_wanted(self._source.read(own, lower, upper), unread)
         if unread:
@@ -151,6 +151,13 @@ class _Exporter:
             raise SourceGoneError(f"{len(unread)} changed files did not arrive: {some}")
         self.cutter.flush()
         return rows.bytes - sum(change.old_size for change in changes if change.old_size > 0)
+
+    def _own_change(self, item: Item) -> str:
+        """The file set of what the commit itself put; where that place is gone, what is read has it too."""
+        try:
+            return self._source.file_set_of((item.change or item.source).ref, wire.DIFF)
+        except SourceGoneError:
+            return self._source.file_set_of(item.source.ref, wire.DIFF)
 
     def _on_sealed(self, item: Item, rows: Rows, base: pa.Table) -> int:
         """A delta whose base has left the cluster: the whole tree, against the base's in the vault."""
@@ -184,13 +191,18 @@ class _Exporter:
                 rows.deleted(change.path)
             elif change.new_size == 0:
                 rows.file(change.path, 0, digest(b""), None, change.new_hash)
-            elif content := contents.get(change.new_hash):
+            elif (content := contents.get(change.new_hash)) and self._is_stored(content):
                 rows.file(change.path, change.new_size, content.digest, content.blobs, change.new_hash)
                 self.files_known += 1
                 self._progress.add(change.new_size, 1)
             else:
                 unread[change.path] = change
         return unread
+
+    def _is_stored(self, content: Content) -> bool:
+        """Whether the vault still has it, or this share has just stored it."""
+        blobs_of = content.blobs or [content.digest]
+        return all(self.cutter.has(blob) for blob in blobs_of)
 
     def _take_wanted(self, pieces: Iterator[Piece], unread: dict[str, Change]) -> None:
         """Store the files that are wanted and come whole; strike them off."""

@@ -20,10 +20,11 @@ from pachvault.pach import wire
 from pachvault.pach.connection import TransientError
 from pachvault.pach.source import CommitRef, Source
 from pachvault.pach.target import Target
-from pachvault.policy import HOME_PROJECT, Policy
+from pachvault.policy import HOME_PROJECT, Policy, matches
 from pachvault.vault.vault import Vault
 
 _CALLS_AT_ONCE = 4
+HEAD_MISSING = "head-missing"
 NOTHING_MATCHED = "nothing-matched"
 UNSETTLED = "unsettled"
 NOT_MIRRORED = "not-mirrored"
@@ -53,17 +54,18 @@ def freeze(
         return _idle("covered", run_id, policy, tick, f"nothing to do: {covering} covers this tick")
     seen = survey(source, policy)
     problems = _survey_problems(seen, policy)
-    if not seen.repos and not problems:
-        raise UsageError(
-            "no branch in the cluster matches the policy's sources", where=f"policy {policy.name}"
-        )
     if not seen.repos:
-        raise UsageError("; ".join(problem.message for problem in problems), where=f"policy {policy.name}")
+        reason = "; ".join(problem.message for problem in problems)
+        raise UsageError(f"nothing to back up: {reason}", where=f"policy {policy.name}")
     runs.announce(vault, run_id, policy.name, seen)
-    records, _ = known.newest_records(vault, seen.cluster.id, [repo.info.name for repo in seen.repos])
+    records, newest = known.newest_records(vault, seen.cluster.id, [repo.info.name for repo in seen.repos])
+    doubtful = frozenset(
+        problem.commit for problem in (newest.manifest.problems if newest else []) if problem.commit
+    )
     sealed = {name: Sealed(*found) for name, found in records.items()}
     planned = [
-        plan_repo(repo, policy.history, sealed.get(repo.info.name), seen.ended_at) for repo in seen.repos
+        plan_repo(repo, policy.history, sealed.get(repo.info.name), seen.ended_at, doubtful)
+        for repo in seen.repos
     ]
     template = Share(
         run_id=run_id,
@@ -131,9 +133,11 @@ def _idle(status: str, run_id: str, policy: Policy | None, tick: datetime | None
 
 def _survey_problems(seen: Survey, policy: Policy) -> list[Problem]:
     problems = [
-        Problem(repo=pattern, kind=NOTHING_MATCHED, message=f"no repo matches {pattern}")
+        Problem(repo=pattern, kind=NOTHING_MATCHED, message=f"no branch matches {pattern}")
         for pattern in policy.sources
-        if not any(policy.reaches(repo.info.name, pattern) for repo in seen.repos)
+        if not any(
+            matches(pattern, repo.info.name, branch.name) for repo in seen.repos for branch in repo.branches
+        )
     ]
     if not seen.is_settled:
         message = "branches moved during every pass of the survey: repos may be some seconds apart"
@@ -141,7 +145,18 @@ def _survey_problems(seen: Survey, policy: Policy) -> list[Problem]:
     gone = [
         Problem(repo=str(repo), kind="gone", message="deleted during the freeze") for repo in seen.vanished
     ]
-    return problems + gone
+    missing = [
+        Problem(
+            repo=str(each.info.name),
+            branch=branch.name,
+            kind=HEAD_MISSING,
+            message=f"head {branch.head} was squashed or dropped during the freeze",
+        )
+        for each in seen.repos
+        for branch in each.branches
+        if branch.head and branch.head not in each.commits
+    ]
+    return problems + gone + missing
 
 
 def _mirror(source: Source, target: Target, run_id: str, problems: list[Problem]) -> Mirror | None:
@@ -218,7 +233,10 @@ class _ItemMaker:
         )
         if base_place is None:
             return _ranges(item, self._source.shards(self._source.file_set_of(place, wire.TOTAL)))
-        own = self._source.file_set_of(place, wire.DIFF)
+        # a mirror of the whole tree would show all of it as its own change
+        change = here if self._mirror is None or self._mirror.is_whole(place) else place
+        item = item.model_copy(update={"change": _place(change)})
+        own = self._source.file_set_of(change, wire.DIFF)
         expected = self._source.set_bytes(own)
         item = item.model_copy(update={"expected_bytes": expected})
         return _ranges(item, self._source.shards(own))

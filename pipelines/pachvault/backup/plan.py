@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from pachvault.backup.select import chosen_commits, finished_head, parents_first, usable_base
+from pachvault.backup.select import chosen_commits, finished_head, usable_base
 from pachvault.backup.survey import SurveyedRepo
 from pachvault.backup.work import Item, PlannedCommit, PlannedRepo, Share
 from pachvault.errors import DamageError
@@ -44,19 +44,30 @@ class Sealed:
         return True
 
 
-def plan_repo(repo: SurveyedRepo, history: History, sealed: Sealed | None, now: datetime) -> PlannedRepo:
-    """What a snapshot taken now says of a repo, and which of its commits have to be exported."""
+def plan_repo(
+    repo: SurveyedRepo,
+    history: History,
+    sealed: Sealed | None,
+    now: datetime,
+    doubtful: frozenset[str] = frozenset(),
+) -> PlannedRepo:
+    """What a snapshot taken now says of a repo, and which of its commits have to be exported.
+
+    `doubtful` are commits that the run before could not read: they are tried again, but no other
+    commit is made to depend on them.
+    """
     if sealed is not None and sealed.history.record.created_at != repo.info.created_at:
         sealed = None  # deleted and made again: another repo of the same name
     heads = {branch.name: finished_head(repo.commits, branch.head) for branch in repo.branches}
     chosen = chosen_commits(repo.commits, [head for head in heads.values() if head], history, now)
     stored = sealed.commits() if sealed else set()
     new = [commit for commit in chosen if commit.id not in stored]
-    available = stored | {commit.id for commit in new}
+    available = stored | {commit.id for commit in new} - doubtful
     branches = [
         Branch(
             name=branch.name,
             head=heads[branch.name],
+            missing=branch.head if branch.head and branch.head not in repo.commits else None,
             provenance=list(branch.provenance),
             trigger=branch.trigger,
         )
@@ -146,8 +157,3 @@ def _planned(
         size_bytes=0 if commit.error else commit.size_bytes,
         base=base,
     )
-
-
-def in_order(planned: PlannedRepo, repo: SurveyedRepo) -> list[CommitInfo]:
-    """The new commits, parents first."""
-    return parents_first({commit.id: repo.commits[commit.id] for commit in planned.new})

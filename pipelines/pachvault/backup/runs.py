@@ -1,6 +1,6 @@
 """What runs leave in the vault for each other: announcements, and receipts of finished shares.
 
-All of it is advice: a snapshot never depends on it, and upkeep clears it away.
+All of it is advice: a snapshot never depends on it. What died runs left stays until upkeep collects it.
 """
 
 from __future__ import annotations

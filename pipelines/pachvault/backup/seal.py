@@ -19,8 +19,6 @@ from pachvault.vault import blobs, snapshots
 from pachvault.vault.snapshots import RepoHistory, Snapshot
 from pachvault.vault.vault import Vault
 
-_Key = tuple[str, str, str]
-
 
 def seal(vault: Vault, plan: Plan, receipts: Sequence[Receipt]) -> Snapshot:
     """Seal the snapshot of a run whose plan has status `work`; sealing again gives the same snapshot.
@@ -36,11 +34,12 @@ def seal(vault: Vault, plan: Plan, receipts: Sequence[Receipt]) -> Snapshot:
     _check_receipts(plan, receipts)
     exported = _exported(receipts)
     problems = list(plan.problems)
+    told = {(problem.repo, problem.commit) for problem in problems if problem.commit}
     entries = []
     for planned in plan.repos:
-        entry, found = _repo(vault, planned, exported)
+        entry, found = _repo(vault, planned, exported.get(planned.name, {}))
         entries.append(entry)
-        problems.extend(found)
+        problems.extend(each for each in found if (each.repo, each.commit) not in told)
     _drop_bad_receipts(vault, receipts, problems)
     _check_objects(vault, receipts)
     manifest = Manifest(
@@ -83,14 +82,15 @@ def _check_receipts(plan: Plan, receipts: Sequence[Receipt]) -> None:
         raise PachvaultError(f"{len(receipts)} receipts came for {plan.shares} shares", where=plan.run_id)
 
 
-def _exported(receipts: Iterable[Receipt]) -> dict[_Key, Exported]:
-    found: dict[_Key, Exported] = {}
+def _exported(receipts: Iterable[Receipt]) -> dict[RepoName, dict[str, Exported]]:
+    """What the shares made of each commit, by repo and commit."""
+    found: dict[RepoName, dict[str, Exported]] = {}
     for receipt in receipts:
         tables = tuple(each.digest for each in receipt.tables)
         for item in receipt.items:
-            key = (item.project, item.repo, item.commit)
-            was = found.get(key, Exported())
-            found[key] = Exported(
+            commits = found.setdefault(RepoName(item.project, item.repo), {})
+            was = commits.get(item.commit, Exported())
+            commits[item.commit] = Exported(
                 tables=was.tables + (tables if item.rows else ()),
                 rows=was.rows + item.rows,
                 bytes=was.bytes + item.bytes,
@@ -100,19 +100,14 @@ def _exported(receipts: Iterable[Receipt]) -> dict[_Key, Exported]:
 
 
 def _repo(
-    vault: Vault, planned: PlannedRepo, exported: dict[_Key, Exported]
+    vault: Vault, planned: PlannedRepo, exported: dict[str, Exported]
 ) -> tuple[RepoEntry, list[Problem]]:
     previous = None
     if planned.previous is not None:
         previous = RepoHistory(vault, vault.repo_record(planned.previous))
     if planned.is_unchanged and previous is not None and planned.previous is not None:
         return _entry(planned, planned.previous, previous), []
-    mine = {
-        commit: made
-        for (project, repo, commit), made in exported.items()
-        if (project, repo) == (planned.project, planned.repo)
-    }
-    rows, problems = commit_rows(planned, previous, mine)
+    rows, problems = commit_rows(planned, previous, exported)
     branches, missing = settle_branches(planned, rows)
     rows = _with_checkpoints(vault, planned.name, rows)
     name = write_record(vault, planned, previous, rows, branches)
@@ -185,7 +180,7 @@ def _check_objects(vault: Vault, receipts: Sequence[Receipt]) -> None:
     names = {each.digest for receipt in receipts for each in receipt.tables}
     if not names:
         return
-    index = blobs.load(vault)
+    index = blobs.load_present(vault)
     relied: set[bytes] = set()
     for name in names:
         rows = vault.file_table(name)
@@ -193,14 +188,15 @@ def _check_objects(vault: Vault, receipts: Sequence[Receipt]) -> None:
         if (places < 0).any():
             raise DamageError("a blob of the table is in no pack", where=layout.table_path(name))
         relied |= index.packs_of(places)
+    ends = dict(index.pack_ends())
     for name in relied - sizes.keys():
-        _check_size(vault, name, None)
+        _check_size(vault, name, ends[name], is_exact=False)
 
 
-def _check_size(vault: Vault, name: bytes, size: int | None) -> None:
+def _check_size(vault: Vault, name: bytes, size: int, *, is_exact: bool = True) -> None:
     path = layout.pack_path(name)
     found = vault.store.stat(path)
-    if found is None or (size is not None and found.size != size):
+    if found is None or found.size < size or (is_exact and found.size != size):
         was = "missing" if found is None else f"{found.size} bytes long where {size} were written"
         raise DamageError(f"the pack is {was}: the run is not sealed", where=f"{vault.store.url}/{path}")
 

@@ -42,6 +42,8 @@ class Item(WorkDocument):
     repo: str
     commit: str
     source: Place
+    change: Place | None = None
+    """Where the commit's own change can be read; None for a full one."""
     base: str | None = None
     """The commit this one is stored as a delta on; None for a full one."""
     base_source: Place | None = None

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from pachvault import home, policy
-from pachvault.cli.common import State, common_options, human, put_json, say
+from pachvault.cli.common import State, common_options, human, put_json, read_text, say
 from pachvault.errors import EXIT_PARTIAL, UsageError
 from pachvault.pach.connection import connect
 from pachvault.pach.source import Source
@@ -90,12 +90,7 @@ def _policy(state: State, file: str | None, sources: tuple[str, ...], history: s
     if history:
         raise UsageError("--history goes with --source")
     if file:
-        try:
-            text = Path(file).read_text()
-        except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "not a text file"
-            raise UsageError(f"cannot be read: {reason}", where=file) from error
-        chosen = policy.parse(text, file)
+        chosen = policy.parse(read_text(Path(file)), file)
     else:
         chosen = policy.parse(_policy_in_cluster(state), f"{home.POLICY}:{home.POLICY_FILE}")
     return chosen.model_copy(update={"target": state.vault}) if state.vault else chosen

@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -61,9 +62,9 @@ class State:
         """Where long work reports to."""
         from pachvault.progress import JsonLines, Quiet, Terminal  # noqa: PLC0415
 
-        if self.json:
-            return JsonLines()
-        return Quiet() if self.quiet else Terminal()
+        if self.quiet:
+            return Quiet()
+        return JsonLines() if self.json else Terminal()
 
 
 def common_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -86,6 +87,15 @@ def common_options(command: Callable[..., Any]) -> Callable[..., Any]:
         return command(*args, **options)
 
     return wrapped
+
+
+def read_text(path: Path) -> str:
+    """A text file that the user named; UsageError where it cannot be read."""
+    try:
+        return path.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not a text file"
+        raise UsageError(f"cannot be read: {reason}", where=str(path)) from error
 
 
 def say(text: str) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from pachvault import shipped
-from pachvault.cli.common import State, common_options, put_json, say
+from pachvault.cli.common import State, common_options, put_json, read_text, say
 from pachvault.deploy import Step, deploy
 from pachvault.errors import UsageError
 from pachvault.pach.connection import connect
@@ -37,7 +37,7 @@ def deploy_command(state: State, restore: str | None, policy_file: Path | None, 
 
     Example: pachvault deploy --policy policy.yaml --restore on
     """
-    text = (str(policy_file), _read(policy_file)) if policy_file else None
+    text = (str(policy_file), read_text(policy_file)) if policy_file else None
 
     def show(step: Step) -> None:
         if state.json:
@@ -76,7 +76,7 @@ def specs_command(state: State, folder: Path, overwrite: bool) -> int:
     """
     wanted = {folder / name: shipped.text(name) for name in shipped.names()}
     for path, text in wanted.items():
-        if not overwrite and path.exists() and _read(path) != text:
+        if not overwrite and path.exists() and read_text(path) != text:
             raise UsageError("is there and differs", where=str(path), hint="--overwrite, or another folder")
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -94,12 +94,4 @@ def specs_command(state: State, folder: Path, overwrite: bool) -> int:
 def _specs(folder: Path | None) -> Callable[[str], str]:
     if folder is None:
         return shipped.spec
-    return lambda stage: _read(folder / f"{stage}.json")
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not a text file"
-        raise UsageError(f"cannot be read: {reason}", where=str(path)) from error
+    return lambda stage: read_text(folder / f"{stage}.json")

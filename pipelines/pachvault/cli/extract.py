@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from pachvault.cli.common import State, common_options, human, put_json, say
-from pachvault.errors import EXIT_DAMAGE, EXIT_PARTIAL
+from pachvault.errors import EXIT_DAMAGE, EXIT_PARTIAL, UsageError
 from pachvault.restore import extract as extraction
 from pachvault.vault import blobs, snapshots
 from pachvault.vault.reader import BlobReader
@@ -61,6 +61,8 @@ def extract_command(
     vault = state.open_vault()
     snapshot = snapshots.resolve(vault, snap)
     chosen = list(extraction.choose(snapshot, sources, includes, excludes))
+    if (includes or excludes) and not any(each.files for each in chosen):
+        raise UsageError("no file is left by --include and --exclude", hint="`pachvault ls` lists paths")
     extraction.check_destination(destination, overwrite=overwrite)
     reader = BlobReader(vault, blobs.load(vault))
     total = extraction.Extracted()

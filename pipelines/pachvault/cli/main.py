@@ -6,13 +6,14 @@ import json
 import os
 import sys
 import traceback
+from contextlib import suppress
 from importlib import import_module
 
 import click
 
 from pachvault import __version__
 from pachvault.cli.common import State, common_options
-from pachvault.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, PachvaultError
+from pachvault.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, PachvaultError
 
 _COMMANDS = {
     "init": "backup",
@@ -64,7 +65,12 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command and exit with its documented code."""
-    sys.exit(run(sys.argv[1:]))
+    code = run(sys.argv[1:])
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError):
+            stream.flush()
+    # the threads of native libraries now and then abort the interpreter's own way out
+    os._exit(code)
 
 
 def run(arguments: list[str]) -> int:  # noqa: PLR0911  (one return a kind of end)
@@ -87,11 +93,15 @@ def run(arguments: list[str]) -> int:  # noqa: PLR0911  (one return a kind of en
         _report(state, str(error), error.exit_code)
         return error.exit_code
     except (KeyboardInterrupt, click.Abort):
-        _report(state, "interrupted; what was written is reused by the next run", EXIT_INTERRUPTED)
+        _report(state, "interrupted", EXIT_INTERRUPTED)
         return EXIT_INTERRUPTED
     except BrokenPipeError:
         # the reader of our output has gone: not an error, but nothing more can be written
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_OK
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        _report(state, f"cannot read or write {error.filename or 'the output'}: {reason}", EXIT_FAILED)
         return EXIT_FAILED
     except Exception as error:  # noqa: BLE001  (the last resort: a line, and the trace where asked for)
         if state.debug:

@@ -10,7 +10,7 @@ import click
 
 from pachvault import request as requests
 from pachvault import strict_yaml
-from pachvault.cli.common import State, common_options, put_json, put_table, say
+from pachvault.cli.common import State, common_options, put_json, put_table, read_text, say
 from pachvault.cli.place import Place
 from pachvault.errors import EXIT_DAMAGE, EXIT_PARTIAL, UsageError
 from pachvault.pach.connection import connect
@@ -147,10 +147,7 @@ def _request(file: Path | None, what: tuple[str, ...], flags: dict[str, object])
     if file is not None:
         if what or given:
             raise UsageError("--request and other flags exclude each other")
-        try:
-            return requests.parse(file.read_text(), str(file))
-        except OSError as error:
-            raise UsageError(f"cannot be read: {error.strerror}", where=str(file)) from error
+        return requests.parse(read_text(file), str(file))
     if not what:
         raise UsageError("nothing to restore was named", hint="PROJECT/REPO@BRANCH, or --request FILE")
     if "snapshot" in given and "at" in given:

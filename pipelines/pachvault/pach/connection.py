@@ -144,7 +144,11 @@ def explained(where: str) -> Iterator[None]:
         if code == grpc.StatusCode.DEADLINE_EXCEEDED:
             raise TransientError("no answer in time", where=where, hint="is the address right?") from error
         if code in _TRANSIENT:
-            hint = "is the address right, and is pachd running?" if "connect" in said else ""
+            hint = (
+                "is the address right, and is pachd running?"
+                if re.search("connect|resol|lookup", said, re.I)
+                else ""
+            )
             raise TransientError(said, where=where, hint=hint) from error
         raise PachydermError(f"{said} ({code.name})", where=where) from error
 

@@ -1,1 +1,1 @@
-"""Bringing back: from the vault to a plain folder."""
+"""Bringing back: from the vault to a plain folder, or by replay into Pachyderm."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pachvault import policy
 from pachvault.backup.freeze import Frozen, freeze, refused
-from pachvault.errors import NoVaultError, UsageError, VaultKeyError
+from pachvault.errors import DamageError, NoVaultError, UsageError, VaultKeyError
 from pachvault.pach.connection import connect
 from pachvault.pach.source import Source
 from pachvault.pach.target import Target
@@ -18,7 +18,7 @@ def run(worker: Worker) -> str:
     tick = worker.tick("tick")
     try:
         frozen = _freeze(worker)
-    except (UsageError, NoVaultError, VaultKeyError) as error:
+    except (UsageError, NoVaultError, VaultKeyError, DamageError) as error:
         frozen = refused(worker.job_id, str(error), tick)
     worker.write("plan.json", frozen.plan.encode())
     for share in frozen.shares:
@@ -30,7 +30,11 @@ def _freeze(worker: Worker) -> Frozen:
     files = list(worker.inputs("policy", "policy.yaml"))
     if not files:
         raise UsageError("no policy.yaml on branch master", where="pachvault/policy")
-    chosen = policy.parse(files[0].read_text(), "policy.yaml")
+    try:
+        text = files[0].read_text()
+    except UnicodeDecodeError as error:
+        raise UsageError("not a text file", where="policy.yaml") from error
+    chosen = policy.parse(text, "policy.yaml")
     vault = open_vault(open_store(chosen.target))
     with connect(worker.pachd, worker.token) as connection:
         source, target = Source(connection), Target(connection)

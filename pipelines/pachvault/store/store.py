@@ -74,8 +74,8 @@ def open_store(url: str) -> Store:
         if parts.query or parts.fragment:
             raise UsageError("? and # in a file target are written %3F and %23", where=url)
         return LocalStore(Path(unquote(parts.path)))
-    raise UsageError(
+    raise UsageError(  # the rest of the URL may hold a password
         f"target scheme {parts.scheme!r} is not supported" if parts.scheme else "the target is empty",
-        where=url or "target",
+        where="target",
         hint="allowed: file:///folder",
     )

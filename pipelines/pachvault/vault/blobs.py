@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pachvault.format import index, layout
@@ -95,8 +96,27 @@ class BlobIndex:
 
 def load(vault: Vault) -> BlobIndex:
     """The vault's whole index; every index object is checked against its name."""
+    return BlobIndex(_rows(vault))
+
+
+def load_present(vault: Vault) -> BlobIndex:
+    """The index without the packs that are missing or cut short: what a new snapshot may rely on.
+
+    What they held is stored again when it is met again.
+    """
+    rows = _rows(vault)
+    whole = BlobIndex(rows)
+    sizes = {info.name: info.size for info in vault.store.list(layout.PACKS)}
+    bad = [name for name, end in whole.pack_ends() if sizes.get(layout.pack_path(name), 0) < end]
+    if not bad:
+        return whole
+    is_bad = pc.is_in(rows["pack"], pa.array(bad, index.DIGEST))
+    return BlobIndex(rows.filter(pc.invert(is_bad)))
+
+
+def _rows(vault: Vault) -> pa.Table:
     tables = [index.decode(vault.read(info.name)) for info in vault.store.list(layout.INDEX)]
-    return BlobIndex(pa.concat_tables([index.SCHEMA.empty_table(), *tables]))
+    return pa.concat_tables([index.SCHEMA.empty_table(), *tables])
 
 
 def _bytes_of(column: pa.ChunkedArray) -> NDArray[np.void]:

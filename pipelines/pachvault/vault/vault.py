@@ -100,7 +100,10 @@ def open_vault(store: Store) -> Vault:
             where=store.url,
             hint="use a newer pachvault",
         )
-    config = documents.decode(Config, data)
+    try:
+        config = documents.decode(Config, data)
+    except DamageError as error:
+        raise DamageError(error.what, where=where) from error
     if config.seal != "plain":
         raise VaultKeyError(
             f"the vault is sealed with {config.seal!r}", where=store.url, hint="use a newer pachvault"

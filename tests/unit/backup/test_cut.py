@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from made import new_vault
-from pachvault.backup.cut import FRAME_BLOBS, Cutter, cut_points
+from made import cut_points, new_vault
+from pachvault.backup.cut import FRAME_BLOBS, Cutter
 from pachvault.format.documents import Cutting
 from pachvault.format.ids import digest
 from pachvault.vault import blobs
