@@ -143,7 +143,7 @@ def test_other_sizes_are_refused(said: str) -> None:
         ),
         (
             BASE + "limits: {memory: 1MB}\n",
-            "policy.yaml:5: field 'limits.memory': Input should be greater than or",
+            "policy.yaml:5: field 'limits.memory': at least 256MiB",
         ),
         (BASE + "outputs: no\n", "policy.yaml:5: field 'outputs': Input should be 'include' or 'skip'"),
         (BASE + "name: Not Good\n", "policy.yaml:5: field 'name': String should match"),

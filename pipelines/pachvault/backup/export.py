@@ -86,7 +86,7 @@ class _Exporter:
         self, source: Source, vault: Vault, share: Share, writer: PackWriter, progress: Progress
     ) -> None:
         self._source, self._vault, self._progress = source, vault, progress
-        self.cutter = Cutter(writer, blobs.load_present(vault), vault.config.cutting)
+        self.cutter = Cutter(writer, blobs.load(vault), vault.config.cutting)
         self._throttle = _throttle(share.bandwidth)
         self._tables: list[pa.Table] = []
         self._whole: dict[tuple[RepoName, str], tuple[Item, pa.Table]] = {}

@@ -180,13 +180,16 @@ def _check_objects(vault: Vault, receipts: Sequence[Receipt]) -> None:
     names = {each.digest for receipt in receipts for each in receipt.tables}
     if not names:
         return
-    index = blobs.load_present(vault)
+    index = blobs.load(vault)
     relied: set[bytes] = set()
     for name in names:
         rows = vault.file_table(name)
         places = index.rows(table.blobs_of(rows))
         if (places < 0).any():
-            raise DamageError("a blob of the table is in no pack", where=layout.table_path(name))
+            raise DamageError(
+                "a blob of the table is in no pack that is there: the run is not sealed",
+                where=layout.table_path(name),
+            )
         relied |= index.packs_of(places)
     ends = dict(index.pack_ends())
     for name in relied - sizes.keys():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import sys
@@ -66,10 +67,11 @@ def cli() -> None:
 def main() -> None:
     """Run the command and exit with its documented code."""
     code = run(sys.argv[1:])
+    atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError):
             stream.flush()
-    # the threads of native libraries now and then abort the interpreter's own way out
+    # the threads of native libraries now and then abort what the interpreter does after that
     os._exit(code)
 
 

@@ -95,14 +95,10 @@ class BlobIndex:
 
 
 def load(vault: Vault) -> BlobIndex:
-    """The vault's whole index; every index object is checked against its name."""
-    return BlobIndex(_rows(vault))
+    """The vault's index, without the packs that are missing or cut short.
 
-
-def load_present(vault: Vault) -> BlobIndex:
-    """The index without the packs that are missing or cut short: what a new snapshot may rely on.
-
-    What they held is stored again when it is met again.
+    What those held is stored again when it is met again, and is then read from its new place. Every
+    index object is checked against its name.
     """
     rows = _rows(vault)
     whole = BlobIndex(rows)

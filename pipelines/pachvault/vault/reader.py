@@ -29,7 +29,7 @@ class BlobReader:
         """Where a blob is; DamageError where no index names it."""
         row = int(self.index.rows([blob])[0])
         if row < 0:
-            raise DamageError(f"blob {blob.hex()} is in no pack that the index knows")
+            raise DamageError(f"blob {blob.hex()} is in no pack that is there")
         return self.index.place(row)
 
     def read(self, blob: bytes) -> bytes:

@@ -74,6 +74,26 @@ def test_no_delta_stands_on_a_base_whose_table_is_damaged(tmp_path: Path) -> Non
     assert [(commit.id, commit.base) for commit in plan(repo, snapshot).new] == [(third, None)]
 
 
+def test_nothing_is_made_to_depend_on_a_commit_that_could_not_be_read(tmp_path: Path) -> None:
+    repo = Repo(NAME)
+    first = repo.commit({"/a": b"1"})
+    lost = repo.commit({"/a": b"2"})
+    third = repo.commit({"/a": b"3"})
+    snapshot = back_up(new_vault(tmp_path), repo, unreadable=frozenset([lost]))
+    doubtful = frozenset(problem.commit for problem in snapshot.manifest.problems if problem.commit)
+    assert lost in doubtful
+    planned = plan_repo(repo.surveyed, History(), sealed(snapshot), NOW, frozenset([lost]))
+    assert [(commit.id, commit.base) for commit in planned.new] == [(lost, first), (third, first)]
+
+
+def test_a_head_that_vanished_during_the_freeze_is_told_as_missing() -> None:
+    repo = two_commits()
+    head = repo.branches["master"]
+    del repo.commits[head]
+    (branch,) = plan(repo).branches
+    assert (branch.head, branch.missing) == (None, head)
+
+
 def test_a_moved_head_is_a_change_without_new_commits(tmp_path: Path) -> None:
     repo = two_commits()
     snapshot = back_up(new_vault(tmp_path), repo)
