@@ -75,7 +75,7 @@ container=$(buildah from scratch)
 buildah add --quiet "$container" "$work/base.tar" / >/dev/null
 buildah config --cmd python3 \
     --env PATH=/usr/local/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin --env LANG=C.UTF-8 "$container"
-buildah commit --quiet --rm "$container" "docker.io/library/$base" >/dev/null
+buildah commit --quiet --rm "$container" "localhost/$base" >/dev/null
 rm "$work/base.tar"
 
 say "this machine's own pip configuration"
@@ -94,7 +94,7 @@ listing() { # everything but /venv: digest or type and link target, then path
         find . -xdev -path ./venv -prune -o -type f -exec sha256sum {} + -o -printf '%y %l  %p\n' | LC_ALL=C sort
     )
 }
-of_base=$(buildah from --pull-never "docker.io/library/$base")
+of_base=$(buildah from --pull-never "localhost/$base")
 of_image=$(buildah from --pull-never "$image")
 base_root=$(buildah mount "$of_base")
 root=$(buildah mount "$of_image")
