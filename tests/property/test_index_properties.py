@@ -56,4 +56,4 @@ def test_packs_are_what_a_dict_would_say(rows: list[tuple[bytes, bytes, int, int
         assert known.blobs_in(pack) == {blob for blob, each, _, _ in rows if each == pack}
     assert known.blobs_in(b"\x07" * 32) == frozenset()
     all_rows = known.rows([blob for blob, *_ in rows])
-    assert known.packs_of(all_rows) <= packs
+    assert {known.place(row).pack for row in all_rows} <= packs

@@ -12,6 +12,7 @@ from blake3 import blake3
 
 from pachvault.demo.data import Story
 from pachvault.demo.recover import recover
+from pachvault.deploy import deploy
 from pachvault.errors import PachvaultError
 from pachvault.format.ids import RepoName
 from pachvault.local import daemon
@@ -22,7 +23,7 @@ from pachvault.pach.target import Target
 from pachvault.policy import HOME_PROJECT
 from pachvault.progress import Quiet
 from pachvault.restore import extract
-from pachvault.shipped import STAGES, spec
+from pachvault.shipped import STAGES
 from pachvault.store.store import open_store
 from pachvault.upkeep.verify import Level, verify
 from pachvault.vault import blobs, snapshots, vault
@@ -69,13 +70,13 @@ def demo(folder: Path, say: Say) -> Measured:
 
 
 def _course(connection: Connection, folder: Path, say: Say) -> Measured:
-    target, pipelines = Target(connection), Pipelines(connection)
-    story = Story(target)
+    pipelines = Pipelines(connection)
+    story = Story(Target(connection))
     count = story.first_act()
     pipelines.create(json.dumps(_USER_PIPELINE), "demo")
     say(f"data: 2 projects, 4 repos, {count:,} files, and the pipeline research/lines")
     made = vault.create(open_store((folder / "vault").as_uri()))
-    _deploy(target, pipelines, made, say)
+    _deploy(connection, made, say)
     seconds = [_tick(pipelines, made, say)]
     story.second_act()
     say("then: a change, a deletion, a rename, an append")
@@ -96,16 +97,11 @@ def _course(connection: Connection, folder: Path, say: Say) -> Measured:
     return Measured(tuple(seconds), *measured)
 
 
-def _deploy(target: Target, pipelines: Pipelines, made: Vault, say: Say) -> None:
-    target.ensure_project(HOME_PROJECT)
-    target.ensure_repo(HOME_PROJECT, "policy")
+def _deploy(connection: Connection, made: Vault, say: Say) -> None:
     text = f"version: 1\nname: demo\ntarget: {made.store.url}\nsources:\n  - '*/*'\n"
-    commit = target.start(HOME_PROJECT, "policy", "master", parent=None, description="the demo's policy")
-    ref = CommitRef(HOME_PROJECT, "policy", commit)
-    target.change(ref, put=[("/policy.yaml", text.encode())])
-    target.finish(ref)
-    for stage in STAGES:
-        pipelines.create(spec(stage), f"{stage}.json")
+    done = deploy(connection, policy_text=("policy.yaml", text))
+    if done.missing:
+        raise PachvaultError(done.missing[0])
     say(f"policy committed to {HOME_PROJECT}/policy; pipelines {', '.join(STAGES)} made from their specs")
 
 

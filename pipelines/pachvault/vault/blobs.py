@@ -72,10 +72,6 @@ class BlobIndex:
         values = {name: int(column[row]) for name, column in self._integers.items()}
         return Place(pack=self._packs[self._pack_codes[row]].tobytes(), **values)
 
-    def packs_of(self, rows: NDArray[np.int64]) -> set[bytes]:
-        """The packs that hold the blobs in these rows."""
-        return {self._packs[code].tobytes() for code in np.unique(self._pack_codes[rows])}
-
     def pack_ends(self) -> list[tuple[bytes, int]]:
         """Every pack that the index names, and the byte up to which frames of it are placed."""
         ends = np.zeros(len(self._packs), np.int64)

@@ -177,7 +177,8 @@ def test_the_index_knows_how_far_each_pack_goes(tmp_path: Path) -> None:
     held = [known.blobs_in(each.digest) for each in writer.packs]
     assert sorted(map(len, held)) == [3, 3]
     assert held[0] | held[1] == {digest(noise(seed)) for seed in range(6)}
-    assert known.packs_of(known.rows([digest(noise(0)), digest(noise(1))])) == {writer.packs[0].digest}
+    rows = known.rows([digest(noise(0)), digest(noise(1))])
+    assert {known.place(row).pack for row in rows} == {writer.packs[0].digest}
 
 
 def test_an_empty_index_knows_nothing() -> None:
