@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import click
 
 from pachvault import home, policy
-from pachvault.cli.common import State, common_options, human, put_json, read_text, say
+from pachvault.cli.common import State, common_options, human, put_json, read_text, say, workers_option
 from pachvault.errors import EXIT_PARTIAL, UsageError
 from pachvault.pach.connection import connect
 from pachvault.pach.source import Source
@@ -49,13 +48,7 @@ def init_command(state: State) -> int:
     help="project/repo@branch; instead of a policy. Repeatable.",
 )
 @click.option("--history", default=None, help="With --source: heads or all.  [default: all]")
-@click.option(
-    "--workers",
-    type=click.IntRange(1, 64),
-    default=os.cpu_count() or 1,
-    show_default="cores",
-    help="Processes.",
-)
+@workers_option("Processes.")
 @common_options
 @click.pass_obj
 def backup_command(

@@ -89,6 +89,17 @@ def common_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return wrapped
 
 
+def workers_option(what: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """The option that says how much goes on at once; by default as much as there are cores."""
+    return click.option(
+        "--workers",
+        type=click.IntRange(1, 64),
+        default=os.cpu_count() or 1,
+        show_default="cores",
+        help=what,
+    )
+
+
 def read_text(path: Path) -> str:
     """A text file that the user named; UsageError where it cannot be read."""
     try:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import click
 
-from pachvault.cli.common import State, common_options, human, put_json, say
+from pachvault.cli.common import State, common_options, human, put_json, say, workers_option
 from pachvault.errors import EXIT_DAMAGE, EXIT_PARTIAL, UsageError
 from pachvault.restore import extract as extraction
 from pachvault.vault import blobs, snapshots
@@ -33,13 +32,7 @@ from pachvault.vault.reader import BlobReader
 )
 @click.option("--exclude", "excludes", multiple=True, metavar="GLOB", help="No paths like this. Repeatable.")
 @click.option("--overwrite", is_flag=True, help="Replace files in a folder that is not empty.")
-@click.option(
-    "--workers",
-    type=click.IntRange(1, 64),
-    default=os.cpu_count() or 1,
-    show_default="cores",
-    help="Threads.",
-)
+@workers_option("Threads.")
 @common_options
 @click.pass_obj
 def extract_command(

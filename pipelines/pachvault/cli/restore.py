@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import asdict
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import click
 
 from pachvault import request as requests
 from pachvault import strict_yaml
-from pachvault.cli.common import State, common_options, put_json, put_table, read_text, say
+from pachvault.cli.common import State, common_options, put_json, put_table, read_text, say, workers_option
 from pachvault.cli.place import Place
 from pachvault.errors import EXIT_DAMAGE, EXIT_PARTIAL, UsageError
 from pachvault.pach.connection import connect
@@ -61,13 +60,7 @@ _SHOWN = 20
 )
 @click.option("--pipelines", is_flag=True, help="And the definitions of the pipelines that match.")
 @click.option("--keep-going", is_flag=True, help="Restore what is intact of a damaged vault.")
-@click.option(
-    "--workers",
-    type=click.IntRange(1, 64),
-    default=os.cpu_count() or 1,
-    show_default="cores",
-    help="Processes that fetch large changes.",
-)
+@workers_option("Processes that fetch large changes.")
 @click.option("--dry-run", is_flag=True, help="Print the plan, change nothing.")
 @common_options
 @click.pass_obj
