@@ -6,6 +6,7 @@
     ├── BusyError        11   the vault or the backup repo is in use by another run
     ├── VaultKeyError    12   wrong or missing key
     ├── DamageError      13   what is stored is not what was stored
+    │   └── TakenError        another object has the name already
     └── PachydermError    1   the cluster cannot be reached, or refused
         └── SourceGoneError   what was to be read is no longer there
 
@@ -70,6 +71,10 @@ class DamageError(PachvaultError):
     """Stored bytes are missing or are not what their name promises."""
 
     exit_code = EXIT_DAMAGE
+
+
+class TakenError(DamageError):
+    """Another complete object has the name already: it is damaged, or what was to be written is."""
 
 
 class PachydermError(PachvaultError):

@@ -8,10 +8,10 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from cronsim import CronSim, CronSimError
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from pachvault import strict_yaml
 from pachvault.format.ids import RepoName
@@ -20,6 +20,8 @@ from pachvault.strict_yaml import Strict
 HOME_PROJECT = "pachvault"
 """The project of the backup itself: never a source, but for SAVED_AT_HOME."""
 SAVED_AT_HOME = ("policy", "requests")
+DRILL_PROJECT = "pachvault-drill"
+"""Where restore drills restore to, and tidy up: never a source."""
 
 _UNITS = {
     "": 1,
@@ -94,9 +96,41 @@ def _enough(value: int) -> int:
     return value
 
 
+def _switch(value: object) -> object:
+    """`on` and `off` as YAML reads them, which is as truths, or as text."""
+    switches: dict[object, bool] = {"on": True, "off": False, True: True, False: False}
+    if isinstance(value, bool | str) and value in switches:
+        return switches[value]
+    raise ValueError("allowed are on and off")
+
+
+def _duration_or_off(value: object) -> object:
+    if value is False or value == "off":
+        return None
+    if value is True:
+        raise ValueError("allowed are off and a duration, as in 30d")
+    return _duration(value)
+
+
+def _part(value: object) -> object:
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*%", value.strip()) if isinstance(value, str) else None
+    if found and 0 < float(found[1]) <= 100:
+        return float(found[1]) / 100
+    raise ValueError("a part is more than 0% and at most 100%, as in 50%")
+
+
+def _listed(value: object) -> object:
+    """One mapping stands for a list of it."""
+    if value == []:
+        raise ValueError("the list is empty; without the field nothing is forgotten")
+    return [value] if isinstance(value, dict) else value
+
+
 Duration = Annotated[timedelta, BeforeValidator(_duration), Field(gt=timedelta(0))]
 Size = Annotated[int, BeforeValidator(_size), Field(gt=0)]
 Pattern = Annotated[str, AfterValidator(_pattern)]
+Schedule = Annotated[str, AfterValidator(_schedule)]
+Count = Annotated[int, Field(gt=0, strict=True)] | None
 
 
 class History(Strict):
@@ -117,6 +151,44 @@ class Limits(Strict):
     """Bytes a worker may take, about."""
 
 
+class Retention(Strict):
+    """Which snapshots are kept: those that any of these keeps. Every count is of good snapshots, newest first."""
+
+    match: Annotated[list[Pattern], Field(min_length=1)] = ["*/*"]
+    """Speaks of the snapshots that hold a branch like one of these."""
+    keep_last: Count = None
+    keep_hourly: Count = None
+    keep_daily: Count = None
+    keep_weekly: Count = None
+    keep_monthly: Count = None
+    keep_yearly: Count = None
+    keep_within: Duration | None = None
+    """Frozen at most so long before the newest good one."""
+
+    @model_validator(mode="after")
+    def _keeps_something(self) -> Self:
+        if all(value is None for name, value in self if name.startswith("keep_")):
+            raise ValueError("it keeps nothing, and would forget everything: give at least one keep_…")
+        return self
+
+
+class Upkeep(Strict):
+    """What pipeline upkeep does, and how often."""
+
+    schedule: Schedule = "@every 24h"
+    verify_within: Duration = timedelta(days=30)
+    """Every pack is read and checked once in this time, a part of them at each tick."""
+    drill_within: Annotated[Duration | None, BeforeValidator(_duration_or_off)] = timedelta(days=30)
+    """A sample is restored and compared once in this time; None for never."""
+    prune: Annotated[bool, BeforeValidator(_switch)] = True
+    repack_budget: Size = 10 * 2**30
+    """Bytes of packs rewritten at most at a tick."""
+    max_dead: Annotated[float, BeforeValidator(_part)] = 0.5
+    """A pack of which a larger part is needed by nothing is rewritten."""
+    mirror_keep: Duration = timedelta(days=3)
+    """How long the backup repo holds on to commits."""
+
+
 class Policy(Strict):
     """A validated policy."""
 
@@ -128,13 +200,16 @@ class Policy(Strict):
     history: Annotated[History, BeforeValidator(_history)] = History()
     outputs: Literal["include", "skip"] = "include"
     pipelines: Literal["include", "skip"] = "include"
-    schedule: Annotated[str, AfterValidator(_schedule)] = "@every 1h"
+    schedule: Schedule = "@every 1h"
     interval: Duration = timedelta(hours=1)
     limits: Limits = Limits()
+    retention: Annotated[list[Retention], BeforeValidator(_listed)] = []
+    """Without rules nothing is forgotten."""
+    upkeep: Upkeep = Upkeep()
 
     def chooses(self, repo: RepoName, branch: str) -> bool:
         """Whether a branch is a source."""
-        if repo.project == HOME_PROJECT and repo.repo not in SAVED_AT_HOME:
+        if not _may_be_source(repo):
             return False
         if any(matches(pattern, repo, branch) for pattern in self.exclude):
             return False
@@ -145,10 +220,16 @@ class Policy(Strict):
         found = _PATTERN.fullmatch(pattern)
         return (
             found is not None
-            and (repo.project != HOME_PROJECT or repo.repo in SAVED_AT_HOME)
+            and _may_be_source(repo)
             and fnmatchcase(repo.project, found["project"])
             and fnmatchcase(repo.repo, found["repo"])
         )
+
+
+def _may_be_source(repo: RepoName) -> bool:
+    if repo.project == HOME_PROJECT:
+        return repo.repo in SAVED_AT_HOME
+    return repo.project != DRILL_PROJECT
 
 
 def matches(pattern: str, repo: RepoName, branch: str) -> bool:

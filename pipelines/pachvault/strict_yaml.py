@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -67,11 +67,14 @@ def _explained(kind: type[BaseModel], error: ValidationError, root: Any, where: 
 def _part(kind: type[BaseModel], names: list[Any]) -> type[BaseModel]:
     """The model of a nested field."""
     for name in names:
+        if isinstance(name, int):
+            continue  # a place in a list, whose kind is known already
         field = kind.model_fields.get(str(name))
-        if field is None or not isinstance(field.annotation, type):
+        if field is None:
             break
-        if issubclass(field.annotation, BaseModel):
-            kind = field.annotation
+        for each in (field.annotation, *get_args(field.annotation)):
+            if isinstance(each, type) and issubclass(each, BaseModel):
+                kind = each
     return kind
 
 
@@ -96,6 +99,8 @@ def _line(node: Any, names: list[Any]) -> int:
     """The line, from 1, on which a field stands; that of its parent where it is missing."""
     line: int = node.start_mark.line + 1
     for name in names:
+        if isinstance(node, yaml.MappingNode) and isinstance(name, int):
+            continue  # one mapping that stands for a list of it
         if isinstance(node, yaml.MappingNode):
             for key, value in node.value:
                 if key.value == name:

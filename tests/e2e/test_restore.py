@@ -19,7 +19,7 @@ from e2e.cluster import Cluster, Project
 from e2e.restored import assert_restored, new_ids, nothing_left, remember, restore
 from pachvault.format.ids import RepoName
 from pachvault.pach.target import NewCommit
-from pachvault.restore import resolve
+from pachvault.restore import shares
 
 pytestmark = pytest.mark.e2e
 
@@ -371,7 +371,7 @@ def test_a_large_change_is_staged_in_parts(
     )
     backup.run()
     old = remember(project)
-    monkeypatch.setattr(resolve, "PART_BYTES", 1_000_000)
+    monkeypatch.setattr(shares, "PART_BYTES", 1_000_000)
     where = ["--vault", backup.vault.url, "--pachd", other.address, "--json", "restore"]
     dry = done(pachvault(*where, project.everything(), "--history", "all", "--dry-run"))
     assert dry.only("plan")["shares"] >= 12

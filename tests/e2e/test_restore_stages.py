@@ -16,7 +16,7 @@ from e2e.backup import Backup
 from e2e.cluster import Project
 from pachvault.errors import PachvaultError, PachydermError
 from pachvault.policy import HOME_PROJECT
-from pachvault.restore import resolve, verdict
+from pachvault.restore import shares, verdict
 from pachvault.restore.intake import take_in
 from pachvault.stages import restore_fetch, restore_plan, restore_replay
 from pachvault.worker import Worker
@@ -88,7 +88,7 @@ class Chain:
 
 @pytest.fixture(autouse=True)
 def _small_parts_and_no_patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(resolve, "PART_BYTES", 50_000)
+    monkeypatch.setattr(shares, "PART_BYTES", 50_000)
     monkeypatch.setattr(verdict, "retrying", lambda: Retrying(stop=stop_after_attempt(1), reraise=True))
 
 

@@ -14,7 +14,7 @@ from driver import Seam
 
 from pachvault.cli.main import run
 from pachvault.pach.target import Target
-from pachvault.restore import resolve
+from pachvault.restore import shares
 
 WRITES = (
     "ensure_project", "ensure_repo", "start", "start_together", "clear", "change", "make_file_set",
@@ -27,7 +27,7 @@ def main() -> int:
     seam = Seam(int(nth), how)
     for name in WRITES:
         seam.wrap(Target, name)
-    resolve.PART_BYTES = int(part_bytes)
+    shares.PART_BYTES = int(part_bytes)
     code = run(sys.argv[5:])
     sys.stderr.write(f"calls {seam.calls}\n")
     return code

@@ -21,7 +21,7 @@ from fault.driven import calls, was_killed
 from pachvault.format import layout
 from pachvault.format.ids import RepoName
 from pachvault.pach.target import NewCommit, Target
-from pachvault.restore import heads, resolve
+from pachvault.restore import heads, shares
 
 DRIVER = Path(__file__).with_name("restore_driver.py")
 PART_BYTES = 600_000
@@ -71,7 +71,7 @@ def test_killed_at_every_write_it_goes_on_and_nothing_is_there_twice(
     backup: Backup, told: dict[str, OldRepo], other: Cluster, third: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Killed after a write, that is: to the cluster it is the same as before the next one."""
-    monkeypatch.setattr(resolve, "PART_BYTES", PART_BYTES)
+    monkeypatch.setattr(shares, "PART_BYTES", PART_BYTES)
     again = Project(other, backup.project.name)
     arguments = command(backup, other, "--history", "all", "--workers", "1")
     total = calls(drive(0, "after", arguments))
@@ -148,7 +148,7 @@ def test_a_call_that_fails_once_in_passing_costs_nothing(
     backup: Backup, told: dict[str, OldRepo], other: Cluster, method: str, nth: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    monkeypatch.setattr(resolve, "PART_BYTES", PART_BYTES)
+    monkeypatch.setattr(shares, "PART_BYTES", PART_BYTES)
     with other.faults({"method": method, "nth": nth, "code": "UNAVAILABLE", "message": "try later"}):
         outcome = restore(backup, other, "--history", "all")
     assert outcome.code == 0, outcome.err
@@ -274,7 +274,7 @@ def damaged(backup: Backup) -> Backup:
 def test_nothing_of_a_damaged_commit_is_committed(
     damaged: Backup, other: Cluster, part_bytes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(resolve, "PART_BYTES", part_bytes)
+    monkeypatch.setattr(shares, "PART_BYTES", part_bytes)
     again = Project(other, damaged.project.name)
     assert "damaged" in restore(damaged, other, "--history", "all", "--quiet").says(13)
     repos = again.repos()
@@ -287,7 +287,7 @@ def test_nothing_of_a_damaged_commit_is_committed(
 def test_what_is_intact_is_restored_and_the_rest_is_named(
     damaged: Backup, other: Cluster, part_bytes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(resolve, "PART_BYTES", part_bytes)
+    monkeypatch.setattr(shares, "PART_BYTES", part_bytes)
     old = remember(damaged.project)["data"]
     again = Project(other, damaged.project.name)
     for _ in range(2):  # a second time it still says that something is not there
@@ -327,7 +327,7 @@ def test_what_is_missing_is_named(backup: Backup, other: Cluster, folder: str) -
 def test_a_finished_restore_fetches_nothing_again(
     backup: Backup, told: dict[str, OldRepo], other: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(resolve, "PART_BYTES", PART_BYTES)
+    monkeypatch.setattr(shares, "PART_BYTES", PART_BYTES)
     assert restore(backup, other, "--history", "all").code == 0
     monkeypatch.delattr(Target, "make_file_set")
     assert restore(backup, other, "--history", "all").code == 0

@@ -28,7 +28,7 @@ from pachvault.pach.records import Change
 from pachvault.pach.source import Source, after, file_set
 from pachvault.pach.tar import Piece
 from pachvault.progress import Progress
-from pachvault.vault import blobs
+from pachvault.vault import blobs, marks
 from pachvault.vault.vault import Vault
 from pachvault.vault.writer import PACK_BYTES, PackWriter
 
@@ -44,6 +44,7 @@ def export_share(source: Source, vault: Vault, share: Share, progress: Progress)
     problem in the receipt instead, and nothing of it is in the table.
     """
     began = time.monotonic()
+    vault = marks.for_writing(vault)
     key = share.key(vault.config.vault_id)
     if share.items and (kept := runs.kept_receipt(vault, key)) is not None:
         progress.add(share.expected_bytes, kept.files_read)
@@ -58,13 +59,13 @@ def export_share(source: Source, vault: Vault, share: Share, progress: Progress)
         finally:
             exporter.cutter.close()
         index = writer.finish()
-    data = table.encode_files(exporter.rows())
+    rows = vault.put_table(table.encode_files(exporter.rows()))
     receipt = Receipt(
         run_id=share.run_id,
         number=share.number,
         key=key,
         items=receipts,
-        tables=[Object(digest=vault.put_table(data), size=len(data))],
+        tables=[Object(digest=rows.digest, size=rows.size)],
         index=[Object(digest=index.digest, size=index.size)] if index else [],
         packs=[Object(digest=pack.digest, size=pack.size) for pack in writer.packs],
         files_read=exporter.files_read,

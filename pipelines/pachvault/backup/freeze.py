@@ -57,7 +57,7 @@ def freeze(
     if not seen.repos:
         reason = "; ".join(problem.message for problem in problems)
         raise UsageError(f"nothing to back up: {reason}", where=f"policy {policy.name}")
-    runs.announce(vault, run_id, policy.name, seen)
+    runs.announce(vault, run_id, policy.name, seen.cluster.id, seen.ended_at)
     records, newest = known.newest_records(vault, seen.cluster.id, [repo.info.name for repo in seen.repos])
     doubtful = frozenset(
         problem.commit for problem in (newest.manifest.problems if newest else []) if problem.commit

@@ -146,4 +146,4 @@ def _segments(vault: Vault, previous: RepoHistory | None, rows: list[Row]) -> li
     while segments and segments[-1].commits <= 2 * (wanted.num_rows - start):
         start -= segments.pop().commits
     data = table.encode_commits(wanted.slice(start))
-    return [*segments, Segment(table=vault.put_table(data), commits=wanted.num_rows - start)]
+    return [*segments, Segment(table=vault.put_table(data).digest, commits=wanted.num_rows - start)]

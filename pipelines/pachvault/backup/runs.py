@@ -8,12 +8,11 @@ from __future__ import annotations
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
-from pachvault.backup.survey import Survey
 from pachvault.backup.work import Object, Receipt
-from pachvault.errors import DamageError, PachvaultError
+from pachvault.errors import BusyError, DamageError, PachvaultError
 from pachvault.format import layout
 from pachvault.handover import WorkDocument
-from pachvault.vault import snapshots
+from pachvault.vault import clock, snapshots
 from pachvault.vault.vault import Vault
 
 _ALIVE = timedelta(hours=24)
@@ -29,15 +28,29 @@ class Announcement(WorkDocument):
     frozen_at: datetime
 
 
-def announce(vault: Vault, run_id: str, policy: str, seen: Survey) -> None:
-    """Say that a run has frozen; written once a run."""
+def announce(vault: Vault, run_id: str, policy: str, cluster_id: str, frozen_at: datetime) -> None:
+    """Say that a run has frozen; written once a run. The run's age is counted from here."""
     name = layout.run_path(f"frozen-{run_id}")
     if vault.store.stat(name):
         return
-    said = Announcement(
-        run_id=run_id, policy=policy, cluster_id=seen.cluster.id, frozen_at=seen.ended_at
-    ).encode()
+    said = Announcement(run_id=run_id, policy=policy, cluster_id=cluster_id, frozen_at=frozen_at).encode()
     vault.store.put(name, [said], len(said))
+
+
+def check_age(vault: Vault, run_id: str) -> None:
+    """Raises BusyError for a run that may not be sealed any more: prune need not have waited for it.
+
+    What prune deletes has been marked for the whole grace. A run of less than half of it had the marks
+    before its eyes when it began, or is sealed well before anything is deleted that was marked since.
+    """
+    said = vault.store.stat(layout.run_path(f"frozen-{run_id}"))
+    age = clock.store_now(vault, is_cleared=False) - said.modified_at if said else None
+    if age is None or age > vault.config.grace / 2:
+        raise BusyError(
+            f"the run froze more than {vault.config.grace / 2} ago, or its announcement has gone: not sealed",
+            where=f"run {run_id}",
+            hint="the next run takes up what this one has stored",
+        )
 
 
 def covering(vault: Vault, policy: str, run_id: str, tick: datetime | None, cluster_id: str) -> str | None:
@@ -108,4 +121,4 @@ def drop_receipt(vault: Vault, key: str) -> None:
 
 def _is_there(vault: Vault, name: str, said: Object) -> bool:
     found = vault.store.stat(name)
-    return found is not None and found.size == said.size
+    return found is not None and found.size == said.size and name not in vault.avoid

@@ -11,11 +11,11 @@ from pachvault.backup import runs
 from pachvault.backup.freeze import NOTES
 from pachvault.backup.history import MAX_DEPTH, Exported, Row, commit_rows, settle_branches, write_record
 from pachvault.backup.work import Plan, PlannedRepo, Receipt
-from pachvault.errors import DamageError, PachvaultError
+from pachvault.errors import BusyError, DamageError, PachvaultError
 from pachvault.format import documents, layout, table
 from pachvault.format.documents import Manifest, PipelinesRecord, Problem, RepoEntry, Totals
 from pachvault.format.ids import RepoName, digest
-from pachvault.vault import blobs, snapshots
+from pachvault.vault import blobs, marks, snapshots
 from pachvault.vault.snapshots import RepoHistory, Snapshot
 from pachvault.vault.vault import Vault
 
@@ -31,6 +31,8 @@ def seal(vault: Vault, plan: Plan, receipts: Sequence[Receipt]) -> Snapshot:
     sealed = _sealed_before(vault, plan)
     if sealed is not None:
         return sealed
+    runs.check_age(vault, plan.run_id)
+    vault = marks.for_writing(vault)
     _check_receipts(plan, receipts)
     exported = _exported(receipts)
     problems = list(plan.problems)
@@ -138,7 +140,7 @@ def _with_checkpoints(vault: Vault, repo: RepoName, rows: list[Row]) -> list[Row
         if row["depth"] > MAX_DEPTH:
             tree = table.fold(_layers(vault, repo, row, done))
             tree = tree.set_column(1, "commit", [[row["commit"]] * tree.num_rows])
-            written = vault.put_table(table.encode_files(tree.cast(table.FILES)))
+            written = vault.put_table(table.encode_files(tree.cast(table.FILES))).digest
             row |= {"base": None, "depth": 0, "rows": tree.num_rows, "tables": [written]}
     needed: set[str] = set()
     for row in rows:
@@ -171,7 +173,22 @@ def _drop_bad_receipts(vault: Vault, receipts: Sequence[Receipt], problems: Sequ
 
 
 def _check_objects(vault: Vault, receipts: Sequence[Receipt]) -> None:
-    """Every pack has its size, index and tables their bytes, and every blob of the tables a place."""
+    """Every pack has its size, index and tables their bytes, and every blob of the tables a place.
+
+    None of them is marked for deletion.
+    """
+    groups = (
+        (layout.pack_path, (pack.digest for receipt in receipts for pack in receipt.packs)),
+        (layout.index_path, (each.digest for receipt in receipts for each in receipt.index)),
+        (layout.table_path, (each.digest for receipt in receipts for each in receipt.tables)),
+    )
+    marked = vault.avoid & {path(name) for path, names in groups for name in names}
+    if marked:
+        raise BusyError(
+            "the object is marked for deletion since the run began: the run is not sealed",
+            where=f"{vault.store.url}/{min(marked)}",
+            hint="the next run stores again what it needs",
+        )
     sizes = {pack.digest: pack.size for receipt in receipts for pack in receipt.packs}
     for name, size in sizes.items():
         _check_size(vault, name, size)
@@ -180,7 +197,7 @@ def _check_objects(vault: Vault, receipts: Sequence[Receipt]) -> None:
     names = {each.digest for receipt in receipts for each in receipt.tables}
     if not names:
         return
-    index = blobs.load(vault)  # without the packs that are missing or short
+    index = blobs.load(vault)  # without the packs that are missing, short or marked
     for name in names:
         if not index.has(table.blobs_of(vault.file_table(name))).all():
             raise DamageError(

@@ -5,7 +5,7 @@ Readers ignore fields they do not know: a later minor version may add some.
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Annotated, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, ValidationError
@@ -13,6 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, Va
 from pachvault.errors import DamageError
 
 FORMAT = 1
+GRACE_SECONDS = 7 * 86400
 
 Hex = Annotated[
     bytes,
@@ -46,6 +47,13 @@ class Config(Document):
     seal: str = "plain"
     digest: str = "blake3"
     cutting: Cutting = Cutting()
+    grace_seconds: float = GRACE_SECONDS
+    """How long an object is marked before it may be deleted. Of the vault, so that no two writers differ."""
+
+    @property
+    def grace(self) -> timedelta:
+        """How long an object is marked before it may be deleted."""
+        return timedelta(seconds=self.grace_seconds)
 
 
 class Branch(Document):
@@ -173,6 +181,48 @@ class Manifest(Document):
     repos: list[RepoEntry]
     pipelines: Hex
     totals: Totals
+
+
+class Marked(Document):
+    """An object that is to be deleted, and why."""
+
+    name: str
+    reason: str
+
+
+class Mark(Document):
+    """What a prune found that no snapshot needs: to be deleted after the grace, unless needed by then."""
+
+    type: Literal["mark"] = "mark"
+    marked_at: datetime
+    objects: list[Marked]
+
+
+class Audited(Document):
+    """What became of one object, or one other thing, that was looked at."""
+
+    name: str
+    result: Literal["ok", "damaged", "unreadable"]
+    message: str = ""
+
+
+class Audit(Document):
+    """What one verification looked at, and what it found."""
+
+    type: Literal["audit"] = "audit"
+    audited_at: datetime
+    level: str
+    """structure, packs, data, source, drill, repair."""
+    objects: list[Audited]
+
+
+class Pin(Document):
+    """Keeps a snapshot from being forgotten."""
+
+    type: Literal["pin"] = "pin"
+    snapshot: str
+    pinned_at: datetime
+    reason: str = ""
 
 
 AnyDocument = TypeVar("AnyDocument", bound=Document)

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+AUDITS = "audits"
 CONFIG = "vault.json"
+FORGOTTEN = "forgotten"
 INDEX = "index"
+MARKS = "marks"
 PACKS = "packs"
+PINS = "pins"
 RECORDS = "records"
 RUNS = "runs"
 SNAPSHOTS = "snapshots"
@@ -37,7 +41,27 @@ def index_path(digest: bytes) -> str:
 
 def snapshot_path(frozen_at: datetime, digest: bytes) -> str:
     """A manifest: the time of its freeze, then the digest of its bytes."""
-    return f"{SNAPSHOTS}/{frozen_at.astimezone(UTC).strftime(_STAMP)}-{digest.hex()}.json"
+    return stamped_path(SNAPSHOTS, frozen_at, digest)
+
+
+def forgotten_path(snapshot: str) -> str:
+    """Where a manifest goes that is forgotten, by where it was; and back, see `remembered_path`."""
+    return f"{FORGOTTEN}/{snapshot.removeprefix(SNAPSHOTS + '/')}"
+
+
+def remembered_path(forgotten: str) -> str:
+    """Where a forgotten manifest was."""
+    return f"{SNAPSHOTS}/{forgotten.removeprefix(FORGOTTEN + '/')}"
+
+
+def stamped_path(folder: str, at: datetime, digest: bytes) -> str:
+    """An object named by a time and the digest of its bytes: manifests, marks, audits."""
+    return f"{folder}/{at.astimezone(UTC).strftime(_STAMP)}-{digest.hex()}.json"
+
+
+def pin_path(snapshot_id: str) -> str:
+    """What keeps a snapshot from being forgotten, by the snapshot's 64 digits."""
+    return f"{PINS}/{snapshot_id}.json"
 
 
 def run_path(name: str) -> str:

@@ -20,7 +20,8 @@ from pachvault.format.ids import DIGEST_BYTES, digest
 
 HEADER = b"PVPACK\x01\x00"
 END = b"PVPEND\x01\x00"
-TRAILER = struct.Struct("<QIIB7x32s8s")  # toc offset, frames, blobs, seal, digest, END
+TRAILER = struct.Struct("<QIIB3xI32s8s")  # toc offset, frames, blobs, seal, salt, digest, END
+_COUNTS = struct.Struct("<QIIB3xI")  # the trailer up to its digest
 TRAILER_BYTES = TRAILER.size
 
 CODEC_RAW = 0
@@ -111,8 +112,8 @@ class PackBuilder:
     def __bool__(self) -> bool:
         return bool(self._frames)
 
-    def finish(self) -> Pack:
-        """The pack's bytes and name. The builder is spent."""
+    def finish(self, salt: int = 0) -> Pack:
+        """The pack's bytes and name; another name for each `salt`, for when a name must not be used."""
         frames = np.zeros(len(self._frames), FRAME)
         blobs = np.zeros(self.blob_count, BLOB)
         offset, row = len(HEADER), 0
@@ -128,9 +129,9 @@ class PackBuilder:
             blobs["offset"][rows] = np.cumsum(sizes, dtype="<u4") - sizes
             row = rows.stop
         toc_bytes = frames.tobytes() + blobs.tobytes()
-        counts = struct.pack("<QIIB7x", offset, len(frames), len(blobs), SEAL_PLAIN)
-        name = digest(toc_bytes + counts)
-        trailer = TRAILER.pack(offset, len(frames), len(blobs), SEAL_PLAIN, name, END)
+        counts = (offset, len(frames), len(blobs), SEAL_PLAIN, salt)
+        name = digest(toc_bytes + _COUNTS.pack(*counts))
+        trailer = TRAILER.pack(*counts, name, END)
         parts = [HEADER, *(frame.stored for frame in self._frames), toc_bytes, trailer]
         return Pack(name, parts, offset + len(toc_bytes) + TRAILER_BYTES, Toc(frames, blobs))
 
@@ -143,6 +144,7 @@ class Trailer:
     frame_count: int
     blob_count: int
     seal: int
+    salt: int
     digest: bytes
 
     @property
@@ -160,18 +162,19 @@ def parse_trailer(tail: bytes) -> Trailer:
     """The trailer from a pack's last TRAILER_BYTES bytes, or DamageError."""
     if len(tail) != TRAILER_BYTES or not tail.endswith(END):
         raise DamageError("no pack trailer at the end: the object is cut short or is no pack")
-    toc_offset, frames, blobs, seal, name, _ = TRAILER.unpack(tail)
-    if tail != TRAILER.pack(toc_offset, frames, blobs, seal, name, END):
+    *counts, name, _ = TRAILER.unpack(tail)
+    if tail != TRAILER.pack(*counts, name, END):
         raise DamageError("the pack's trailer holds bytes that should be zero")
-    if seal != SEAL_PLAIN:
+    trailer = Trailer(*counts, name)
+    if trailer.seal != SEAL_PLAIN:
         raise DamageError("the pack is sealed with a key, which this version does not know")
-    return Trailer(toc_offset, frames, blobs, seal, name)
+    return trailer
 
 
 def parse_toc(trailer: Trailer, toc_bytes: bytes) -> Toc:
     """The TOC, checked against the digest in the trailer, or DamageError."""
-    counts = struct.pack("<QIIB7x", trailer.toc_offset, trailer.frame_count, trailer.blob_count, trailer.seal)
-    if digest(toc_bytes + counts) != trailer.digest:
+    counts = (trailer.toc_offset, trailer.frame_count, trailer.blob_count, trailer.seal, trailer.salt)
+    if digest(toc_bytes + _COUNTS.pack(*counts)) != trailer.digest:
         raise DamageError("the table of contents is not what the pack's digest promises")
     split = trailer.frame_count * FRAME.itemsize
     return Toc(np.frombuffer(toc_bytes[:split], FRAME), np.frombuffer(toc_bytes[split:], BLOB))

@@ -41,6 +41,14 @@ def encode(table: pa.Table, *, plain_columns: frozenset[str] = frozenset()) -> b
     return bytes(sink.getvalue())
 
 
+def salted(data: bytes, salt: int) -> bytes:
+    """The same rows in other bytes for each `salt` above 0, for when a name must not be used."""
+    if salt == 0:
+        return data
+    table = pq.read_table(pa.BufferReader(data)).replace_schema_metadata({"salt": str(salt)})
+    return encode(table)
+
+
 def decode(data: bytes, schema: pa.Schema) -> pa.Table:
     """The table in `data`, cast to `schema`; columns this version does not know are dropped.
 

@@ -19,24 +19,12 @@ from pachvault.pach.records import CommitInfo
 from pachvault.pach.source import CommitRef, Source
 from pachvault.request import Extent, Request, When
 from pachvault.restore import definitions, journal
-from pachvault.restore.changes import changes, spans
+from pachvault.restore.shares import Found, Resolved, with_shares
 from pachvault.restore.steps import Rows, line, newest_in, rows_of, steps_to
-from pachvault.restore.work import BranchPlan, FetchShare, Part, RepoPlan, RestorePlan, Step
+from pachvault.restore.work import BranchPlan, RepoPlan, Step
 from pachvault.vault import snapshots
 from pachvault.vault.snapshots import RepoHistory, Snapshot
 from pachvault.vault.vault import Vault
-
-PART_BYTES = 256_000_000
-"""A change larger than this is staged in parts by fetch workers; a smaller one is written by replay."""
-
-
-@dataclass(frozen=True, slots=True)
-class Resolved:
-    """A plan and the work of the fetch stage."""
-
-    plan: RestorePlan
-    shares: list[FetchShare]
-
 
 def resolve(request: Request, vault: Vault, source: Source) -> Resolved:
     """The plan of a request against the cluster that `source` reads.
@@ -46,7 +34,7 @@ def resolve(request: Request, vault: Vault, source: Source) -> Resolved:
     """
     snapshot = _snapshot(vault, request.snapshot)
     cluster = _Cluster.of(source)
-    found: list[_Found] = []
+    found: list[Found] = []
     lost: list[str] = []
     unmatched = set(request.what)
     for entry in snapshot.manifest.repos:
@@ -69,7 +57,7 @@ def resolve(request: Request, vault: Vault, source: Source) -> Resolved:
     if len({each.plan.target for each in found}) < len(found):
         raise UsageError("several repos would be restored into one", hint="request them one by one")
     known = vault.pipelines_record(snapshot.manifest.pipelines).pipelines
-    resolved = _with_shares(request, vault, snapshot, found, lost)
+    resolved = with_shares(request, snapshot, found, lost)
     pipelines = definitions.choose(request, known, source)
     return replace(resolved, plan=resolved.plan.model_copy(update={"pipelines": pipelines}))
 
@@ -88,18 +76,9 @@ class _Cluster:
         return cls(source, {repo.name for repo in source.repos()}, outputs)
 
 
-@dataclass(frozen=True, slots=True)
-class _Found:
-    """A repo to restore, its history, and which of its commits this very request has restored already."""
-
-    plan: RepoPlan
-    history: RepoHistory
-    done: Collection[str]
-
-
 def _entry(
     request: Request, cluster: _Cluster, vault: Vault, entry: RepoEntry, unmatched: set[str]
-) -> _Found | None:
+) -> Found | None:
     """What to restore of a repo; None where the request means nothing in it, or it is recomputed."""
     history = RepoHistory(vault, vault.repo_record(entry.record))
     name = history.name
@@ -168,7 +147,7 @@ def _repo(
     chosen: Sequence[Branch],
     target: RepoName,
     record: bytes,
-) -> _Found:
+) -> Found:
     source, is_there = cluster.source, target in cluster.repos
     rows = rows_of(history)
     heads = {each.name: newest_in(rows, str(each.head), request.history) for each in chosen}
@@ -196,7 +175,7 @@ def _repo(
         steps=steps,
         branches=plans,
     )
-    return _Found(plan, history, {old for old, commit in mine.items() if _is_done(commit, rows, old)})
+    return Found(plan, history, {old for old, commit in mine.items() if _is_done(commit, rows, old)})
 
 
 def _is_done(commit: CommitInfo, rows: Rows, old: str) -> bool:
@@ -286,76 +265,3 @@ def _origin(
             f"the backup repo does not hold what is wanted of {history.name}", hint="from: vault"
         )
     return "vault"
-
-
-def _with_shares(
-    request: Request, vault: Vault, snapshot: Snapshot, repos: Sequence[_Found], lost: list[str]
-) -> Resolved:
-    """Large changes cut into parts for the fetch stage, one part a share."""
-    parts: list[Part] = []
-    planned = []
-    total = 0
-    for each in repos:
-        steps = []
-        for step in each.plan.steps:
-            if each.plan.origin != "vault" or step.error or step.commit in each.done:
-                steps.append(step)
-                continue
-            try:
-                found = changes(each.history, step.commit, step.content_parent, request.paths)
-            except DamageError:
-                if not request.keep_going:
-                    raise
-                steps.append(step)
-                continue
-            total += found.bytes
-            cuts = spans(found, PART_BYTES)
-            if len(cuts) == 1:
-                steps.append(step)
-                continue
-            steps.append(step.model_copy(update={"parts": len(cuts)}))
-            parts += [
-                Part(
-                    project=each.plan.project,
-                    repo=each.plan.repo,
-                    commit=step.commit,
-                    number=number,
-                    lower=span.lower,
-                    upper=span.upper,
-                    size_bytes=span.size_bytes,
-                    blobs=span.blobs,
-                )
-                for number, span in enumerate(cuts)
-            ]
-        planned.append(each.plan.model_copy(update={"steps": steps}))
-    shares = [
-        FetchShare(
-            request_id=request.id,
-            number=number,
-            vault=vault.store.url,
-            snapshot=snapshot.name.id,
-            parts=[part],
-        )
-        for number, part in enumerate(parts)
-    ]
-    commits = sum(len(repo.steps) for repo in planned)
-    plan = RestorePlan(
-        request_id=request.id,
-        status="work",
-        summary=f"{len(planned)} repos, {commits} commits, {total:,} bytes from {_origins(planned)}",
-        vault=vault.store.url,
-        snapshot=snapshot.name.id,
-        repos=planned,
-        shares=len(shares),
-        bytes=total,
-        commits=commits,
-        verify=request.verify,
-        paths=request.paths,
-        keep_going=request.keep_going,
-        lost=lost,
-    )
-    return Resolved(plan, shares)
-
-
-def _origins(repos: Sequence[RepoPlan]) -> str:
-    return " and ".join(sorted({f"the {repo.origin}" for repo in repos})) or "nowhere"

@@ -20,7 +20,8 @@ from pachvault.request import Request
 from pachvault.restore import staging
 from pachvault.restore.check import Difference, check
 from pachvault.restore.replay import Replayed, replay
-from pachvault.restore.resolve import Resolved, resolve
+from pachvault.restore.resolve import resolve
+from pachvault.restore.shares import Resolved
 from pachvault.restore.staging import fetch
 from pachvault.restore.work import FetchShare, RestorePlan
 from pachvault.store.store import open_store

@@ -6,7 +6,7 @@ import json
 
 from pachvault.backup.seal import seal
 from pachvault.backup.work import Plan, Receipt
-from pachvault.errors import DamageError, PachvaultError
+from pachvault.errors import BusyError, DamageError, PachvaultError
 from pachvault.store.store import open_store
 from pachvault.vault.snapshots import Snapshot
 from pachvault.vault.vault import open_vault
@@ -26,8 +26,9 @@ def run(worker: Worker) -> str:
         ]
         try:
             said |= summary(seal(open_vault(open_store(plan.target)), plan, receipts))
-        except DamageError as error:
-            said |= {"status": "damaged", "summary": f"not sealed: {error}"}
+        except (DamageError, BusyError) as error:
+            status = "damaged" if isinstance(error, DamageError) else "busy"
+            said |= {"status": status, "summary": f"not sealed: {error}"}
     worker.write("snapshot.json", (json.dumps(said, indent=1) + "\n").encode())
     return f"{said['status']}: {said['summary']}"
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from pyarrow.fs import FileSelector, FileType, LocalFileSystem
 
-from pachvault.errors import DamageError, PachvaultError, UsageError
+from pachvault.errors import DamageError, PachvaultError, TakenError, UsageError
 from pachvault.store.store import ObjectInfo
 
 
@@ -39,7 +39,7 @@ class LocalStore:
                 if found == size and self._same(path, parts):
                     return False
                 if found >= size:
-                    raise DamageError("another object has this name already", where=self._where(name))
+                    raise TakenError("another object has this name already", where=self._where(name))
             self._make_folder(path.parent)
             self._write(path, parts, size)
         return True

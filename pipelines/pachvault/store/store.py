@@ -33,7 +33,7 @@ class Store(Protocol):
         """Write an object of `size` bytes; durable on return. False if it was there already.
 
         An object that is there and shorter is an aborted write and is replaced; one that is there
-        and differs otherwise raises DamageError: nothing complete is ever overwritten.
+        and differs otherwise raises TakenError: nothing complete is ever overwritten.
         """
 
     def get(self, name: str) -> bytes:

@@ -91,7 +91,7 @@ class BlobIndex:
 
 
 def load(vault: Vault) -> BlobIndex:
-    """The vault's index, without the packs that are missing or cut short.
+    """The vault's index, without the packs that are missing, cut short, or to be avoided.
 
     What those held is stored again when it is met again, and is then read from its new place. Every
     index object is checked against its name.
@@ -99,7 +99,11 @@ def load(vault: Vault) -> BlobIndex:
     rows = _rows(vault)
     whole = BlobIndex(rows)
     sizes = {info.name: info.size for info in vault.store.list(layout.PACKS)}
-    bad = [name for name, end in whole.pack_ends() if sizes.get(layout.pack_path(name), 0) < end]
+    bad = [
+        name
+        for name, end in whole.pack_ends()
+        if sizes.get(layout.pack_path(name), 0) < end or layout.pack_path(name) in vault.avoid
+    ]
     if not bad:
         return whole
     is_bad = pc.is_in(rows["pack"], pa.array(bad, index.DIGEST))

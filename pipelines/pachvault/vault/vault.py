@@ -4,24 +4,38 @@ from __future__ import annotations
 
 import json
 import secrets
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pyarrow as pa
 
-from pachvault.errors import DamageError, NoVaultError, UsageError, VaultKeyError
-from pachvault.format import documents, layout, table
-from pachvault.format.documents import Config, Document, PipelinesRecord, RepoRecord
+from pachvault.errors import DamageError, NoVaultError, TakenError, UsageError, VaultKeyError
+from pachvault.format import documents, layout, parquet, table
+from pachvault.format.documents import GRACE_SECONDS, Config, Document, PipelinesRecord, RepoRecord
 from pachvault.format.ids import digest
+from pachvault.format.pack import Pack
 from pachvault.store.store import Store
+
+_SALTS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """An object that was written: its digest and its size in bytes."""
+
+    digest: bytes
+    size: int
 
 
 @dataclass(frozen=True, slots=True)
 class Vault:
-    """A vault in a store. Use `create` or `open_vault`."""
+    """A vault in a store. Use `create` or `open_vault`, and for writing `marks.for_writing`."""
 
     store: Store
     config: Config
+    avoid: frozenset[str] = frozenset()
+    """Objects that are marked for deletion: not relied on, and not written under their names."""
 
     def read(self, name: str) -> bytes:
         """An object's bytes; DamageError unless they have the digest in its name."""
@@ -49,25 +63,56 @@ class Vault:
     def put_record(self, record: Document) -> bytes:
         """Write a record; its digest."""
         data = documents.encode(record)
-        name = digest(data)
-        self.store.put(layout.record_path(name), [data], len(data))
-        return name
+        return self._put(layout.record_path, lambda salt: data + b"\n" * salt).digest
 
-    def put_table(self, data: bytes) -> bytes:
-        """Write an encoded table; its digest."""
-        name = digest(data)
-        self.store.put(layout.table_path(name), [data], len(data))
-        return name
+    def put_table(self, data: bytes) -> Written:
+        """Write an encoded table."""
+        return self._put(layout.table_path, lambda salt: parquet.salted(data, salt))
+
+    def put_index(self, data: bytes) -> Written:
+        """Write an encoded index."""
+        return self._put(layout.index_path, lambda salt: parquet.salted(data, salt))
+
+    def put_pack(self, build: Callable[[int], Pack]) -> Pack:
+        """Write the pack that `build` makes of a salt."""
+        for salt in range(_SALTS):
+            made = build(salt)
+            if self._is_put(layout.pack_path(made.digest), made.parts, made.size):
+                return made
+        raise TakenError("no name is free for a pack", where=self.store.url)
+
+    def _put(self, path: Callable[[bytes], str], salted: Callable[[int], bytes]) -> Written:
+        for salt in range(_SALTS):
+            data = salted(salt)
+            name = digest(data)
+            if self._is_put(path(name), [data], len(data)):
+                return Written(name, len(data))
+        raise TakenError("no name is free", where=f"{self.store.url}/{path(name)}")
+
+    def _is_put(self, name: str, parts: Iterable[bytes], size: int) -> bool:
+        """Write an object unless its name is marked, or taken by what is damaged: another name will do."""
+        if name in self.avoid:
+            return False
+        try:
+            self.store.put(name, parts, size)
+        except TakenError:
+            return False
+        return True
 
 
-def create(store: Store) -> Vault:
-    """Make an empty vault; UsageError where the place is taken by a vault or by anything else."""
+def create(store: Store, grace: timedelta = timedelta(seconds=GRACE_SECONDS)) -> Vault:
+    """Make an empty vault; UsageError where the place is taken by a vault or by anything else.
+
+    `grace`: how long what is no longer needed is kept before prune deletes it; a run may take half of it.
+    """
     store.create()
     if store.stat(layout.CONFIG):
         raise UsageError("there is a vault already", where=store.url)
     if next(iter(store.list("")), None):
         raise UsageError("the place is not empty and holds no vault", where=store.url, hint="choose another")
-    config = Config(vault_id=secrets.token_hex(16), created_at=datetime.now(UTC))
+    config = Config(
+        vault_id=secrets.token_hex(16), created_at=datetime.now(UTC), grace_seconds=grace.total_seconds()
+    )
     data = documents.encode(config)
     store.put(layout.CONFIG, [data], len(data))
     return Vault(store, config)

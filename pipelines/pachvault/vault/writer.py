@@ -4,25 +4,15 @@ from __future__ import annotations
 
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
-from pachvault.format import index, layout
-from pachvault.format.ids import digest
+from pachvault.format import index
 from pachvault.format.pack import Frame, Pack, PackBuilder
-from pachvault.vault.vault import Vault
+from pachvault.vault.vault import Vault, Written
 
 PACK_BYTES = 64 * 1024 * 1024
 _UPLOADS_AT_ONCE = 2
-
-
-@dataclass(frozen=True, slots=True)
-class Written:
-    """An object that was written: its digest and its size in bytes."""
-
-    digest: bytes
-    size: int
 
 
 class PackWriter:
@@ -36,7 +26,7 @@ class PackWriter:
         self._vault = vault
         self._pack_bytes = pack_bytes
         self._builder = PackBuilder()
-        self._uploads: deque[Future[None]] = deque()
+        self._uploads: deque[Future[Pack]] = deque()
         self._pool = ThreadPoolExecutor(_UPLOADS_AT_ONCE, "upload")
         self._indexed: list[Pack] = []
         self.packs: list[Written] = []
@@ -64,21 +54,18 @@ class PackWriter:
         if self._builder:
             self._close_pack()
         while self._uploads:
-            self._uploads.popleft().result()
+            self._uploaded()
         if not self._indexed:
             return None
-        data = index.encode(index.of_packs(self._indexed))
-        name = digest(data)
-        self._vault.store.put(layout.index_path(name), [data], len(data))
-        return Written(name, len(data))
+        return self._vault.put_index(index.encode(index.of_packs(self._indexed)))
 
     def _close_pack(self) -> None:
-        done, self._builder = self._builder.finish(), PackBuilder()
+        full, self._builder = self._builder, PackBuilder()
         while len(self._uploads) >= _UPLOADS_AT_ONCE:
-            self._uploads.popleft().result()
-        self._uploads.append(self._pool.submit(self._upload, done))
+            self._uploaded()
+        self._uploads.append(self._pool.submit(self._vault.put_pack, full.finish))
+
+    def _uploaded(self) -> None:
+        done = self._uploads.popleft().result()
         self._indexed.append(Pack(done.digest, [], done.size, done.toc))
         self.packs.append(Written(done.digest, done.size))
-
-    def _upload(self, pack: Pack) -> None:
-        self._vault.store.put(layout.pack_path(pack.digest), pack.parts, pack.size)

@@ -7,15 +7,18 @@ from pathlib import Path
 
 import pytest
 
-from made import BEGAN, CLUSTER, Repo, back_up, new_vault
+from made import BEGAN, CLUSTER, Repo, age, back_up, new_vault
+from pachvault.backup import runs
 from pachvault.backup.freeze import refused
 from pachvault.backup.seal import seal
 from pachvault.backup.work import Object, Plan, Receipt
-from pachvault.errors import DamageError, PachvaultError
+from pachvault.errors import BusyError, DamageError, PachvaultError
 from pachvault.format import layout
+from pachvault.format.documents import Marked
 from pachvault.format.ids import RepoName, digest
-from pachvault.vault import blobs, snapshots
+from pachvault.vault import blobs, marks, snapshots
 from pachvault.vault.reader import BlobReader
+from pachvault.vault.vault import Vault
 
 NOW = BEGAN + timedelta(hours=1)
 PLAN = Plan(
@@ -27,8 +30,15 @@ def receipt(number: int, run_id: str = "run", **objects: list[Object]) -> Receip
     return Receipt(run_id=run_id, number=number, key=f"k{number}", items=[], **objects)
 
 
+def begun(folder: Path) -> Vault:
+    """A vault in which the run has frozen."""
+    vault = new_vault(folder)
+    runs.announce(vault, "run", "default", CLUSTER.id, NOW)
+    return vault
+
+
 def test_sealing_again_gives_the_same_snapshot(tmp_path: Path) -> None:
-    vault = new_vault(tmp_path)
+    vault = begun(tmp_path)
     first = seal(vault, PLAN, [receipt(0), receipt(1)])
     again = seal(vault, PLAN, [receipt(1), receipt(0)])
     assert first.name == again.name
@@ -48,7 +58,7 @@ def test_sealing_again_gives_the_same_snapshot(tmp_path: Path) -> None:
 def test_a_missing_a_repeated_or_a_strange_receipt_seals_nothing(
     tmp_path: Path, receipts: list[Receipt]
 ) -> None:
-    vault = new_vault(tmp_path)
+    vault = begun(tmp_path)
     with pytest.raises(PachvaultError, match="receipt"):
         seal(vault, PLAN, receipts)
     assert snapshots.names(vault) == []
@@ -61,7 +71,7 @@ def test_a_plan_that_does_nothing_seals_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("size", [None, 4])
 def test_a_missing_or_short_pack_seals_nothing(tmp_path: Path, size: int | None) -> None:
-    vault = new_vault(tmp_path)
+    vault = begun(tmp_path)
     name = digest(b"pack")
     if size is not None:
         vault.store.put(layout.pack_path(name), [bytes(size)], size)
@@ -71,7 +81,7 @@ def test_a_missing_or_short_pack_seals_nothing(tmp_path: Path, size: int | None)
 
 
 def test_a_damaged_index_or_table_seals_nothing(tmp_path: Path) -> None:
-    vault = new_vault(tmp_path)
+    vault = begun(tmp_path)
     name = digest(b"promised")
     for path, kind in ((layout.index_path(name), "index"), (layout.table_path(name), "tables")):
         vault.store.put(path, [b"x"], 1)
@@ -82,7 +92,7 @@ def test_a_damaged_index_or_table_seals_nothing(tmp_path: Path) -> None:
 
 
 def test_what_a_lost_pack_of_an_earlier_run_held_is_stored_again(tmp_path: Path) -> None:
-    vault = new_vault(tmp_path)
+    vault = begun(tmp_path)
     repo = Repo(RepoName("p", "r"))
     repo.commit({"/a": b"kept by an earlier run"})
     back_up(vault, repo)
@@ -95,7 +105,7 @@ def test_what_a_lost_pack_of_an_earlier_run_held_is_stored_again(tmp_path: Path)
 
 
 def test_nothing_new_seals_a_snapshot_that_shares_everything(tmp_path: Path) -> None:
-    vault = new_vault(tmp_path)
+    vault = begun(tmp_path)
     repo = Repo(RepoName("p", "r"))
     repo.commit({"/a": b"1"})
     first = back_up(vault, repo)
@@ -104,3 +114,34 @@ def test_nothing_new_seals_a_snapshot_that_shares_everything(tmp_path: Path) -> 
         entry.record for entry in second.manifest.repos
     ]
     assert second.manifest.totals.commits_new == 0
+
+
+def test_a_run_older_than_half_the_grace_seals_nothing(tmp_path: Path) -> None:
+    vault = begun(tmp_path)
+    age(vault, layout.run_path("frozen-run"), vault.config.grace / 2 + timedelta(seconds=5))
+    with pytest.raises(BusyError, match="more than 3 days, 12:00:00 ago"):
+        seal(vault, PLAN, [receipt(0), receipt(1)])
+    assert snapshots.names(vault) == []
+
+
+def test_a_run_of_almost_half_the_grace_is_sealed(tmp_path: Path) -> None:
+    vault = begun(tmp_path)
+    age(vault, layout.run_path("frozen-run"), vault.config.grace / 2 - timedelta(minutes=5))
+    seal(vault, PLAN, [receipt(0), receipt(1)])
+    assert len(snapshots.names(vault)) == 1
+
+
+def test_a_run_whose_announcement_was_collected_seals_nothing(tmp_path: Path) -> None:
+    vault = new_vault(tmp_path)
+    with pytest.raises(BusyError, match="its announcement has gone"):
+        seal(vault, PLAN, [receipt(0), receipt(1)])
+
+
+def test_a_marked_pack_seals_nothing(tmp_path: Path) -> None:
+    vault = begun(tmp_path)
+    name = digest(b"pack")
+    vault.store.put(layout.pack_path(name), [bytes(5)], 5)
+    marks.write(vault, [Marked(name=layout.pack_path(name), reason="unreferenced")])
+    with pytest.raises(BusyError, match="marked for deletion"):
+        seal(vault, PLAN, [receipt(0, packs=[Object(digest=name, size=5)]), receipt(1)])
+    assert snapshots.names(vault) == []

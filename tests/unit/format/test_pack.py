@@ -112,7 +112,7 @@ def test_every_flipped_bit_of_the_table_of_contents_is_found() -> None:
 
 
 def test_a_sealed_pack_is_refused_by_its_seal() -> None:
-    tail = pack.TRAILER.pack(8, 0, 0, 1, bytes(32), pack.END)
+    tail = pack.TRAILER.pack(8, 0, 0, 1, 0, bytes(32), pack.END)
     with pytest.raises(DamageError, match="sealed with a key"):
         pack.parse_trailer(tail)
 

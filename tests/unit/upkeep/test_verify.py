@@ -238,7 +238,7 @@ def test_a_chain_that_lost_its_base_is_found(made: Damaged) -> None:
     """A record that names a commit list without the base of its deltas."""
     snapshot = snapshots.resolve(made.vault, "latest")
     history = snapshot.repo(NAME)
-    last = made.vault.put_table(table.encode_commits(history.commits.slice(2)))
+    last = made.vault.put_table(table.encode_commits(history.commits.slice(2))).digest
     record = history.record.model_copy(update={"segments": [Segment(table=last, commits=2)]})
     entry = snapshot.manifest.repos[0].model_copy(update={"record": made.vault.put_record(record)})
     manifest = snapshot.manifest.model_copy(update={"repos": [entry]})

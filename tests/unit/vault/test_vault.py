@@ -88,7 +88,7 @@ def test_records_and_tables_are_read_by_digest(tmp_path: Path) -> None:
     made = new_vault(tmp_path)
     record = PipelinesRecord(pipelines=[])
     assert made.pipelines_record(made.put_record(record)) == record
-    name = made.put_table(table.encode_files(table.FILES.empty_table()))
+    name = made.put_table(table.encode_files(table.FILES.empty_table())).digest
     assert made.file_table(name).num_rows == 0
     assert made.put_record(record) == made.put_record(record)
 

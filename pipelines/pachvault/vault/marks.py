@@ -1,0 +1,47 @@
+"""Marks: what prune will delete. Writers keep away from it (docs/format.md, section 9.1)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+from pachvault.errors import DamageError
+from pachvault.format import documents, layout
+from pachvault.format.documents import Mark, Marked
+from pachvault.format.ids import digest
+from pachvault.store.store import ObjectInfo
+from pachvault.vault.vault import Vault
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A mark as it lies in the vault; its age is that of its listing entry."""
+
+    info: ObjectInfo
+    mark: Mark
+
+
+def load(vault: Vault) -> list[Found]:
+    """Every mark that can be read, oldest first. One that cannot marks nothing, for prune either."""
+    found = []
+    for info in vault.store.list(layout.MARKS):
+        try:
+            found.append(Found(info, documents.decode(Mark, vault.read(info.name))))
+        except DamageError:
+            continue  # gone since the listing, or damaged
+    return sorted(found, key=lambda each: each.info.modified_at)
+
+
+def for_writing(vault: Vault) -> Vault:
+    """The vault for a writer that begins now: marked objects count as absent.
+
+    Call it before the index is loaded: a mark that goes in between takes its packs with it.
+    """
+    return replace(vault, avoid=frozenset(each.name for found in load(vault) for each in found.mark.objects))
+
+
+def write(vault: Vault, objects: list[Marked]) -> None:
+    """Mark objects; their grace begins."""
+    mark = Mark(marked_at=datetime.now(UTC), objects=objects)
+    data = documents.encode(mark)
+    vault.store.put(layout.stamped_path(layout.MARKS, mark.marked_at, digest(data)), [data], len(data))
