@@ -1,4 +1,4 @@
-"""The cases of a backup: first, nothing changed, one file changed, one byte inserted; peers in turn with us."""
+"""The cases of a backup: first, nothing changed, one file changed, one byte inserted; peers in turn."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from bench.data import ONE
 from bench.measure import Figures, Sample
 from bench.peers import Peers
 
-US, STREAM, READ, RESTIC, RCLONE, DIFF = "pachvault", "stream", "read", "read + restic", "read + rclone", "diff"
+US, STREAM, DIFF = "pachvault", "stream", "diff"
+READ, RESTIC, RCLONE = "read", "read + restic", "read + rclone"
 FIRST, UNCHANGED, CHANGED, INSERTED = "first", "unchanged", "changed", "inserted"
-START_UP = "start-up"
+CASES = (FIRST, UNCHANGED, CHANGED, INSERTED)
+START_UP, SERVER, LIST = "start-up", "server", "list"
 
 
 def measure(bed: Bed, figures: Figures, runs: int) -> None:
@@ -46,7 +48,7 @@ def freeze_alone(bed: Bed, figures: Figures, runs: int) -> None:
 def server(bed: Bed, figures: Figures, runs: int) -> None:
     """The embedded server itself: how fast it lists."""
     for _ in range(runs):
-        figures.add(bed.data_set.name, "server", "list", bed.floor("list"))
+        figures.add(bed.data_set.name, SERVER, LIST, bed.floor("list"))
 
 
 def _backup(bed: Bed) -> Sample:
@@ -55,9 +57,11 @@ def _backup(bed: Bed) -> Sample:
 
 
 def _start_up(bed: Bed, figures: Figures) -> None:
-    """A backup that finds nothing to do, since its pattern matches nothing: all that comes before the work."""
+    """A backup whose pattern matches nothing: all that comes before the work."""
     sample = bed.pachvault("backup", "--source", "bench/nothing-like-this", expect=(2,))
-    figures.add(bed.data_set.name, START_UP, US, Sample(sample.seconds, sample.cpu_seconds, sample.peak_bytes))
+    figures.add(
+        bed.data_set.name, START_UP, US, Sample(sample.seconds, sample.cpu_seconds, sample.peak_bytes)
+    )
 
 
 def _peers(bed: Bed, peers: Peers, figures: Figures, case: str) -> None:

@@ -52,7 +52,7 @@ def run(
         done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
         if done.returncode not in expect:
             raise CommandError(f"{' '.join(map(str, command))}: exit {done.returncode}: {_end(done.stderr)}")
-        return Sample(**json.load(result), said=_last_object(done.stdout))
+        return Sample(**json.load(result), said=_last_object(done.stdout) or _last_object(done.stderr))
 
 
 def _last_object(text: str) -> dict[str, Any]:

@@ -19,7 +19,7 @@ class MissingPeerError(Exception):
 
 
 def install() -> None:
-    """Install what is missing, with apt-get and as root; MissingPeerError with what to do where that cannot be."""
+    """Install what is missing, with apt-get and as root; MissingPeerError where that cannot be."""
     missing = [name for name in NAMES if shutil.which(name) is None]
     if not missing:
         return

@@ -27,7 +27,7 @@ from pachvault.format.ids import RepoName
 from pachvault.pach.records import BranchInfo, CommitInfo, RepoInfo
 from pachvault.policy import History
 from pachvault.store.local import LocalStore
-from pachvault.vault import blobs, snapshots, vault
+from pachvault.vault import blobs, marks, snapshots, vault
 from pachvault.vault.snapshots import Snapshot
 from pachvault.vault.vault import Vault
 from pachvault.vault.writer import PACK_BYTES, PackWriter
@@ -150,6 +150,7 @@ def _export(
     pack_bytes: int,
     unreadable: frozenset[str],
 ) -> Receipt:
+    into = marks.for_writing(into)
     items, made = [], [table.FILES.empty_table()]
     with PackWriter(into, pack_bytes) as writer:
         cutter = Cutter(writer, blobs.load(into), into.config.cutting)

@@ -20,7 +20,8 @@ from pachvault.format import layout
 from pachvault.policy import Policy
 from pachvault.progress import Quiet
 from pachvault.store.store import open_store
-from pachvault.upkeep.verify import Finding, Level, verify
+from pachvault.upkeep.findings import Finding
+from pachvault.upkeep.verify import Level, verify
 from pachvault.vault import vault
 from pachvault.vault.snapshots import Snapshot
 

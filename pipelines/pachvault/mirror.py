@@ -190,6 +190,19 @@ def mirrored(source: Source, repo: RepoName, commit: str, size_bytes: int) -> Co
     return None
 
 
+def mirrors(source: Source) -> dict[str, CommitRef]:
+    """The newest mirror of each commit, by `project/repo@commit`; none where there is no backup repo."""
+    try:
+        commits = source.commits(RepoName(HOME_PROJECT, BACKUP_REPO))
+    except SourceGoneError:
+        return {}
+    return {
+        f"{said['source']}@{said['commit']}": _ref(each.id)
+        for each in reversed(commits)
+        if each.finished_at is not None and not each.error and (said := _said(each)) is not None
+    }
+
+
 def _ref(commit: str) -> CommitRef:
     return CommitRef(HOME_PROJECT, BACKUP_REPO, commit)
 

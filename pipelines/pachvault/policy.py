@@ -44,8 +44,9 @@ def _duration(value: object) -> object:
         found = re.fullmatch(r"(\d+)\s*([smhdw])", value.strip())
         if found:
             return timedelta(seconds=int(found[1]) * _SECONDS[found[2]])
-        raise ValueError("a duration is a number and one of s m h d w, as in 30d")
-    return value
+    if isinstance(value, timedelta):
+        return value
+    raise ValueError("a duration is a number and one of s m h d w, as in 30d")
 
 
 def _size(value: object) -> object:
@@ -152,7 +153,7 @@ class Limits(Strict):
 
 
 class Retention(Strict):
-    """Which snapshots are kept: those that any of these keeps. Every count is of good snapshots, newest first."""
+    """Which snapshots are kept: those that any of these keeps. Counts are of good ones, newest first."""
 
     match: Annotated[list[Pattern], Field(min_length=1)] = ["*/*"]
     """Speaks of the snapshots that hold a branch like one of these."""

@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from pachvault import strict_yaml
+from pachvault.errors import UsageError
 from pachvault.format.ids import digest
 from pachvault.strict_yaml import Strict
 
@@ -109,3 +110,16 @@ class Request(Strict):
 def parse(text: str, where: str) -> Request:
     """The request in a YAML text; UsageError that names file, line, field, and what is allowed."""
     return strict_yaml.parse(Request, text, where)
+
+
+def place(text: str) -> dict[str, str]:
+    """The fields of `to` in project/repo@branch, of which only the repo is needed; UsageError otherwise."""
+    names, _, branch = text.partition("@")
+    project, _, repo = names.rpartition("/")
+    if not repo:
+        raise UsageError(f"not a place: {text!r}", hint="project/repo or project/repo@branch")
+    return {
+        "repo": repo,
+        **({"project": project} if project else {}),
+        **({"branch": branch} if branch else {}),
+    }

@@ -261,7 +261,11 @@ def test_heads_move_back_where_the_repo_still_has_the_commits(backup: Backup, hi
 def test_a_rollback_moves_the_head_whatever_the_size(backup: Backup, history: list[str]) -> None:
     project = backup.project
     late = project.commit("data", {"/big": random.Random(1).randbytes(3_000_000)})
-    with project.cluster.faults(*({"method": each, "code": "INTERNAL", "times": 99} for each in DATA_CALLS)):
+    refused = [
+        {"method": each, "code": "INTERNAL", "times": 99, "match": project.name if each == "StartCommit" else ""}
+        for each in DATA_CALLS
+    ]
+    with project.cluster.faults(*refused):  # but for the commit that is the request's lock
         outcome = backup.command(
             "--pachd", project.cluster.address, "rollback", f"{project.name}/data@master", "--to", "latest"
         )

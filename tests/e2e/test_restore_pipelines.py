@@ -13,7 +13,7 @@ from e2e.cli import pachvault
 from e2e.cluster import Cluster
 from e2e.requested import Requested
 from pachvault.policy import HOME_PROJECT
-from pachvault.restore.run import DONE
+from pachvault.restore.records import DONE
 
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("restore_pipelines")]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 from pachvault import policy
 from pachvault.errors import UsageError
 from pachvault.format.ids import RepoName
-from pachvault.policy import History, Policy, matches
+from pachvault.policy import History, Policy, Retention, Upkeep, matches
 
 BASE = "version: 1\ntarget: file:///vault\nsources:\n  - 'a/*'\n"
 
@@ -35,6 +36,16 @@ def test_the_example_parses_and_has_the_defaults_it_speaks_of() -> None:
     assert (chosen.limits.bandwidth, chosen.limits.memory) == (200_000_000, 512 * 2**20)
 
 
+def test_the_example_explains_every_field_of_retention_and_upkeep() -> None:
+    example = (Path(__file__).parents[2] / "specs" / "policy.yaml").read_text()
+    chosen = policy.parse(example, "policy.yaml")
+    (rule,) = chosen.retention
+    assert all(value is not None for _, value in rule)
+    assert chosen.upkeep == Upkeep()
+    words = set(re.findall(r"^ +-? *(\w+):", example, re.MULTILINE))
+    assert words >= {*Retention.model_fields, *Upkeep.model_fields}
+
+
 def test_what_is_left_out_has_its_default() -> None:
     chosen = parse()
     assert chosen.history == History(newest=None, within=None)
@@ -45,6 +56,8 @@ def test_what_is_left_out_has_its_default() -> None:
         "default",
     )
     assert chosen.limits.bandwidth is None
+    assert chosen.retention == []
+    assert chosen.upkeep == Upkeep()
 
 
 @pytest.mark.parametrize(
@@ -225,3 +238,77 @@ def test_a_schedule_that_would_never_tick_is_refused(schedule: str) -> None:
     text = f"version: 1\ntarget: x\nsources: ['*/*']\nschedule: '{schedule}'\n"
     with pytest.raises(UsageError, match=r"p\.yaml:4: field 'schedule': allowed are five cron fields"):
         policy.parse(text, "p.yaml")
+
+
+def test_a_rule_may_stand_alone_or_in_a_list() -> None:
+    (rule,) = parse("retention: {keep_daily: 7, keep_within: 30d}\n").retention
+    assert rule == Retention(keep_daily=7, keep_within=timedelta(days=30))
+    assert rule.match == ["*/*"]
+    rules = parse("retention:\n- {match: ['a/*@m*'], keep_last: 1}\n- keep_yearly: 2\n").retention
+    assert rules == [Retention(match=["a/*@m*"], keep_last=1), Retention(keep_yearly=2)]
+
+
+@pytest.mark.parametrize(
+    ("said", "line", "message"),
+    [
+        ("{match: ['a/*']}", 5, "field 'retention.0': it keeps nothing, and would forget everything: give"),
+        ("{}", 5, "field 'retention.0': it keeps nothing, and would forget everything: give"),
+        ("[]", 5, "field 'retention': the list is empty; without the field nothing is forgotten"),
+        ("", 5, "field 'retention': Input should be a valid list"),
+        (
+            "\n- keep_last: 1\n- keep_dayly: 1",
+            7,
+            "unknown field 'retention.1.keep_dayly' (allowed: match, keep",
+        ),
+        ("\n  keep_dayly: 1", 6, "unknown field 'retention.0.keep_dayly' (allowed: match, keep_last, "),
+        ("\n  match: ['a/*']\n  keep_last: 0", 7, "field 'retention.0.keep_last': Input should be greater"),
+        ("{keep_last: true}", 5, "field 'retention.0.keep_last': Input should be a valid integer"),
+        ("{keep_last: '3'}", 5, "field 'retention.0.keep_last': Input should be a valid integer"),
+        ("{keep_within: 30}", 5, "field 'retention.0.keep_within': a duration is a number and one of"),
+        ("{keep_within: soon}", 5, "field 'retention.0.keep_within': a duration is a number and one of"),
+        ("{match: [], keep_last: 1}", 5, "field 'retention.0.match': List should have at least 1 item"),
+        ("{match: [a], keep_last: 1}", 5, "field 'retention.0.match.0': a pattern is project/repo or "),
+    ],
+)
+def test_rules_that_cannot_be_meant_are_refused(said: str, line: int, message: str) -> None:
+    assert refused(BASE + f"retention: {said}\n").startswith(f"policy.yaml:{line}: {message}")
+
+
+@pytest.mark.parametrize(("said", "meant"), [("on", True), ("off", False), ("'on'", True), ("'off'", False)])
+def test_pruning_is_switched(said: str, meant: bool) -> None:
+    assert parse(f"upkeep: {{prune: {said}}}\n").upkeep.prune is meant
+
+
+def test_upkeep_is_read() -> None:
+    chosen = parse(
+        "upkeep:\n  schedule: '0 3 * * *'\n  verify_within: 2w\n  drill_within: off\n"
+        "  repack_budget: 1GiB\n  max_dead: 12.5%\n  mirror_keep: 1d\n"
+    ).upkeep
+    assert chosen.schedule == "0 3 * * *"
+    assert (chosen.verify_within, chosen.drill_within) == (timedelta(days=14), None)
+    assert (chosen.repack_budget, chosen.max_dead) == (2**30, 0.125)
+    assert chosen.mirror_keep == timedelta(days=1)
+
+
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [
+        ("prune: maybe", "upkeep.prune': allowed are on and off"),
+        ("prune: 1", "upkeep.prune': allowed are on and off"),
+        ("drill_within: on", "upkeep.drill_within': allowed are off and a duration, as in 30d"),
+        ("verify_within: off", "upkeep.verify_within': "),
+        ("max_dead: 0.5", "upkeep.max_dead': a part is more than 0% and at most 100%, as in 50%"),
+        ("max_dead: 0%", "upkeep.max_dead': a part is more than 0% and at most 100%, as in 50%"),
+        ("max_dead: 101%", "upkeep.max_dead': a part is more than 0% and at most 100%, as in 50%"),
+        ("schedule: daily", "upkeep.schedule': allowed are five cron fields, @every 90m, or"),
+        ("repack_budget: lots", "upkeep.repack_budget': a size is a number of bytes or one with a unit"),
+    ],
+)
+def test_upkeep_that_cannot_be_meant_is_refused(said: str, message: str) -> None:
+    assert refused(BASE + f"upkeep:\n  {said}\n").startswith(f"policy.yaml:6: field '{message}")
+
+
+def test_the_project_of_restore_drills_is_no_source() -> None:
+    chosen = policy.validate({"version": 1, "target": "x", "sources": ["*/*", "pachvault-drill/*"]}, "here")
+    assert not chooses(chosen, "pachvault-drill/sample")
+    assert not chosen.reaches(RepoName("pachvault-drill", "sample"), "*/*")

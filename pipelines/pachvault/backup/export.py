@@ -48,6 +48,7 @@ def export_share(source: Source, vault: Vault, share: Share, progress: Progress)
     key = share.key(vault.config.vault_id)
     if share.items and (kept := runs.kept_receipt(vault, key)) is not None:
         progress.add(share.expected_bytes, kept.files_read)
+        runs.keep_receipt(vault, kept)  # younger now: prune lets it be until this run can have sealed
         return kept.model_copy(update={"run_id": share.run_id, "number": share.number, "is_reused": True})
     if not share.items:
         return Receipt(run_id=share.run_id, number=share.number, key=key, items=[])

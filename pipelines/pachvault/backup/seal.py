@@ -43,7 +43,12 @@ def seal(vault: Vault, plan: Plan, receipts: Sequence[Receipt]) -> Snapshot:
         entries.append(entry)
         problems.extend(each for each in found if (each.repo, each.commit) not in told)
     _drop_bad_receipts(vault, receipts, problems)
-    _check_objects(vault, receipts)
+    try:
+        _check_objects(vault, receipts)
+    except (DamageError, BusyError):
+        for receipt in receipts:  # or the next run would take up what this one stumbled over
+            runs.drop_receipt(vault, receipt.key)
+        raise
     manifest = Manifest(
         vault_id=vault.config.vault_id,
         run_id=plan.run_id,

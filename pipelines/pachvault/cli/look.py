@@ -1,4 +1,4 @@
-"""`snapshots`, `show`, `ls`, `cat`: looking into a vault."""
+"""`show`, `ls`, `cat`: looking into a snapshot."""
 
 from __future__ import annotations
 
@@ -10,57 +10,9 @@ import pyarrow.compute as pc
 
 from pachvault.cli.common import State, common_options, human, put_json, put_table
 from pachvault.cli.place import Place
-from pachvault.errors import EXIT_DAMAGE, DamageError, UsageError
+from pachvault.errors import UsageError
 from pachvault.vault import blobs, snapshots
 from pachvault.vault.reader import BlobReader
-
-
-@click.command("snapshots")
-@common_options
-@click.pass_obj
-def snapshots_command(state: State) -> int:
-    """List the snapshots, oldest first."""
-    vault = state.open_vault()
-    rows: list[list[object]] = []
-    damaged = 0
-    for name in snapshots.names(vault):
-        try:
-            manifest = snapshots.load(vault, name).manifest
-        except DamageError as error:
-            damaged += 1
-            rows.append([name.id[:12], f"{name.frozen_at:%Y-%m-%d %H:%M:%S}", "damaged", "", "", "", "", ""])
-            if state.json:
-                put_json("snapshot", id=name.id, frozen_at=name.frozen_at, damaged=str(error))
-            continue
-        totals = manifest.totals
-        size = sum(entry.size_bytes for entry in manifest.repos)
-        if state.json:
-            put_json(
-                "snapshot",
-                id=name.id,
-                frozen_at=manifest.frozen_at,
-                partial=manifest.partial,
-                policy=manifest.policy,
-                repos=len(manifest.repos),
-                size_bytes=size,
-                totals=totals.model_dump(),
-            )
-        rows.append(
-            [
-                name.id[:12],
-                f"{manifest.frozen_at:%Y-%m-%d %H:%M:%S}",
-                "partial" if manifest.partial else "sealed",
-                manifest.policy,
-                len(manifest.repos),
-                human(size),
-                human(totals.bytes_new),
-                human(totals.bytes_stored),
-            ]
-        )
-    if not state.json:
-        headings = ["ID", "FROZEN (UTC)", "STATE", "POLICY", "REPOS", "SIZE", "NEW", "STORED"]
-        put_table(headings, rows, right=(4, 5, 6, 7))
-    return EXIT_DAMAGE if damaged else 0
 
 
 @click.command("show")

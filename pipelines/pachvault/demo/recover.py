@@ -15,7 +15,8 @@ from pachvault.pach.source import Source
 from pachvault.pach.target import Target
 from pachvault.progress import Quiet
 from pachvault.request import Request
-from pachvault.restore.run import Report, restore
+from pachvault.restore.records import Report
+from pachvault.restore.run import restore
 from pachvault.vault import snapshots
 from pachvault.vault.vault import Vault
 

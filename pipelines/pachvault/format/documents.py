@@ -204,6 +204,8 @@ class Audited(Document):
     name: str
     result: Literal["ok", "damaged", "unreadable"]
     message: str = ""
+    audited_at: datetime | None = None
+    """Where several audits were folded into one: when it was."""
 
 
 class Audit(Document):

@@ -49,8 +49,12 @@ def of_packs(packs: list[Pack]) -> pa.Table:
     """One index table of several packs, sorted by blob."""
     if not packs:
         return SCHEMA.empty_table()
-    table = pa.concat_tables([rows_of(pack.digest, pack.toc) for pack in packs])
-    return table.take(pc.sort_indices(table, sort_keys=[("blob", "ascending")]))
+    return in_order(pa.concat_tables([rows_of(pack.digest, pack.toc) for pack in packs]))
+
+
+def in_order(table: pa.Table) -> pa.Table:
+    """Index rows sorted by blob, then by pack."""
+    return table.take(pc.sort_indices(table, sort_keys=[("blob", "ascending"), ("pack", "ascending")]))
 
 
 def encode(table: pa.Table) -> bytes:

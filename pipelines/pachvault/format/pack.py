@@ -162,10 +162,10 @@ def parse_trailer(tail: bytes) -> Trailer:
     """The trailer from a pack's last TRAILER_BYTES bytes, or DamageError."""
     if len(tail) != TRAILER_BYTES or not tail.endswith(END):
         raise DamageError("no pack trailer at the end: the object is cut short or is no pack")
-    *counts, name, _ = TRAILER.unpack(tail)
-    if tail != TRAILER.pack(*counts, name, END):
+    said = TRAILER.unpack(tail)
+    if tail != TRAILER.pack(*said):
         raise DamageError("the pack's trailer holds bytes that should be zero")
-    trailer = Trailer(*counts, name)
+    trailer = Trailer(*said[:-1])
     if trailer.seal != SEAL_PLAIN:
         raise DamageError("the pack is sealed with a key, which this version does not know")
     return trailer

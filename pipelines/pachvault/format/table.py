@@ -12,6 +12,7 @@ from collections.abc import Iterable
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from pachvault.format import parquet
 
@@ -63,6 +64,11 @@ def decode_files(data: bytes) -> pa.Table:
     return parquet.decode(data, FILES)
 
 
+def decode_contents(data: bytes) -> pa.Table:
+    """Size, digest and blobs of a file table's rows, without the rest, or DamageError."""
+    return parquet.decode(data, pa.schema([FILES.field(name) for name in ("size", "digest", "blobs")]))
+
+
 def encode_commits(table: pa.Table) -> bytes:
     """Parquet bytes of a commit list."""
     return parquet.encode(table)
@@ -100,12 +106,33 @@ def blobs_of(files: pa.Table) -> list[bytes]:
     return found
 
 
-def files_with(files: pa.Table, blobs: Iterable[bytes]) -> list[str]:
-    """The files, as project/repo@commit:/path, that have any of the blobs."""
+def digests_of(files: pa.Table) -> NDArray[np.void]:
+    """Every blob that rows of a file table name, each once, as 32-byte items."""
+    single = files.filter(pc.and_(pc.is_null(files["blobs"]), pc.greater(files["size"], 0)))["digest"]
+    pieces = pc.list_flatten(files["blobs"])
+    return np.unique(np.concatenate([as_array(single), as_array(pieces)]))
+
+
+def as_array(column: pa.ChunkedArray) -> NDArray[np.void]:
+    """A column of digests without nulls as a numpy array of 32-byte items."""
+    chunks = [
+        np.frombuffer(chunk.buffers()[1], "V32", len(chunk), chunk.offset * 32)
+        for chunk in column.chunks
+        if len(chunk)
+    ]
+    return np.concatenate(chunks) if chunks else np.empty(0, "V32")
+
+
+def rows_with(files: pa.Table, blobs: Iterable[bytes]) -> NDArray[np.int64]:
+    """The numbers of the rows that name any of the blobs."""
     wanted = pa.array(list(blobs), DIGEST)
     pieces = pc.list_flatten(files["blobs"])
     rows = pc.list_parent_indices(files["blobs"]).filter(pc.is_in(pieces, wanted))
     whole = pc.and_(pc.is_null(files["blobs"]), pc.is_in(files["digest"], wanted))
-    rows = np.union1d(rows.to_numpy(), np.flatnonzero(whole.to_numpy()))
-    hit = files.select(["repo", "commit", "path"]).take(rows.astype(np.int64))
+    return np.union1d(rows.to_numpy(), np.flatnonzero(whole.to_numpy())).astype(np.int64)
+
+
+def files_with(files: pa.Table, blobs: Iterable[bytes]) -> list[str]:
+    """The files, as project/repo@commit:/path, that have any of the blobs."""
+    hit = files.select(["repo", "commit", "path"]).take(rows_with(files, blobs))
     return [f"{row['repo']}@{row['commit']}:{row['path']}" for row in hit.to_pylist()]

@@ -150,6 +150,12 @@ class Source:
             )
         return sorted(changes, key=lambda change: change.path)
 
+    def paths(self, ref: CommitRef, pattern: str) -> list[str]:
+        """The paths that a glob pattern matches; directories end with /."""
+        request = pfs_pb2.GlobFileRequest(commit=ref.message, pattern=pattern)
+        answers = self._listed(str(ref), lambda: self._pfs.GlobFile(request))
+        return sorted(str(each.file.path) for each in answers)
+
     def root(self, ref: CommitRef) -> tuple[int, bytes]:
         """Size in bytes and hash of a commit's or a file set's root; (0, b"") where it is empty."""
         request = pfs_pb2.InspectFileRequest(file=ref.file("/"))
@@ -172,6 +178,11 @@ class Source:
         )
         request = pfs_pb2.GetFileSetRequest(commit=ref.message)
         return str(self._called(str(ref), lambda: call(request)).file_set_id)
+
+    def renew(self, file_set_id: str, seconds: int) -> None:
+        """Let a file set live so long from now on; SourceGoneError where it has expired."""
+        request = pfs_pb2.RenewFileSetRequest(file_set_id=file_set_id, ttl_seconds=seconds)
+        self._called(f"file set {file_set_id}", lambda: self._pfs.RenewFileSet(request))
 
     def shards(self, file_set_id: str) -> list[tuple[str, str]]:
         """Path ranges (lower inclusive, upper exclusive, "" for open) of about a gigabyte or a million files.

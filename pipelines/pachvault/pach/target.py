@@ -51,6 +51,12 @@ class Target:
         request = pfs_pb2.CreateRepoRequest(repo=repo, description=description)
         self._ensured(f"repo {project}/{name}", lambda: self._pfs.CreateRepo(request))
 
+    def describe_repo(self, project: str, name: str, description: str) -> None:
+        """Give a repo that is there another description."""
+        repo = commit_message(project, name, "").repo
+        request = pfs_pb2.CreateRepoRequest(repo=repo, description=description, update=True)
+        self._called(f"repo {project}/{name}", lambda: self._pfs.CreateRepo(request))
+
     def start(self, project: str, repo: str, branch: str, *, parent: str | None, description: str) -> str:
         """Open a commit on a branch; without a parent the branch must be new. Its id."""
         name = commit_message(project, repo, "", branch=branch).branch

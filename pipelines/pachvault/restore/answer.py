@@ -18,11 +18,10 @@ from pachvault.format.ids import RepoName
 from pachvault.pach.source import Source
 from pachvault.pach.target import Target
 from pachvault.progress import Progress
-from pachvault.restore import staging
-from pachvault.restore.check import check
+from pachvault.restore.carry import carry_out
 from pachvault.restore.intake import done_before
-from pachvault.restore.replay import replay
-from pachvault.restore.run import Report, record
+from pachvault.restore.lock import Held, HeldError, Holder, held
+from pachvault.restore.records import said
 from pachvault.restore.verdict import verdict
 from pachvault.restore.work import FetchReceipt, RestorePlan
 from pachvault.store.store import open_store
@@ -38,16 +37,18 @@ class Answer:
 
     request: str
     status: str
-    """restored, partial, different, done, refused, damaged or failed."""
+    """restored, partial, different, done, refused, damaged, busy or failed."""
     summary: str
     finished_at: str | None = None
     ids: dict[str, dict[str, str]] = field(default_factory=dict)
     lost: list[str] = field(default_factory=list)
     differences: list[dict[str, str]] = field(default_factory=list)
+    kept: list[str] = field(default_factory=list)
+    """Branches that keep what differs; the heads were not moved then."""
 
     def report(self) -> bytes:
         """`report.json`."""
-        names = ("request", "status", "summary", "finished_at", "lost", "differences")
+        names = ("request", "status", "summary", "finished_at", "lost", "differences", "kept")
         return _json({name: getattr(self, name) for name in names})
 
     def id_map(self) -> bytes:
@@ -67,7 +68,12 @@ class Answer:
 
 
 def answer(
-    source: Source, target: Target, plan: RestorePlan, receipts: Sequence[FetchReceipt], progress: Progress
+    source: Source,
+    target: Target,
+    plan: RestorePlan,
+    receipts: Sequence[FetchReceipt],
+    holder: Holder,
+    progress: Progress,
 ) -> Answer:
     """Carry a plan out whose parts are staged, unless it is settled already.
 
@@ -75,37 +81,53 @@ def answer(
     """
     if plan.status == "refused":
         return Answer(plan.request_id, "refused", plan.summary)
-    given = verdict(lambda: _carry_out(source, target, plan, receipts, progress))
+
+    def settled() -> Answer:
+        with held(source, target, plan.request_id, holder) as mine:
+            return _settle(source, target, plan, receipts, mine, progress)
+
+    def given_up() -> None:
+        with held(source, target, plan.request_id, holder) as mine:
+            mine.remove()
+
+    given = verdict(settled)
+    if isinstance(given, HeldError):  # it reports for itself, and its parts are in use
+        return Answer(plan.request_id, "busy", str(given))
     if isinstance(given, PachvaultError):
-        given = Answer(plan.request_id, "damaged" if isinstance(given, DamageError) else "failed", str(given))
-    staging.remove(target, plan.request_id)
+        verdict(given_up)
+        return Answer(plan.request_id, "damaged" if isinstance(given, DamageError) else "failed", str(given))
     return given
 
 
-def _carry_out(
-    source: Source, target: Target, plan: RestorePlan, receipts: Sequence[FetchReceipt], progress: Progress
+def _settle(
+    source: Source,
+    target: Target,
+    plan: RestorePlan,
+    receipts: Sequence[FetchReceipt],
+    mine: Held,
+    progress: Progress,
 ) -> Answer:
-    said = done_before(plan.request_id, source)
-    if said is not None:
-        return _recorded(said, "done")
+    recorded = done_before(plan.request_id, source)
+    if recorded is not None:
+        mine.remove()
+        return _answered(recorded, "done")
     if plan.status == "done":  # when it was planned, and the record is gone since
+        mine.remove()
         return Answer(plan.request_id, "done", plan.summary)
     for receipt in receipts:
         if receipt.problem and not (receipt.is_damage and plan.keep_going):
             raise (DamageError if receipt.is_damage else UsageError)(receipt.problem)
     vault = open_vault(open_store(plan.vault))
-    replayed = replay(source, target, vault, plan, progress)
-    differences = check(source, vault, plan, replayed, progress)
-    report = Report(plan.request_id, plan.summary, replayed, differences)
-    status = "different" if differences else "partial" if report.lost else "restored"
-    return _recorded(record(target, report), status)
+    report = carry_out(source, target, vault, plan, mine, progress)
+    status = "different" if report.differences else "partial" if report.lost else "restored"
+    return _answered(said(report), status, report.kept)
 
 
-def _recorded(said: dict[str, object], status: str) -> Answer:
+def _answered(recorded: dict[str, object], status: str, kept: Sequence[str] = ()) -> Answer:
     fields = {
-        name: said[name] for name in ("request", "summary", "finished_at", "ids", "lost", "differences")
+        name: recorded[name] for name in ("request", "summary", "finished_at", "ids", "lost", "differences")
     }
-    return Answer(status=status, **fields)  # type: ignore[arg-type]  # as record() writes them
+    return Answer(status=status, kept=list(kept), **fields)  # type: ignore[arg-type]  # as said() gives them
 
 
 def _json(value: object) -> bytes:

@@ -1,4 +1,4 @@
-"""After replay: is every restored commit what the vault says it was?"""
+"""Between the making of commits and the moving of heads: is each what the vault says it was?"""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from functools import cached_property
 from blake3 import blake3
 
 from pachvault.pach import wire
-from pachvault.pach.source import CommitRef, Source, file_set
+from pachvault.pach.source import CommitRef, Source
 from pachvault.progress import Progress
 from pachvault.restore.changes import Changes, changes, matches
-from pachvault.restore.replay import Replayed
+from pachvault.restore.lasting import lasting
+from pachvault.restore.repo_replay import Replayed
 from pachvault.restore.work import BranchPlan, RepoPlan, RestorePlan, Step
 from pachvault.restore.write import readable
 from pachvault.vault import blobs
@@ -27,6 +28,8 @@ class Difference:
     repo: str
     commit: str
     """The old id."""
+    found: str
+    """The commit that differs."""
     path: str
     message: str
 
@@ -45,7 +48,7 @@ def check(
             if step.commit in done.ids and not step.error:
                 found += _Checked(source, plan, repo, history, done, damage).step(step, progress)
         for branch in repo.branches:
-            if branch.head in done.appended and branch.action == "append":
+            if branch.action == "append" and branch.name in done.heads:
                 found += _appended(source, plan, repo, done, branch)
     return found
 
@@ -84,7 +87,7 @@ class _Checked:
             for path in _left_out(self.damage.reader, wanted, problems):
                 problems.pop(path, None)
         return [
-            Difference(str(self.repo.target), step.commit, path, text)
+            Difference(str(self.repo.target), step.commit, ref.id, path, text)
             for path, text in sorted(problems.items())
         ]
 
@@ -128,10 +131,12 @@ def _appended(
     """How a commit put on top of a branch differs from the restored one, in the chosen paths."""
     new, restored = (
         CommitRef(repo.to_project, repo.to_repo, each)
-        for each in (done.appended[branch.head], done.ids[branch.head])
+        for each in (done.heads[branch.name], done.ids[branch.head])
     )
     return [
-        Difference(str(repo.target), branch.head, change.path, "differs in the commit that was appended")
+        Difference(
+            str(repo.target), branch.head, new.id, change.path, "differs in the commit that was appended"
+        )
         for change in source.diff(new, restored)
         if not plan.paths or (matches(change.path, plan.paths) and not plan.keep_going)
     ]
@@ -147,15 +152,15 @@ def _left_out(reader: BlobReader, wanted: Changes, problems: dict[str, str]) -> 
 def _contents(source: Source, ref: CommitRef, wanted: Changes, progress: Progress) -> dict[str, str]:
     """Read what the commit put and compare digests."""
     digests = dict(zip(wanted.puts["path"].to_pylist(), wanted.puts["digest"].to_pylist(), strict=True))
-    own = file_set(source.file_set_of(ref, wire.DIFF))
     problems = {}
     hasher = blake3()
-    for piece in source.read(own):
-        if piece.offset == 0:
-            hasher = blake3()
-        hasher.update(piece.data)
-        if piece.is_last:
-            progress.add(piece.size, 1)
-            if digests.pop(piece.path, None) != hasher.digest():
-                problems[piece.path] = "has another content"
+    with lasting(source, source.file_set_of(ref, wire.DIFF)) as own:
+        for piece in source.read(own):
+            if piece.offset == 0:
+                hasher = blake3()
+            hasher.update(piece.data)
+            if piece.is_last:
+                progress.add(piece.size, 1)
+                if digests.pop(piece.path, None) != hasher.digest():
+                    problems[piece.path] = "has another content"
     return problems | dict.fromkeys(digests, "was not written")

@@ -1,4 +1,7 @@
-"""The last step of a replay: branch heads moved, each once, to what was replayed on hidden branches."""
+"""The last step of a replay: branch heads moved, each once, to what was replayed on hidden branches.
+
+What goes on top of a branch is made on a hidden one, too, so that it can be compared before the head moves.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ from pachvault.vault.snapshots import RepoHistory
 
 @dataclass(slots=True)
 class Heads:
-    """Moves the heads of one repo. Safe to repeat."""
+    """Prepares and moves the heads of one repo. Both are safe to repeat."""
 
     source: Source
     target: Target
@@ -28,36 +31,44 @@ class Heads:
     hidden: str
     """How the names of the branches begin that nobody subscribes to."""
 
-    def move(self, branch: BranchPlan, ids: dict[str, str]) -> str | None:
-        """Move a head to what `ids` (old to new) says, or to a commit on top of it; the new head.
+    def prepare(self, branch: BranchPlan, ids: dict[str, str]) -> str | None:
+        """The commit that a head is to point at: what `ids` (old to new) says, or one on top of the branch.
 
-        None where what it should point at could not be restored. Raises BusyError where the branch is
-        no longer what the plan was made for.
+        None where it could not be restored. Raises BusyError where the branch is no longer what the plan
+        was made for.
         """
         restored = branch.head if branch.action == "move" else ids.get(branch.head)
-        if restored is None:
-            return None
+        if restored is None or branch.action != "append":
+            return restored
+        current = self._heads().get(branch.name, "")
+        new = self._on_top(branch, current, restored)
+        self._check_unmoved(branch, current, new)
+        return new
+
+    def move(self, branch: BranchPlan, new: str) -> None:
+        """Move a head to what was prepared. Raises BusyError where the branch was moved meanwhile."""
         now = self._heads()
         current = now.get(branch.name, "")
-        new = restored if branch.action != "append" else self._on_top(branch, current, restored)
         if current == new:
-            return new
-        if current != (branch.current or ""):
-            raise BusyError(
-                "the branch was moved while the restore was under way",
-                where=f"{self.repo.target}@{branch.name}",
-                hint="restore again",
-            )
+            return
+        self._check_unmoved(branch, current, new)
         if branch.keep_as and branch.keep_as not in now:
             self._point(branch.keep_as, current)
         self._point(branch.name, new)
-        return new
 
     def arm(self, branch: BranchPlan) -> None:
         """Give a branch its trigger back."""
         if branch.trigger:
             head = self._heads()[branch.name]
             self.target.point(self.repo.to_project, self.repo.to_repo, branch.name, head, branch.trigger)
+
+    def _check_unmoved(self, branch: BranchPlan, current: str, new: str) -> None:
+        if current not in {new, branch.current or ""}:
+            raise BusyError(
+                "the branch was moved while the restore was under way",
+                where=f"{self.repo.target}@{branch.name}",
+                hint="restore again",
+            )
 
     def _on_top(self, branch: BranchPlan, current: str, restored: str) -> str:
         """A commit on top of the branch, in which its tree, or the chosen paths, are the restored ones."""

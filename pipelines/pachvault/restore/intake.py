@@ -14,9 +14,9 @@ from pachvault.errors import PachvaultError, UsageError
 from pachvault.format.ids import digest
 from pachvault.pach.source import Source
 from pachvault.request import Request
+from pachvault.restore.records import finished
 from pachvault.restore.resolve import resolve
 from pachvault.restore.shares import Resolved
-from pachvault.restore.run import finished
 from pachvault.restore.verdict import verdict
 from pachvault.restore.work import FetchShare, FetchWork, RestorePlan
 from pachvault.store.store import open_store

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from pachvault.format.ids import RepoName
-from pachvault.pach.records import CommitInfo
+from pachvault.pach.records import BranchInfo, CommitInfo
+from pachvault.restore import hidden
 from pachvault.restore.work import Step
 
 _LINE = re.compile(
@@ -29,10 +31,20 @@ def appended(request_id: str, repo: RepoName, commit: str) -> str:
     return f"appended by pachvault, request {request_id[:12]}, from {repo}@{commit}"
 
 
-def restored(commits: list[CommitInfo], request_id: str, repo: RepoName) -> dict[str, CommitInfo]:
-    """The commits that this request has replayed or begun already, by old id."""
+def restored(
+    commits: list[CommitInfo], request_id: str, repo: RepoName, branches: Sequence[BranchInfo] = ()
+) -> dict[str, CommitInfo]:
+    """The commits that this request has replayed or begun already, by old id.
+
+    Those that a branch keeps as differing do not count, nor does what stands on them.
+    """
+    prefix = hidden.differing(request_id)
+    differing = {branch.head for branch in branches if branch.name.startswith(prefix)}
     found = {}
     for commit in reversed(commits):
+        if commit.id in differing or commit.parent in differing:
+            differing.add(commit.id)
+            continue
         match = _LINE.search(commit.description)
         if match and (match["request"], match["repo"]) == (request_id[:12], str(repo)):
             found[match["commit"]] = commit

@@ -19,12 +19,15 @@ from pachvault.pach.records import CommitInfo
 from pachvault.pach.source import CommitRef, Source
 from pachvault.request import Extent, Request, When
 from pachvault.restore import definitions, journal
+from pachvault.restore.pace import measured
+from pachvault.restore.records import finished
 from pachvault.restore.shares import Found, Resolved, with_shares
 from pachvault.restore.steps import Rows, line, newest_in, rows_of, steps_to
 from pachvault.restore.work import BranchPlan, RepoPlan, Step
 from pachvault.vault import snapshots
 from pachvault.vault.snapshots import RepoHistory, Snapshot
 from pachvault.vault.vault import Vault
+
 
 def resolve(request: Request, vault: Vault, source: Source) -> Resolved:
     """The plan of a request against the cluster that `source` reads.
@@ -58,8 +61,11 @@ def resolve(request: Request, vault: Vault, source: Source) -> Resolved:
         raise UsageError("several repos would be restored into one", hint="request them one by one")
     known = vault.pipelines_record(snapshot.manifest.pipelines).pipelines
     resolved = with_shares(request, snapshot, found, lost)
-    pipelines = definitions.choose(request, known, source)
-    return replace(resolved, plan=resolved.plan.model_copy(update={"pipelines": pipelines}))
+    more: dict[str, object] = {"pipelines": definitions.choose(request, known, source)}
+    pace = measured(finished(source), vault) if resolved.plan.bytes else None
+    if pace:
+        more |= {"bytes_per_second": pace.bytes_per_second, "measured_by": pace.source}
+    return replace(resolved, plan=resolved.plan.model_copy(update=more))
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,8 +157,10 @@ def _repo(
     source, is_there = cluster.source, target in cluster.repos
     rows = rows_of(history)
     heads = {each.name: newest_in(rows, str(each.head), request.history) for each in chosen}
-    now = {each.name: each.head for each in source.branches(target) if each.head} if is_there else {}
-    mine = journal.restored(source.commits(target), request.id, history.name) if is_there else {}
+    branches = source.branches(target) if is_there else []
+    now = {each.name: each.head for each in branches if each.head}
+    there = source.commits(target) if is_there else []
+    mine = journal.restored(there, request.id, history.name, branches)
     moves = is_there and _movable(request, source, history, heads.values(), target)
     plans = []
     for branch in chosen:

@@ -1,15 +1,17 @@
 """Staged parts: large changes that fetch workers bring into the cluster ahead of replay.
 
 Each request has a repo of its own for them, each part a branch with one finished commit: what is
-finished is not fetched again. The repo goes when the request is done.
+finished is not fetched again. A part is made on a branch of its maker's own, so that two that stage the
+same one do not disturb each other. The repo goes when the request is done.
 """
 
 from __future__ import annotations
 
-from pachvault.errors import DamageError, PachvaultError, SourceGoneError
+import secrets
+
+from pachvault.errors import DamageError, PachvaultError, PachydermError, SourceGoneError
 from pachvault.format.ids import RepoName
 from pachvault.pach import wire
-from pachvault.pach.records import CommitInfo
 from pachvault.pach.source import CommitRef, Source
 from pachvault.pach.target import Target
 from pachvault.policy import HOME_PROJECT
@@ -21,16 +23,26 @@ from pachvault.vault import blobs, snapshots
 from pachvault.vault.reader import BlobReader
 from pachvault.vault.vault import Vault
 
+PREFIX = "staging-"
+
 
 def staging_repo(request_id: str) -> RepoName:
     """The repo that holds a request's parts."""
-    return RepoName(HOME_PROJECT, f"staging-{request_id[:12]}")
+    return RepoName(HOME_PROJECT, f"{PREFIX}{request_id[:12]}")
+
+
+def ensure(target: Target, request_id: str) -> None:
+    """Make the request's repo unless it is there."""
+    repo = staging_repo(request_id)
+    target.ensure_project(repo.project)
+    target.ensure_repo(repo.project, repo.repo, "parts of a restore under way; goes with it")
 
 
 def staged(source: Source, request_id: str, branch: str) -> CommitRef | None:
-    """The finished commit of the part on a branch, if it is there."""
-    found = _head(source, request_id, branch)
-    if found is None or found.finished_at is None or found.error:
+    """The commit of the part on a branch, if it is there: a branch is pointed at finished ones only."""
+    try:
+        found = source.commit(_ref(request_id, branch))  # a branch's name means its head
+    except SourceGoneError:
         return None
     return _ref(request_id, found.id)
 
@@ -71,9 +83,7 @@ def fetch(
     if not share.parts:
         return 0
     snapshot = snapshots.resolve(vault, plan.snapshot)
-    repo = staging_repo(share.request_id)
-    target.ensure_project(repo.project)
-    target.ensure_repo(repo.project, repo.repo, "parts of a restore under way; goes with it")
+    ensure(target, share.request_id)
     reader = reader or BlobReader(vault, blobs.load(vault))
     count = 0
     for part in share.parts:
@@ -103,19 +113,20 @@ def _stage(
     progress: Progress,
 ) -> None:
     repo = staging_repo(request_id)
-    left = _head(source, request_id, branch)
-    if left is not None:  # a worker died over it, or failed: begin anew
-        if left.finished_at is None:
-            _give_up(target, _ref(request_id, left.id), "abandoned by a worker that ended too soon")
-        target.delete_branch(repo.project, repo.repo, branch)
-    ref = _ref(request_id, target.start(repo.project, repo.repo, branch, parent=None, description=""))
+    own = f"{branch}-by-{secrets.token_hex(4)}"
+    ref = _ref(request_id, target.start(repo.project, repo.repo, own, parent=None, description=""))
     try:
         write_change(target, reader, ref, found, progress)
     except PachvaultError:
-        _give_up(target, ref, "could not be staged")
+        target.clear(ref)
+        target.finish(ref, error="could not be staged")
+        target.delete_branch(repo.project, repo.repo, own)
         raise
     target.finish(ref)
-    source.commit(ref, wait=True)
+    if error := source.commit(ref, wait=True).error:
+        raise PachydermError(error, where=str(ref))
+    target.point(repo.project, repo.repo, branch, ref.id)
+    target.delete_branch(repo.project, repo.repo, own)
 
 
 def _step(plan: RestorePlan, part: Part) -> Step:
@@ -125,19 +136,6 @@ def _step(plan: RestorePlan, part: Part) -> Step:
                 if step.commit == part.commit:
                     return step
     raise PachvaultError(f"the plan has no commit {part.commit}")
-
-
-def _give_up(target: Target, ref: CommitRef, why: str) -> None:
-    target.clear(ref)
-    target.finish(ref, error=why)
-
-
-def _head(source: Source, request_id: str, branch: str) -> CommitInfo | None:
-    try:
-        found = source.commit(_ref(request_id, branch))  # a branch's name means its head
-        return source.commit(_ref(request_id, found.id), wait=True) if found.is_finishing else found
-    except SourceGoneError:
-        return None
 
 
 def _ref(request_id: str, commit: str) -> CommitRef:

@@ -122,6 +122,14 @@ class RestorePlan(WorkDocument):
     keep_going: bool = False
     lost: list[str] = []
     """A line for each repo that is left out because of damage."""
+    bytes_per_second: float | None = None
+    """The bandwidth to expect, where one was measured, and by what."""
+    measured_by: str = ""
+
+    @property
+    def expected_seconds(self) -> float | None:
+        """R = D / B: how long bringing the bytes will take; None where nothing was measured."""
+        return self.bytes / self.bytes_per_second if self.bytes_per_second else None
 
 
 class FetchWork(WorkDocument):

@@ -8,6 +8,7 @@ from pachvault.pach.source import Source
 from pachvault.pach.target import Target
 from pachvault.progress import Quiet
 from pachvault.restore.answer import Answer, answer
+from pachvault.restore.lock import Holder
 from pachvault.restore.work import FetchReceipt, RestorePlan
 from pachvault.worker import Worker
 
@@ -32,4 +33,5 @@ def _answer(worker: Worker, folder: str, plan: RestorePlan) -> Answer:
     if numbers != list(range(max(plan.shares, 1))):
         raise PachvaultError(f"receipts {numbers} of {plan.shares} shares came", where=folder)
     with connect(worker.pachd, worker.token) as connection:
-        return answer(Source(connection), Target(connection), plan, receipts, Quiet())
+        source, target = Source(connection), Target(connection)
+        return answer(source, target, plan, receipts, Holder.of_job(worker.job_id), Quiet())

@@ -11,7 +11,7 @@ import errno
 import os
 import secrets
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -19,6 +19,8 @@ from pyarrow.fs import FileSelector, FileType, LocalFileSystem
 
 from pachvault.errors import DamageError, PachvaultError, TakenError, UsageError
 from pachvault.store.store import ObjectInfo
+
+_TEMPORARY = ".part"
 
 
 class LocalStore:
@@ -82,6 +84,14 @@ class LocalStore:
         with self._explained(name):
             (self.root / name).unlink(missing_ok=True)
 
+    def sweep(self, before: datetime) -> None:
+        """See Store.sweep."""
+        with self._explained(""):
+            for path in self.root.rglob(f".*{_TEMPORARY}"):
+                with suppress(FileNotFoundError):  # its writer was quicker
+                    if path.stat().st_mtime < before.timestamp():
+                        path.unlink()
+
     def create(self) -> None:
         """See Store.create."""
         try:
@@ -94,7 +104,7 @@ class LocalStore:
         return self.root.is_dir()
 
     def _write(self, path: Path, parts: Iterable[bytes], size: int) -> None:
-        temporary = path.with_name(f".{path.name[:80]}.{secrets.token_hex(4)}")
+        temporary = path.with_name(f".{path.name[:80]}.{secrets.token_hex(4)}{_TEMPORARY}")
         try:
             with self._fs.open_output_stream(str(temporary)) as stream:
                 for part in parts:

@@ -51,6 +51,9 @@ class Store(Protocol):
     def delete(self, name: str) -> None:
         """Remove an object; no error where there is none."""
 
+    def sweep(self, before: datetime) -> None:
+        """Remove what aborted writes left behind before a time of the store's clock."""
+
     def create(self) -> None:
         """Make the place itself, if it is not there; UsageError where that cannot be."""
 

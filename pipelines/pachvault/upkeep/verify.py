@@ -1,31 +1,29 @@
 """Verify: every reference resolves, every pack has its checksums, every blob its digest.
 
-Findings are values and are all collected; one damage does not hide another. Nothing is changed.
+Findings are values and are all collected; one damage does not hide another, and what cannot be read is
+a finding, too. Nothing is changed: to remember what was verified is for `audits`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+import re
+import time
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 from enum import StrEnum
-from functools import partial
-from typing import TypeVar
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-
-from pachvault.errors import DamageError
-from pachvault.format import index, layout, pack, table
-from pachvault.format.ids import digest
+from pachvault.errors import UsageError
+from pachvault.format import layout
+from pachvault.format.documents import Audited
 from pachvault.progress import Progress
+from pachvault.upkeep import verify_hits, verify_packs, verify_structure
+from pachvault.upkeep.findings import Damage, Finding, tried
+from pachvault.upkeep.patience import patient
+from pachvault.upkeep.verify_places import Digests
+from pachvault.upkeep.verify_structure import Structure
 from pachvault.vault import snapshots
-from pachvault.vault.blobs import BlobIndex
+from pachvault.vault.snapshots import SnapshotName
 from pachvault.vault.vault import Vault
-
-_FILES_NAMED = 20
-
-Answer = TypeVar("Answer")
 
 
 class Level(StrEnum):
@@ -36,187 +34,151 @@ class Level(StrEnum):
     DATA = "data"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """One damage: what it is, which object has it, which blobs and files it hits."""
+@dataclass(frozen=True, slots=True)
+class Share:
+    """Part `number` of `count` of all packs: disjoint, all of them together, and a pack stays in its own."""
 
-    kind: str
-    object: str
-    message: str
-    blobs: tuple[str, ...] = ()
-    files: tuple[str, ...] = ()
-    """project/repo@commit:/path, at most _FILES_NAMED of them."""
-    files_count: int = 0
+    number: int
+    count: int
+
+    @classmethod
+    def parse(cls, text: str) -> Share:
+        """`3/30`, or UsageError."""
+        found = re.fullmatch(r"(\d{1,9})/(\d{1,9})", text)
+        share = cls(int(found[1]), int(found[2])) if found else cls(0, 0)
+        if not 1 <= share.number <= share.count:
+            raise UsageError(f"not a share: {text!r}", hint="3/30 is the third of thirty")
+        return share
+
+    def holds(self, name: str) -> bool:
+        """Whether an object, which is named by a digest, is in it."""
+        digest = layout.named_digest(name)
+        return digest is None or int.from_bytes(digest[:8], "big") % self.count == self.number - 1
 
 
 @dataclass(frozen=True, slots=True)
-class _Damage:
-    """A finding to be, before it is known which files it hits."""
+class Verified:
+    """What a verification looked at, and what it found."""
 
-    kind: str
-    object: str
-    message: str
-    blobs: frozenset[bytes] = frozenset()
+    level: Level
+    findings: list[Finding]
+    snapshots: int
+    audited: list[Audited]
+    """The structure, and each pack that was read or could not be."""
+    packs_read: int
+    packs_total: int
+    bytes_read: int
+    """Of packs."""
+    seconds: float
+    repeated: int
+    """Reads that went well only when they were tried again."""
+    lost: Digests
+    """The blobs that tables name and whose every place is bad, as far as was looked."""
 
 
 def verify(vault: Vault, level: Level, progress: Progress) -> list[Finding]:
-    """Check a vault; what is damaged, in the order it was found."""
-    damages: list[_Damage] = []
-    tables: dict[bytes, pa.Table | None] = {}
-    names = snapshots.names(vault)
-    progress.start("verify: snapshots", 0)
-    for name in names:
-        damages.extend(_snapshot(vault, name, tables))
-    found, places = _index(vault)
-    damages.extend(found)
-    damages.extend(_blobs_of_tables(places, tables))
-    sizes = {info.name: info.size for info in vault.store.list(layout.PACKS)}
-    damages.extend(_packs_of_index(places, sizes))
+    """Check a whole vault; what is wrong with it, in the order it was found."""
+    return examine(vault, level, progress).findings
+
+
+def examine(
+    vault: Vault,
+    level: Level,
+    progress: Progress,
+    *,
+    snapshot: SnapshotName | None = None,
+    share: Share | None = None,
+    packs: Collection[str] | None = None,
+) -> Verified:
+    """Check a vault, or what one snapshot of it needs.
+
+    Of the packs' bytes only those of `share`, or only those named by `packs`, where given; the structure is
+    always checked whole.
+    """
+    began = time.monotonic()
+    vault, store = patient(vault)
+    progress.start("verify: structure", 0)
+    # in this order: what is sealed or deleted meanwhile must not look like damage
+    names, unnamed = _names(vault, snapshot)
+    structure = verify_structure.walk(vault, names)
+    places, unindexed = verify_packs.load_index(vault)
+    verify_structure.scan_tables(vault, structure, places)
+    sizes, unlisted = _sizes(vault)
+    structure.damages += unnamed
+    damages = [*structure.damages, *unindexed, *unlisted]
+    if not all(damage.is_read for damage in unindexed):
+        # they may be in the part of the index that was not to be had
+        damages = [_unknown(damage) if damage.kind == "blob-missing" else damage for damage in damages]
+    short = list(verify_packs.against_listing(places, sizes)) if not unlisted else []
+    damages += short
+    chosen: dict[str, int] = {}
+    read: dict[str, list[Damage]] = {}
     if level is not Level.STRUCTURE:
-        progress.start("verify: packs", sum(sizes.values()))
-        for path, size in sizes.items():
-            damages.extend(_pack(vault, path, size, places, is_decoded=level is Level.DATA))
-            progress.add(size, 1)
-    # what several snapshots share is found by each of them
-    return [_with_files(damage, tables) for damage in dict.fromkeys(damages)]
-
-
-def _snapshot(
-    vault: Vault, name: snapshots.SnapshotName, tables: dict[bytes, pa.Table | None]
-) -> Iterator[_Damage]:
-    snapshot, damage = _tried("manifest", name.path, partial(snapshots.load, vault, name))
-    if snapshot is None:
-        yield from damage
-        return
-    pipelines = layout.record_path(snapshot.manifest.pipelines)
-    yield from _tried("record", pipelines, partial(vault.pipelines_record, snapshot.manifest.pipelines))[1]
-    for entry in snapshot.manifest.repos:
-        path = layout.record_path(entry.record)
-        record, damage = _tried("record", path, partial(vault.repo_record, entry.record))
-        yield from damage
-        if record is None:
-            continue
-        history = snapshots.RepoHistory(vault, record)
-        commits, damage = _tried("commit-list", path, partial(getattr, history, "commits"))
-        yield from damage
-        if commits is None:
-            continue
-        wanted = pc.unique(pc.list_flatten(commits["tables"])).to_pylist()
-        for each in wanted:
-            if each not in tables:
-                where = layout.table_path(each)
-                tables[each], damage = _tried("table", where, partial(vault.file_table, each))
-                yield from damage
-        for commit in commits.filter(commits["listed"])["commit"].to_pylist():
-            yield from _tried("chain", path, partial(history.chain, commit))[1]
-
-
-def _index(vault: Vault) -> tuple[list[_Damage], BlobIndex]:
-    damages: list[_Damage] = []
-    tables = [index.SCHEMA.empty_table()]
-    for info in vault.store.list(layout.INDEX):
-        found, damage = _tried("index", info.name, partial(_index_object, vault, info.name))
-        damages.extend(damage)
-        if found is not None:
-            tables.append(found)
-    return damages, BlobIndex(pa.concat_tables(tables))
-
-
-def _index_object(vault: Vault, name: str) -> pa.Table:
-    return index.decode(vault.read(name))
-
-
-def _blobs_of_tables(places: BlobIndex, tables: dict[bytes, pa.Table | None]) -> Iterator[_Damage]:
-    for name, rows in tables.items():
-        if rows is None:
-            continue
-        wanted = table.blobs_of(rows)
-        missing = {blob for blob, is_there in zip(wanted, places.has(wanted), strict=True) if not is_there}
-        if missing:
-            message = f"{len(missing)} blobs are in no pack that the index knows"
-            yield _Damage("blob-missing", layout.table_path(name), message, frozenset(missing))
-
-
-def _packs_of_index(places: BlobIndex, sizes: dict[str, int]) -> Iterator[_Damage]:
-    for name, end in places.pack_ends():
-        path = layout.pack_path(name)
-        if path not in sizes:
-            yield _Damage("pack-missing", path, "the index names it", places.blobs_in(name))
-        elif sizes[path] < end:
-            message = f"{sizes[path]} bytes long where the index places a frame up to byte {end}"
-            yield _Damage("pack-short", path, message, places.blobs_in(name))
-
-
-def _pack(vault: Vault, name: str, size: int, places: BlobIndex, *, is_decoded: bool) -> Iterator[_Damage]:
-    """A pack from its trailer to its frames, one frame in memory at a time."""
-    try:
-        toc = _toc(vault, name, size)
-    except DamageError as error:
-        promised = layout.named_digest(name)
-        hit = places.blobs_in(promised) if promised else frozenset()
-        yield _Damage("pack-damaged", name, error.what, hit)
-        return
-    names = pack.split_digests(toc.blobs["digest"])
-    for number, frame in enumerate(toc.frames):
-        offset, stored_bytes = int(frame["offset"]), int(frame["stored"])
-        stored = vault.store.get_range(name, offset, stored_bytes)
-        inside = (toc.blobs["frame"] == number).nonzero()[0].tolist()
-        if not pack.frame_is_whole(stored, int(frame["checksum"])):
-            hit = frozenset(names[row] for row in inside)
-            yield _Damage("frame-damaged", name, f"frame at byte {offset}: wrong checksum", hit)
-        elif is_decoded:
-            yield from _frame(name, frame, stored, [(names[row], toc.blobs[row]) for row in inside])
-
-
-def _toc(vault: Vault, name: str, size: int) -> pack.Toc:
-    if size < pack.TRAILER_BYTES:
-        raise DamageError("too short for a pack")
-    if vault.store.get_range(name, 0, len(pack.HEADER)) != pack.HEADER:
-        raise DamageError("does not begin as a pack does")
-    tail = vault.store.get_range(name, size - pack.TRAILER_BYTES, pack.TRAILER_BYTES)
-    trailer = pack.parse_trailer(tail)
-    if trailer.pack_bytes != size:
-        raise DamageError(f"{size} bytes long where its trailer promises {trailer.pack_bytes}")
-    if trailer.digest != layout.named_digest(name):
-        raise DamageError("another pack lies under this name")
-    return pack.parse_toc(trailer, vault.store.get_range(name, trailer.toc_offset, trailer.toc_bytes))
-
-
-def _frame(
-    name: str, frame: np.void, stored: bytes, inside: Sequence[tuple[bytes, np.void]]
-) -> Iterator[_Damage]:
-    offset = int(frame["offset"])
-    try:
-        data = pack.open_frame(stored, int(frame["raw"]), int(frame["codec"]))
-    except DamageError as error:
-        hit = frozenset(blob for blob, _ in inside)
-        yield _Damage("frame-damaged", name, f"frame at byte {offset}: {error.what}", hit)
-        return
-    for blob, row in inside:
-        start, size = int(row["offset"]), int(row["size"])
-        if digest(data[start : start + size]) != blob:
-            yield _Damage("blob-damaged", name, f"blob {blob.hex()} has another digest", frozenset([blob]))
-
-
-def _with_files(damage: _Damage, tables: dict[bytes, pa.Table | None]) -> Finding:
-    """The finding, with the files whose content it hits."""
-    hit: dict[str, None] = {}
-    if damage.blobs:
-        for rows in tables.values():
-            if rows is not None:
-                hit.update(dict.fromkeys(table.files_with(rows, damage.blobs)))
-    return Finding(
-        kind=damage.kind,
-        object=damage.object,
-        message=damage.message,
-        blobs=tuple(sorted(blob.hex() for blob in damage.blobs)),
-        files=tuple(hit)[:_FILES_NAMED],
-        files_count=len(hit),
+        known_bad = {damage.object for damage in short}
+        needed = places.needed_packs() if snapshot else sizes.keys()
+        for name, size in sizes.items():
+            is_wanted = (share is None or share.holds(name)) and (packs is None or name in packs)
+            if is_wanted and name in needed and name not in known_bad:
+                chosen[name] = size
+        progress.start(f"verify: {level}", sum(chosen.values()))
+        for done in verify_packs.scrub(vault, chosen, places, is_decoded=level is Level.DATA):
+            read[done.name] = done.damages
+            damages += done.damages
+            progress.add(chosen[done.name], 1)
+    return Verified(
+        level=level,
+        findings=verify_hits.judged(vault, structure, places, damages),
+        snapshots=len(names),
+        audited=[_whole(structure, snapshot), *_results(read, short)],
+        packs_read=len(read),
+        packs_total=len(sizes),
+        bytes_read=sum(chosen.values()),
+        seconds=time.monotonic() - began,
+        repeated=store.repeated,
+        lost=places.lost_blobs(),
     )
 
 
-def _tried(kind: str, name: str, read: Callable[[], Answer]) -> tuple[Answer | None, list[_Damage]]:
-    try:
-        return read(), []
-    except DamageError as error:
-        return None, [_Damage(kind + "-damaged", error.where or name, error.what)]
+def _names(vault: Vault, snapshot: SnapshotName | None) -> tuple[list[SnapshotName], list[Damage]]:
+    if snapshot is not None:
+        return [snapshot], []
+    listing = Damage(kind="listing", object=layout.SNAPSHOTS)
+    names, failed = tried(listing, lambda: snapshots.names(vault))
+    return names or [], failed
+
+
+def _sizes(vault: Vault) -> tuple[dict[str, int], list[Damage]]:
+    listing = Damage(kind="listing", object=layout.PACKS)
+    sizes, failed = tried(listing, lambda: {info.name: info.size for info in vault.store.list(layout.PACKS)})
+    return sizes or {}, failed
+
+
+def _unknown(damage: Damage) -> Damage:
+    return replace(damage, is_read=False, kind="blob-unreadable")
+
+
+def _whole(structure: Structure, snapshot: SnapshotName | None) -> Audited:
+    """A line for all that is above the packs."""
+    bad = next((damage for damage in structure.damages if damage.is_read), None)
+    what = bad or next(iter(structure.damages), None)
+    return Audited(
+        name=snapshot.path if snapshot else "structure",
+        result="damaged" if bad else "unreadable" if what else "ok",
+        message=f"{what.object}: {what.message}" if what else "",
+    )
+
+
+def _results(read: Mapping[str, list[Damage]], short: list[Damage]) -> list[Audited]:
+    """A line for each pack that was looked at."""
+    results = [Audited(name=each.object, result="damaged", message=each.message) for each in short]
+    for name, damages in read.items():
+        is_damaged = any(damage.is_read for damage in damages)
+        message = "; ".join(damage.message for damage in damages[:3])
+        results.append(
+            Audited(
+                name=name,
+                result="damaged" if is_damaged else "unreadable" if damages else "ok",
+                message=message,
+            )
+        )
+    return results

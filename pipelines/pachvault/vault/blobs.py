@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,9 +10,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from pachvault.errors import DamageError, PachvaultError
 from pachvault.format import index, layout
+from pachvault.format.table import as_array
 from pachvault.vault.vault import Vault
 
+_LISTINGS = 5
 _INTEGERS = ("frame_offset", "frame_stored", "frame_raw", "codec", "offset", "size")
 
 
@@ -33,11 +36,11 @@ class BlobIndex:
     """A sorted index; a million blobs take about 90 MB with places, 40 MB without."""
 
     def __init__(self, table: pa.Table) -> None:
-        self._digests = _bytes_of(table["blob"])
+        self._digests = as_array(table["blob"])
         keys = self._digests.view(">u8")[::4].astype(np.uint64)
         self._order = np.argsort(keys, kind="stable")
         self._keys = keys[self._order]
-        self._packs, self._pack_codes = np.unique(_bytes_of(table["pack"]), return_inverse=True)
+        self._packs, self._pack_codes = np.unique(as_array(table["pack"]), return_inverse=True)
         self._integers = {name: table[name].to_numpy() for name in _INTEGERS}
 
     def __len__(self) -> int:
@@ -72,6 +75,13 @@ class BlobIndex:
         values = {name: int(column[row]) for name, column in self._integers.items()}
         return Place(pack=self._packs[self._pack_codes[row]].tobytes(), **values)
 
+    def places(self, blob: bytes) -> list[Place]:
+        """Every place of a blob; none where the vault does not have it."""
+        key = np.frombuffer(blob, ">u8", 1).astype(np.uint64)[0]
+        start, stop = np.searchsorted(self._keys, key), np.searchsorted(self._keys, key, "right")
+        rows = [int(row) for row in self._order[start:stop]]
+        return [self.place(row) for row in rows if self._digests[row].tobytes() == blob]
+
     def pack_ends(self) -> list[tuple[bytes, int]]:
         """Every pack that the index names, and the byte up to which frames of it are placed."""
         ends = np.zeros(len(self._packs), np.int64)
@@ -96,7 +106,7 @@ def load(vault: Vault) -> BlobIndex:
     What those held is stored again when it is met again, and is then read from its new place. Every
     index object is checked against its name.
     """
-    rows = _rows(vault)
+    rows = joined(objects(vault).values())
     whole = BlobIndex(rows)
     sizes = {info.name: info.size for info in vault.store.list(layout.PACKS)}
     bad = [
@@ -106,19 +116,30 @@ def load(vault: Vault) -> BlobIndex:
     ]
     if not bad:
         return whole
-    is_bad = pc.is_in(rows["pack"], pa.array(bad, index.DIGEST))
-    return BlobIndex(rows.filter(pc.invert(is_bad)))
+    return BlobIndex(without(rows, bad))
 
 
-def _rows(vault: Vault) -> pa.Table:
-    tables = [index.decode(vault.read(info.name)) for info in vault.store.list(layout.INDEX)]
+def joined(tables: Iterable[pa.Table]) -> pa.Table:
+    """The rows of index objects as one table (schema index.SCHEMA)."""
     return pa.concat_tables([index.SCHEMA.empty_table(), *tables])
 
 
-def _bytes_of(column: pa.ChunkedArray) -> NDArray[np.void]:
-    chunks = [
-        np.frombuffer(chunk.buffers()[1], "V32", len(chunk), chunk.offset * 32)
-        for chunk in column.chunks
-        if len(chunk)
-    ]
-    return np.concatenate(chunks) if chunks else np.empty(0, "V32")
+def without(rows: pa.Table, packs: Iterable[bytes]) -> pa.Table:
+    """Index rows, but for those of some packs."""
+    return rows.filter(pc.invert(pc.is_in(rows["pack"], pa.array(list(packs), index.DIGEST))))
+
+
+def objects(vault: Vault) -> dict[str, pa.Table]:
+    """The index objects, by name. One that prune replaced meanwhile makes it begin again."""
+    for _ in range(_LISTINGS):
+        found = {}
+        for info in vault.store.list(layout.INDEX):
+            try:
+                found[info.name] = index.decode(vault.read(info.name))
+            except DamageError:
+                if vault.store.stat(info.name) is None:
+                    break
+                raise
+        else:
+            return found
+    raise PachvaultError("the index changes faster than it can be read", where=vault.store.url)

@@ -1,4 +1,7 @@
-"""Reading blobs back: frames by range, decoded, every blob checked against its digest."""
+"""Reading blobs back: frames by range, decoded, every blob checked against its digest.
+
+Where a blob is damaged in one place, every other place that the index has for it is tried.
+"""
 
 from __future__ import annotations
 
@@ -33,17 +36,32 @@ class BlobReader:
         return self.index.place(row)
 
     def read(self, blob: bytes) -> bytes:
-        """A blob's bytes, checked; DamageError where they are missing or wrong."""
-        place = self.place(blob)
+        """A blob's bytes, checked; DamageError where no place of it has them whole."""
+        first = self.place(blob)
+        try:
+            return self._blob_at(first, blob)
+        except DamageError:
+            for other in self.index.places(blob):
+                if other != first and (data := self._tried(other, blob)) is not None:
+                    return data
+            raise
+
+    def stream(self, blobs: list[bytes]) -> Iterator[bytes]:
+        """The bytes of several blobs, one after the other."""
+        return map(self.read, blobs)
+
+    def _blob_at(self, place: Place, blob: bytes) -> bytes:
         frame = self._frame(place)
         data = frame[place.offset : place.offset + place.size]
         if len(data) != place.size or digest(data) != blob:
             raise DamageError(f"blob {blob.hex()} is damaged", where=self._where(place))
         return data
 
-    def stream(self, blobs: list[bytes]) -> Iterator[bytes]:
-        """The bytes of several blobs, one after the other."""
-        return map(self.read, blobs)
+    def _tried(self, place: Place, blob: bytes) -> bytes | None:
+        try:
+            return self._blob_at(place, blob)
+        except DamageError:
+            return None
 
     def _frame(self, place: Place) -> bytes:
         key = (place.pack, place.frame_offset)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -18,7 +18,7 @@ from pachvault.format.documents import Branch, Manifest, RepoEntry, RepoRecord
 from pachvault.format.ids import RepoName
 from pachvault.vault.vault import Vault
 
-_NAME = re.compile(rf"{layout.SNAPSHOTS}/(\d{{8}}T\d{{6}}Z)-([0-9a-f]{{64}})\.json")
+_NAME = re.compile(r"[a-z]+/(\d{8}T\d{6}Z)-([0-9a-f]{64})\.json")
 
 
 _HELD, _HELD_BYTES = 4, 16_000_000
@@ -166,14 +166,19 @@ def rows_of(files: pa.Table, repo: RepoName, commit: str) -> pa.Table:
     return files.filter(pc.and_(pc.equal(files["commit"], commit), pc.equal(files["repo"], str(repo))))
 
 
+def named(path: str) -> SnapshotName | None:
+    """What a manifest's path says; None where it is not a manifest's."""
+    match = _NAME.fullmatch(path)
+    if match is None:
+        return None
+    frozen_at = datetime.strptime(match[1], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+    return SnapshotName(path, frozen_at, match[2])
+
+
 def names(vault: Vault) -> list[SnapshotName]:
     """Every snapshot of the vault, oldest first."""
-    found = []
-    for info in vault.store.list(layout.SNAPSHOTS):
-        match = _NAME.fullmatch(info.name)
-        if match:
-            frozen_at = datetime.strptime(match[1], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
-            found.append(SnapshotName(info.name, frozen_at, match[2]))
+    listed = (named(info.name) for info in vault.store.list(layout.SNAPSHOTS))
+    found = [name for name in listed if name is not None]
     return [
         name
         for _, group in groupby(found, key=lambda name: name.frozen_at)
@@ -208,14 +213,24 @@ def load(vault: Vault, name: SnapshotName) -> Snapshot:
 
 def resolve(vault: Vault, reference: str) -> Snapshot:
     """The snapshot that `latest`, an id or an id's prefix (4 or more digits) means."""
+    return load(vault, find(vault, reference))
+
+
+def find(vault: Vault, reference: str) -> SnapshotName:
+    """The name of the snapshot that `latest`, an id or an id's prefix (4 or more digits) means."""
     known = names(vault)
     if not known:
         raise UsageError("the vault has no snapshot yet", where=vault.store.url)
     if reference == "latest":
-        return load(vault, known[-1])
+        return known[-1]
+    return pick(known, reference, vault)
+
+
+def pick(known: Sequence[SnapshotName], reference: str, vault: Vault) -> SnapshotName:
+    """The one name that begins with `reference`; UsageError where there is none, or more than one."""
     matches = [name for name in known if name.id.startswith(reference)] if len(reference) >= 4 else []
     if len(matches) == 1:
-        return load(vault, matches[0])
+        return matches[0]
     if matches:
         raise UsageError(f"{reference!r} begins {len(matches)} snapshots", hint="give more digits")
     raise UsageError(

@@ -8,7 +8,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from pachvault.errors import DamageError, NoVaultError, TakenError, UsageError, VaultKeyError
 from pachvault.format import documents, layout, parquet, table
@@ -59,6 +61,10 @@ class Vault:
     def file_table(self, name: bytes) -> pa.Table:
         """A file table by digest (schema table.FILES)."""
         return table.decode_files(self.read(layout.table_path(name)))
+
+    def blobs_of_table(self, name: bytes) -> NDArray[np.void]:
+        """Every blob that a file table names, each once; of the table only what tells them is decoded."""
+        return table.digests_of(table.decode_contents(self.read(layout.table_path(name))))
 
     def put_record(self, record: Document) -> bytes:
         """Write a record; its digest."""

@@ -303,7 +303,7 @@ def test_verify_says_13_where_there_is_damage(
     flip(tmp_path / "vault" / pack.name, 12)
     ran = Ran(capsys, tmp_path, "verify", "--level", "packs", "--quiet")
     assert ran.code == 13
-    assert ran.out.startswith(f"frame-damaged: {pack.name}: ")
+    assert f"\nframe-damaged: {pack.name}: " in ran.out
     assert "  file p/r@" in ran.out
     ran = Ran(capsys, tmp_path, "verify", "--level", "packs", "--json")
     kinds = [each["type"] for each in ran.objects if each["type"] != "progress"]

@@ -1,0 +1,59 @@
+"""`python -m bench`: backups and restores beside the peers, into docs/benchmarks.md."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+from bench import backups, peers, report, restores
+from bench.bed import bed
+from bench.data import ONE, SETS
+from bench.measure import CommandError, Figures
+
+
+def main() -> int:
+    names = [each.name for each in SETS]
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("--runs", type=int, default=3, help="of each figure; the 2 GiB file has one")
+    parser.add_argument("--sets", nargs="+", choices=names, default=names, help="data sets")
+    parser.add_argument("--scale", type=float, default=1, help="of the data's size, for trying it out")
+    parser.add_argument("--work", type=Path, help="a folder with 20 GiB free; a temporary one by default")
+    parser.add_argument("--document", type=Path, default=report.DOCUMENT, help="where the report goes")
+    options = parser.parse_args()
+    began_at = datetime.now(UTC)
+    try:
+        peers.install()
+        figures = _measured(options)
+    except (peers.MissingPeerError, CommandError) as error:
+        sys.stderr.write(f"bench: {error}\n")
+        return 1
+    runs = f"{options.runs} runs of each, 1 of `big`"
+    if options.scale != 1:
+        runs += f", data scaled by {options.scale:g}"
+    report.write_part(options.document, "bench", report.benchmark(figures, "make bench", began_at, runs))
+    sys.stderr.write(f"written to {options.document}\n")
+    return 0
+
+
+def _measured(options: argparse.Namespace) -> Figures:
+    figures = Figures()
+    for data_set in (each.scaled(options.scale) for each in SETS if each.name in options.sets):
+        runs = options.runs if data_set.count > 1 else 1
+        with bed(data_set, options.work) as made:
+            made.put()
+            backups.measure(made, figures, runs)
+            backups.server(made, figures, runs)
+            restores.measure(made, figures, runs)
+            if data_set.count == 1:
+                restores.rollback(made, figures, runs)
+    with bed(ONE, options.work) as made:
+        made.put()
+        backups.freeze_alone(made, figures, options.runs)
+        restores.rollback(made, figures, options.runs)
+    return figures
+
+
+if __name__ == "__main__":
+    sys.exit(main())

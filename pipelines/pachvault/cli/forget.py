@@ -1,0 +1,185 @@
+"""`forget`: drop snapshots by the policy's retention, or by name, and bring them back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pachvault import home, policy
+from pachvault.cli.common import State, common_options, put_json, put_table, read_text, say
+from pachvault.errors import UsageError
+from pachvault.pach.connection import connect
+from pachvault.pach.source import Source
+from pachvault.policy import Policy, Retention
+from pachvault.store.store import open_store
+from pachvault.upkeep import forget
+from pachvault.upkeep.forget import Decision
+from pachvault.upkeep.retention import Action
+from pachvault.vault import clock
+from pachvault.vault.vault import Vault, open_vault
+
+_COUNTS = ("last", "hourly", "daily", "weekly", "monthly", "yearly")
+
+
+def _keep_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    for name in reversed(_COUNTS):
+        help_text = "The newest N." if name == "last" else f"The newest of each period, N {name} ones."
+        option = click.option(
+            f"--keep-{name}", type=click.IntRange(min=1), default=None, metavar="N", help=help_text
+        )
+        command = option(command)
+    return command
+
+
+@click.command("forget")
+@click.argument("snaps", nargs=-1, metavar="[SNAP]...")
+@_keep_options
+@click.option("--keep-within", default=None, metavar="DURATION", help="Frozen within 30d of the newest.")
+@click.option(
+    "--match", multiple=True, metavar="PATTERN", help="With --keep-…: snapshots that hold such a branch."
+)
+@click.option(
+    "--policy",
+    "policy_file",
+    type=click.Path(path_type=Path),
+    help="A policy file, whose retention counts.  [default: the cluster's policy]",
+)
+@click.option("--bring-back", default=None, metavar="SNAP", help="Undo: bring a forgotten snapshot back.")
+@click.option("--dry-run", is_flag=True, help="Show what would be forgotten, and why; change nothing.")
+@common_options
+@click.pass_obj
+def forget_command(
+    state: State,
+    /,
+    snaps: tuple[str, ...],
+    policy_file: Path | None,
+    bring_back: str | None,
+    dry_run: bool,
+    **keeps: object,
+) -> int:
+    """Forget the snapshots that the retention does not keep, or those that are named.
+
+    They can be brought back until prune's grace is nearly over. Pinned ones are never forgotten.
+
+    Example: pachvault --vault file:///mnt/backup/vault forget --keep-daily 14 --keep-monthly 12 --dry-run
+    """
+    asked = {name: value for name, value in keeps.items() if value}
+    if sum(map(bool, (snaps, asked, policy_file, bring_back))) > 1:
+        raise UsageError("SNAP, --keep-…, --policy and --bring-back exclude each other")
+    if bring_back is not None:
+        return _bring_back(state, bring_back, dry_run=dry_run)
+    if snaps:
+        vault = state.open_vault()
+        decisions, now = forget.plan_named(vault, snaps), _now(vault, dry_run=dry_run)
+    elif asked:
+        vault = state.open_vault()
+        rules, now = [_rule(asked)], _now(vault, dry_run=dry_run)
+        decisions = forget.plan(vault, rules, now)
+    else:
+        chosen, cluster = _policy(state, policy_file)
+        vault = open_vault(open_store(state.vault or chosen.target))
+        now = _now(vault, dry_run=dry_run)
+        decisions = forget.plan(vault, chosen.retention, now, policy=chosen.name, cluster=cluster)
+    _show(state, decisions)
+    done = [] if dry_run else forget.execute(vault, decisions)
+    _sum_up(state, vault, decisions, None if dry_run else len(done), now)
+    return 0
+
+
+def _now(vault: Vault, *, dry_run: bool) -> datetime:
+    """The store's time; a dry run, which writes nothing, makes do with this machine's."""
+    return datetime.now(UTC) if dry_run else clock.store_now(vault)
+
+
+def _rule(asked: dict[str, object]) -> Retention:
+    fields = {name: list(value) if isinstance(value, tuple) else value for name, value in asked.items()}
+    if list(fields) == ["match"]:
+        raise UsageError("--match goes with --keep-…")
+    given: dict[str, object] = {"version": 1, "target": "x", "sources": ["*/*"], "retention": fields}
+    return policy.validate(given, "forget").retention[0]
+
+
+def _policy(state: State, file: Path | None) -> tuple[Policy, str | None]:
+    """The policy, and the id of the cluster it comes from."""
+    if file is not None:
+        chosen, cluster = policy.parse(read_text(file), str(file)), None
+        where = str(file)
+    else:
+        with connect(state.pachd, state.token) as connection:
+            try:
+                text = home.policy_text(Source(connection))
+            except UsageError as error:
+                error.hint = "--policy FILE, --keep-last N, or name the snapshots"
+                raise
+            cluster = connection.cluster_id()
+        where = f"{home.POLICY}:{home.POLICY_FILE}"
+        chosen = policy.parse(text, where)
+    if not chosen.retention:
+        raise UsageError(
+            "the policy has no retention: nothing is forgotten", where=where, hint="add one, or --keep-last N"
+        )
+    return chosen, cluster
+
+
+def _bring_back(state: State, reference: str, *, dry_run: bool) -> int:
+    if dry_run:
+        raise UsageError(
+            "--bring-back has no --dry-run", hint="`pachvault snapshots --forgotten` says what it can"
+        )
+    name = forget.bring_back(state.open_vault(), reference)
+    if state.json:
+        put_json("summary", brought_back=name.id)
+    else:
+        say(f"snapshot {name.id[:12]} is there, and pinned: `pachvault snapshots unpin` lets it go again")
+    return 0
+
+
+def _show(state: State, decisions: list[Decision]) -> None:
+    if state.json:
+        for each in decisions:
+            put_json(
+                "decision",
+                id=each.name.id,
+                frozen_at=each.name.frozen_at,
+                state=each.state,
+                policy=each.policy,
+                action=each.action.value,
+                reasons=each.reasons,
+            )
+        return
+    put_table(
+        ["ID", "FROZEN (UTC)", "STATE", "POLICY", "ACTION", "WHY"],
+        [
+            [
+                each.name.id[:12],
+                f"{each.name.frozen_at:%Y-%m-%d %H:%M:%S}",
+                each.state,
+                each.policy,
+                each.action.value,
+                "; ".join(each.reasons),
+            ]
+            for each in decisions
+        ],
+    )
+
+
+def _sum_up(state: State, vault: Vault, decisions: list[Decision], done: int | None, now: datetime) -> None:
+    """`done`: how many were forgotten; None for a dry run."""
+    to_forget = sum(each.action is Action.FORGET for each in decisions)
+    if state.json:
+        put_json(
+            "summary",
+            kept=len(decisions) - to_forget,
+            forgotten=done or 0,
+            to_forget=to_forget,
+            dry_run=done is None,
+        )
+    elif done is None:
+        say(f"{to_forget} of {len(decisions)} snapshots would be forgotten")
+    else:
+        back = f"; `forget --bring-back` until {forget.until(vault, now):%Y-%m-%d %H:%M} UTC" if done else ""
+        say(f"{done} of {len(decisions)} snapshots forgotten{back}")

@@ -1,0 +1,150 @@
+"""`repair`: make whole again what can be, and say exactly what cannot."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from pachvault import repair_run
+from pachvault.cli.common import State, common_options, put_json, say
+from pachvault.errors import EXIT_DAMAGE
+from pachvault.repair_run import Prospect
+from pachvault.store.store import open_store
+from pachvault.upkeep import repair
+from pachvault.upkeep.repair import Repaired, RepairPlan
+from pachvault.upkeep.repair_needs import Loss, Want
+from pachvault.upkeep.verify import Level
+
+_SHOWN = 20
+
+
+@click.command("repair")
+@click.option(
+    "--level",
+    type=click.Choice([each.value for each in Level]),
+    default=Level.DATA.value,
+    show_default=True,
+    help="How deep to look for damage, as in verify.",
+)
+@click.option("--dry-run", is_flag=True, help="Print what is damaged and what could be done, change nothing.")
+@common_options
+@click.pass_obj
+def repair_command(state: State, level: str, dry_run: bool) -> int:
+    """Rebuild what is damaged from what is there, and lost content from Pachyderm where it still has it.
+
+    Writes new objects only. Damaged packs are marked, and prune deletes them after the vault's grace.
+    Exits with 13 where something stays lost, and names it.
+    """
+    store = open_store(state.vault_url())
+    if dry_run:
+        with state.progress() as progress:
+            plan = repair.plan(store, Level(level), progress)
+        _show_plan(state, plan, repair_run.prospect(state.pachd, state.token, plan))
+        return 0 if plan.is_whole else EXIT_DAMAGE
+    with state.progress() as progress:
+        done, outlook = repair_run.run(state.pachd, state.token, store, Level(level), progress)
+    _show_done(state, done, outlook)
+    return 0 if done.is_whole else EXIT_DAMAGE
+
+
+def _show_plan(state: State, plan: RepairPlan, outlook: Prospect) -> None:
+    packs = plan.packs
+    if state.json:
+        put_json(
+            "plan",
+            config=plan.is_config_lost,
+            vault_id=plan.vault.config.vault_id,
+            index_unindexed=plan.unindexed,
+            index_replaced=plan.replaced,
+            packs=[
+                {"name": name, "message": message, "marked": name in plan.marked}
+                for name, message in packs.damaged.items()
+            ],
+            copies=len(plan.needs.copies),
+            readable_again=[str(want) for want in outlook.there],
+            lost=[str(want) for want in outlook.gone],
+            losses=[_loss(each) for each in plan.needs.losses],
+            unreachable=outlook.unreachable or None,
+        )
+        return
+    lines = []
+    if plan.is_config_lost:
+        config = plan.vault.config
+        lines.append(
+            f"write vault.json: vault {config.vault_id[:12]} by its manifests, grace {config.grace.days} days"
+        )
+    lines += [
+        f"replace {name}: {packs.unreadable.get(name, 'it names what is not so')}" for name in plan.replaced
+    ]
+    if plan.unindexed:
+        lines.append(f"index {plan.unindexed:,} blobs of packs that no index object places")
+    if plan.needs.copies:
+        lines.append(f"copy {len(plan.needs.copies):,} blobs that read out of damaged packs")
+    lines += [
+        f"{'marked already' if name in plan.marked else 'mark'} {name}: {message}"
+        for name, message in packs.damaged.items()
+    ]
+    lines += _listed("read again from Pachyderm:", outlook.there)
+    for line in [*lines, *_listed(_lost_heading(outlook), outlook.gone), *_loss_lines(plan.needs.losses)]:
+        sys.stdout.write(line + "\n")
+    say("nothing to repair" if plan.is_whole else "nothing was changed")
+
+
+def _show_done(state: State, done: Repaired, outlook: Prospect) -> None:
+    if state.json:
+        for want in done.lost:
+            put_json(
+                "finding", kind="file-lost", object=str(want), message=f"{len(want.blobs)} blobs are lost"
+            )
+        for loss in done.losses:
+            put_json("finding", kind="object-lost", **_loss(loss))
+        put_json(
+            "summary",
+            copied=done.copied,
+            healed=done.healed,
+            indexed=done.indexed,
+            marked=done.marked,
+            lost=len(done.lost),
+            losses=len(done.losses),
+            unreachable=outlook.unreachable or None,
+        )
+        return
+    for line in [*_listed(_lost_heading(outlook), done.lost), *_loss_lines(done.losses)]:
+        sys.stdout.write(line + "\n")
+    said = (
+        f"repaired: {done.indexed:,} blobs indexed, {done.copied:,} copied, {done.healed:,} read again from "
+        f"Pachyderm, {len(done.marked)} packs marked; "
+    )
+    say(said + ("nothing is lost" if done.is_whole else f"{len(done.lost) + len(done.losses)} losses stay"))
+
+
+def _lost_heading(outlook: Prospect) -> str:
+    if outlook.unreachable:
+        return f"lost here; Pachyderm may have it, but: {outlook.unreachable}"
+    return "lost, unless a branch's head still has it:"
+
+
+def _listed(heading: str, wants: tuple[Want, ...] | list[Want]) -> list[str]:
+    if not wants:
+        return []
+    more = [f"  and {len(wants) - _SHOWN} more (--json names all)"] if len(wants) > _SHOWN else []
+    return [heading, *(f"  {want}" for want in wants[:_SHOWN]), *more]
+
+
+def _loss(loss: Loss) -> dict[str, object]:
+    return {
+        "object": loss.object,
+        "message": loss.message,
+        "snapshots": list(loss.snapshots),
+        "lost": list(loss.what),
+    }
+
+
+def _loss_lines(losses: list[Loss]) -> list[str]:
+    lines = []
+    for loss in losses:
+        hit = ", ".join(loss.snapshots)
+        lines.append(f"cannot be rebuilt: {loss.object}: {loss.message}; hits {hit}")
+        lines += [f"  lost: {what}" for what in list(loss.what)[:_SHOWN]]
+    return lines

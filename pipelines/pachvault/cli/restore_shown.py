@@ -1,0 +1,118 @@
+"""Plans, reports and lists of restores, as people and programs read them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import timedelta
+
+import click
+
+from pachvault.cli.common import State, human, put_json, put_table, say
+from pachvault.errors import EXIT_DAMAGE, EXIT_PARTIAL
+from pachvault.restore.records import Report, state_of
+from pachvault.restore.under_way import UnderWay
+from pachvault.restore.work import BranchPlan, RestorePlan
+
+_SHOWN = 20
+
+
+def show_plan(state: State, plan: RestorePlan) -> None:
+    """What a restore would do."""
+    if state.json:
+        put_json("plan", **plan.model_dump(mode="json"), expected_seconds=plan.expected_seconds)
+        return
+    click.echo(plan.summary)
+    for repo in plan.repos:
+        new = " (new)" if repo.is_new else ""
+        click.echo(f"{repo.source} → {repo.target}{new}: {len(repo.steps)} commits from the {repo.origin}")
+        for branch in repo.branches:
+            click.echo(f"  {_fate(branch)}")
+    for pipeline in plan.pipelines:
+        mode = "stopped" if pipeline.stopped else "running"
+        click.echo(f"create pipeline {pipeline.project}/{pipeline.name} ({mode})")
+    for line in plan.lost:
+        click.echo(f"left out, damaged: {line}")
+    click.echo(_expected(plan))
+
+
+def _fate(branch: BranchPlan) -> str:
+    """What becomes of a branch, and of the head that it has."""
+    text = f"{branch.action} {branch.name} at {branch.head[:12]}"
+    if not branch.current:
+        return text
+    if branch.current == branch.head:
+        return f"{text}: it is there already"
+    now = f"{text}; its head is {branch.current[:12]} now"
+    if branch.keep_as:
+        return f"{now}, kept as {branch.keep_as}"
+    return f"{now}, and stays below" if branch.action == "append" else now
+
+
+def _expected(plan: RestorePlan) -> str:
+    if not plan.bytes:
+        return "expected time: seconds, for no data comes from the vault"
+    if plan.expected_seconds is None or plan.bytes_per_second is None:
+        return f"expected time: unknown for {human(plan.bytes)}, for no bandwidth was measured yet"
+    rate = f"{human(plan.bytes_per_second)}/s"
+    time = timedelta(seconds=max(1, round(plan.expected_seconds)))
+    return f"expected time: {time} for {human(plan.bytes)} at {rate}, as measured by {plan.measured_by}"
+
+
+def show_report(state: State, report: Report) -> int:
+    """What a restore did; the exit code."""
+    if state.json:
+        for each in report.differences:
+            put_json("finding", kind="restored-differs", **asdict(each))
+        put_json(
+            "summary",
+            request=report.request_id,
+            summary=report.summary,
+            ids=report.ids,
+            lost=report.lost,
+            differences=len(report.differences),
+            kept=report.kept,
+        )
+    else:
+        for line in report.lost:
+            say(f"not restored: {line}")
+        for each in report.differences[:_SHOWN]:
+            say(f"differs: {each.repo}@{each.commit}:{each.path}: {each.message}")
+        if len(report.differences) > _SHOWN:
+            say(f"and {len(report.differences) - _SHOWN} more (--json names all)")
+        for line in report.kept:
+            say(f"what differs is kept as {line}, to be looked at and deleted; a next run makes it anew")
+        commits = sum(len(each.ids) + len(each.appended) for each in report.replayed)
+        done = "restored" if report.is_settled else "no branch was touched: made"
+        say(f"{done} {commits} commits; {report.summary}; request {report.request_id[:12]}")
+    if report.differences:
+        return EXIT_DAMAGE
+    return EXIT_PARTIAL if report.lost else 0
+
+
+def show_restores(state: State, known: Sequence[dict[str, object]], others: Sequence[UnderWay]) -> None:
+    """Recorded restores, and those that are not finished."""
+    if state.json:
+        for said in known:
+            put_json("restore", state=state_of(said), **said)
+        for each in others:
+            put_json("restore", **asdict(each))
+        return
+    done = [
+        [str(said["request"])[:12], state_of(said), _minute(said["finished_at"]), said["summary"]]
+        for said in known
+    ]
+    rest = [
+        [
+            each.request,
+            f"{each.state} ({each.phase})" if each.phase else each.state,
+            _minute(each.since),
+            each.summary,
+        ]
+        for each in others
+    ]
+    put_table(["REQUEST", "STATE", "SINCE (UTC)", "SUMMARY"], [*done, *rest])
+
+
+def _minute(at: object) -> str:
+    return str(at or "")[:19].replace("T", " ")

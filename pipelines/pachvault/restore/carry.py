@@ -1,0 +1,67 @@
+"""A plan carried out to its end: commits made, compared with the vault, and only then the heads moved.
+
+What a shell and a worker have in common. It may be repeated at any point.
+"""
+
+from __future__ import annotations
+
+from time import monotonic
+
+from pachvault.pach.source import Source
+from pachvault.pach.target import Target
+from pachvault.progress import Progress
+from pachvault.restore.check import check
+from pachvault.restore.lock import Held
+from pachvault.restore.records import Report, record
+from pachvault.restore.replay import Replay
+from pachvault.restore.work import RestorePlan
+from pachvault.vault.vault import Vault
+
+
+def carry_out(
+    source: Source,
+    target: Target,
+    vault: Vault,
+    plan: RestorePlan,
+    mine: Held,
+    progress: Progress,
+    *,
+    staged_bytes: int = 0,
+    began: float | None = None,
+) -> Report:
+    """Replay, compare, move heads, and record it, while the lock is held.
+
+    `staged_bytes` of the change are staged; `began`, of the monotonic clock, is when the first was, None
+    where that is not known.
+
+    Where something differs the heads stay where they are, unless the plan says to keep going; then
+    nothing is recorded, for the request may be carried out again.
+    """
+    mine.enter("replay")
+    progress.start("replay", plan.bytes - staged_bytes)
+    replay = Replay(source, target, vault, plan, progress)
+    replay.rebuild()
+    mine.enter("check")
+    progress.start("check", plan.bytes)
+    differences = check(source, vault, plan, replay.done, progress)
+    kept: list[str] = []
+    mine.check()
+    if differences and not plan.keep_going:
+        kept = replay.give_up(differences)
+    else:
+        mine.enter("heads")
+        replay.settle()
+    report = Report(
+        request_id=plan.request_id,
+        summary=plan.summary,
+        replayed=replay.done,
+        differences=differences,
+        kept=kept,
+        vault_id=vault.config.vault_id,
+        bytes=plan.bytes,
+        seconds=round(monotonic() - began, 3) if began is not None else None,
+    )
+    if report.is_settled:
+        record(target, report)
+    mine.remove()
+    return report

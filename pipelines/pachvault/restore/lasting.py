@@ -1,0 +1,33 @@
+"""A file set that lasts as long as it is in use: by itself it is gone after ten minutes."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from pachvault.errors import PachvaultError
+from pachvault.pach.source import CommitRef, Source, file_set
+
+_LIFE_SECONDS = 600
+_EVERY_SECONDS = 150.0
+
+
+@contextmanager
+def lasting(source: Source, file_set_id: str, every_seconds: float = _EVERY_SECONDS) -> Iterator[CommitRef]:
+    """The file set, renewed again and again for as long as the block runs."""
+    ended = threading.Event()
+
+    def renew() -> None:
+        while not ended.wait(every_seconds):
+            # the next time it may go well; and if not, who reads it is told that it is gone
+            with suppress(PachvaultError):
+                source.renew(file_set_id, _LIFE_SECONDS)
+
+    thread = threading.Thread(target=renew, name="file-set", daemon=True)
+    thread.start()
+    try:
+        yield file_set(file_set_id)
+    finally:
+        ended.set()
+        thread.join()

@@ -1,0 +1,74 @@
+"""What restores left that nobody goes on with: staged parts, and branches on which commits were made.
+
+A request's own repo and branches go when it is settled. Those of a request that was withdrawn, or whose
+run died and was not started again, are collected here once they are old enough.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+from pachvault.errors import SourceGoneError
+from pachvault.format.ids import RepoName
+from pachvault.pach.records import RepoInfo
+from pachvault.pach.source import CommitRef, Source
+from pachvault.pach.target import Target
+from pachvault.restore import hidden, staging
+from pachvault.restore.lock import HeldError, Holder, held, holder_of
+from pachvault.restore.under_way import staging_repos
+
+
+def collect(source: Source, target: Target, older_than: timedelta) -> list[str]:
+    """Remove what no run holds and nobody touched for so long; a line for each thing that was removed.
+
+    Takes each request's lock first: a run that begins meanwhile goes first, or after.
+    """
+    bound = datetime.now(UTC) - older_than
+    removed = []
+    for repo in staging_repos(source):
+        request = repo.name.repo.removeprefix(staging.PREFIX)
+        if _touched_at(source, repo, request) < bound and _settle(source, target, request):
+            removed.append(f"{repo.name}: parts of request {request}, which nobody goes on with")
+    in_use = {repo.name.repo.removeprefix(staging.PREFIX) for repo in staging_repos(source)}
+    for each in source.repos():
+        removed += _branches(source, target, each.name, bound, in_use)
+    return removed
+
+
+def _settle(source: Source, target: Target, request: str) -> bool:
+    try:
+        with held(source, target, request, Holder.this_process()) as mine:
+            mine.remove()
+    except HeldError:
+        return False
+    return True
+
+
+def _touched_at(source: Source, repo: RepoInfo, request: str) -> datetime:
+    """The last sign that somebody works on a request."""
+    run = holder_of(source, request, repo.description)
+    times = [commit.started_at for commit in source.commits(repo.name) if commit.started_at]
+    return max([repo.created_at, *times, *([run.alive_at] if run else [])])
+
+
+def _branches(
+    source: Source, target: Target, repo: RepoName, bound: datetime, in_use: set[str]
+) -> Iterator[str]:
+    """Remove a repo's branches that a request which is settled, or was given up, made commits on."""
+    for branch in source.branches(repo):
+        request = hidden.request_of(branch.name)
+        if request is None or request in in_use:
+            continue
+        ref = CommitRef(repo.project, repo.repo, branch.head)
+        try:
+            commit = source.commit(ref)
+        except SourceGoneError:
+            continue
+        if commit.started_at and commit.started_at > bound:
+            continue
+        if commit.finished_at is None and not commit.is_finishing:
+            target.clear(ref)
+            target.finish(ref, error="a restore gave it up")
+        target.delete_branch(repo.project, repo.repo, branch.name)
+        yield f"{repo}@{branch.name}: of request {request}, which nobody goes on with"

@@ -1,0 +1,265 @@
+"""The lock of a request: one run at a time carries it out, in whichever shell or worker.
+
+Held is an open commit on branch `holder` of the request's own repo in the cluster. Pachyderm opens no
+second commit on a branch whose head is open, so opening it is the atomic step; and a dead holder's commit
+is closed by its id, so that nobody closes the one of who came first after it. The commit's description
+says who holds it; the repo's description, in which phase the holder is and when it last gave a sign of life.
+
+A holder is dead when its process is no more, seen from the same machine, or when it gave no sign of life
+for `STALE`: clocks of machines that restore must agree within minutes.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from pachvault.errors import BusyError, PachvaultError, PachydermError, SourceGoneError
+from pachvault.format.ids import RepoName
+from pachvault.handover import WorkDocument
+from pachvault.pach.connection import TransientError, retrying
+from pachvault.pach.source import CommitRef, Source
+from pachvault.pach.target import Target
+from pachvault.restore import staging
+
+BEAT_SECONDS = 30.0
+STALE = timedelta(minutes=10)
+"""A holder that gave no sign of life for so long is dead."""
+BRANCH = "holder"
+_TRIES = 5
+
+
+class HeldError(BusyError):
+    """Another run carries the request out."""
+
+
+class Holder(WorkDocument):
+    """Who carries a request out."""
+
+    name: str
+    """For people."""
+    place: str
+    """Where it runs: a machine with its process ids, or a job."""
+    process: int
+    """0 for a job: its next attempt goes on with what the one before left."""
+    token: str
+
+    @classmethod
+    def this_process(cls) -> Holder:
+        """A run from a shell or a program."""
+        host, process = socket.gethostname(), os.getpid()
+        numbers = Path("/proc/self/ns/pid")  # containers of one name may each have a process 7
+        place = f"{host} {numbers.readlink()}" if numbers.is_symlink() else host
+        return cls(
+            name=f"process {process} on {host}", place=place, process=process, token=secrets.token_hex(8)
+        )
+
+    @classmethod
+    def of_job(cls, job_id: str) -> Holder:
+        """A worker's datum."""
+        return cls(name=f"job {job_id}", place=f"job {job_id}", process=0, token=secrets.token_hex(8))
+
+    def has_ended(self, other: Holder) -> bool:
+        """Whether `other`, which shares this one's place, runs no more."""
+        if other.place != self.place:
+            return False
+        return other.process == 0 or not _is_running(other.process)
+
+
+class State(WorkDocument):
+    """What a holder says of itself, in the description of the request's repo."""
+
+    request_id: str
+    lock: str
+    """The open commit that it holds."""
+    phase: str
+    since: datetime
+    alive_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run that holds a request. `phase` is empty before the first one began."""
+
+    holder: Holder
+    commit: str
+    began_at: datetime
+    alive_at: datetime
+    phase: str = ""
+    since: datetime | None = None
+
+    def is_dead(self, now: datetime) -> bool:
+        """Whether it gave no sign of life for too long."""
+        return now - self.alive_at > STALE
+
+
+@dataclass(slots=True)
+class Held:
+    """The lock, held. Beats until it is released."""
+
+    source: Source
+    target: Target
+    request_id: str
+    commit: str
+    phase: str = ""
+    since: datetime = field(default_factory=lambda: datetime.now(UTC))
+    _is_gone: bool = False
+    _ended: threading.Event = field(default_factory=threading.Event)
+    _telling: threading.Lock = field(default_factory=threading.Lock)
+
+    def enter(self, phase: str) -> None:
+        """Another phase begins."""
+        self.phase, self.since = phase, datetime.now(UTC)
+        self._tell()
+
+    def check(self) -> None:
+        """Raise HeldError unless the lock is still held: before what must not be done twice."""
+        try:
+            commit = self.source.commit(_ref(self.request_id, self.commit))
+            is_open = commit.finished_at is None and not commit.is_finishing
+        except SourceGoneError:
+            is_open = False
+        if not is_open:
+            raise HeldError(
+                "the restore was taken over by another run, or removed as dead",
+                where=f"request {self.request_id[:12]}",
+                hint="`pachvault restores` shows it",
+            )
+
+    def remove(self) -> None:
+        """Delete the request's repo with all parts, and the lock with it: the request is settled."""
+        with self._telling:  # a description given to a repo that is gone would make it anew
+            self.check()
+            staging.remove(self.target, self.request_id)
+            self._is_gone = True
+
+    def beat(self) -> None:
+        """Give signs of life until the lock is released."""
+        while not self._ended.wait(BEAT_SECONDS):
+            with suppress(PachvaultError):  # the next beat may reach the cluster again
+                self._tell()
+
+    def release(self) -> None:
+        """Let others have it; what is staged stays for them, and a repo without parts goes."""
+        self._ended.set()
+        if self._is_gone:
+            return
+        with suppress(PachydermError, HeldError):  # it is taken over as a dead one's then
+            branches = self.source.branches(staging.staging_repo(self.request_id))
+            if [branch.name for branch in branches] == [BRANCH]:
+                self.remove()
+            else:
+                self.target.finish(_ref(self.request_id, self.commit))
+
+    def _tell(self) -> None:
+        with self._telling:
+            if self._is_gone:
+                return
+            self.check()
+            state = State(
+                request_id=self.request_id,
+                lock=self.commit,
+                phase=self.phase,
+                since=self.since,
+                alive_at=datetime.now(UTC),
+            )
+            repo = staging.staging_repo(self.request_id)
+            self.target.describe_repo(repo.project, repo.repo, state.model_dump_json())
+
+
+@contextmanager
+def held(source: Source, target: Target, request_id: str, holder: Holder) -> Iterator[Held]:
+    """Hold a request while it lasts. Raises HeldError where another run that lives holds it."""
+    commit = retrying()(_acquire, source, target, request_id, holder)
+    mine = Held(source, target, request_id, commit)
+    thread = threading.Thread(target=mine.beat, name="sign-of-life", daemon=True)
+    try:
+        thread.start()
+        yield mine
+    finally:
+        mine.release()
+        thread.join()
+
+
+def holder_of(source: Source, request_id: str, description: str | None = None) -> Run | None:
+    """The run that holds a request, dead or alive; `description` is its repo's, where that is known."""
+    repo = staging.staging_repo(request_id)
+    try:
+        head = {branch.name: branch.head for branch in source.branches(repo)}.get(BRANCH)
+        commit = source.commit(_ref(request_id, head)) if head else None
+    except SourceGoneError:
+        return None
+    if commit is None or commit.finished_at is not None or commit.is_finishing:
+        return None
+    began_at = commit.started_at or datetime.now(UTC)
+    try:
+        holder = Holder.read(commit.description.encode(), str(repo))
+    except PachvaultError:  # of another version, say: its sign of life is what counts
+        holder = Holder(name="an unknown run", place="", process=0, token="")
+    if description is None:
+        description = next((each.description for each in source.repos() if each.name == repo), "")
+    try:
+        state = State.read(description.encode(), str(repo))
+    except PachvaultError:
+        state = None
+    if state is None or state.lock != commit.id:
+        return Run(holder, commit.id, began_at, began_at)
+    return Run(holder, commit.id, began_at, max(state.alive_at, began_at), state.phase, state.since)
+
+
+def _acquire(source: Source, target: Target, request_id: str, holder: Holder) -> str:
+    """The id of the open commit that is the lock."""
+    repo = staging.staging_repo(request_id)
+    refusal: PachydermError | None = None
+    for _ in range(_TRIES):
+        staging.ensure(target, request_id)
+        try:
+            return target.start(
+                repo.project, repo.repo, BRANCH, parent=None, description=holder.model_dump_json()
+            )
+        except TransientError:
+            raise
+        except PachydermError as error:
+            refusal = error
+        run = holder_of(source, request_id)
+        if run is None:  # released, or removed, just now
+            continue
+        if run.holder.token == holder.token:  # opened by a call whose answer was lost
+            return run.commit
+        if not holder.has_ended(run.holder) and not run.is_dead(datetime.now(UTC)):
+            raise _held_by(request_id, run)
+        with suppress(PachydermError):  # another run was quicker
+            target.finish(_ref(request_id, run.commit), error="its holder ended before its time")
+    raise refusal or HeldError("many runs want the request at once", where=f"request {request_id[:12]}")
+
+
+def _held_by(request_id: str, run: Run) -> HeldError:
+    phase = f", in phase {run.phase}" if run.phase else ""
+    return HeldError(
+        f"{run.holder.name} carries it out, since {run.began_at:%Y-%m-%d %H:%M} UTC{phase}",
+        where=f"request {request_id[:12]}",
+        hint=f"wait for it; a run that died is taken over {STALE.seconds // 60} minutes "
+        "after its last sign of life",
+    )
+
+
+def _is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # it runs, as another user
+        return True
+    return True
+
+
+def _ref(request_id: str, commit: str) -> CommitRef:
+    repo: RepoName = staging.staging_repo(request_id)
+    return CommitRef(repo.project, repo.repo, commit)

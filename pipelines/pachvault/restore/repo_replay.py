@@ -1,0 +1,227 @@
+"""The replay of one repo: its commits made anew on hidden branches, then its heads, once.
+
+Safe to repeat at any point: what was replayed is found by its description, what was begun is cleared
+and begun anew, and a head that points where it should is left alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from pachvault.errors import DamageError, PachvaultError, PachydermError
+from pachvault.format.ids import RepoName
+from pachvault.mirror import mirrored
+from pachvault.pach import wire
+from pachvault.pach.source import CommitRef, Source
+from pachvault.pach.target import NewCommit, Target
+from pachvault.progress import Progress
+from pachvault.restore import hidden, journal, staging
+from pachvault.restore.changes import changes
+from pachvault.restore.heads import Heads
+from pachvault.restore.work import RepoPlan, RestorePlan, Step
+from pachvault.restore.write import readable, write_change
+from pachvault.vault.reader import BlobReader
+from pachvault.vault.snapshots import RepoHistory
+
+
+@dataclass(slots=True)
+class Replayed:
+    """What became of a repo: old ids to new ones, and what could not be had."""
+
+    repo: RepoName
+    ids: dict[str, str] = field(default_factory=dict)
+    appended: dict[str, str] = field(default_factory=dict)
+    """Commits put on top of a branch, by the old id of the one that they bring back."""
+    heads: dict[str, str] = field(default_factory=dict)
+    """Branches of the target to the commits that they point at once it is settled."""
+    lost: list[str] = field(default_factory=list)
+    """A line for each file, commit, branch or repo that could not be had."""
+
+
+@dataclass(slots=True)
+class RepoReplay:
+    """The commits and heads of one repo."""
+
+    source: Source
+    target: Target
+    plan: RestorePlan
+    repo: RepoPlan
+    history: RepoHistory
+    reader: BlobReader | None
+    progress: Progress
+    done: Replayed = field(init=False)
+    begun: dict[str, str] = field(default_factory=dict)
+    """Open commits, of this run or of one that died, by old id."""
+    filled: dict[str, int] = field(default_factory=dict)
+    """Those that hold their change, and how many damaged files it lacks."""
+
+    def __post_init__(self) -> None:
+        self.done = Replayed(self.repo.target)
+        known, branches = self.source.commits(self.repo.target), self.source.branches(self.repo.target)
+        steps = {step.commit: step for step in self.repo.steps}
+        there = journal.restored(known, self.plan.request_id, self.repo.source, branches)
+        for old, found in there.items():
+            commit = self.source.commit(self._ref(found.id), wait=True) if found.is_finishing else found
+            if commit.finished_at is None and old in steps:
+                self.begun[old] = commit.id
+            elif commit.finished_at is None:  # of another plan of this request: it would block its branch
+                self._give_up(commit.id)
+            elif old in steps and (not commit.error or steps[old].error):
+                self.done.ids[old] = commit.id
+                if lost := journal.left_out(commit):
+                    self.done.lost.append(f"{self.repo.source}@{old}: {lost} damaged files were left out")
+        in_use = {*self.begun.values(), *self.done.ids.values()}
+        mine = {hidden.replayed(self.plan.request_id) + old for old in steps}
+        for branch in branches:
+            # a root goes on a branch of its own, which must be new
+            if branch.name in mine and branch.head not in in_use:
+                self.target.delete_branch(self.repo.to_project, self.repo.to_repo, branch.name)
+
+    def is_begun(self, step: Step) -> bool:
+        """Whether the commit was replayed, or opened."""
+        return step.commit in self.begun or step.commit in self.done.ids
+
+    def has_parent(self, step: Step) -> bool:
+        """Whether the commit it stands on is there."""
+        return step.parent is None or step.parent in self.done.ids
+
+    def new_commit(self, step: Step) -> NewCommit:
+        """How to open it: on a branch that nobody subscribes to, a root on one of its own."""
+        return NewCommit(
+            project=self.repo.to_project,
+            repo=self.repo.to_repo,
+            branch=hidden.replayed(self.plan.request_id) + step.commit,
+            parent=self._parent(step),
+            description=journal.description(self.plan.request_id, self.repo.source, step),
+        )
+
+    def fill(self, step: Step) -> None:
+        """Open a commit and put its change in, unless it is there.
+
+        What is damaged is noted where the plan says to keep going, and raises DamageError otherwise.
+        """
+        if step.commit in self.done.ids:
+            return
+        try:
+            if step.commit in self.begun:
+                self.target.clear(self._ref(self.begun[step.commit]))
+            else:
+                new = self.new_commit(step)
+                self.begun[step.commit] = self.target.start(
+                    new.project, new.repo, new.branch, parent=new.parent, description=new.description
+                )
+            self.filled[step.commit] = 0 if step.error else self._fill(step)
+        except DamageError as error:
+            self.give_up(step)
+            if not self.plan.keep_going:
+                raise
+            self.done.lost.append(f"{self.repo.source}@{step.commit}: {error}")
+
+    def finish(self, step: Step) -> None:
+        """Finish what was filled."""
+        if step.commit in self.filled:
+            ref = self._ref(self.begun[step.commit])
+            lost = self.filled.pop(step.commit)
+            text = journal.description(self.plan.request_id, self.repo.source, step, lost)
+            self.target.finish(ref, description=text, error=step.error)
+            self.done.ids[step.commit] = ref.id
+
+    def give_up(self, step: Step) -> None:
+        """Close an open commit as a failed and empty one, which is found by nobody."""
+        if step.commit in self.begun and step.commit not in self.done.ids:
+            self._give_up(self.begun.pop(step.commit))
+            self.filled.pop(step.commit, None)
+
+    def prepare_heads(self) -> None:
+        """Make what goes on top of branches, and note what the heads are to point at."""
+        for branch in self.repo.branches:
+            new = self._heads.prepare(branch, self.done.ids)
+            if new is None:
+                self.done.lost.append(
+                    f"{self.repo.source}@{branch.source}: its head {branch.head} could not be restored"
+                )
+                continue
+            self.done.heads[branch.name] = new
+            if branch.action == "append":
+                self.done.appended[branch.head] = new
+
+    def move_heads(self) -> None:
+        """Move the heads, triggers last, then remove the hidden branches."""
+        ready = [branch for branch in self.repo.branches if branch.name in self.done.heads]
+        for branch in ready:
+            self._heads.move(branch, self.done.heads[branch.name])
+        for branch in ready:
+            self._heads.arm(branch)
+        self.tidy(hidden.replayed(self.plan.request_id), hidden.differing(self.plan.request_id))
+
+    def keep(self, commit: str) -> str:
+        """Keep a commit that is not what it was under a branch of its own, whose name this is."""
+        name = hidden.differing(self.plan.request_id) + commit
+        self.target.point(self.repo.to_project, self.repo.to_repo, name, commit)
+        return name
+
+    def tidy(self, *prefixes: str) -> None:
+        """Remove branches whose names begin so; commits are found without them."""
+        for name in {each.name for each in self.source.branches(self.repo.target)}:
+            if name.startswith(prefixes):
+                self.target.delete_branch(self.repo.to_project, self.repo.to_repo, name)
+
+    @property
+    def _heads(self) -> Heads:
+        prefix = hidden.replayed(self.plan.request_id)
+        return Heads(self.source, self.target, self.plan, self.repo, self.history, prefix)
+
+    def _give_up(self, commit: str) -> None:
+        ref = self._ref(commit)
+        self.target.clear(ref)
+        self.target.finish(ref, description="a restore gave it up", error="could not be restored")
+
+    def _parent(self, step: Step) -> str | None:
+        if step.parent is None:
+            return None
+        if step.parent not in self.done.ids:
+            raise DamageError(f"its parent {step.parent} could not be restored")
+        return self.done.ids[step.parent]
+
+    def _fill(self, step: Step) -> int:
+        """Put a commit's change into its open commit; how many damaged files are not in it."""
+        ref = self._ref(self.begun[step.commit])
+        if self.repo.origin == "backup":
+            held = mirrored(self.source, self.repo.source, step.commit, step.size_bytes)
+            if held is None:
+                raise PachydermError("the backup repo no longer holds it", where=str(ref))
+            self.target.add_file_set(ref, self.source.file_set_of(held, wire.TOTAL))
+            return 0
+        parts = []
+        for branch in staging.part_branches(step):
+            part = staging.staged(self.source, self.plan.request_id, branch)
+            if part is None and not self.plan.keep_going:
+                raise DamageError(f"its part {branch} could not be staged", where=str(ref))
+            parts += [part] if part else []
+        if not parts or len(parts) < step.parts:
+            return self._write(step, ref)
+        for part in parts:
+            self.target.add_file_set(ref, staging.own_change(self.source, part))
+        return 0
+
+    def _write(self, step: Step, ref: CommitRef) -> int:
+        """Write a commit's change straight from the vault, without damaged files if need be."""
+        if self.reader is None:
+            raise PachvaultError("the vault is not open", where=str(ref))
+        found = changes(self.history, step.commit, step.content_parent, self.plan.paths)
+        try:
+            write_change(self.target, self.reader, ref, found, self.progress)
+        except DamageError:
+            if not self.plan.keep_going:
+                raise
+        else:
+            return 0
+        whole, lost = readable(self.reader, found)
+        write_change(self.target, self.reader, ref, whole, self.progress)
+        self.done.lost += [
+            f"{self.repo.source}@{step.commit}:{path}: {error}" for path, error in sorted(lost.items())
+        ]
+        return len(lost)
+
+    def _ref(self, commit: str) -> CommitRef:
+        return CommitRef(self.repo.to_project, self.repo.to_repo, commit)

@@ -1,0 +1,105 @@
+"""Restores that are not finished: those that a run holds, those left by one, those waiting in the pipelines.
+
+Reads the cluster alone. Finished ones are in `records`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Literal
+
+from pachvault.errors import SourceGoneError
+from pachvault.format.ids import RepoName
+from pachvault.home import MASTER
+from pachvault.pach.records import RepoInfo
+from pachvault.pach.source import CommitRef, Source
+from pachvault.policy import HOME_PROJECT
+from pachvault.restore import staging
+from pachvault.restore.lock import holder_of
+from pachvault.restore.work import RestorePlan
+
+_PLANS, _ANSWERS = (RepoName(HOME_PROJECT, name) for name in ("restore_plan", "restore_replay"))
+
+
+@dataclass(frozen=True, slots=True)
+class UnderWay:
+    """A restore that is not finished."""
+
+    request: str
+    """The first 12 digits of its id."""
+    state: Literal["running", "interrupted", "waiting"]
+    """A run holds it; one left parts and will go on when it is asked for again; the pipelines have it."""
+    phase: str
+    since: datetime | None
+    summary: str
+
+
+def under_way(source: Source) -> list[UnderWay]:
+    """All of them: running ones first."""
+    now = datetime.now(UTC)
+    planned = _planned(source)
+    found = []
+    for repo in staging_repos(source):
+        request = repo.name.repo.removeprefix(staging.PREFIX)
+        run = holder_of(source, request, repo.description)
+        plan = planned.pop(request, None)
+        if run is not None and not run.is_dead(now):
+            since = run.since or run.began_at
+            found.append(UnderWay(request, "running", run.phase, since, run.holder.name))
+        elif plan is not None:
+            found.append(UnderWay(request, "waiting", "fetch", repo.created_at, plan))
+        else:
+            since = run.alive_at if run else repo.created_at
+            phase = run.phase if run else "fetch"
+            found.append(UnderWay(request, "interrupted", phase, since, "goes on when it is asked for again"))
+    found += [UnderWay(request, "waiting", "plan", None, plan) for request, plan in planned.items()]
+    order = ("running", "waiting", "interrupted")
+    return sorted(found, key=lambda each: (order.index(each.state), each.request))
+
+
+def staging_repos(source: Source) -> list[RepoInfo]:
+    """The repos of requests that are not settled."""
+    return [
+        repo
+        for repo in source.repos()
+        if repo.name.project == HOME_PROJECT and repo.name.repo.startswith(staging.PREFIX)
+    ]
+
+
+def _planned(source: Source) -> dict[str, str]:
+    """Requests that the pipelines have planned and not answered: their ids' first digits, and their plans."""
+    plans, answers = _newest(source, _PLANS), _newest(source, _ANSWERS)
+    if plans is None:
+        return {}
+    answered = set(_folders(source, answers, "report.json")) if answers else set()
+    found = {}
+    for folder in _folders(source, plans, "plan.json"):
+        if folder not in answered:
+            path = f"/{folder}/plan.json"
+            data = b"".join(
+                bytes(piece.data) for piece in source.read_some(plans, f"/{folder}/", ["plan.json"])
+            )
+            plan = RestorePlan.read(data, f"{_PLANS}:{path}")
+            found[plan.request_id[:12]] = plan.summary
+    return found
+
+
+def _folders(source: Source, ref: CommitRef, name: str) -> Iterator[str]:
+    for path in source.paths(ref, f"/*/{name}"):
+        yield path.split("/")[1]
+
+
+def _newest(source: Source, repo: RepoName) -> CommitRef | None:
+    """The newest finished commit of a pipeline's output; None where there is none."""
+    try:
+        current = {branch.name: branch.head for branch in source.branches(repo)}.get(MASTER)
+        while current:
+            commit = source.commit(CommitRef(repo.project, repo.repo, current))
+            if commit.finished_at is not None and not commit.error:
+                return CommitRef(repo.project, repo.repo, current)
+            current = commit.parent
+    except SourceGoneError:
+        pass
+    return None

@@ -1,0 +1,141 @@
+"""What a verification finds, as values: what it is, whom it hits, what to do. No checking is done here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, fields, replace
+from enum import StrEnum
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pachvault.errors import EXIT_DAMAGE, EXIT_OK, EXIT_PARTIAL, DamageError, PachvaultError
+
+NAMED = 20
+"""How many files, commits and blobs a finding names; it counts them all."""
+
+
+class Severity(StrEnum):
+    """What a finding means for what can be restored."""
+
+    DAMAGE = "damage"
+    """Something that a snapshot needs is lost, or the vault cannot be read until it is repaired."""
+    UNREADABLE = "unreadable"
+    """It could not be looked at: nothing is known of it."""
+    CHANGE = "change"
+    """The source is no longer what it was at the freeze, as sources are."""
+    NOTE = "note"
+    """Nothing that a snapshot needs."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One thing that is not as it should be."""
+
+    kind: str
+    severity: Severity = Severity.DAMAGE
+    object: str
+    """What it is about: an object of the vault, or a place in the cluster."""
+    message: str
+    snapshots: tuple[str, ...] = ()
+    """The short ids of those hit, oldest first."""
+    repos: tuple[str, ...] = ()
+    commits: tuple[str, ...] = ()
+    """project/repo@commit, at most NAMED of them."""
+    commits_count: int = 0
+    files: tuple[str, ...] = ()
+    """project/repo@commit:/path of the commits that put them, at most NAMED of them."""
+    files_count: int = 0
+    blobs: tuple[str, ...] = ()
+    """Lost ones, at most NAMED of them."""
+    blobs_count: int = 0
+
+    @property
+    def advice(self) -> str:
+        """What to do."""
+        if self.severity is Severity.NOTE:
+            return "nothing: no snapshot needs it; prune removes what nobody needs"
+        return _ADVICE.get(self.kind) or _ADVICE[self.kind.rpartition("-")[2]]
+
+    def as_fields(self) -> dict[str, Any]:
+        """For JSON."""
+        return {each.name: getattr(self, each.name) for each in fields(self)} | {"advice": self.advice}
+
+
+_HEAL = "`pachvault repair --dry-run` shows what the cluster can still give back"
+_ADVICE = {
+    "index-damaged": "`pachvault repair` rebuilds the index from the packs; nothing is lost",
+    "index-wrong": "`pachvault repair` rebuilds the index from the packs; nothing is lost",
+    "blob-missing": "`pachvault repair` looks for it in all packs, then in the cluster",
+    "chain-damaged": "back up again; restore what it hits from another snapshot",
+    "rows-wrong": "restore what it hits from another snapshot, and report it: a writer went wrong",
+    "manifest-damaged": "the snapshot is lost: put the object back from a copy of the vault, or forget it",
+    "record-damaged": "put the object back from a copy of the vault; other snapshots may have the repo",
+    "commit-list-damaged": "put the object back from a copy of the vault; other snapshots may have the repo",
+    "table-damaged": "put the object back from a copy of the vault; other snapshots may have the commits",
+    "pack-missing": _HEAL,
+    "pack-short": _HEAL,
+    "pack-damaged": _HEAL,
+    "frame-damaged": _HEAL,
+    "blob-damaged": _HEAL,
+    "source-differs": "restore the commit from the vault: the cluster's copy is the one that changed",
+    "mirror-differs": "delete the branch of the backup repo; the next backup mirrors it again",
+    "vault-differs": _HEAL,
+    "repo-deleted": "if that was not meant: `pachvault restore`",
+    "branch-deleted": "if that was not meant: `pachvault restore`",
+    "branch-rewritten": "if that was not meant: `pachvault rollback`",
+    "branch-moved-on": "nothing: the next backup saves it",
+    "unreadable": "run it again; if it stays, look at the storage and at the rights",
+}
+
+
+NO_ROWS: NDArray[np.int64] = np.empty(0, np.int64)
+NO_BLOBS: NDArray[np.bytes_] = np.empty(0, "S32")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Damage:
+    """A finding to be, before it is known whom it hits."""
+
+    kind: str
+    object: str
+    message: str = ""
+    is_read: bool = True
+    """False where the object could not be looked at."""
+    is_vital: bool = False
+    """Whether it is damage whatever it hits."""
+    places: NDArray[np.int64] = field(default_factory=lambda: NO_ROWS)
+    """Rows of the index (see Places) that are no good because of it."""
+    missing: NDArray[np.bytes_] = field(default_factory=lambda: NO_BLOBS)
+    """Blobs that tables name and no index knows."""
+    snapshots: frozenset[str] = frozenset()
+    repo: str = ""
+    record: bytes = b""
+    listing: bytes = b""
+    """A commit list."""
+    table: bytes = b""
+
+
+Answer = TypeVar("Answer")
+
+
+def tried(about: Damage, read: Callable[[], Answer]) -> tuple[Answer | None, list[Damage]]:
+    """What `read` gives, or the damage that keeps it from that.
+
+    `about` says what is read and whose it is; its kind goes on as -damaged or -unreadable.
+    """
+    try:
+        return read(), []
+    except DamageError as error:
+        return None, [replace(about, kind=f"{about.kind}-damaged", message=error.what, is_vital=True)]
+    except PachvaultError as error:
+        return None, [replace(about, kind=f"{about.kind}-unreadable", message=error.what, is_read=False)]
+
+
+def exit_code(findings: Iterable[Finding]) -> int:
+    """13 where something is damaged, 3 where something could only not be read, else 0."""
+    severities = {finding.severity for finding in findings}
+    if Severity.DAMAGE in severities:
+        return EXIT_DAMAGE
+    return EXIT_PARTIAL if Severity.UNREADABLE in severities else EXIT_OK

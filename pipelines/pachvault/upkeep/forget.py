@@ -1,0 +1,258 @@
+"""Forgetting snapshots, and bringing them back.
+
+A manifest moves from `snapshots/` to `forgotten/` and back, written in the new place before it is deleted in
+the old one: one that is in both is not forgotten. Nothing else is touched; what a forgotten snapshot alone
+needed is prune's, once the grace is over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from pachvault.errors import DamageError, UsageError
+from pachvault.format import layout
+from pachvault.format.documents import Manifest
+from pachvault.format.ids import RepoName
+from pachvault.policy import Retention, matches
+from pachvault.upkeep import pins, whole
+from pachvault.upkeep.retention import Action, Candidate, judge
+from pachvault.vault import clock, snapshots
+from pachvault.vault.snapshots import SnapshotName
+from pachvault.vault.vault import Vault
+
+_STALE = 0.1
+"""The part of the grace after which what an interrupted forget left is written anew."""
+_RETURNABLE = 0.9
+"""The part of the grace for which a forgotten snapshot can be brought back: prune acts on the whole of it."""
+BROUGHT_BACK = "brought back"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """What becomes of a snapshot, and why."""
+
+    name: SnapshotName
+    action: Action
+    reasons: tuple[str, ...]
+    policy: str = ""
+    state: str = "sealed"
+    """sealed, partial or damaged."""
+
+
+@dataclass(frozen=True, slots=True)
+class Forgotten:
+    """A snapshot that was forgotten and is not gone yet."""
+
+    name: SnapshotName
+    forgotten_at: datetime
+    until: datetime
+    """How long it can be brought back, by the store's clock."""
+
+
+def plan(
+    vault: Vault,
+    rules: Sequence[Retention],
+    now: datetime,
+    *,
+    policy: str | None = None,
+    cluster: str | None = None,
+) -> list[Decision]:
+    """A decision for every snapshot, oldest first.
+
+    With `policy` or `cluster` the rules speak only of the snapshots of that policy or cluster. A snapshot
+    whose manifest cannot be read is kept. `now` is the store's time.
+    """
+    pinned = pins.load(vault)
+    match = _Matcher(vault, rules)
+    kept: dict[str, Decision] = {}
+    candidates: dict[str, tuple[SnapshotName, Candidate]] = {}
+    names = snapshots.names(vault)
+    for name in names:
+        try:
+            manifest = snapshots.load(vault, name).manifest
+            meant = match.rules(manifest)
+        except DamageError as error:
+            kept[name.id] = Decision(
+                name=name, action=Action.KEEP, reasons=(f"cannot be read: {error.what}",), state="damaged"
+            )
+            continue
+        candidate = Candidate(
+            id=name.id,
+            frozen_at=manifest.frozen_at,
+            cluster=manifest.cluster.id,
+            policy=manifest.policy,
+            partial=manifest.partial,
+            pinned=name.id in pinned,
+            rules=meant,
+        )
+        other = _other(manifest, policy, cluster)
+        if other:
+            kept[name.id] = _decision(name, candidate, Action.KEEP, (other,))
+        else:
+            candidates[name.id] = (name, candidate)
+    for verdict in judge([candidate for _, candidate in candidates.values()], rules, now):
+        name, candidate = candidates[verdict.candidate.id]
+        kept[name.id] = _decision(name, candidate, verdict.action, verdict.reasons)
+    return [kept[name.id] for name in names]
+
+
+def plan_named(vault: Vault, references: Iterable[str]) -> list[Decision]:
+    """To forget just the snapshots that are named; UsageError where one is pinned or not there."""
+    pinned = pins.load(vault)
+    found: dict[str, Decision] = {}
+    for reference in references:
+        name = snapshots.find(vault, reference)
+        if name.id in pinned:
+            raise UsageError(
+                f"snapshot {name.id[:12]} is pinned", hint=f"`pachvault snapshots unpin {name.id[:12]}` first"
+            )
+        found[name.id] = _named(vault, name)
+    return list(found.values())
+
+
+def _named(vault: Vault, name: SnapshotName) -> Decision:
+    try:
+        manifest = snapshots.load(vault, name).manifest
+    except DamageError:
+        return Decision(name=name, action=Action.FORGET, reasons=("named",), state="damaged")
+    state = "partial" if manifest.partial else "sealed"
+    return Decision(name=name, action=Action.FORGET, reasons=("named",), policy=manifest.policy, state=state)
+
+
+def execute(vault: Vault, decisions: Iterable[Decision]) -> list[SnapshotName]:
+    """Forget what the decisions say; what was forgotten. Safe to repeat, and to interrupt anywhere.
+
+    A snapshot that was pinned since is kept. Raises PachvaultError, before anything is done, where the target
+    does not allow deletion.
+    """
+    doomed = [each.name for each in decisions if each.action is Action.FORGET]
+    if not doomed:
+        return []
+    now = clock.store_now(vault)
+    return [name for name in doomed if not pins.is_pinned(vault, name.id) and _forget(vault, name, now)]
+
+
+def forgotten(vault: Vault) -> list[Forgotten]:
+    """Every forgotten snapshot that is still there, oldest first."""
+    remembered = {info.name for info in vault.store.list(layout.SNAPSHOTS)}
+    found = []
+    for info in vault.store.list(layout.FORGOTTEN):
+        name = snapshots.named(info.name)
+        if name is not None and layout.remembered_path(info.name) not in remembered:
+            found.append(Forgotten(name, info.modified_at, until(vault, info.modified_at)))
+    return found
+
+
+def until(vault: Vault, forgotten_at: datetime) -> datetime:
+    """How long what was forgotten then can be brought back."""
+    return forgotten_at + vault.config.grace * _RETURNABLE
+
+
+def bring_back(vault: Vault, reference: str) -> SnapshotName:
+    """Bring a forgotten snapshot back, and pin it: the rules that forgot it once would do so again.
+
+    Nothing is done to one that is not forgotten. Raises UsageError for one that is not there or was
+    forgotten too long ago, DamageError where something it needs is gone: it is as forgotten as before then.
+    """
+    known = forgotten(vault)
+    if not any(each.name.id.startswith(reference) for each in known):
+        return _not_forgotten(vault, reference)
+    name = snapshots.pick([each.name for each in known], reference, vault)
+    limit = next(each.until for each in known if each.name == name)
+    if clock.store_now(vault) >= limit:
+        raise UsageError(
+            f"snapshot {name.id[:12]} could be brought back until {limit:%Y-%m-%d %H:%M} UTC",
+            where=vault.store.url,
+            hint="prune may be deleting what it needs",
+        )
+    data = vault.read(name.path)
+    back = SnapshotName(layout.remembered_path(name.path), name.frozen_at, name.id)
+    was_pinned = not pins.pin(vault, name.id, BROUGHT_BACK)
+    vault.store.put(back.path, [data], len(data))
+    try:
+        whole.check(vault, snapshots.load(vault, back))
+    except DamageError:
+        vault.store.delete(back.path)
+        if not was_pinned:
+            pins.unpin(vault, name.id)
+        raise
+    vault.store.delete(name.path)
+    return back
+
+
+def _not_forgotten(vault: Vault, reference: str) -> SnapshotName:
+    """The snapshot where it is not forgotten at all; else the error says what is there to be brought back."""
+    try:
+        return snapshots.find(vault, reference)
+    except UsageError:
+        raise UsageError(
+            f"no forgotten snapshot {reference!r}",
+            where=vault.store.url,
+            hint="`pachvault snapshots --forgotten` lists them",
+        ) from None
+
+
+def _forget(vault: Vault, name: SnapshotName, now: datetime) -> bool:
+    store = vault.store
+    try:
+        data = store.get(name.path)
+    except DamageError:
+        return False  # gone: another one was quicker
+    there = layout.forgotten_path(name.path)
+    left = store.stat(there)
+    # its age counts from here; but one that was just written may be that of another forget, under way
+    if left is not None and now - left.modified_at > vault.config.grace * _STALE:
+        store.delete(there)
+    store.put(there, [data], len(data))
+    store.delete(name.path)
+    if store.stat(there) is None:  # brought back in between: in both places it is not forgotten
+        store.put(name.path, [data], len(data))
+        return False
+    return True
+
+
+class _Matcher:
+    """Which rules speak of a snapshot. Records, which snapshots share, are read once."""
+
+    def __init__(self, vault: Vault, rules: Sequence[Retention]) -> None:
+        self._vault, self._rules = vault, rules
+        self._branches: dict[bytes, tuple[str, ...]] = {}
+
+    def rules(self, manifest: Manifest) -> frozenset[int]:
+        """The numbers of the rules that speak of a branch of the snapshot."""
+        return frozenset(
+            number
+            for number, rule in enumerate(self._rules)
+            if any(self._has(manifest, pattern) for pattern in rule.match)
+        )
+
+    def _has(self, manifest: Manifest, pattern: str) -> bool:
+        repo_pattern, _, branch_pattern = pattern.partition("@")
+        for entry in manifest.repos:
+            repo = RepoName(entry.project, entry.repo)
+            if not matches(repo_pattern, repo, ""):
+                continue
+            if not branch_pattern or any(matches(pattern, repo, each) for each in self._of(entry.record)):
+                return True
+        return False
+
+    def _of(self, record: bytes) -> tuple[str, ...]:
+        if record not in self._branches:
+            branches = self._vault.repo_record(record).branches
+            self._branches[record] = tuple(branch.name for branch in branches)
+        return self._branches[record]
+
+
+def _other(manifest: Manifest, policy: str | None, cluster: str | None) -> str:
+    if policy is not None and manifest.policy != policy:
+        return f"of policy {manifest.policy}"
+    if cluster is not None and manifest.cluster.id != cluster:
+        return f"of cluster {manifest.cluster.id[:12]}"
+    return ""
+
+
+def _decision(name: SnapshotName, candidate: Candidate, action: Action, reasons: tuple[str, ...]) -> Decision:
+    state = "partial" if candidate.partial else "sealed"
+    return Decision(name=name, action=action, reasons=reasons, policy=candidate.policy, state=state)

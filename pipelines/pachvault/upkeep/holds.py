@@ -1,0 +1,37 @@
+"""What runs that have not sealed hold: the objects that their kept receipts name, while they may be used."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from pachvault.backup.work import Receipt
+from pachvault.errors import PachvaultError
+from pachvault.format import layout
+from pachvault.vault.vault import Vault
+
+
+def held(vault: Vault, now: datetime) -> set[str]:
+    """Packs, index objects and tables of receipts younger than the grace."""
+    names: set[str] = set()
+    for info in vault.store.list(layout.RUNS):
+        if not _is_receipt(info.name) or now - info.modified_at >= vault.config.grace:
+            continue
+        try:
+            receipt = Receipt.read(vault.store.get(info.name), info.name)
+        except PachvaultError:
+            continue  # gone since the listing, or not one that a run would use
+        names |= {layout.pack_path(each.digest) for each in receipt.packs}
+        names |= {layout.index_path(each.digest) for each in receipt.index}
+        names |= {layout.table_path(each.digest) for each in receipt.tables}
+    return names
+
+
+def stale(vault: Vault, now: datetime) -> list[str]:
+    """What runs left so long ago that none may use it any more."""
+    return [
+        info.name for info in vault.store.list(layout.RUNS) if now - info.modified_at >= vault.config.grace
+    ]
+
+
+def _is_receipt(name: str) -> bool:
+    return name.startswith(layout.run_path("share-").removesuffix(".json"))

@@ -1,0 +1,52 @@
+"""Pins: snapshots that are not to be forgotten, whatever a policy says."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from pachvault.errors import DamageError
+from pachvault.format import documents, layout
+from pachvault.format.documents import Pin
+from pachvault.store.store import ObjectInfo
+from pachvault.vault.vault import Vault
+
+
+def load(vault: Vault) -> dict[str, Pin]:
+    """Every pin by the snapshot's id. One that cannot be read pins all the same: its name says what."""
+    return {pin.snapshot: pin for info in vault.store.list(layout.PINS) if (pin := _read(vault, info))}
+
+
+def is_pinned(vault: Vault, snapshot_id: str) -> bool:
+    """Whether a snapshot is pinned now."""
+    return vault.store.stat(layout.pin_path(snapshot_id)) is not None
+
+
+def pin(vault: Vault, snapshot_id: str, reason: str = "") -> bool:
+    """Pin a snapshot; False where it was pinned already, whose reason stays."""
+    if is_pinned(vault, snapshot_id):
+        return False
+    data = documents.encode(Pin(snapshot=snapshot_id, pinned_at=datetime.now(UTC), reason=reason))
+    try:
+        return vault.store.put(layout.pin_path(snapshot_id), [data], len(data))
+    except DamageError:
+        return False  # somebody was quicker
+
+
+def unpin(vault: Vault, snapshot_id: str) -> bool:
+    """Take a pin away; False where there was none."""
+    was_pinned = is_pinned(vault, snapshot_id)
+    vault.store.delete(layout.pin_path(snapshot_id))
+    return was_pinned
+
+
+def _read(vault: Vault, info: ObjectInfo) -> Pin | None:
+    snapshot_id = info.name.removeprefix(f"{layout.PINS}/").removesuffix(".json")
+    if layout.pin_path(snapshot_id) != info.name:
+        return None
+    try:
+        found = documents.decode(Pin, vault.store.get(info.name))
+    except DamageError:
+        found = None
+    if found is None or found.snapshot != snapshot_id:
+        return Pin(snapshot=snapshot_id, pinned_at=info.modified_at, reason="(the pin is damaged)")
+    return found

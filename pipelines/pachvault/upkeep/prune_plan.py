@@ -1,0 +1,258 @@
+"""What prune would do: every pack with its action and the reason, and what else is not simply kept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from enum import StrEnum
+
+import numpy as np
+import pyarrow as pa
+
+from pachvault.errors import DamageError
+from pachvault.format import layout
+from pachvault.progress import Progress
+from pachvault.store.store import ObjectInfo
+from pachvault.upkeep import holds, reach
+from pachvault.upkeep.census import Census, PackCount
+from pachvault.upkeep.reach import Needed
+from pachvault.vault import blobs, clock, marks
+from pachvault.vault.vault import Vault
+
+INDEX_OBJECTS = 64
+"""More index objects than this are compacted into one."""
+
+
+class Action(StrEnum):
+    """What becomes of an object."""
+
+    KEEP = "keep"
+    MARK = "mark"
+    WAIT = "wait"
+    """Marked, and the grace is not over."""
+    SPARE = "spare"
+    """Was marked for the whole grace, and is needed again."""
+    REPACK = "repack"
+    """What is needed of it is copied to another pack, and it is marked."""
+    DELETE = "delete"
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a prune may do."""
+
+    max_dead: float = 0.5
+    """A pack of which a greater share is dead is repacked; 0 to 1."""
+    repack_bytes: int = 10 * 2**30
+    """How many live bytes are copied, at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """An object and what becomes of it. Bytes of packs are those of blobs, before compression."""
+
+    name: str
+    size: int
+    action: Action
+    reason: str
+    blob_bytes: int = 0
+    live_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class PrunePlan:
+    """What a prune will do."""
+
+    now: datetime
+    limits: Limits
+    needed: Needed
+    packs: list[Planned]
+    """Every pack."""
+    others: list[Planned]
+    """Records, tables and index objects that are not simply kept."""
+    expired: list[str]
+    """Forgotten manifests that can no longer be brought back: deleted."""
+    stale: list[str]
+    """What runs left and none may use any more: deleted."""
+    is_compacted: bool
+    """Whether the index is written anew as one object."""
+
+    def of(self, action: Action) -> list[Planned]:
+        """The objects with this action."""
+        return [each for each in [*self.others, *self.packs] if each.action is action]
+
+
+def plan(vault: Vault, limits: Limits, progress: Progress) -> PrunePlan:
+    """What a prune would do now.
+
+    Raises DamageError where something that a snapshot needs is missing or damaged, for then it is not
+    known what else is needed; PachvaultError where the target does not allow deletion.
+    """
+    now = clock.store_now(vault)
+    progress.start("prune: what snapshots need", 0)
+    needed = Needed()
+    needed.survey(vault, now)
+    look = Look.at(vault, now, needed)
+    packs = plan_packs(look, limits)
+    return PrunePlan(
+        now=now,
+        limits=limits,
+        needed=needed,
+        packs=packs,
+        others=plan_others(look, packs),
+        expired=reach.expired(vault, now),
+        stale=holds.stale(vault, now),
+        is_compacted=_is_crowded(look, packs),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """The vault's objects as one look finds them."""
+
+    vault: Vault
+    now: datetime
+    needed: Needed
+    census: Census
+    """By what the snapshots need."""
+    wider: Census
+    """By what those need, too, that may be brought back: nothing of it is deleted."""
+    index: dict[str, pa.Table]
+    infos: dict[str, ObjectInfo]
+    """Records, tables, index objects and packs."""
+    marks: list[marks.Found]
+    since: dict[str, datetime] = field(default_factory=dict)
+    """Since when each marked object is."""
+    held: set[str] = field(default_factory=set)
+
+    @classmethod
+    def at(cls, vault: Vault, now: datetime, needed: Needed) -> Look:
+        """Look now, after `needed` was surveyed: packs and index of what is needed are there, then.
+
+        Raises DamageError where they are not.
+        """
+        found = marks.load(vault)
+        since = {each.name: mark.info.modified_at for mark in reversed(found) for each in mark.mark.objects}
+        index = blobs.objects(vault)
+        packs = list(vault.store.list(layout.PACKS))
+        rows = blobs.joined(index.values())
+        blobs_now, blobs_besides = needed.current.blobs(), needed.forgotten.blobs()
+        census = Census(rows, packs, blobs_now, since.keys())
+        every = np.unique(np.concatenate([blobs_now, blobs_besides]))
+        wider = Census(rows, packs, every, since.keys()) if len(every) > len(blobs_now) else census
+        if census.missing:
+            raise DamageError(
+                f"{census.missing} blobs that are needed are in no pack that is there: nothing is deleted",
+                where=vault.store.url,
+                hint="`pachvault verify` names the files, `pachvault repair` looks for them",
+            )
+        others = [
+            info
+            for folder in (layout.RECORDS, layout.TABLES, layout.INDEX)
+            for info in vault.store.list(folder)
+        ]
+        infos = {info.name: info for info in [*others, *packs]}
+        return cls(vault, now, needed, census, wider, index, infos, found, since, holds.held(vault, now))
+
+    def is_due(self, name: str) -> bool:
+        """Whether an object has been marked for the whole grace."""
+        since = self.since.get(name)
+        return since is not None and self.now - since >= self.vault.config.grace
+
+    def is_free(self, name: str) -> bool:
+        """Whether an unmarked object may be marked, once nothing needs it: no run can be about to use it."""
+        is_old = self.now - self.infos[name].modified_at >= self.vault.config.grace / 2
+        return name not in self.since and name not in self.held and is_old
+
+    def unneeded(self, name: str, *, is_kept: bool) -> Planned:
+        """What becomes of an object that no snapshot needs; `is_kept`: one that may be brought back does."""
+        info = self.infos[name]
+        if self.is_due(name) and not is_kept:
+            return Planned(name, info.size, Action.DELETE, f"marked since {self._at(name)}")
+        if name in self.since:
+            return Planned(name, info.size, Action.WAIT, f"marked since {self._at(name)}")
+        if name in self.held:
+            return Planned(
+                name, info.size, Action.KEEP, "of a run that may be resumed"
+            )
+        if not self.is_free(name):
+            return Planned(name, info.size, Action.KEEP, "young: a run may be about to seal it")
+        return Planned(name, info.size, Action.MARK, "no snapshot needs it")
+
+    def needed_again(self, name: str) -> Planned:
+        """What becomes of a marked object that is needed."""
+        action = Action.SPARE if self.is_due(name) else Action.WAIT
+        return Planned(name, self.infos[name].size, action, "marked, and needed again")
+
+    def _at(self, name: str) -> str:
+        return f"{self.since[name]:%Y-%m-%d %H:%M} UTC"
+
+
+def plan_packs(look: Look, limits: Limits) -> list[Planned]:
+    """Every pack: what becomes of it."""
+    pairs = zip(look.census.packs, look.wider.packs, strict=True)
+    found = [_pack(look, now, wider, limits) for now, wider in pairs]
+    budget = limits.repack_bytes
+    emptiest_first = sorted(range(len(found)), key=lambda at: look.census.packs[at].dead_share, reverse=True)
+    for at in emptiest_first:
+        each = found[at]
+        if each.action is Action.REPACK:
+            budget -= each.live_bytes
+            if budget < 0:
+                found[at] = replace(
+                    each, action=Action.KEEP, reason=f"{each.reason}; beyond the budget"
+                )
+    return found
+
+
+def plan_others(look: Look, packs: Iterable[Planned]) -> list[Planned]:
+    """Records, tables and index objects that are not simply kept."""
+    found = [*_documents(look), *_index(look, packs)]
+    return [each for each in found if each.action is not Action.KEEP]
+
+
+def packs_of(rows: pa.Table) -> set[str]:
+    """The packs that index rows name."""
+    return {layout.pack_path(name) for name in rows["pack"].unique().to_pylist()}
+
+
+def _pack(look: Look, count: PackCount, wider: PackCount, limits: Limits) -> Planned:
+    name = count.info.name
+    if not count.live_bytes:
+        found = look.unneeded(name, is_kept=wider.live_bytes > 0)
+    elif name in look.since:
+        found = look.needed_again(name)
+    else:
+        is_repacked = count.dead_share > limits.max_dead and look.is_free(name)
+        action = Action.REPACK if is_repacked else Action.KEEP
+        found = Planned(name, count.info.size, action, f"{count.dead_share:.0%} dead")
+    return replace(found, blob_bytes=count.blob_bytes, live_bytes=count.live_bytes)
+
+
+def _documents(look: Look) -> Iterator[Planned]:
+    for name in look.infos:
+        if name.startswith((f"{layout.RECORDS}/", f"{layout.TABLES}/")):
+            if name not in look.needed.current.names:
+                yield look.unneeded(name, is_kept=name in look.needed.forgotten.names)
+            elif name in look.since:
+                yield look.needed_again(name)
+
+
+def _index(look: Look, packs: Iterable[Planned]) -> Iterator[Planned]:
+    """Index objects that were compacted: they go when all that they say is said by others that stay."""
+    staying = {each.name for each in packs if each.action is not Action.DELETE}
+    said = {pack for name, rows in look.index.items() if name not in look.since for pack in packs_of(rows)}
+    for name, rows in look.index.items():
+        if name in look.since and name in look.infos:
+            is_said = not (packs_of(rows) & staying) - said
+            yield look.unneeded(name, is_kept=False) if is_said else look.needed_again(name)
+
+
+def _is_crowded(look: Look, packs: Iterable[Planned]) -> bool:
+    """Whether the index is in many objects, or mostly about packs that are gone."""
+    staying = {each.name for each in packs if each.action is not Action.DELETE}
+    unmarked = [packs_of(rows) for name, rows in look.index.items() if name not in look.since]
+    named = sum(map(len, unmarked))
+    gone = sum(len(each - staying) for each in unmarked)
+    return len(unmarked) > INDEX_OBJECTS or gone * 2 > named

@@ -1,0 +1,147 @@
+"""What snapshots need: records, tables and blobs; and what those need that were forgotten of late.
+
+Everything below a manifest is immutable and named by its digest: what was read once need not be read
+again when the manifests are listed anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+import numpy as np
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from pachvault.errors import DamageError, PachvaultError
+from pachvault.format import layout
+from pachvault.vault import snapshots
+from pachvault.vault.snapshots import SnapshotName
+from pachvault.vault.vault import Vault
+
+_READS_AT_ONCE = 4
+_GATHER = 64
+_LISTINGS = 5
+
+
+@dataclass(slots=True)
+class Reach:
+    """What some manifests need; it only grows."""
+
+    roots: set[str] = field(default_factory=set)
+    """Manifests."""
+    names: set[str] = field(default_factory=set)
+    """Records and tables."""
+    _blobs: list[NDArray[np.void]] = field(default_factory=list)
+
+    def add(self, root: str, names: Iterable[str], blobs: Iterable[NDArray[np.void]]) -> None:
+        """Add a manifest with its objects, and its blobs as 32-byte items."""
+        self.roots.add(root)
+        self.names.update(names)
+        for each in blobs:
+            self._blobs.append(each)
+            if len(self._blobs) > _GATHER:
+                self._blobs = [self.blobs()]
+
+    def blobs(self) -> NDArray[np.void]:
+        """Every blob, each once, sorted."""
+        return np.unique(np.concatenate([np.empty(0, "V32"), *self._blobs]))
+
+
+@dataclass(frozen=True, slots=True)
+class Needed:
+    """What must not be marked, and what must not be deleted."""
+
+    current: Reach = field(default_factory=Reach)
+    """What the snapshots need."""
+    forgotten: Reach = field(default_factory=Reach)
+    """What those need besides that were forgotten within the grace, and may be brought back."""
+
+    def survey(self, vault: Vault, now: datetime) -> None:
+        """Add what is there now.
+
+        Raises DamageError where something that a snapshot needs cannot be read: then it is not known what
+        else it needs.
+        """
+        for _ in range(_LISTINGS):
+            # one that moves to or fro is always in one of the two folders, and so in one of these listings
+            before = _forgotten(vault, now)
+            roots = [info.name for info in vault.store.list(layout.SNAPSHOTS) if snapshots.named(info.name)]
+            forgotten = before | _forgotten(vault, now)
+            try:
+                for root in roots:
+                    _extend(vault, root, self.current)
+            except DamageError as error:
+                if all(vault.store.stat(root) for root in roots):
+                    raise DamageError(
+                        f"{error.what}: nothing is deleted from a damaged vault",
+                        where=error.where,
+                        hint="`pachvault verify` names the snapshots that it hits: repair or forget them",
+                    ) from error
+                continue
+            for root in sorted(forgotten):
+                with suppress(DamageError):  # it may have been forgotten for that very reason
+                    _extend(vault, root, self.forgotten, self.current)
+            if all(vault.store.stat(root) for root in forgotten):
+                return
+        raise PachvaultError("snapshots come and go faster than they can be read", where=vault.store.url)
+
+    def has(self, name: str) -> bool:
+        """Whether a record or a table is needed at all."""
+        return name in self.current.names or name in self.forgotten.names
+
+
+def _extend(vault: Vault, root: str, reach: Reach, *besides: Reach) -> None:
+    """Add what a manifest needs and what the others do not have: all of it, or nothing."""
+    if root in reach.roots:
+        return
+    known = (reach, *besides)
+    manifest = snapshots.load(vault, _name(root)).manifest
+    names = {layout.record_path(manifest.pipelines)}
+    vault.pipelines_record(manifest.pipelines)
+    tables: set[bytes] = set()
+    for entry in manifest.repos:
+        record = layout.record_path(entry.record)
+        if _is_known(record, known):
+            continue
+        names.add(record)
+        for segment in vault.repo_record(entry.record).segments:
+            commits = vault.commit_list(segment.table)
+            names.add(layout.table_path(segment.table))
+            tables |= set(pc.list_flatten(commits["tables"]).to_pylist())
+    new = [each for each in tables if not _is_known(layout.table_path(each), known)]
+    with ThreadPoolExecutor(_READS_AT_ONCE, "reach") as pool:
+        blobs = list(pool.map(vault.blobs_of_table, new))
+    reach.add(root, names | {layout.table_path(each) for each in new}, blobs)
+
+
+def _is_known(name: str, known: Iterable[Reach]) -> bool:
+    return any(name in each.names for each in known)
+
+
+def expired(vault: Vault, now: datetime) -> list[str]:
+    """The manifests that were forgotten so long ago that they cannot be brought back."""
+    return [
+        info.name
+        for info in vault.store.list(layout.FORGOTTEN)
+        if now - info.modified_at >= vault.config.grace
+    ]
+
+
+def _forgotten(vault: Vault, now: datetime) -> set[str]:
+    return {
+        info.name
+        for info in vault.store.list(layout.FORGOTTEN)
+        if snapshots.named(layout.remembered_path(info.name)) and now - info.modified_at < vault.config.grace
+    }
+
+
+def _name(root: str) -> SnapshotName:
+    is_forgotten = root.startswith(layout.FORGOTTEN)
+    found = snapshots.named(layout.remembered_path(root) if is_forgotten else root)
+    if found is None:
+        raise DamageError("not a manifest's name", where=root)
+    return replace(found, path=root)

@@ -1,0 +1,229 @@
+"""Repair: what can be made whole again is written anew; what is lost is said exactly.
+
+A repair writes new objects, reads them back, and removes an index object or a `vault.json` only when
+what replaces it is there. Packs it does not delete: damaged ones are marked, so that writers keep away
+from them and prune takes them after the grace. It may be repeated, killed and run twice at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+import numpy as np
+import pyarrow as pa
+
+from pachvault.errors import DamageError
+from pachvault.format import documents, index, layout
+from pachvault.format.documents import Audit, Audited, Marked
+from pachvault.format.ids import digest
+from pachvault.progress import Progress
+from pachvault.store.store import Store
+from pachvault.upkeep import repair_config
+from pachvault.upkeep.copy import copy
+from pachvault.upkeep.repair_needs import Loss, Needs, Want, needs
+from pachvault.upkeep.repair_packs import Packs, survey
+from pachvault.upkeep.verify import Level
+from pachvault.vault import marks
+from pachvault.vault.blobs import BlobIndex
+from pachvault.vault.reader import BlobReader
+from pachvault.vault.vault import Vault
+from pachvault.vault.writer import PackWriter
+
+LEVEL = "repair"
+"""Of the audits that say what a repair left lost."""
+_NAMED = 1000
+"""Lost files that an audit names, of each snapshot's damage."""
+
+Heal = Callable[[Sequence[Want], PackWriter], None]
+"""Looks for the lost blobs of files where they came from, and adds those it finds to the writer."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RepairPlan:
+    """What was found, and with that what a repair does."""
+
+    vault: Vault
+    is_config_lost: bool
+    packs: Packs
+    needs: Needs
+    unindexed: int
+    """Blobs in packs that no index object places."""
+    marked: frozenset[str]
+    """Damaged packs that are marked already."""
+
+    @property
+    def replaced(self) -> list[str]:
+        """The index objects that cannot be read, or place blobs where they are not."""
+        return sorted({*self.packs.unreadable, *self.packs.gone})
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether there is nothing to repair, and nothing lost."""
+        damaged = self.packs.damaged.keys() - self.marked
+        is_wrong = self.is_config_lost or self.unindexed or self.replaced or damaged
+        return not (is_wrong or self.needs.copies or self.needs.wants or self.needs.losses)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Repaired:
+    """What a repair did, and what it could not do."""
+
+    copied: int
+    """Blobs saved out of damaged packs."""
+    healed: int
+    """Blobs found again where they came from."""
+    indexed: int
+    """Blobs that the index places again."""
+    marked: list[str]
+    """Damaged packs, given over to prune."""
+    lost: list[Want]
+    """Files that stay lost."""
+    losses: list[Loss]
+    """Objects that stay lost."""
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether nothing is lost any more."""
+        return not self.lost and not self.losses
+
+
+def plan(store: Store, level: Level, progress: Progress) -> RepairPlan:
+    """Look at everything; nothing is changed."""
+    vault, is_config_lost = repair_config.open_or_rebuild(store)
+    packs = survey(vault, level, progress)
+    kept = [name for name in packs.indexed if name not in packs.gone]
+    return RepairPlan(
+        vault=vault,
+        is_config_lost=is_config_lost,
+        packs=packs,
+        needs=needs(vault, packs),
+        unindexed=packs.unindexed(kept).num_rows,
+        marked=marks.for_writing(vault).avoid & packs.damaged.keys(),
+    )
+
+
+def execute(plan: RepairPlan, heal: Heal | None, progress: Progress) -> Repaired:
+    """Carry a plan out; without `heal` with what the vault itself has."""
+    if plan.is_config_lost:
+        repair_config.write(plan.vault)
+    damaged = frozenset(plan.packs.damaged)
+    # a name that damage holds is not written under: it will be deleted
+    writing = marks.for_writing(plan.vault)
+    writing = replace(writing, avoid=writing.avoid | damaged | set(plan.replaced))
+    progress.start("repair: blobs", 0)
+    lost = plan.needs.lost
+    with PackWriter(writing) as writer:
+        copies = _in_order(plan.packs.hurt, list(plan.needs.copies))
+        unread = copy(BlobReader(plan.vault, plan.packs.hurt), writer, copies)
+        if heal is not None and plan.needs.wants:
+            heal(plan.needs.wants, writer)
+        written = writer.finish()
+    found = _read_back(plan.vault, layout.index_path(written.digest)) if written else frozenset()
+    still_lost = (lost | set(unread)) - found
+    indexed = _index(plan, writing, still_lost, layout.index_path(written.digest) if written else None)
+    marked = sorted(damaged - plan.marked)
+    if marked:
+        marks.write(
+            writing, [Marked(name=name, reason=f"damaged: {plan.packs.damaged[name]}") for name in marked]
+        )
+    remaining = _remaining(plan.needs.wants, still_lost)
+    _audit(plan, remaining)
+    return Repaired(
+        copied=len(copies) - len(unread),
+        healed=len(lost & found),
+        indexed=indexed,
+        marked=marked,
+        lost=remaining,
+        losses=plan.needs.losses,
+    )
+
+
+def _in_order(places: BlobIndex, wanted: Sequence[bytes]) -> list[bytes]:
+    """Blobs as they lie in the packs, so that a frame is decoded once."""
+    if not wanted:
+        return []
+    order = np.argsort(places.place_order()[places.rows(wanted)], kind="stable")
+    return [wanted[number] for number in order]
+
+
+def _read_back(vault: Vault, name: str) -> frozenset[bytes]:
+    """The blobs of new packs, every one read and checked."""
+    rows = index.decode(vault.read(name))
+    reader = BlobReader(vault, BlobIndex(rows))
+    names = rows.sort_by([("pack", "ascending"), ("frame_offset", "ascending")])["blob"].to_pylist()
+    for name_of_blob in names:
+        reader.read(name_of_blob)
+    return frozenset(names)
+
+
+def _index(plan: RepairPlan, vault: Vault, still_lost: set[bytes], new: str | None) -> int:
+    """Write what the index lacks, and remove the objects that are wrong; how many blobs were placed."""
+    packs = plan.packs
+    replaced = set(packs.unreadable)
+    for name, missing in packs.gone.items():
+        # a pack that is missing may come back: it is remembered as long as something of it is lost
+        if not any(still_lost & packs.placed_in(pack) for pack in missing):
+            replaced.add(name)
+    kept = [name for name in packs.indexed if name not in replaced]
+    rows = packs.unindexed(kept)
+    names = [*kept, *([new] if new else [])]
+    if rows.num_rows:
+        names.append(layout.index_path(vault.put_index(index.encode(rows)).digest))
+    if replaced:
+        _check_index(vault, names, packs)
+    for name in sorted(replaced):
+        vault.store.delete(name)
+    return int(rows.num_rows)
+
+
+def _check_index(vault: Vault, names: Sequence[str], packs: Packs) -> None:
+    """DamageError unless these objects, read anew, place all that is in the packs."""
+    tables = [index.decode(vault.read(name)) for name in names]
+    places = BlobIndex(pa.concat_tables([index.SCHEMA.empty_table(), *tables]))
+    if not places.has(packs.contents["blob"].to_pylist()).all():
+        raise DamageError(
+            "the new index does not place every blob: the old one is kept", where=vault.store.url
+        )
+
+
+def _remaining(wants: Sequence[Want], lost: set[bytes]) -> list[Want]:
+    return [want for want in wants if lost.intersection(want.blobs)]
+
+
+def _audit(plan: RepairPlan, lost: Sequence[Want]) -> None:
+    """Record what stays lost, unless the newest record says just that."""
+    objects = [*_audited_losses(plan.needs.losses), *_audited_files(lost)]
+    if objects == _newest(plan.vault):
+        return
+    audit = Audit(audited_at=datetime.now(UTC), level=LEVEL, objects=objects)
+    data = documents.encode(audit)
+    path = layout.stamped_path(layout.AUDITS, audit.audited_at, digest(data))
+    plan.vault.store.put(path, [data], len(data))
+
+
+def _newest(vault: Vault) -> list[Audited]:
+    for info in reversed(list(vault.store.list(layout.AUDITS))):
+        try:
+            audit = documents.decode(Audit, vault.read(info.name))
+        except DamageError:
+            continue
+        if audit.level == LEVEL:
+            return audit.objects
+    return []
+
+
+def _audited_losses(losses: Sequence[Loss]) -> Iterator[Audited]:
+    for loss in losses:
+        hit = ", ".join(loss.snapshots) or "no snapshot"
+        message = f"{loss.message}; lost in {hit}: {'; '.join(loss.what)}"
+        yield Audited(name=loss.object, result="damaged", message=message)
+
+
+def _audited_files(lost: Sequence[Want]) -> Iterator[Audited]:
+    for want in lost[:_NAMED]:
+        yield Audited(name=str(want), result="damaged", message=f"{len(want.blobs)} blobs are lost")
+    if len(lost) > _NAMED:
+        more = len(lost) - _NAMED
+        yield Audited(name="and more files", result="damaged", message=f"{more} more are lost")

@@ -1,0 +1,97 @@
+"""`vault.json` made anew from what the manifests say of the vault."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+
+from pachvault.errors import DamageError, NoVaultError
+from pachvault.format import documents, layout
+from pachvault.format.documents import Config, Manifest
+from pachvault.format.ids import digest
+from pachvault.store.store import Store
+from pachvault.vault import snapshots
+from pachvault.vault.vault import Vault, open_vault
+
+
+def open_or_rebuild(store: Store) -> tuple[Vault, bool]:
+    """The vault, and whether its `vault.json` is lost and was made up here; nothing is written.
+
+    Raises NoVaultError where no manifest says whose vault this is, and what `open_vault` raises for
+    a vault that is sealed or newer: that is no damage.
+    """
+    if not store.exists():
+        return open_vault(store), False
+    config = None if _is_lost(store) else open_vault(store).config
+    owners = _owners(store)
+    if config is not None and (config.vault_id in owners or len(owners) != 1):
+        return Vault(store, config), False
+    if len(owners) != 1:
+        why = "manifests of several vaults" if owners else "no manifest that can be read"
+        raise NoVaultError(
+            f"vault.json is lost, and there is {why}: nothing says which vault this is",
+            where=store.url,
+            hint="put vault.json back from a copy",
+        )
+    ((vault_id, created_at),) = owners.items()
+    if config is not None:
+        return Vault(store, config.model_copy(update={"vault_id": vault_id})), True
+    return Vault(store, Config(vault_id=vault_id, created_at=created_at)), True
+
+
+def write(vault: Vault) -> None:
+    """Write the configuration; what lies in its place and says nothing true is removed first."""
+    data = documents.encode(vault.config)
+    if vault.store.stat(layout.CONFIG) is not None:
+        if vault.store.get(layout.CONFIG) == data:
+            return
+        vault.store.delete(layout.CONFIG)
+    vault.store.put(layout.CONFIG, [data], len(data))
+    open_vault(vault.store)
+
+
+def _owners(store: Store) -> dict[str, datetime]:
+    """The ids of the vaults that manifests name, and since when."""
+    found: dict[str, datetime] = {}
+    for folder in (layout.SNAPSHOTS, layout.FORGOTTEN):
+        for info in store.list(folder):
+            manifest = _manifest(store, info.name)
+            if manifest is not None:
+                was = found.get(manifest.vault_id, manifest.freeze_began_at)
+                found[manifest.vault_id] = min(was, manifest.freeze_began_at)
+    return found
+
+
+def _is_lost(store: Store) -> bool:
+    """Whether there is no `vault.json`, or one that says nothing."""
+    if store.stat(layout.CONFIG) is None:
+        return True
+    try:
+        said = json.loads(store.get(layout.CONFIG))
+    except ValueError:
+        return True
+    if (
+        not isinstance(said, dict)
+        or said.get("type") != "pachvault"
+        or not isinstance(said.get("format"), int)
+    ):
+        return True
+    return said["format"] <= documents.FORMAT and not _decodes(said)
+
+
+def _decodes(said: dict[str, object]) -> bool:
+    try:
+        documents.decode(Config, json.dumps(said).encode())
+    except DamageError:
+        return False
+    return True
+
+
+def _manifest(store: Store, path: str) -> Manifest | None:
+    if snapshots.named(path) is None:
+        return None
+    try:
+        data = store.get(path)
+        return documents.decode(Manifest, data) if digest(data) == layout.named_digest(path) else None
+    except DamageError:
+        return None

@@ -1,0 +1,126 @@
+"""Whom damage hits: files, commits, repos, snapshots. Made by a second look at the tables, where needed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from pachvault.errors import PachvaultError
+from pachvault.upkeep.findings import NAMED, Damage, Finding, Severity
+from pachvault.upkeep.verify_places import Digests, Places, as_bytes, as_digests, digests_of
+from pachvault.upkeep.verify_structure import Structure, scan
+from pachvault.vault.vault import Vault
+
+
+@dataclass(slots=True)
+class _Hits:
+    """What a damage hits, as far as is known yet."""
+
+    blobs: Digests
+    files: list[str] = field(default_factory=list)
+    files_count: int = 0
+    commits: dict[tuple[str, str], None] = field(default_factory=dict)
+
+
+def judged(vault: Vault, structure: Structure, places: Places, damages: Sequence[Damage]) -> list[Finding]:
+    """The findings that damages come to, in their order."""
+    is_lost = places.lost() & (places.needed() | (not structure.is_whole))
+    hits = [_Hits(_lost_blobs(damage, places, is_lost)) for damage in damages]
+    _find_files(vault, structure, hits)
+    return [_finding(damage, hit, structure) for damage, hit in zip(damages, hits, strict=True)]
+
+
+def _lost_blobs(damage: Damage, places: Places, is_lost: NDArray[np.bool_]) -> Digests:
+    lost = damage.places[is_lost[damage.places]]
+    return np.unique(np.concatenate([places.digests[lost], damage.missing]))
+
+
+def _find_files(vault: Vault, structure: Structure, hits: Sequence[_Hits]) -> None:
+    """Look through all tables for the rows that have lost blobs."""
+    blobs = np.concatenate([hit.blobs for hit in hits]) if hits else np.empty(0, "S32")
+    if not len(blobs):
+        return
+    owners = np.repeat(np.arange(len(hits)), [len(hit.blobs) for hit in hits])
+    order = np.argsort(blobs, kind="stable")
+    blobs, owners = blobs[order], owners[order]
+    for name in structure.tables:
+        try:
+            for rows in scan(vault, name):
+                _find_in(rows, blobs, owners, hits)
+        except PachvaultError:
+            continue  # it is a finding of its own
+
+
+def _find_in(rows: pa.Table, blobs: Digests, owners: NDArray[np.int64], hits: Sequence[_Hits]) -> None:
+    numbers, wanted = _named_by(rows)
+    begins, ends = np.searchsorted(blobs, wanted, "left"), np.searchsorted(blobs, wanted, "right")
+    counts = ends - begins
+    if not counts.any():
+        return
+    # a blob with two bad places is hit by both
+    into = np.repeat(begins - np.append(0, np.cumsum(counts)[:-1]), counts) + np.arange(counts.sum())
+    pairs = np.unique(np.stack([owners[into], np.repeat(numbers, counts)]), axis=1)
+    for owner in np.unique(pairs[0]).tolist():
+        hit = hits[owner]
+        mine = rows.select(["repo", "commit", "path"]).take(pairs[1][pairs[0] == owner])
+        hit.files_count += mine.num_rows
+        named = mine.slice(0, max(0, NAMED - len(hit.files))).to_pylist()
+        hit.files += [f"{row['repo']}@{row['commit']}:{row['path']}" for row in named]
+        grouped = mine.group_by(["repo", "commit"], use_threads=False).aggregate([]).to_pylist()
+        hit.commits.update(dict.fromkeys((row["repo"], row["commit"]) for row in grouped))
+
+
+def _named_by(rows: pa.Table) -> tuple[NDArray[np.int64], Digests]:
+    """The blobs that rows of a file table name, each with the number of its row."""
+    is_single = pc.and_(pc.is_null(rows["blobs"]), pc.greater(rows["size"], 0))
+    single = np.flatnonzero(is_single.to_numpy())
+    pieces = pc.list_parent_indices(rows["blobs"]).to_numpy()
+    digests = [digests_of(rows["digest"].filter(is_single)), digests_of(pc.list_flatten(rows["blobs"]))]
+    return np.concatenate([single, pieces]), np.concatenate(digests)
+
+
+def _finding(damage: Damage, hit: _Hits, structure: Structure) -> Finding:
+    commits = dict(hit.commits)
+    snapshots = set(damage.snapshots)
+    if damage.listing:
+        snapshots.update(structure.of_lists(damage.repo, [damage.listing]))
+    if damage.table:
+        commits.update(dict.fromkeys(_with_table(structure, damage.table)))
+    for repo in {repo for repo, _ in commits}:
+        mine = pa.array([commit for owner, commit in commits if owner == repo], pa.string())
+        snapshots.update(structure.of_commits(repo, mine))
+    repos = sorted({repo for repo, _ in commits} | ({damage.repo} - {""}))
+    return Finding(
+        kind=damage.kind,
+        severity=_severity(damage, hit),
+        object=damage.object,
+        message=damage.message,
+        snapshots=tuple(name for name in structure.snapshots if name in snapshots),
+        repos=tuple(repos),
+        commits=tuple(f"{repo}@{commit}" for repo, commit in list(commits)[:NAMED]),
+        commits_count=len(commits),
+        files=tuple(hit.files),
+        files_count=hit.files_count,
+        blobs=tuple(blob.hex() for blob in as_bytes(hit.blobs[:NAMED])),
+        blobs_count=len(hit.blobs),
+    )
+
+
+def _severity(damage: Damage, hit: _Hits) -> Severity:
+    if not damage.is_read:
+        return Severity.UNREADABLE
+    return Severity.DAMAGE if damage.is_vital or len(hit.blobs) else Severity.NOTE
+
+
+def _with_table(structure: Structure, name: bytes) -> Iterable[tuple[str, str]]:
+    """The commits that have rows in a file table."""
+    for (repo, _), commits in structure.lists.items():
+        named = digests_of(pc.list_flatten(commits["tables"]))
+        rows = pc.list_parent_indices(commits["tables"]).to_numpy()[named == as_digests([name])[0]]
+        for commit in commits["commit"].take(np.unique(rows)).to_pylist():
+            yield repo, commit

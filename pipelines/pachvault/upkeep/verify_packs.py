@@ -1,0 +1,158 @@
+"""The lower half of a vault: the index against the packs that are there, and the packs' own bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+import pyarrow as pa
+
+from pachvault.errors import DamageError, PachvaultError
+from pachvault.format import index, layout, pack
+from pachvault.format.ids import digest
+from pachvault.upkeep.findings import Damage, tried
+from pachvault.upkeep.verify_places import Places, as_bytes, as_digests
+from pachvault.vault.vault import Vault
+
+_AT_ONCE = 4
+"""Packs read at the same time, one frame of each in memory."""
+_LISTINGS = 3
+"""How often the index is listed again where objects vanish meanwhile, as they do when it is compacted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scrubbed:
+    """What became of a pack."""
+
+    name: str
+    damages: list[Damage]
+
+
+def load_index(vault: Vault) -> tuple[Places, list[Damage]]:
+    """All index objects that can be read, and what keeps the others from it."""
+    tables: dict[str, pa.Table] = {}
+    damages: dict[str, list[Damage]] = {}
+    for _ in range(_LISTINGS):
+        listed, failed = tried(
+            Damage(kind="index", object=layout.INDEX),
+            lambda: [info.name for info in vault.store.list(layout.INDEX)],
+        )
+        if listed is None:
+            return Places(list(tables.values())), failed
+        damages = {}
+        has_vanished = False
+        for name in listed:
+            if name not in tables:
+                found, failed = tried(Damage(kind="index", object=name), partial(_index_object, vault, name))
+                if found is not None:
+                    tables[name] = found
+                elif _is_gone(vault, name):
+                    has_vanished = True
+                damages[name] = failed
+        if not has_vanished:
+            break
+    return Places([tables.pop(name) for name in list(tables)]), [
+        each for failed in damages.values() for each in failed
+    ]
+
+
+def against_listing(places: Places, sizes: Mapping[str, int]) -> Iterator[Damage]:
+    """The packs that the index names and that are not there, or too short. Their places are no good."""
+    for name, end in places.packs():
+        path = layout.pack_path(name)
+        rows = places.in_pack(name)
+        if path not in sizes:
+            places.is_good[rows] = False
+            yield Damage(kind="pack-missing", object=path, message="the index names it", places=rows)
+        elif sizes[path] < end:
+            places.is_good[rows] = False
+            message = f"{sizes[path]} bytes long where the index places a frame up to byte {end}"
+            yield Damage(kind="pack-short", object=path, message=message, places=rows)
+
+
+def scrub(vault: Vault, packs: Mapping[str, int], places: Places, *, is_decoded: bool) -> Iterator[Scrubbed]:
+    """Read packs, given with their sizes, from the trailer to the frames. Their bad places are noted."""
+    read = partial(_pack, vault, places, is_decoded=is_decoded)
+    with ThreadPoolExecutor(_AT_ONCE, "verify") as pool:
+        try:
+            for name, damages in zip(packs, pool.map(read, packs, packs.values()), strict=True):
+                for damage in damages:
+                    places.is_good[damage.places] &= not damage.is_read
+                yield Scrubbed(name, damages)
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _is_gone(vault: Vault, name: str) -> bool:
+    try:
+        return vault.store.stat(name) is None
+    except PachvaultError:
+        return False
+
+
+def _index_object(vault: Vault, name: str) -> pa.Table:
+    return index.decode(vault.read(name))
+
+
+def _pack(vault: Vault, places: Places, name: str, size: int, *, is_decoded: bool) -> list[Damage]:
+    """A pack from its trailer to its frames, one frame in memory at a time."""
+    promised = layout.named_digest(name)
+    rows = places.in_pack(promised)
+    toc, found = tried(Damage(kind="pack", object=name, places=rows), lambda: _toc(vault, name, size))
+    if toc is None:
+        return [replace(damage, is_vital=False) for damage in found]
+    unlike = places.unlike(promised, toc)
+    if len(unlike):
+        message = f"{len(unlike)} blobs are not where the index places them"
+        found.append(Damage(kind="index-wrong", object=name, message=message, places=unlike))
+    names = as_bytes(np.ascontiguousarray(toc.blobs["digest"]).view("S32"))
+    for number, frame in enumerate(toc.frames):
+        of_frame = rows[places.frames[rows] == int(frame["offset"])]
+        about = Damage(kind="frame", object=name, places=of_frame)
+        data, failed = tried(about, partial(_frame, vault, name, frame, is_decoded=is_decoded))
+        for damage in failed:
+            message = f"frame at byte {frame['offset']}: {damage.message}"
+            found.append(replace(damage, is_vital=False, message=message))
+        if data is not None and is_decoded:
+            inside = (toc.blobs["frame"] == number).nonzero()[0].tolist()
+            found += _blobs(about, places, data, [(names[row], toc.blobs[row]) for row in inside])
+    return found
+
+
+def _toc(vault: Vault, name: str, size: int) -> pack.Toc:
+    if size < pack.TRAILER_BYTES:
+        raise DamageError("too short for a pack")
+    if vault.store.get_range(name, 0, len(pack.HEADER)) != pack.HEADER:
+        raise DamageError("does not begin as a pack does")
+    tail = vault.store.get_range(name, size - pack.TRAILER_BYTES, pack.TRAILER_BYTES)
+    trailer = pack.parse_trailer(tail)
+    if trailer.pack_bytes != size:
+        raise DamageError(f"{size} bytes long where its trailer promises {trailer.pack_bytes}")
+    if trailer.digest != layout.named_digest(name):
+        raise DamageError("another pack lies under this name")
+    toc = pack.parse_toc(trailer, vault.store.get_range(name, trailer.toc_offset, trailer.toc_bytes))
+    if len(toc.blobs) and int(toc.blobs["frame"].max()) >= len(toc.frames):
+        raise DamageError("its table of contents places a blob in a frame that it does not list")
+    return toc
+
+
+def _frame(vault: Vault, name: str, frame: np.void, *, is_decoded: bool) -> bytes:
+    """What a frame holds; nothing where it is not to be decoded. DamageError where it is not whole."""
+    stored = vault.store.get_range(name, int(frame["offset"]), int(frame["stored"]))
+    if not pack.frame_is_whole(stored, int(frame["checksum"])):
+        raise DamageError("wrong checksum")
+    return pack.open_frame(stored, int(frame["raw"]), int(frame["codec"])) if is_decoded else b""
+
+
+def _blobs(
+    frame: Damage, places: Places, data: bytes, inside: Sequence[tuple[bytes, np.void]]
+) -> Iterator[Damage]:
+    for blob, row in inside:
+        start, size = int(row["offset"]), int(row["size"])
+        if digest(data[start : start + size]) != blob:
+            bad = frame.places[places.digests[frame.places] == as_digests([blob])[0]]
+            message = f"blob {blob.hex()} has another digest"
+            yield Damage(kind="blob-damaged", object=frame.object, message=message, places=bad)

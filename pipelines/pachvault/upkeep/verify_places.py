@@ -1,0 +1,158 @@
+"""Every place of every blob, as the index has them, and which of these are good: about 65 bytes a place.
+
+Not for reading blobs (`vault.blobs` is), but for judging them: a blob is lost only if no place of it is
+good.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from pachvault.format import layout, pack
+from pachvault.format.ids import DIGEST_BYTES
+
+Digests = NDArray[np.bytes_]
+"""Dtype S32: numpy compares all 32 bytes of these, zeros at the end included."""
+Rows = NDArray[np.int64]
+
+_SAID = ("frame_offset", "frame_stored", "frame_raw", "codec", "offset", "size")
+_PRIME = np.uint64(0x9E3779B97F4A7C15)
+
+
+class Places:
+    """Index tables, sorted by blob; a row is a place. `is_good` and `is_needed` are for the judge to fill."""
+
+    def __init__(self, tables: Sequence[pa.Table]) -> None:
+        self._packs: dict[bytes, int] = {}
+        self._ends: list[int] = []
+        parts = [self._columns(table) for table in tables if table.num_rows]
+        columns = [np.concatenate(each) for each in zip(*parts, strict=True)] if parts else [_NONE] * 4
+        order = np.argsort(columns[0].astype("S32"), kind="stable")
+        self.digests: Digests = columns[0].astype("S32")[order]
+        self._codes = columns[1].astype(np.int32)[order]
+        self.frames: Rows = columns[2].astype(np.int64)[order]
+        """The offset of the frame in its pack."""
+        self._said = columns[3].astype(np.uint64)[order]
+        self.is_good = np.ones(len(order), bool)
+        self.is_needed = np.zeros(len(order), bool)
+        """Of the first place of each blob: whether a table names the blob."""
+        self._by_pack = np.argsort(self._codes, kind="stable")
+        self._pack_begins = np.searchsorted(self._codes[self._by_pack], np.arange(len(self._packs) + 1))
+        self._groups = np.flatnonzero(np.append([True], self.digests[1:] != self.digests[:-1])[: len(order)])
+
+    def packs(self) -> Iterator[tuple[bytes, int]]:
+        """Every pack that the index names, and the byte up to which frames of it are placed."""
+        return zip(self._packs, self._ends, strict=True)
+
+    def in_pack(self, name: bytes | None) -> Rows:
+        """The places in a pack; none where the index does not name it."""
+        code = self._packs.get(name) if name is not None else None
+        if code is None:
+            return np.empty(0, np.int64)
+        return self._by_pack[self._pack_begins[code] : self._pack_begins[code + 1]]
+
+    def find(self, wanted: Digests) -> Rows:
+        """For each digest its first place, or -1."""
+        if not len(self.digests):
+            return np.full(len(wanted), -1, np.int64)
+        at = np.searchsorted(self.digests, wanted)
+        at[at == len(self.digests)] = 0
+        return np.where(self.digests[at] == wanted, at, -1)
+
+    def lost(self) -> NDArray[np.bool_]:
+        """For each place whether no place of its blob is good."""
+        return ~self._of_blobs(self.is_good)
+
+    def needed(self) -> NDArray[np.bool_]:
+        """For each place whether a table names its blob."""
+        return self._of_blobs(self.is_needed)
+
+    def lost_blobs(self) -> Digests:
+        """The blobs that a table names, and no place of which is good."""
+        firsts = self._groups
+        return self.digests[firsts][self.lost()[firsts] & self.is_needed[firsts]]
+
+    def needed_packs(self) -> set[str]:
+        """The objects with a place of a blob that a table names."""
+        codes = set(np.unique(self._codes[self.needed()]).tolist())
+        return {layout.pack_path(name) for name, code in self._packs.items() if code in codes}
+
+    def unlike(self, name: bytes | None, toc: pack.Toc) -> Rows:
+        """The places in a pack that its own table of contents does not have."""
+        rows = self.in_pack(name)
+        frames = toc.frames[np.minimum(toc.blobs["frame"], max(len(toc.frames) - 1, 0))]
+        columns = [frames["offset"], frames["stored"], frames["raw"], frames["codec"]]
+        there = _entries(toc.blobs["digest"], _mixed([*columns, toc.blobs["offset"], toc.blobs["size"]]))
+        return rows[~np.isin(_entries(self.digests[rows], self._said[rows]), there)]
+
+    def _columns(self, table: pa.Table) -> tuple[NDArray[np.generic], ...]:
+        packs = table["pack"].combine_chunks().dictionary_encode()
+        names = packs.dictionary.to_pylist()
+        codes = np.array([self._packs.setdefault(name, len(self._packs)) for name in names], np.int32)
+        self._ends += [0] * (len(self._packs) - len(self._ends))
+        stops = pc.add(table["frame_offset"], table["frame_stored"])
+        by_pack = (
+            pa.table({"pack": packs.indices, "stop": stops}).group_by("pack").aggregate([("stop", "max")])
+        )
+        for at, stop in zip(by_pack["pack"].to_pylist(), by_pack["stop_max"].to_pylist(), strict=True):
+            self._ends[codes[at]] = max(self._ends[codes[at]], stop)
+        said = _mixed([table[name].to_numpy() for name in _SAID])
+        return (
+            digests_of(table["blob"]),
+            codes[packs.indices.to_numpy()],
+            table["frame_offset"].to_numpy(),
+            said,
+        )
+
+    def _of_blobs(self, flags: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """For each place whether any place of its blob has the flag."""
+        if not len(self._groups):
+            return flags
+        sizes = np.diff(np.append(self._groups, len(flags)))
+        return np.repeat(np.logical_or.reduceat(flags, self._groups), sizes)
+
+
+def digests_of(column: pa.ChunkedArray | pa.Array) -> Digests:
+    """A column of digests without nulls."""
+    chunks = column.chunks if isinstance(column, pa.ChunkedArray) else [column]
+    parts = [
+        np.frombuffer(chunk.buffers()[1], "S32", len(chunk), chunk.offset * DIGEST_BYTES)
+        for chunk in chunks
+        if len(chunk)
+    ]
+    return np.concatenate(parts) if parts else np.empty(0, "S32")
+
+
+def as_digests(names: Sequence[bytes]) -> Digests:
+    """Digests as an array."""
+    return np.frombuffer(b"".join(names), "S32") if names else np.empty(0, "S32")
+
+
+def as_bytes(digests: Digests) -> list[bytes]:
+    """The 32 bytes of each digest; numpy's own `tolist` would cut zeros off the ends."""
+    data = digests.tobytes()
+    return [data[at : at + DIGEST_BYTES] for at in range(0, len(data), DIGEST_BYTES)]
+
+
+_NONE = np.empty(0, np.int64)
+
+
+def _mixed(columns: Sequence[NDArray[np.generic]]) -> NDArray[np.uint64]:
+    """One number a row, which tells rows apart as well as a checksum does."""
+    mixed = np.zeros(len(columns[0]), np.uint64)
+    for column in columns:
+        mixed = (mixed ^ column.astype(np.uint64)) * _PRIME
+        mixed ^= mixed >> np.uint64(29)
+    return mixed
+
+
+def _entries(digests: NDArray[np.generic], said: NDArray[np.uint64]) -> NDArray[np.bytes_]:
+    """Digest and number as one value a row."""
+    both = np.empty(len(digests), [("digest", "S32"), ("said", "<u8")])
+    both["digest"], both["said"] = digests.view("S32"), said
+    return both.view("S40")

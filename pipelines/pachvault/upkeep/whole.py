@@ -1,0 +1,27 @@
+"""Whether all that one snapshot needs is there. It is not verify: it stops at the first thing missing."""
+
+from __future__ import annotations
+
+import pyarrow.compute as pc
+
+from pachvault.errors import DamageError
+from pachvault.format import layout, table
+from pachvault.vault import blobs
+from pachvault.vault.snapshots import Snapshot
+from pachvault.vault.vault import Vault
+
+
+def check(vault: Vault, snapshot: Snapshot) -> None:
+    """Raises DamageError where a record, a table, or a pack with a blob of the snapshot is not there."""
+    index = blobs.load(vault)
+    vault.pipelines_record(snapshot.manifest.pipelines)
+    seen: set[bytes] = set()
+    for _, history in snapshot.repos():
+        for name in pc.unique(pc.list_flatten(history.commits["tables"])).to_pylist():
+            if name in seen:
+                continue
+            seen.add(name)
+            if not index.has(table.blobs_of(vault.file_table(name))).all():
+                raise DamageError(
+                    "a blob of the table is in no pack that is there", where=layout.table_path(name)
+                )

@@ -1,0 +1,22 @@
+"""Packs as they lie in a vault: their tables of contents, read and checked, without their frames."""
+
+from __future__ import annotations
+
+from pachvault.errors import DamageError
+from pachvault.format import layout, pack
+from pachvault.vault.vault import Vault
+
+
+def read_toc(vault: Vault, name: str, size: int) -> pack.Toc:
+    """The TOC of the pack at a path, `size` bytes long; DamageError unless all but the frames is true."""
+    if size < pack.TRAILER_BYTES:
+        raise DamageError("too short for a pack")
+    if vault.store.get_range(name, 0, len(pack.HEADER)) != pack.HEADER:
+        raise DamageError("does not begin as a pack does")
+    tail = vault.store.get_range(name, size - pack.TRAILER_BYTES, pack.TRAILER_BYTES)
+    trailer = pack.parse_trailer(tail)
+    if trailer.pack_bytes != size:
+        raise DamageError(f"{size} bytes long where its trailer promises {trailer.pack_bytes}")
+    if trailer.digest != layout.named_digest(name):
+        raise DamageError("another pack lies under this name")
+    return pack.parse_toc(trailer, vault.store.get_range(name, trailer.toc_offset, trailer.toc_bytes))

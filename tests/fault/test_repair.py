@@ -1,0 +1,145 @@
+"""Repairs that are killed, run twice at once, or run out of room: never worse, and the next one completes."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from fault.dying import DyingStore, killed
+from made import flip
+from pachvault.errors import PachvaultError
+from pachvault.format import layout
+from pachvault.format.ids import digest
+from pachvault.progress import Quiet
+from pachvault.store.local import LocalStore
+from pachvault.store.store import Store
+from pachvault.upkeep import repair
+from pachvault.upkeep.repair import Repaired
+from pachvault.upkeep.verify import Level
+from pachvault.vault import blobs, vault
+from pachvault.vault.reader import BlobReader
+from unit.upkeep.test_repair import CONTENT, Damaged, from_memory
+
+BESIDES = {path: data for path, data in CONTENT.items() if path not in ("/3", "/4", "/5")}
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Damaged:
+    """A missing pack, a flipped one, a corrupt index object, and no vault.json."""
+    made = Damaged(tmp_path)
+    flip(made.holding("/0"), made.holding("/0").read_bytes().index(CONTENT["/0"]))
+    made.holding("/3").unlink()
+    flip(made.files(layout.INDEX)[0], 60)
+    (made.root / layout.CONFIG).unlink()
+    return made
+
+
+def repaired(store: Store) -> Repaired:
+    return repair.execute(repair.plan(store, Level.DATA, Quiet()), from_memory, Quiet())
+
+
+@pytest.mark.parametrize("how", ["before", "after"])
+def test_killed_at_every_write(made: Damaged, tmp_path: Path, how: str) -> None:
+    nth = 0
+    while True:
+        nth += 1
+        there = tmp_path / f"again{nth}/vault"
+        shutil.copytree(made.root, there)
+        store = LocalStore(there)
+        packs = [info.name for info in store.list(layout.PACKS)]
+        was_killed = killed(store, nth, how, repaired)
+        assert all(store.stat(name) for name in packs)
+        assert repaired(store).is_whole
+        assert repair.plan(store, Level.DATA, Quiet()).is_whole
+        made.vault = vault.open_vault(store)
+        made.assert_reads(CONTENT)
+        assert made.damages() == []
+        if not was_killed:
+            break
+    assert nth > 5
+
+
+def test_killed_again_and_again(made: Damaged) -> None:
+    """Each one that dies leaves the vault a little better."""
+    nth = 0
+    while killed(made.vault.store, nth // 3 + 1, ("before", "after")[nth % 2], repaired):
+        nth += 1
+        assert nth < 60
+    made.assert_whole()
+
+
+class Doubled(DyingStore):
+    """Before its n-th write another repair runs from beginning to end."""
+
+    def _counted(self, call):  # type: ignore[no-untyped-def]
+        self.calls += 1
+        if self.calls == self._nth:
+            assert repaired(self._inner).is_whole
+        return call()
+
+
+def test_two_repairs_at_once(made: Damaged, tmp_path: Path) -> None:
+    nth = 0
+    while True:
+        nth += 1
+        there = tmp_path / f"again{nth}/vault"
+        shutil.copytree(made.root, there)
+        store = Doubled(LocalStore(there), nth)
+        assert repaired(store).is_whole
+        made.vault = vault.open_vault(LocalStore(there))
+        made.assert_reads(CONTENT)
+        assert made.damages() == []
+        if store.calls < nth:
+            break
+    assert nth > 5
+
+
+class FullStore(DyingStore):
+    """A disk without room for any write from the n-th on."""
+
+    def _counted(self, call):  # type: ignore[no-untyped-def]
+        self.calls += 1
+        if self.calls >= self._nth:
+            raise PachvaultError("the target is full", where=self.url, hint="make room, run again")
+        return call()
+
+
+def test_a_disk_that_runs_full_costs_nothing(made: Damaged) -> None:
+    nth = 0
+    while True:
+        nth += 1
+        before = {info.name for info in made.vault.store.list("")}
+        try:
+            repaired(FullStore(made.vault.store, nth))
+        except PachvaultError as error:
+            assert "full" in str(error)
+            assert {info.name for info in made.vault.store.list("")} >= before - {
+                name for name in before if name.startswith(layout.INDEX)
+            }
+            continue
+        break
+    made.assert_whole()
+
+
+def test_blobs_that_were_readable_stay_so_throughout(made: Damaged) -> None:
+    """At whatever write it stops: what another place had is read from there."""
+    (made.root / layout.CONFIG).write_bytes(vault_json(made))
+    for file in made.files(layout.INDEX):
+        if digest(file.read_bytes()) != layout.named_digest(file.name):
+            flip(file, 60)  # as it was
+    reader = BlobReader(made.vault, blobs.load(made.vault))
+    readable = {path for path, data in BESIDES.items() if path not in ("/0", "/1", "/2")}
+    for nth in range(1, 20):
+        killed(made.vault.store, nth, "after", repaired)
+        reader = BlobReader(made.vault, blobs.load(made.vault))
+        for path in readable:
+            assert reader.read(digest(CONTENT[path])) == CONTENT[path]
+
+
+def vault_json(made: Damaged) -> bytes:
+    """The configuration that was lost."""
+    from pachvault.format import documents  # noqa: PLC0415
+
+    return documents.encode(made.vault.config)

@@ -1,0 +1,143 @@
+"""`forget` and `snapshots pin`: what users see, and what they may not ask."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from e2e.cli import Outcome, pachvault
+from made import Repo, back_up, new_vault
+from pachvault.format.ids import RepoName
+from pachvault.vault.snapshots import Snapshot
+
+
+@pytest.fixture(autouse=True)
+def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("PACHVAULT_VAULT", "PACHD_ADDRESS", "PACH_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> list[Snapshot]:
+    """Three snapshots."""
+    vault = new_vault(tmp_path)
+    repo = Repo(RepoName("p", "r"))
+    repo.commit({"/a": b"1"})
+    return [back_up(vault, repo) for _ in range(3)]
+
+
+def run(made: list[Snapshot], *arguments: str) -> Outcome:
+    return pachvault("--vault", made[0].vault.store.url, *arguments)
+
+
+def listed(made: list[Snapshot], *more: str) -> list[str]:
+    return [each["id"] for each in run(made, "snapshots", "--json", *more).kind("snapshot")]
+
+
+def test_a_dry_run_shows_what_would_be_forgotten_and_why(made: list[Snapshot]) -> None:
+    files = {info.name for info in made[0].vault.store.list("")}
+    outcome = run(made, "forget", "--keep-last", "2", "--dry-run")
+    assert outcome.code == 0, outcome.err
+    lines = outcome.out.splitlines()
+    assert lines[0].split() == ["ID", "FROZEN", "(UTC)", "STATE", "POLICY", "ACTION", "WHY"]
+    assert lines[1].endswith("sealed  default  forget  no rule keeps it")
+    assert lines[3].endswith("keep    newest good; last 1")
+    assert outcome.err == "1 of 3 snapshots would be forgotten\n"
+    assert {info.name for info in made[0].vault.store.list("")} == files
+
+
+def test_what_is_forgotten_is_listed_apart_and_comes_back(made: list[Snapshot]) -> None:
+    outcome = run(made, "forget", "--keep-last", "1")
+    assert outcome.err.startswith("2 of 3 snapshots forgotten; `forget --bring-back` until 20")
+    assert listed(made) == [made[2].name.id]
+    assert listed(made, "--forgotten") == [made[0].name.id, made[1].name.id]
+    table = run(made, "snapshots", "--forgotten").out.splitlines()
+    assert table[0].endswith("UNTIL (UTC)")
+    assert len(table) == 3
+    back = run(made, "forget", "--bring-back", made[0].short_id)
+    assert f"snapshot {made[0].short_id} is there, and pinned" in back.err
+    assert listed(made) == [made[0].name.id, made[2].name.id]
+    again = run(made, "forget", "--keep-last", "1", "--json")
+    decisions = again.kind("decision")
+    assert [(each["action"], each["reasons"]) for each in decisions] == [
+        ("keep", ["pinned"]),
+        ("keep", ["newest good", "last 1"]),
+    ]
+    assert again.only("summary") == {
+        "type": "summary", "kept": 2, "to_forget": 0, "forgotten": 0, "dry_run": False,
+    }  # fmt: skip
+
+
+def test_named_snapshots_are_forgotten(made: list[Snapshot]) -> None:
+    assert run(made, "forget", made[0].short_id, "latest").code == 0
+    assert listed(made) == [made[1].name.id]
+
+
+def test_a_policy_file_says_what_is_kept_of_its_own_snapshots(made: list[Snapshot], tmp_path: Path) -> None:
+    file = tmp_path / "policy.yaml"
+    text = f"version: 1\ntarget: {made[0].vault.store.url}\nsources: ['*/*']\n"
+    file.write_text(text)
+    nothing = pachvault("forget", "--policy", str(file))
+    assert "the policy has no retention: nothing is forgotten" in nothing.says(2)
+    file.write_text(text + "name: other\nretention: {keep_last: 1}\n")
+    assert pachvault("forget", "--policy", str(file)).out.count("of policy default") == 3
+    file.write_text(text + "retention: {keep_last: 1}\n")
+    assert pachvault("forget", "--policy", str(file)).code == 0
+    assert listed(made) == [made[2].name.id]
+
+
+def test_pins_are_shown_and_taken_away(made: list[Snapshot]) -> None:
+    assert "PINNED" not in run(made, "snapshots").out
+    pinned = run(made, "snapshots", "pin", made[0].short_id, "--reason", "before the migration")
+    assert pinned.err == f"snapshot {made[0].short_id} pinned\n"
+    assert run(made, "snapshots", "pin", made[0].short_id, "--json").only("summary") == {
+        "type": "summary",
+        "snapshot": made[0].name.id,
+        "outcome": "was pinned already",
+    }
+    lines = run(made, "snapshots").out.splitlines()
+    assert lines[0].endswith("PINNED")
+    assert lines[1].endswith("before the migration")
+    shown = run(made, "--json", "snapshots").kind("snapshot")
+    assert [(each["pinned"], each.get("pin_reason")) for each in shown] == [
+        (True, "before the migration"),
+        (False, None),
+        (False, None),
+    ]
+    assert "is pinned" in run(made, "forget", made[0].short_id).says(2)
+    assert run(made, "snapshots", "unpin", made[0].short_id).err == f"snapshot {made[0].short_id} unpinned\n"
+    assert "was not pinned" in run(made, "snapshots", "unpin", made[0].short_id).err
+    assert run(made, "forget", made[0].short_id).code == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["forget", "latest", "--keep-last", "1"], "exclude each other"),
+        (["forget", "--bring-back", "abcd", "--policy", "p.yaml"], "exclude each other"),
+        (["forget", "--bring-back", "abcd", "--dry-run"], "has no --dry-run"),
+        (["forget", "--bring-back", "abcd"], "no forgotten snapshot 'abcd'"),
+        (["forget", "--keep-last", "0"], "--keep-last"),
+        (["forget", "--keep-within", "30"], "keep_within': a duration is"),
+        (["forget", "--match", "p/*"], "--match goes with --keep-…"),
+        (["forget", "--keep-last", "1", "--match", "p"], "a pattern is project/repo"),
+        (["forget", "0000"], "no snapshot '0000'"),
+        (["forget", "--policy", "/does/not/exist.yaml"], "cannot be read"),
+        (["snapshots", "pin", "0000"], "no snapshot '0000'"),
+        (["snapshots", "unpin", "0000"], "no snapshot '0000'"),
+        (["snapshots", "pin"], "SNAP"),
+        (["snapshots", "nail"], "nail"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_what_cannot_be_meant_is_one_line_and_code_2(
+    made: list[Snapshot], arguments: list[str], said: str
+) -> None:
+    assert said in run(made, *arguments).says(2)
+    assert listed(made) == [each.name.id for each in made]
+
+
+def test_without_a_policy_or_rules_the_way_out_is_told(made: list[Snapshot]) -> None:
+    outcome = run(made, "--pachd", "grpc://127.0.0.1:1", "forget")
+    assert "127.0.0.1:1" in outcome.says(1)
