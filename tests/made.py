@@ -108,11 +108,13 @@ def back_up(
     unreadable: frozenset[str] = frozenset(),
     pipelines: tuple[Pipeline, ...] = (),
     problems: tuple[Problem, ...] = (),
+    number: int | None = None,
 ) -> Snapshot:
     """Seal a snapshot of the repos; commits in `unreadable` could not be read."""
-    number = len(snapshots.names(into))
+    number = len(snapshots.names(into)) if number is None else number
     now = BEGAN + timedelta(hours=1 + number)
     run_id = f"run-{number}"
+    runs.announce(into, run_id, "default", CLUSTER.id, now)
     records, _ = known.newest_records(into, CLUSTER.id, [repo.name for repo in repos])
     planned = [
         plan_repo(
@@ -123,7 +125,6 @@ def back_up(
         )
         for repo in repos
     ]
-    runs.announce(into, run_id, "default", CLUSTER.id, now)
     plan = Plan(
         status="work",
         summary="by hand",

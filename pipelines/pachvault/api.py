@@ -3,27 +3,35 @@
 task = pachvault.create_backup_task("file:///mnt/backup/vault", sources=["images/*"])
 snapshot = task.execute()
 task.verify("packs")
+report = task.recover("images/raw@master", to="images/raw-before")
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, TypeVar
 
-from pachvault import policy
+from pachvault import policy, request, strict_yaml
 from pachvault.backup.run import back_up
 from pachvault.errors import BusyError
 from pachvault.format import layout
 from pachvault.policy import Policy
 from pachvault.progress import Quiet
+from pachvault.request import Request
+from pachvault.restore.records import Report
+from pachvault.restore.run import restore
 from pachvault.store.store import open_store
 from pachvault.upkeep.findings import Finding
 from pachvault.upkeep.verify import Level, verify
 from pachvault.vault import vault
 from pachvault.vault.snapshots import Snapshot
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +40,8 @@ class TaskStatus:
 
     is_running: bool
     phase: str
-    """freeze, export or seal; idle before the first run, done or failed after one."""
+    """freeze, export or seal; plan, fetch, replay or check; idle before the first run, done or failed after
+    one."""
     bytes_done: int
     bytes_total: int
     files_done: int
@@ -46,7 +55,7 @@ class TaskStatus:
 
 
 class BackupTask:
-    """Backs up to one target, as often as `execute` is called. Safe to share between threads."""
+    """Backs up to one target and recovers from it, as often as is asked. Safe to share between threads."""
 
     def __init__(self, chosen: Policy, pachd: str, token: str | None, workers: int) -> None:
         self.policy = chosen
@@ -54,7 +63,7 @@ class BackupTask:
         self._progress = _Watched()
         self._pool = ThreadPoolExecutor(1, "pachvault-task")
         self._lock = threading.Lock()
-        self._run: Future[Snapshot] | None = None
+        self._run: Future[Any] | None = None
 
     def execute(self) -> Snapshot:
         """Back up once and wait for it; the sealed snapshot, maybe partial (`snapshot.manifest.partial`).
@@ -66,14 +75,50 @@ class BackupTask:
 
     def start(self) -> Future[Snapshot]:
         """Back up once in the background."""
-        with self._lock:
-            if self.is_running():
-                raise BusyError("this task runs already", where=self.policy.target)
-            self._run = self._pool.submit(self._back_up)
-            return self._run
+        return self._begin(self._back_up)
+
+    def recover(
+        self,
+        *what: str,
+        snapshot: str | datetime = "latest",
+        to: str | None = None,
+        exists: str = "fail",
+        history: str | dict[str, object] = "head",
+        paths: Sequence[str] = (),
+        pipelines: bool = False,
+        outputs: str = "recompute",
+        source: str = "auto",
+        verify: str = "full",
+        keep_going: bool = False,
+    ) -> Report:
+        """Restore `what` (project/repo@branch patterns) from the target and wait for it.
+
+        `snapshot` is an id, a prefix, latest, or a time: the newest that was frozen at or before it. `to` is
+        project/repo@branch for another place; all else is as in a restore request. In `report.differences`
+        is what is not what it was: unless `report.is_settled`, no branch was touched then.
+
+        Raises UsageError for what cannot be done, BusyError while the task runs or another run carries the
+        same request out, DamageError for a damaged vault unless it is to keep going.
+        """
+        fields: dict[str, object] = {
+            "version": 1,
+            "what": list(what),
+            "snapshot": {"at": snapshot} if isinstance(snapshot, datetime) else snapshot,
+            "to": request.place(to) if to else {},
+            "exists": exists,
+            "history": history,
+            "paths": list(paths),
+            "pipelines": pipelines,
+            "outputs": outputs,
+            "from": source,
+            "verify": verify,
+            "keep_going": keep_going,
+        }
+        chosen = strict_yaml.validate(Request, fields, "recover")
+        return self._begin(lambda: self._recover(chosen)).result()
 
     def is_running(self) -> bool:
-        """Whether a backup of this task is under way."""
+        """Whether a backup or a restore of this task is under way."""
         return self._run is not None and not self._run.done()
 
     def monitor(self) -> TaskStatus:
@@ -97,6 +142,18 @@ class BackupTask:
     def verify(self, level: str = "structure") -> list[Finding]:
         """Check the vault; what is damaged. `level` is structure, packs or data."""
         return verify(vault.open_vault(open_store(self.policy.target)), Level(level), Quiet())
+
+    def _begin(self, work: Callable[[], Result]) -> Future[Result]:
+        with self._lock:
+            if self.is_running():
+                raise BusyError("this task runs already", where=self.policy.target)
+            run = self._pool.submit(work)
+            self._run = run
+            return run
+
+    def _recover(self, chosen: Request) -> Report:
+        place = vault.open_vault(open_store(self.policy.target))
+        return restore(self._pachd, self._token, chosen, place, self._progress, self._workers)
 
     def _back_up(self) -> Snapshot:
         return back_up(self._pachd, self._token, self.policy, self._progress, self._workers)

@@ -21,7 +21,11 @@ from pachvault.policy import HOME_PROJECT, Policy
 from pachvault.store.store import open_store
 from pachvault.vault.vault import open_vault
 
-_CRON_STAGE = "freeze"
+_SCHEDULES: dict[str, Callable[[Policy], str]] = {
+    "freeze": lambda chosen: chosen.schedule,
+    "upkeep": lambda chosen: chosen.upkeep.schedule,
+}
+"""The stages that tick, and when the policy wants them to."""
 _PURPOSES = {
     home.POLICY: "what is backed up, and where to: policy.yaml on branch master",
     home.REQUESTS: "restore requests, a YAML file each, on branch master",
@@ -54,7 +58,7 @@ def deploy(
     spec: Callable[[str], str] = shipped.spec,
     say: Callable[[Step], None] = lambda _: None,
 ) -> Deployed:
-    """Make the pipelines of a backup, and with `restore` those of a restore, or bring them up to date.
+    """Make the pipelines of backups and upkeep, and with `restore` those of restores, or update them.
 
     `policy_text` is a policy's file name and text, to be committed where it differs; `restore=False` deletes
     the restore pipelines, None leaves them out unless they are there. Raises UsageError, before anything
@@ -63,7 +67,8 @@ def deploy(
     source, target, pipelines = Source(connection), Target(connection), Pipelines(connection)
     given = policy.parse(policy_text[1], policy_text[0]) if policy_text else None
     in_force, missing = (given, []) if given else _policy_there(source)
-    stages = [*shipped.STAGES, *(shipped.RESTORE_STAGES if restore is not False else ())]
+    left_out = shipped.RESTORE_STAGES if restore is False else ()
+    stages = [stage for stage in shipped.ALL_STAGES if stage not in left_out]
     specs = {stage: _scheduled(stage, spec(stage), in_force) for stage in stages}
     steps: list[Step] = []
 
@@ -122,8 +127,8 @@ def _commit_policy(source: Source, target: Target, text: str) -> Step:
 
 
 def _scheduled(stage: str, text: str, chosen: Policy | None) -> str:
-    """A spec; that of freeze with the policy's schedule."""
-    if stage != _CRON_STAGE or chosen is None:
+    """A spec; that of a stage that ticks with the policy's schedule."""
+    if stage not in _SCHEDULES or chosen is None:
         return text
     try:
         spec: dict[str, Any] = json.loads(text)
@@ -131,7 +136,7 @@ def _scheduled(stage: str, text: str, chosen: Policy | None) -> str:
     except (ValueError, KeyError, TypeError) as error:
         raise UsageError("has no cross with a cron in its input", where=f"{stage}.json") from error
     for cron in crons:
-        cron["spec"] = chosen.schedule
+        cron["spec"] = _SCHEDULES[stage](chosen)
     return json.dumps(spec)
 
 

@@ -42,10 +42,7 @@ class BranchTask:
     @property
     def mirror_branch(self) -> str:
         """Readable, and free of collisions."""
-        identity = f"{self.repo}@{self.branch}@{self.created_at.isoformat()}"
-        short = hashlib.blake2s(identity.encode(), digest_size=4).hexdigest()
-        readable = re.sub(r"[^A-Za-z0-9_-]", "-", f"{self.repo.project}--{self.repo.repo}--{self.branch}")
-        return f"{readable[:100]}-{short}"
+        return branch_of(self.repo, self.created_at, self.branch)
 
 
 class Mirror:
@@ -63,7 +60,7 @@ class Mirror:
             said["source"] + "@" + said["commit"]: commit
             for commit in reversed(self._commits.values())
             if commit.finished_at is not None and not commit.error
-            if (said := _said(commit)) is not None
+            if (said := said_by(commit)) is not None
         }
 
     def of(self, repo: RepoName, commit: CommitInfo) -> CommitRef | None:
@@ -102,7 +99,7 @@ class Mirror:
         commit = self._commits.get(head) or self._source.commit(_ref(head))
         if commit.finished_at is None:
             age = datetime.now(UTC) - (commit.started_at or datetime.now(UTC))
-            if (_said(commit) or {}).get("run") != self._run_id and age < _ABANDONED_AFTER:
+            if (said_by(commit) or {}).get("run") != self._run_id and age < _ABANDONED_AFTER:
                 raise PachydermError("another run is mirroring it", where=f"{task.repo}@{task.branch}")
             self._target.clear(_ref(head))
             self._target.finish(_ref(head), error="abandoned by a run that ended before its time")
@@ -111,7 +108,7 @@ class Mirror:
 
     def _chain(self, task: BranchTask, parent: str | None) -> list[str] | None:
         """The commits between the mirrored one and the head, oldest first; None for a fresh start."""
-        last = _said(self._commits[parent]) if parent in self._commits else None
+        last = said_by(self._commits[parent]) if parent in self._commits else None
         if parent is None or last is None or self._commits[parent].error:
             return None
         chain: list[str] = []
@@ -176,6 +173,14 @@ class Mirror:
         return True
 
 
+def branch_of(repo: RepoName, created_at: datetime, branch: str) -> str:
+    """The mirror's branch for a branch: readable, and free of collisions."""
+    identity = f"{repo}@{branch}@{created_at.isoformat()}"
+    short = hashlib.blake2s(identity.encode(), digest_size=4).hexdigest()
+    readable = re.sub(r"[^A-Za-z0-9_-]", "-", f"{repo.project}--{repo.repo}--{branch}")
+    return f"{readable[:100]}-{short}"
+
+
 def mirrored(source: Source, repo: RepoName, commit: str, size_bytes: int) -> CommitRef | None:
     """The newest mirror of a commit, if the backup repo is there and holds one of its size."""
     try:
@@ -183,7 +188,7 @@ def mirrored(source: Source, repo: RepoName, commit: str, size_bytes: int) -> Co
     except SourceGoneError:
         return None
     for each in commits:
-        said = _said(each)
+        said = said_by(each)
         is_whole = each.finished_at is not None and not each.error and each.size_bytes == size_bytes
         if is_whole and said is not None and (said["source"], said["commit"]) == (str(repo), commit):
             return _ref(each.id)
@@ -199,7 +204,7 @@ def mirrors(source: Source) -> dict[str, CommitRef]:
     return {
         f"{said['source']}@{said['commit']}": _ref(each.id)
         for each in reversed(commits)
-        if each.finished_at is not None and not each.error and (said := _said(each)) is not None
+        if each.finished_at is not None and not each.error and (said := said_by(each)) is not None
     }
 
 
@@ -207,7 +212,7 @@ def _ref(commit: str) -> CommitRef:
     return CommitRef(HOME_PROJECT, BACKUP_REPO, commit)
 
 
-def _said(commit: CommitInfo) -> dict[str, str] | None:
+def said_by(commit: CommitInfo) -> dict[str, str] | None:
     """What a mirror commit's description says; None where it is none of ours."""
     try:
         said = json.loads(commit.description)

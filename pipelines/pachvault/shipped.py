@@ -8,8 +8,11 @@ from pathlib import Path
 
 STAGES = ("freeze", "export", "seal")
 """The pipelines of a backup, each after those that it reads."""
+UPKEEP_STAGES = ("upkeep",)
+"""Those that keep the vault true and small."""
 RESTORE_STAGES = ("restore_plan", "restore_fetch", "restore_replay")
 """Those that carry out the requests repo."""
+ALL_STAGES = (*STAGES, *UPKEEP_STAGES, *RESTORE_STAGES)
 EXAMPLES = ("policy.yaml", "request.yaml")
 
 
@@ -25,7 +28,7 @@ def text(name: str) -> str:
 
 def names() -> list[str]:
     """All of them."""
-    return [*(f"{stage}.json" for stage in (*STAGES, *RESTORE_STAGES)), *EXAMPLES]
+    return [*(f"{stage}.json" for stage in ALL_STAGES), *EXAMPLES]
 
 
 def _folder() -> Traversable:

@@ -46,6 +46,16 @@ class Worker:
         """The files of an input that match a glob pattern, by name."""
         yield from sorted(path for path in (self.pfs / name).glob(pattern) if path.is_file())
 
+    def policy_text(self) -> str:
+        """The policy of the input `policy`; UsageError where there is none."""
+        files = list(self.inputs("policy", "policy.yaml"))
+        if not files:
+            raise UsageError("no policy.yaml on branch master", where="pachvault/policy")
+        try:
+            return files[0].read_text()
+        except UnicodeDecodeError as error:
+            raise UsageError("not a text file", where="policy.yaml") from error
+
     def write(self, name: str, data: bytes) -> None:
         """Write a file of the output repo."""
         path = self.pfs / "out" / name

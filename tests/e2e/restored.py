@@ -65,6 +65,16 @@ def restore(backup: Backup, cluster: Cluster, *arguments: str, what: str | None 
     return pachvault(*where, "restore", *([what or backup.project.everything()]), *arguments)
 
 
+def line_of(project: Project, repo: str, branch: str = "master") -> list[str]:
+    """The commits of a branch, newest first."""
+    found = []
+    current: str | None = project.heads(repo)[branch]
+    while current is not None:
+        found.append(current)
+        current = project.cluster.source.commit(project.ref(repo, current)).parent
+    return found
+
+
 def new_ids(project: Project, repo: str) -> dict[str, str]:
     """Old commit to the restored one; AssertionError where one was restored twice."""
     found: dict[str, str] = {}

@@ -13,11 +13,11 @@ from e2e.cluster import Cluster
 from pachvault.format.ids import RepoName
 from pachvault.pach.pipelines import Pipelines
 from pachvault.policy import HOME_PROJECT
-from pachvault.shipped import RESTORE_STAGES, STAGES, names, text
+from pachvault.shipped import ALL_STAGES, RESTORE_STAGES, STAGES, UPKEEP_STAGES, names, text
 
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("deploy")]
 
-ALL = {*STAGES, *RESTORE_STAGES}
+STANDING = {*STAGES, *UPKEEP_STAGES}
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,7 @@ def cluster(server: Cluster) -> Iterator[Cluster]:
     """The server, and afterwards without pipelines and repos of pachvault's."""
     yield server
     pipelines = Pipelines(server.connection)
-    for stage in ("restore_replay", "restore_fetch", "restore_plan", "seal", "export", "freeze"):
+    for stage in reversed(ALL_STAGES):
         pipelines.delete(HOME_PROJECT, stage)
     for repo in ("policy", "requests"):
         server.target.delete_repo(HOME_PROJECT, repo)
@@ -59,19 +59,19 @@ def policy(folder: Path, schedule: str = "@every 2h", target: Path | None = None
     return str(path)
 
 
-def ticks(cluster: Cluster) -> str:
-    """The schedule of freeze."""
-    spec = next(json.loads(each.spec_json) for each in cluster.source.pipelines() if each.name == "freeze")
+def ticks(cluster: Cluster, stage: str = "freeze") -> str:
+    """A pipeline's schedule."""
+    spec = next(json.loads(each.spec_json) for each in cluster.source.pipelines() if each.name == stage)
     return str(spec["input"]["cross"][0]["cron"]["spec"])
 
 
 def test_without_a_policy_the_pipelines_are_made_and_the_policy_is_missed(cluster: Cluster) -> None:
     first = deploy(cluster)
-    assert there(cluster) == set(STAGES)
+    assert there(cluster) == STANDING
     assert [each["message"].split(":")[0] for each in first.kind("finding")] == ["policy"]
     assert "deploy --policy FILE" in first.only("finding")["message"]
     assert first.only("summary")["missing"] == 1
-    assert ticks(cluster) == "@every 1h"
+    assert (ticks(cluster), ticks(cluster, "upkeep")) == ("@every 1h", "@every 24h")
 
 
 def test_a_policy_is_committed_once_and_its_schedule_ticks(cluster: Cluster, tmp_path: Path) -> None:
@@ -95,22 +95,34 @@ def test_a_policy_is_committed_once_and_its_schedule_ticks(cluster: Cluster, tmp
     assert ticks(cluster) == "@every 3h"
 
 
+def test_upkeep_ticks_as_the_policy_says(cluster: Cluster, tmp_path: Path) -> None:
+    file = Path(policy(tmp_path))
+    deploy(cluster, "--policy", str(file))
+    file.write_text(file.read_text() + "upkeep: {schedule: '0 3 * * *'}\n")
+    changed = actions(deploy(cluster, "--policy", str(file)))
+    assert [name for name, each in changed.items() if each == "updated"] == [
+        "pachvault/policy@master:/policy.yaml",
+        "pachvault/upkeep",
+    ]
+    assert (ticks(cluster), ticks(cluster, "upkeep")) == ("@every 2h", "0 3 * * *")
+
+
 def _policy_repo(cluster: Cluster) -> RepoName:
     return next(each.name for each in cluster.source.repos() if each.name.repo == "policy")
 
 
 def test_restore_is_switched_on_and_off_and_left_as_it_is(cluster: Cluster) -> None:
     deploy(cluster, "--restore", "on")
-    assert there(cluster) == ALL
+    assert there(cluster) == set(ALL_STAGES)
     as_it_is = actions(deploy(cluster))
-    assert {as_it_is[f"pachvault/{stage}"] for stage in ALL} == {"unchanged"}
+    assert {as_it_is[f"pachvault/{stage}"] for stage in ALL_STAGES} == {"unchanged"}
     off = actions(deploy(cluster, "--restore", "off"))
     assert [name for name, each in off.items() if each == "deleted"] == [
         f"pachvault/{stage}" for stage in reversed(RESTORE_STAGES)
     ]
-    assert there(cluster) == set(STAGES)
+    assert there(cluster) == STANDING
     assert "deleted" not in actions(deploy(cluster, "--restore", "off")).values()
-    assert there(cluster) == set(STAGES)
+    assert there(cluster) == STANDING
     assert "requests" in {each.name.repo for each in cluster.source.repos()}
 
 
@@ -169,4 +181,4 @@ def test_the_limit_of_pipelines_is_named(cluster: Cluster) -> None:
     for number in range(14):
         pipelines.delete(project.name, f"p{number}")
     assert deploy(cluster, "--restore", "on").code == 0
-    assert there(cluster) == ALL
+    assert there(cluster) == set(ALL_STAGES)

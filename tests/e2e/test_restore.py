@@ -16,7 +16,7 @@ from python_pachyderm.proto.v2.pfs import pfs_pb2
 from e2e.backup import Backup
 from e2e.cli import Outcome, pachvault
 from e2e.cluster import Cluster, Project
-from e2e.restored import assert_restored, new_ids, nothing_left, remember, restore
+from e2e.restored import assert_restored, line_of, new_ids, nothing_left, remember, restore
 from pachvault.format.ids import RepoName
 from pachvault.pach.target import NewCommit
 from pachvault.restore import shares
@@ -67,16 +67,6 @@ def done(outcome: Outcome) -> Outcome:
 
 def tree_of(project: Project, repo: str, branch: str = "master") -> dict[str, bytes]:
     return project.tree(repo, project.heads(repo)[branch])
-
-
-def line_of(project: Project, repo: str, branch: str = "master") -> list[str]:
-    """The commits of a branch, newest first."""
-    found = []
-    current: str | None = project.heads(repo)[branch]
-    while current is not None:
-        found.append(current)
-        current = project.cluster.source.commit(project.ref(repo, current)).parent
-    return found
 
 
 def test_the_source_may_be_gone(cluster: Cluster, other: Cluster, tmp_path: Path) -> None:
@@ -262,7 +252,12 @@ def test_a_rollback_moves_the_head_whatever_the_size(backup: Backup, history: li
     project = backup.project
     late = project.commit("data", {"/big": random.Random(1).randbytes(3_000_000)})
     refused = [
-        {"method": each, "code": "INTERNAL", "times": 99, "match": project.name if each == "StartCommit" else ""}
+        {
+            "method": each,
+            "code": "INTERNAL",
+            "times": 99,
+            "match": project.name if each == "StartCommit" else "",
+        }
         for each in DATA_CALLS
     ]
     with project.cluster.faults(*refused):  # but for the commit that is the request's lock
@@ -313,48 +308,6 @@ def test_how_much_is_compared(backup: Backup, history: list[str], other: Cluster
     with other.faults(rule, {**rule, "method": "DiffFile"} if level == "none" else rule):
         code = restore(backup, other, "--verify", level).code
     assert code == (1 if level == "full" else 0)
-
-
-def test_what_was_restored_wrongly_is_found(backup: Backup, history: list[str], other: Cluster) -> None:
-    """A commit that says that it is restored, and is not what it was."""
-    project = backup.project
-    done(restore(backup, other, "--history", "all", "--exists", "replace"))
-    again = Project(other, project.name)
-    info = other.source.commit(again.ref("data", new_ids(again, "data")[history[0]]))
-    again.delete_repo("data")
-    again.repo("data")
-    again.commit("data", {"/a": b"2", "/2026/x": b"x", "/log": b"longer than it was"}, text=info.description)
-    outcome = restore(backup, other, "--history", "all", "--exists", "replace")
-    assert outcome.code == 13
-    for path in ("/a: has another content", "/2026/07/y: did not change", "/log: 18 bytes where 4"):
-        assert path in outcome.err
-
-
-def test_a_dry_run_changes_nothing(backup: Backup, history: list[str], other: Cluster) -> None:
-    repos = {str(each.name) for each in other.source.repos()}
-    outcome = done(restore(backup, other, "--dry-run", "--history", "all"))
-    assert "4 commits from the vault" in outcome.out
-    assert "create master" in outcome.out
-    assert {str(each.name) for each in other.source.repos()} == repos
-    project = backup.project
-    project.commit("data", {"/late": b"late"})
-    heads = project.heads("data")
-    assert "move master" in done(here(backup, "--dry-run", "--exists", "replace")).out
-    assert project.heads("data") == heads
-
-
-def test_the_id_map_and_the_record(backup: Backup, history: list[str], other: Cluster) -> None:
-    where = ["--vault", backup.vault.url, "--pachd", other.address, "--json"]
-    outcome = pachvault(*where, "restore", backup.project.everything(), "--history", "all")
-    summary = done(outcome).only("summary")
-    again = Project(other, backup.project.name)
-    ids = summary["ids"][f"{again.name}/data"]
-    assert ids == new_ids(again, "data")
-    (said,) = [
-        each for each in pachvault(*where, "restores").objects if each["request"] == summary["request"]
-    ]
-    assert said["ids"] == summary["ids"]
-    assert said["lost"] == said["differences"] == []
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import shutil
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,11 @@ from tenacity import Retrying, stop_after_attempt
 from e2e.backup import Backup
 from e2e.cluster import Project
 from pachvault.errors import PachvaultError, PachydermError
+from pachvault.pach.target import Target
 from pachvault.policy import HOME_PROJECT
-from pachvault.restore import shares, verdict
+from pachvault.restore import shares, staging, verdict
 from pachvault.restore.intake import take_in
+from pachvault.restore.lock import BRANCH, Holder, held
 from pachvault.stages import restore_fetch, restore_plan, restore_replay
 from pachvault.worker import Worker
 
@@ -232,3 +235,79 @@ def test_a_replay_without_all_receipts_is_tried_again(chain: Chain) -> None:
         chain.replay()
     chain.fetch(shares[0])
     assert chain.replay()["status"] == "restored"
+
+
+def request_of(chain: Chain) -> str:
+    (plan,) = (chain.folder / "plan" / "out").glob("*/plan.json")
+    return str(json.loads(plan.read_text())["request_id"])
+
+
+def test_a_request_that_a_shell_carries_out_is_reported_as_busy(chain: Chain) -> None:
+    chain.plan()
+    for share in chain.shares():
+        chain.fetch(share)
+    cluster = chain.backup.project.cluster
+    shell = Holder.this_process()
+    with held(cluster.source, cluster.target, request_of(chain), shell):
+        report = chain.replay()
+        assert report["status"] == "busy"
+        assert shell.name in report["summary"]
+        assert "copy" not in chain.backup.project.repos()
+        assert len(chain.staging()) == 1
+    report = chain.replay()
+    assert report["status"] == "restored"
+    assert_copied(chain, report)
+    assert chain.staging() == []
+
+
+def test_a_datum_whose_worker_died_is_taken_up_by_its_next_attempt(chain: Chain) -> None:
+    chain.plan()
+    for share in chain.shares():
+        chain.fetch(share)
+    cluster, request = chain.backup.project.cluster, request_of(chain)
+    repo = staging.staging_repo(request)
+    died = Holder.of_job(chain.worker.job_id).model_dump_json()
+    cluster.target.start(repo.project, repo.repo, BRANCH, parent=None, description=died)
+    assert chain.replay()["status"] == "restored"
+    assert chain.staging() == []
+
+
+def test_a_worker_that_died_over_a_part_is_not_in_the_way(chain: Chain) -> None:
+    chain.plan()
+    first, *rest = chain.shares()
+    chain.fetch(first)
+    cluster, repo = chain.backup.project.cluster, staging.staging_repo(request_of(chain))
+    (branch,) = [each.name for each in cluster.source.branches(repo)]
+    cluster.target.delete_branch(repo.project, repo.repo, branch)
+    cluster.target.start(repo.project, repo.repo, f"{branch}-by-0000", parent=None, description="")
+    assert [chain.fetch(share)["staged"] for share in (first, *rest)] == [1] * (1 + len(rest))
+    report = chain.replay()
+    assert_copied(chain, report)
+    assert chain.staging() == []
+
+
+def test_what_differs_is_in_the_report_and_no_head_moves(
+    chain: Chain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chain.plan()
+    make = Target.make_file_set
+
+    def spoilt(target: Target, delete: Iterable[str], put: Iterable[tuple[str, bytes]] = ()) -> str:
+        return make(target, delete, ((name, data[::-1]) for name, data in put))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Target, "make_file_set", spoilt)
+        for share in chain.shares():
+            chain.fetch(share)
+        report = chain.replay()
+    project = chain.backup.project
+    (kept,) = report["kept"]
+    assert report["status"] == "different"
+    assert "/many/03" in {each["path"] for each in report["differences"]}
+    assert [f"{project.name}/copy@{name}" for name in project.heads("copy")] == [kept]
+    for share in chain.shares():
+        chain.fetch(share)
+    report = chain.replay()
+    assert (report["status"], report["kept"]) == ("restored", [])
+    assert project.heads("copy").keys() == {"master"}
+    assert_copied(chain, report)

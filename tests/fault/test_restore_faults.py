@@ -239,14 +239,14 @@ def test_two_restores_at_once_into_different_places(
     nothing_left(other, again)
 
 
-def test_two_of_the_same_at_once_leave_nothing_twice(
+def test_of_two_of_the_same_at_once_one_is_told_and_nothing_is_there_twice(
     backup: Backup, told: dict[str, OldRepo], other: Cluster
 ) -> None:
     arguments = command(backup, other, "--history", "all")
     with started(*arguments) as one, started(*arguments) as two:
         outcomes = [ended(one), ended(two)]
-    assert {outcome.code for outcome in outcomes} <= {0, 1, 11}, [outcome.err for outcome in outcomes]
-    assert pachvault(*arguments).code == 0
+    codes = [outcome.code for outcome in outcomes]
+    assert codes in ([0, 11], [11, 0], [0, 0]), [outcome.err for outcome in outcomes]
     again = Project(other, backup.project.name)
     assert_restored(again, told)
     nothing_left(other, again)

@@ -1,9 +1,9 @@
 """Files into blobs, blobs into frames: many at a time, in order, on all cores, in bounded memory.
 
-Small files are blobs of their own and are gathered into batches of about FRAME_BYTES; large files are
-cut by content. A batch is digested in one thread, checked against the vault's index, and what is new
-of it compressed in another, while the stream is read on. Results are taken in the order of the stream,
-so the same stream gives the same packs.
+Small files are blobs of their own and are digested in batches; large files are cut by content, segment
+by segment. What the vault's index does not have is gathered into frames of about FRAME_BYTES and
+compressed, while the stream is read on. Results are taken in the order of the stream, and frames filled
+in that order, so the same stream gives the same packs.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import zstandard
 from blake3 import blake3
@@ -27,10 +28,16 @@ from pachvault.vault.writer import PackWriter
 
 FRAME_BYTES = 1024 * 1024
 FRAME_BLOBS = 4096
+_BATCH_BYTES = 1024 * 1024
+_AHEAD_BYTES = 8 * 1024 * 1024
+"""On their way from the stream to their digests, or one segment where that is more."""
+_SEGMENT_BLOBS = 4
+"""A segment is so many of the longest blobs; the last of them is cut again, with the next segment."""
 _ZSTD_LEVEL = 3
 
 Emit = Callable[[str, int, bytes, list[bytes] | None], None]
 """Takes a finished file: path, size, digest, blobs (None where the file is one blob or empty)."""
+Data = bytes | memoryview
 
 
 def ignore(*_: object) -> None:
@@ -39,21 +46,32 @@ def ignore(*_: object) -> None:
 
 @dataclass(slots=True)
 class _LargeFile:
+    """A file that is cut; its segments wait for each other."""
+
     path: str
     size: int
     hasher: blake3 = field(default_factory=blake3)
-    digest: bytes = b""
     blobs: list[bytes] = field(default_factory=list)
+    rest: Future[Data] | None = None
+    """What the newest segment leaves to the next."""
 
 
-@dataclass(slots=True)
-class _Batch:
-    """Blobs to store, and for each the file it is: a path, or the large file it is a piece of."""
+class _Digested(NamedTuple):
+    """Blobs in order, their digests, and whether the vault has them."""
 
-    blobs: list[bytes | memoryview] = field(default_factory=list)
-    owners: list[str | _LargeFile] = field(default_factory=list)
-    ends: list[bool] = field(default_factory=list)
-    size: int = 0
+    blobs: list[Data]
+    digests: list[bytes]
+    stored: list[bool]
+
+
+class _OnTheirWay(NamedTuple):
+    """Blobs that a thread digests: whole files by their paths, or a segment of a large one."""
+
+    owner: list[str] | _LargeFile
+    ends: bool
+    """Whether the large file ends here."""
+    size: int
+    result: Future[_Digested]
 
 
 class Cutter:
@@ -65,14 +83,21 @@ class Cutter:
         self._cdc = FastCDC(cutting.avg_bytes, min_size=cutting.min_bytes, max_size=cutting.max_bytes)
         threads = max(2, os.cpu_count() or 1)
         self._pool = ThreadPoolExecutor(threads, "cut")
-        self._in_flight = threads + 2
+        self._frames_ahead = threads + 2
         self._local = threading.local()
-        self._digested: deque[tuple[_Batch, Future[tuple[list[bytes], list[bool]]]]] = deque()
+        self._digested: deque[_OnTheirWay] = deque()
+        self._ahead = 0
         self._compressed: deque[Future[pack.Frame]] = deque()
         self._seen: set[bytes] = set()
-        self._batch = _Batch()
-        self._buffer = bytearray()
+        self._paths: list[str] = []
+        self._batch: list[Data] = []
+        self._batch_bytes = 0
+        self._frame: list[Data] = []
+        self._frame_digests: list[bytes] = []
+        self._frame_bytes = 0
         self._large: _LargeFile | None = None
+        self._parts: list[Data] = []
+        self._held = 0
         self.emit: Emit = ignore
 
     def close(self) -> None:
@@ -86,100 +111,162 @@ class Cutter:
     def add(self, path: str, size: int, offset: int, data: memoryview) -> None:
         """A piece of a file, in order; offset 0 again begins the file anew."""
         if offset == 0:
-            self._large = None
-            self._buffer.clear()
+            self._drop()
             if size == 0:
                 self.emit(path, 0, digest(b""), None)
                 return
             if size == len(data) and size <= self._cutting.min_bytes:
-                self._put(data, path, ends=True)
+                self._put(path, data)
                 return
             self._large = _LargeFile(path, size)
         large = self._large
         if large is None:
             raise ValueError(f"a piece of {path} at {offset} without its beginning")
-        large.hasher.update(data)
-        self._buffer += data
-        is_last = offset + len(data) == size
-        if is_last:
-            large.digest = large.hasher.digest()
-        if is_last or len(self._buffer) >= 2 * self._cutting.max_bytes:
-            self._cut(large, is_last=is_last)
+        self._parts.append(data)
+        self._held += len(data)
+        ends = offset + len(data) == size
+        if ends and size <= self._cutting.min_bytes:
+            self._put(path, b"".join(self._parts))
+        elif ends or self._held >= _SEGMENT_BLOBS * self._cutting.max_bytes:
+            self._submit()
+            self._cut(large, ends=ends)
+        if ends:
+            self._drop()
+
+    def add_files(self, paths: list[str], data: list[memoryview]) -> int:
+        """Whole files, in order; how many bytes they hold."""
+        sizes = [len(each) for each in data]
+        if min(sizes) == 0 or max(sizes) > self._cutting.min_bytes:
+            for path, each in zip(paths, data, strict=True):
+                self.add(path, len(each), 0, each)
+            return sum(sizes)
+        self._drop()
+        self._paths += paths
+        self._batch += data
+        self._batch_bytes += sum(sizes)
+        self._submit_full()
+        return sum(sizes)
 
     def abandon(self) -> None:
         """Drop the file that was begun and forget those on their way; their blobs are stored all the same."""
         self.emit = ignore
-        self._large = None
-        self._buffer.clear()
+        self._drop()
         self.flush()
 
     def flush(self) -> None:
         """Finish every file added so far: all `emit` calls are made, all frames handed to the writer."""
         self._submit()
         while self._digested:
-            self._take_digests()
+            self._take()
+        self._compress()
         while self._compressed:
             self._writer.add(self._compressed.popleft().result())
 
-    def _cut(self, large: _LargeFile, *, is_last: bool) -> None:
-        """Cut what is buffered; a cut is final where the longest possible blob could be seen."""
-        done = 0
-        data = bytes(self._buffer)
-        for chunk in self._cdc.cut_buf(data):
-            if not is_last and len(data) - chunk.offset < self._cutting.max_bytes:
-                break
-            done = chunk.offset + chunk.length
-            piece = memoryview(data)[chunk.offset : done]
-            self._put(piece, large, ends=is_last and done == len(data))
-        del self._buffer[:done]
-        if is_last:
-            self._large = None
+    def _drop(self) -> None:
+        self._large = None
+        self._parts, self._held = [], 0
 
-    def _put(self, data: bytes | memoryview, owner: str | _LargeFile, *, ends: bool) -> None:
-        batch = self._batch
-        batch.blobs.append(data)
-        batch.owners.append(owner)
-        batch.ends.append(ends)
-        batch.size += len(data)
-        if batch.size >= FRAME_BYTES or len(batch.blobs) >= FRAME_BLOBS:
+    def _put(self, path: str, data: Data) -> None:
+        self._paths.append(path)
+        self._batch.append(data)
+        self._batch_bytes += len(data)
+        self._submit_full()
+
+    def _submit_full(self) -> None:
+        if self._batch_bytes >= _BATCH_BYTES or len(self._batch) >= FRAME_BLOBS:
             self._submit()
 
     def _submit(self) -> None:
-        if not self._batch.blobs:
+        """Send the batch on its way."""
+        if self._batch:
+            future = self._pool.submit(self._digest, self._batch)
+            self._send(_OnTheirWay(self._paths, ends=True, size=self._batch_bytes, result=future))
+            self._paths, self._batch, self._batch_bytes = [], [], 0
+
+    def _cut(self, large: _LargeFile, *, ends: bool) -> None:
+        """Send a segment on its way."""
+        before, large.rest = large.rest, Future()
+        future = self._pool.submit(self._cut_segment, large, before, self._parts, large.rest, ends=ends)
+        self._send(_OnTheirWay(large, ends, self._held, future))
+        self._parts, self._held = [], 0
+
+    def _send(self, sent: _OnTheirWay) -> None:
+        self._digested.append(sent)
+        self._ahead += sent.size
+        while self._ahead > _AHEAD_BYTES and len(self._digested) > 1:
+            self._take()
+
+    def _digest(self, blobs: list[Data]) -> _Digested:
+        digests = [digest(blob) for blob in blobs]
+        return _Digested(blobs, digests, self._index.has(digests).tolist())
+
+    def _cut_segment(
+        self,
+        large: _LargeFile,
+        before: Future[Data] | None,
+        parts: list[Data],
+        rest: Future[Data],
+        *,
+        ends: bool,
+    ) -> _Digested:
+        """Cut as far as it is final: where the longest possible blob can be seen, or the file ends.
+
+        A segment waits for the one before it, which was begun earlier.
+        """
+        try:
+            data = b"".join([before.result(), *parts] if before else parts)
+            blobs: list[Data] = []
+            done = 0
+            for chunk in self._cdc.cut_buf(data):
+                if not ends and len(data) - chunk.offset < self._cutting.max_bytes:
+                    break
+                done = chunk.offset + chunk.length
+                # a view would do, but the whole is no copy
+                blobs.append(data if chunk.length == len(data) else memoryview(data)[chunk.offset : done])
+            if before is not None or not ends or len(blobs) > 1:
+                large.hasher.update(memoryview(data)[:done])
+            rest.set_result(memoryview(data)[done:])
+        except BaseException as error:
+            rest.set_exception(error)
+            raise
+        return self._digest(blobs)
+
+    def _take(self) -> None:
+        """The next blobs that are digested: what is new of them into frames, finished files to `emit`."""
+        owner, ends, size, result = self._digested.popleft()
+        self._ahead -= size
+        blobs, digests, stored = result.result()
+        for data, name, is_stored in zip(blobs, digests, stored, strict=True):
+            if not is_stored and name not in self._seen:
+                self._seen.add(name)
+                self._store(data, name)
+        if isinstance(owner, _LargeFile):
+            owner.blobs += digests
+            if ends:
+                is_one = len(owner.blobs) == 1
+                content = owner.blobs[0] if is_one else owner.hasher.digest()
+                self.emit(owner.path, owner.size, content, None if is_one else owner.blobs)
             return
-        batch, self._batch = self._batch, _Batch()
-        self._digested.append((batch, self._pool.submit(self._digest, batch)))
-        while len(self._digested) > self._in_flight:
-            self._take_digests()
+        for path, data, name in zip(owner, blobs, digests, strict=True):
+            self.emit(path, len(data), name, None)
 
-    def _digest(self, batch: _Batch) -> tuple[list[bytes], list[bool]]:
-        digests = [digest(blob) for blob in batch.blobs]
-        return digests, self._index.has(digests).tolist()
+    def _store(self, data: Data, name: bytes) -> None:
+        if self._frame_bytes + len(data) > FRAME_BYTES or len(self._frame) >= FRAME_BLOBS:
+            self._compress()
+        self._frame.append(data)
+        self._frame_digests.append(name)
+        self._frame_bytes += len(data)
 
-    def _take_digests(self) -> None:
-        batch, future = self._digested.popleft()
-        digests, stored = future.result()
-        new: list[int] = []
-        for number, (blob, is_stored) in enumerate(zip(digests, stored, strict=True)):
-            if not is_stored and blob not in self._seen:
-                self._seen.add(blob)
-                new.append(number)
-        if new:
-            chosen = [batch.blobs[number] for number in new]
-            names = [digests[number] for number in new]
-            self._compressed.append(self._pool.submit(self._compress, chosen, names))
-            while len(self._compressed) > self._in_flight:
-                self._writer.add(self._compressed.popleft().result())
-        for blob, data, owner, ends in zip(digests, batch.blobs, batch.owners, batch.ends, strict=True):
-            if isinstance(owner, str):
-                self.emit(owner, len(data), blob, None)
-            else:
-                owner.blobs.append(blob)
-                if ends:
-                    blobs = owner.blobs if len(owner.blobs) > 1 else None
-                    self.emit(owner.path, owner.size, owner.digest, blobs)
+    def _compress(self) -> None:
+        """Send the frame on its way."""
+        if not self._frame:
+            return
+        self._compressed.append(self._pool.submit(self._make_frame, self._frame, self._frame_digests))
+        self._frame, self._frame_digests, self._frame_bytes = [], [], 0
+        while len(self._compressed) > self._frames_ahead:
+            self._writer.add(self._compressed.popleft().result())
 
-    def _compress(self, blobs: list[bytes | memoryview], digests: list[bytes]) -> pack.Frame:
+    def _make_frame(self, blobs: list[Data], digests: list[bytes]) -> pack.Frame:
         compressor = getattr(self._local, "compressor", None)
         if compressor is None:
             compressor = self._local.compressor = zstandard.ZstdCompressor(level=_ZSTD_LEVEL)

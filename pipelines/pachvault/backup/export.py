@@ -26,7 +26,7 @@ from pachvault.pach import wire
 from pachvault.pach.connection import TransientError
 from pachvault.pach.records import Change
 from pachvault.pach.source import Source, after, file_set
-from pachvault.pach.tar import Piece
+from pachvault.pach.tar import Piece, Run
 from pachvault.progress import Progress
 from pachvault.vault import blobs, marks
 from pachvault.vault.vault import Vault
@@ -116,8 +116,11 @@ class _Exporter:
 
     def _full(self, item: Item, rows: Rows) -> int:
         self.cutter.emit = rows.file
-        for piece in self._source.read(item.source.ref, item.lower, item.upper):
-            self._take(piece)
+        for found in self._source.read_runs(item.source.ref, item.lower, item.upper):
+            if isinstance(found, Run):
+                self._take_run(found)
+            else:
+                self._take(found)
         self.cutter.flush()
         if item.is_whole and rows.bytes != item.commit_bytes:
             raise PachydermError(f"{rows.bytes} bytes arrived where the commit has {item.commit_bytes}")
@@ -214,6 +217,13 @@ class _Exporter:
                 self._take(piece)
                 if piece.is_last:
                     del unread[piece.path]
+
+    def _take_run(self, run: Run) -> None:
+        size = self.cutter.add_files(run.paths, run.data)
+        self.bytes_read += size
+        self.files_read += len(run.paths)
+        self._progress.add(size, len(run.paths))
+        self._throttle(size)
 
     def _take(self, piece: Piece) -> None:
         self.cutter.add(piece.path, piece.size, piece.offset, piece.data)

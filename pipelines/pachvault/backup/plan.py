@@ -31,9 +31,13 @@ class Sealed:
         """Every commit that it holds the rows of."""
         return set(self.history.by_id)
 
-    def can_be_base(self, commit: str) -> bool:
-        """Whether a delta may stand on a sealed commit: it did not fail, and its chain is undamaged."""
-        if self.history.commit(commit)["error"]:
+    def can_be_base(self, commit: str, now: CommitInfo | None) -> bool:
+        """Whether a delta may stand on a sealed commit: it did not fail, and its chain is undamaged.
+
+        Where the cluster still has the commit, as `now`, the vault must have all of it: nothing was erased.
+        """
+        row = self.history.commit(commit)
+        if row["error"] or (now is not None and now.size_bytes != row["size"]):
             return False
         try:
             for row in self.history.chain(commit):
@@ -143,7 +147,7 @@ def _planned(
         base is not None
         and sealed is not None
         and base in sealed.history.by_id
-        and not sealed.can_be_base(base)
+        and not sealed.can_be_base(base, repo.commits.get(base))
     ):
         base = None
     return PlannedCommit(

@@ -16,7 +16,7 @@ from pachvault.format import documents, layout, table
 from pachvault.format.documents import Manifest, PipelinesRecord, Problem, RepoEntry, Totals
 from pachvault.format.ids import RepoName, digest
 from pachvault.vault import blobs, marks, snapshots
-from pachvault.vault.snapshots import RepoHistory, Snapshot
+from pachvault.vault.snapshots import RepoHistory, Snapshot, SnapshotName
 from pachvault.vault.vault import Vault
 
 
@@ -31,7 +31,6 @@ def seal(vault: Vault, plan: Plan, receipts: Sequence[Receipt]) -> Snapshot:
     sealed = _sealed_before(vault, plan)
     if sealed is not None:
         return sealed
-    runs.check_age(vault, plan.run_id)
     vault = marks.for_writing(vault)
     _check_receipts(plan, receipts)
     exported = _exported(receipts)
@@ -66,10 +65,12 @@ def seal(vault: Vault, plan: Plan, receipts: Sequence[Receipt]) -> Snapshot:
     )
     data = documents.encode(manifest)
     path = layout.snapshot_path(plan.frozen_at, digest(data))
+    runs.check_age(vault, plan.run_id)
     vault.store.put(path, [data], len(data))
     vault.read(path)
     runs.finish(vault, plan.run_id)
-    return snapshots.resolve(vault, digest(data).hex())
+    name = SnapshotName(path, plan.frozen_at.replace(microsecond=0), digest(data).hex())
+    return Snapshot(vault, name, manifest)
 
 
 def _sealed_before(vault: Vault, plan: Plan) -> Snapshot | None:

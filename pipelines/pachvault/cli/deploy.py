@@ -33,7 +33,8 @@ from pachvault.pach.connection import connect
 def deploy_command(state: State, restore: str | None, policy_file: Path | None, folder: Path | None) -> int:
     """Make the pipelines in the cluster, or bring them up to date; what is there already stays.
 
-    The policy's schedule becomes the tick of pipeline freeze. Makes no vault: `pachvault init` does.
+    The policy's schedules become the ticks of pipelines freeze and upkeep. It makes no vault:
+    `pachvault init` does.
 
     Example: pachvault deploy --policy policy.yaml --restore on
     """

@@ -6,14 +6,13 @@ import sys
 
 import click
 
-from pachvault import repair_run
 from pachvault.cli.common import State, common_options, put_json, say
 from pachvault.errors import EXIT_DAMAGE
-from pachvault.repair_run import Prospect
 from pachvault.store.store import open_store
-from pachvault.upkeep import repair
+from pachvault.upkeep import repair, repair_run
 from pachvault.upkeep.repair import Repaired, RepairPlan
 from pachvault.upkeep.repair_needs import Loss, Want
+from pachvault.upkeep.repair_run import Prospect
 from pachvault.upkeep.verify import Level
 
 _SHOWN = 20
@@ -86,7 +85,11 @@ def _show_plan(state: State, plan: RepairPlan, outlook: Prospect) -> None:
         for name, message in packs.damaged.items()
     ]
     lines += _listed("read again from Pachyderm:", outlook.there)
-    for line in [*lines, *_listed(_lost_heading(outlook), outlook.gone), *_loss_lines(plan.needs.losses)]:
+    for line in [
+        *lines,
+        *_listed(_lost_heading(outlook, "the commit is gone; a later one may have it:"), outlook.gone),
+        *_loss_lines(plan.needs.losses),
+    ]:
         sys.stdout.write(line + "\n")
     say("nothing to repair" if plan.is_whole else "nothing was changed")
 
@@ -110,7 +113,7 @@ def _show_done(state: State, done: Repaired, outlook: Prospect) -> None:
             unreachable=outlook.unreachable or None,
         )
         return
-    for line in [*_listed(_lost_heading(outlook), done.lost), *_loss_lines(done.losses)]:
+    for line in [*_listed(_lost_heading(outlook, "lost:"), done.lost), *_loss_lines(done.losses)]:
         sys.stdout.write(line + "\n")
     said = (
         f"repaired: {done.indexed:,} blobs indexed, {done.copied:,} copied, {done.healed:,} read again from "
@@ -119,10 +122,10 @@ def _show_done(state: State, done: Repaired, outlook: Prospect) -> None:
     say(said + ("nothing is lost" if done.is_whole else f"{len(done.lost) + len(done.losses)} losses stay"))
 
 
-def _lost_heading(outlook: Prospect) -> str:
+def _lost_heading(outlook: Prospect, heading: str) -> str:
     if outlook.unreachable:
         return f"lost here; Pachyderm may have it, but: {outlook.unreachable}"
-    return "lost, unless a branch's head still has it:"
+    return heading
 
 
 def _listed(heading: str, wants: tuple[Want, ...] | list[Want]) -> list[str]:

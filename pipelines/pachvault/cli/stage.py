@@ -7,12 +7,12 @@ from importlib import import_module
 import click
 
 from pachvault.cli.common import State, common_options, say
-from pachvault.shipped import RESTORE_STAGES, STAGES
+from pachvault.shipped import ALL_STAGES
 from pachvault.worker import Worker
 
 
 @click.command("stage")
-@click.argument("name", type=click.Choice([*STAGES, *RESTORE_STAGES]))
+@click.argument("name", type=click.Choice(ALL_STAGES))
 @common_options
 @click.pass_obj
 def stage_command(state: State, name: str) -> int:

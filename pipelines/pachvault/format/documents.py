@@ -163,6 +163,15 @@ class Totals(Document):
     export_seconds: float = 0.0
 
 
+class Erased(Document):
+    """Something that was taken out of a sealed snapshot."""
+
+    what: str
+    at: datetime
+    files: int
+    """How many of the snapshot, of all its commits together."""
+
+
 class Manifest(Document):
     """A sealed snapshot: the only commit point of a run."""
 
@@ -181,6 +190,7 @@ class Manifest(Document):
     repos: list[RepoEntry]
     pipelines: Hex
     totals: Totals
+    erased: list[Erased] = []
 
 
 class Marked(Document):

@@ -28,6 +28,9 @@ CODEC_RAW = 0
 CODEC_ZSTD = 1
 SEAL_PLAIN = 0
 
+_SAMPLE_BYTES = 16 * 1024
+_SLICE_BYTES = 2 * 1024
+
 FRAME = np.dtype(
     [("offset", "<u8"), ("stored", "<u4"), ("raw", "<u4"), ("checksum", "<u8"), ("codec", "u1"), ("_", "V7")]
 )
@@ -67,10 +70,23 @@ def make_frame(
     data: bytes | memoryview, digests: list[bytes], sizes: list[int], compressor: zstandard.ZstdCompressor
 ) -> Frame:
     """Compress `data`, the blobs' bytes one after the other; kept raw where that does not pay."""
-    packed = compressor.compress(data)
-    if len(packed) < len(data) - len(data) // 32:
-        return Frame(packed, len(data), CODEC_ZSTD, tuple(digests), tuple(sizes))
+    if len(data) < 2 * _SAMPLE_BYTES or _pays(_sample(data), compressor) is not None:
+        packed = _pays(data, compressor)
+        if packed is not None:
+            return Frame(packed, len(data), CODEC_ZSTD, tuple(digests), tuple(sizes))
     return Frame(bytes(data), len(data), CODEC_RAW, tuple(digests), tuple(sizes))
+
+
+def _pays(data: bytes | memoryview, compressor: zstandard.ZstdCompressor) -> bytes | None:
+    """`data` compressed, or None where that spares next to nothing."""
+    packed = compressor.compress(data)
+    return packed if len(packed) < len(data) - len(data) // 32 else None
+
+
+def _sample(data: bytes | memoryview) -> bytes:
+    """Bytes from all over `data`: what is dense there need not be compressed to find that out."""
+    slices, step = _SAMPLE_BYTES // _SLICE_BYTES, len(data) * _SLICE_BYTES // _SAMPLE_BYTES
+    return b"".join(data[number * step : number * step + _SLICE_BYTES] for number in range(slices))
 
 
 def open_frame(stored: bytes | memoryview, raw_bytes: int, codec: int) -> bytes:

@@ -25,7 +25,7 @@ from pachvault.pach.connection import (
     retrying,
 )
 from pachvault.pach.records import BranchInfo, Change, CommitInfo, RepoInfo
-from pachvault.pach.tar import Piece
+from pachvault.pach.tar import Piece, Run
 
 FILE_SETS = "__filesets__"
 
@@ -162,6 +162,21 @@ class Source:
         answer = self._called(str(ref), lambda: self._pfs.InspectFile(request))
         return answer.size_bytes, answer.hash
 
+    def walk(self, ref: CommitRef) -> list[tuple[str, int, bytes]]:
+        """All files, in order of path: path, size and hash. Slow where there are many; see `diff`."""
+        request = pfs_pb2.WalkFileRequest(file=ref.file("/"))
+
+        def call() -> Iterator[tuple[str, int, bytes]]:
+            for each in self._pfs.WalkFile(request):
+                if not each.file.path.endswith("/"):
+                    yield each.file.path, each.size_bytes, each.hash
+
+        try:
+            return self._listed(f"files of {ref}", call)
+        except SourceGoneError:  # what pachd may answer for an empty tree, too: only the commit can tell
+            self.commit(ref)
+            return []
+
     def set_bytes(self, file_set_id: str) -> int:
         """Size of all files in a file set."""
         try:
@@ -195,7 +210,11 @@ class Source:
         return [(shard.lower, shard.upper) for shard in answer.shards]
 
     def read(self, ref: CommitRef, lower: str = "", upper: str = "") -> Iterator[Piece]:
-        """All files with `lower <= path < upper`, in order of path, as pieces; maybe none.
+        """All files with `lower <= path < upper`, in order of path, as pieces; maybe none."""
+        return tar.flat(self.read_runs(ref, lower, upper))
+
+    def read_runs(self, ref: CommitRef, lower: str = "", upper: str = "") -> Iterator[Piece | Run]:
+        """As `read`, but small files many at a time.
 
         After a cut the stream goes on with the file it was in, which then begins again at offset 0. As
         long as whole files arrive between two cuts there is no end to the tries.
@@ -205,22 +224,24 @@ class Source:
             try:
                 for attempt in retrying():
                     with attempt:
-                        for piece in self._files(ref, lower, upper):
-                            yield piece
-                            if piece.is_last:
-                                lower = after(piece.path)
+                        for found in self._files(ref, lower, upper):
+                            yield found
+                            if isinstance(found, Run):
+                                lower = after(found.paths[-1])
+                            elif found.is_last:
+                                lower = after(found.path)
             except TransientError:
                 if lower == began:
                     raise
             else:
                 return
 
-    def _files(self, ref: CommitRef, lower: str, upper: str) -> Iterator[Piece]:
+    def _files(self, ref: CommitRef, lower: str, upper: str) -> Iterator[Piece | Run]:
         is_begun = False
         try:
-            for piece in tar.pieces(self._tar(ref, "/**", lower, upper)):
+            for found in tar.runs(self._tar(ref, "/**", lower, upper)):
                 is_begun = True
-                yield piece
+                yield found
         except SourceGoneError:
             # pachd answers NotFound where no file matches, too: only the commit itself can tell
             if is_begun:

@@ -7,6 +7,7 @@ every complete stream with two zero blocks: a stream without them was cut.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
@@ -14,6 +15,8 @@ from pachvault.pach.connection import TransientError
 
 BLOCK = 512
 _ZEROS = bytes(BLOCK)
+_HEADER = struct.Struct("100s24x12s20xc188x155s12x")  # name, size, kind, prefix
+_SMALL_BYTES = 256 * 1024
 
 
 class Piece(NamedTuple):
@@ -31,8 +34,30 @@ class Piece(NamedTuple):
         return self.offset + len(self.data) == self.size
 
 
+class Run(NamedTuple):
+    """Whole small files that came together, in order: their paths and their bytes."""
+
+    paths: list[str]
+    data: list[memoryview]
+
+
 def pieces(messages: Iterable[memoryview]) -> Iterator[Piece]:
-    """The files of a tar stream.
+    """The files of a tar stream. Raises what `runs` raises."""
+    return flat(runs(messages))
+
+
+def flat(found: Iterable[Piece | Run]) -> Iterator[Piece]:
+    """Runs taken apart into their files."""
+    for each in found:
+        if isinstance(each, Run):
+            for path, data in zip(*each, strict=True):
+                yield Piece(path, len(data), 0, data)
+        else:
+            yield each
+
+
+def runs(messages: Iterable[memoryview]) -> Iterator[Piece | Run]:
+    """The files of a tar stream, small ones many at a time.
 
     Raises TransientError where the stream ends before its end mark, or is no such stream: reading
     again from the last whole file is safe.
@@ -43,6 +68,12 @@ def pieces(messages: Iterable[memoryview]) -> Iterator[Piece]:
     zero_blocks = 0
     while zero_blocks < 2:
         buffer = _at_least(buffer, BLOCK, source)
+        if not extended and not zero_blocks:
+            run, length = _run(buffer)
+            if length:
+                yield run
+                buffer = buffer[length:]
+                continue
         header, buffer = buffer[:BLOCK], buffer[BLOCK:]
         if header == _ZEROS:
             zero_blocks += 1
@@ -56,7 +87,7 @@ def pieces(messages: Iterable[memoryview]) -> Iterator[Piece]:
             extended |= _records(body) if kind == b"x" else {"path": body.rstrip(b"\0").decode()}
             buffer = buffer[size + padding :]
             continue
-        path = extended.get("path") or _name(header)
+        path = extended.get("path") or _name(header[:100].tobytes(), header[345:500].tobytes())
         extended = {}
         if kind not in (b"0", b"\0"):
             continue
@@ -74,6 +105,25 @@ def pieces(messages: Iterable[memoryview]) -> Iterator[Piece]:
             buffer = _at_least(buffer, padding, source)[padding:]
     for _ in source:  # the call's own status comes after the last message
         pass
+
+
+def _run(buffer: memoryview) -> tuple[Run, int]:
+    """The small files that a buffer begins with and holds whole, and how many bytes of it they take."""
+    run = Run([], [])
+    at, last_header = 0, len(buffer) - BLOCK
+    while at <= last_header:
+        name, digits, kind, prefix = _HEADER.unpack_from(buffer, at)
+        if kind != b"0":
+            break
+        size = _number(digits)
+        start = at + BLOCK
+        following = start + size + -size % BLOCK
+        if size > _SMALL_BYTES or following > len(buffer):
+            break
+        run.paths.append(_name(name, prefix))
+        run.data.append(buffer[start : start + size])
+        at = following
+    return run, at
 
 
 def _at_least(buffer: memoryview, size: int, source: Iterator[memoryview]) -> memoryview:
@@ -101,9 +151,8 @@ def _number(field: bytes) -> int:
         raise TransientError("the stream is no tar stream: a header holds no size") from error
 
 
-def _name(header: memoryview) -> str:
-    name = header[:100].tobytes().partition(b"\0")[0]
-    prefix = header[345:500].tobytes().partition(b"\0")[0]
+def _name(name: bytes, prefix: bytes) -> str:
+    name, prefix = name.partition(b"\0")[0], prefix.partition(b"\0")[0]
     return (prefix + b"/" + name if prefix else name).decode()
 
 

@@ -172,6 +172,20 @@ class Target:
         request = pfs_pb2.DeleteBranchRequest(branch=name)
         self._called(f"{project}/{repo}@{branch}", lambda: self._pfs.DeleteBranch(request))
 
+    def squash(self, ref: CommitRef) -> None:
+        """Take a commit out that is alone in its set and has children, which keep what it held."""
+        request = pfs_pb2.SquashCommitSetRequest(commit_set=pfs_pb2.CommitSet(id=ref.id))
+        self._unless_gone(ref, lambda: self._pfs.SquashCommitSet(request))
+
+    def drop(self, ref: CommitRef) -> None:
+        """Delete a commit that is alone in its set and has no children, with what it held."""
+        request = pfs_pb2.DropCommitSetRequest(commit_set=pfs_pb2.CommitSet(id=ref.id))
+        self._unless_gone(ref, lambda: self._pfs.DropCommitSet(request))
+
+    def _unless_gone(self, ref: CommitRef, call: Callable[[], object]) -> None:
+        with suppress(SourceGoneError):
+            self._called(str(ref), call)
+
     def _called(self, what: str, call: Callable[[], object]) -> None:
         for attempt in retrying():
             with attempt, explained(what):

@@ -11,7 +11,7 @@ from pachvault.pach import wire
 from pachvault.pach.source import CommitRef, Source
 from pachvault.progress import Progress
 from pachvault.restore.changes import Changes, changes, matches
-from pachvault.restore.lasting import lasting
+from pachvault.restore.lasting import lasting, still_there
 from pachvault.restore.repo_replay import Replayed
 from pachvault.restore.work import BranchPlan, RepoPlan, RestorePlan, Step
 from pachvault.restore.write import readable
@@ -163,4 +163,6 @@ def _contents(source: Source, ref: CommitRef, wanted: Changes, progress: Progres
                 progress.add(piece.size, 1)
                 if digests.pop(piece.path, None) != hasher.digest():
                     problems[piece.path] = "has another content"
+        if digests:
+            still_there(source, own)
     return problems | dict.fromkeys(digests, "was not written")

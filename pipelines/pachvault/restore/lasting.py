@@ -15,7 +15,11 @@ _EVERY_SECONDS = 150.0
 
 @contextmanager
 def lasting(source: Source, file_set_id: str, every_seconds: float = _EVERY_SECONDS) -> Iterator[CommitRef]:
-    """The file set, renewed again and again for as long as the block runs."""
+    """The file set, renewed again and again for as long as the block runs.
+
+    Reading one that is gone gives no files, like reading an empty one: whoever misses some asks with
+    `still_there`.
+    """
     ended = threading.Event()
 
     def renew() -> None:
@@ -31,3 +35,8 @@ def lasting(source: Source, file_set_id: str, every_seconds: float = _EVERY_SECO
     finally:
         ended.set()
         thread.join()
+
+
+def still_there(source: Source, ref: CommitRef) -> None:
+    """Raise SourceGoneError where a file set has expired."""
+    source.renew(ref.id, _LIFE_SECONDS)

@@ -27,14 +27,7 @@ def run(worker: Worker) -> str:
 
 
 def _freeze(worker: Worker) -> Frozen:
-    files = list(worker.inputs("policy", "policy.yaml"))
-    if not files:
-        raise UsageError("no policy.yaml on branch master", where="pachvault/policy")
-    try:
-        text = files[0].read_text()
-    except UnicodeDecodeError as error:
-        raise UsageError("not a text file", where="policy.yaml") from error
-    chosen = policy.parse(text, "policy.yaml")
+    chosen = policy.parse(worker.policy_text(), "policy.yaml")
     vault = open_vault(open_store(chosen.target))
     with connect(worker.pachd, worker.token) as connection:
         source, target = Source(connection), Target(connection)

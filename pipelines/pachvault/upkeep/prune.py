@@ -6,11 +6,12 @@ is in docs/format.md, section 9.
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
-from pachvault.errors import DamageError
+from pachvault.errors import BusyError, DamageError
 from pachvault.format import index, layout
 from pachvault.format.documents import Marked
 from pachvault.progress import Progress
@@ -45,6 +46,7 @@ class Pruned:
 def execute(vault: Vault, planned: PrunePlan, progress: Progress) -> Pruned:
     """Carry a plan out, as far as it still holds. Safe to repeat, to break off, and beside another prune."""
     done = Pruned()
+    began = (time.monotonic(), time.time())
     progress.start("prune: delete", 0)
     _delete(vault, done, planned.expired)
     # what was sealed or brought back since the plan is needed, too
@@ -55,8 +57,13 @@ def execute(vault: Vault, planned: PrunePlan, progress: Progress) -> Pruned:
     chosen = {each.name for each in planned.of(Action.DELETE)}
     doomed = {each.name for each in every if each.action is Action.DELETE and each.name in chosen}
     reader, doomed = _checked(vault, look, doomed, done)
+    # writers avoid these names for another grace: a prune that is slower than this one deletes them, too
+    marks.write(vault, [Marked(name=name, reason="deleted") for name in sorted(doomed)])
     for folder in _ORDER:
-        _delete(vault, done, sorted(name for name in doomed if name.startswith(f"{folder}/")), look)
+        for name in sorted(doomed):
+            if name.startswith(f"{folder}/"):
+                _check_pace(vault, began)
+                _delete(vault, done, [name], look)
     _close_marks(vault, look, doomed | {each.name for each in every if each.action is Action.SPARE})
     _mark(vault, [each for each in every if each.action is Action.MARK], done)
     _repack(vault, look, reader, [each for each in packs if each.action is Action.REPACK], done, progress)
@@ -83,6 +90,13 @@ def _checked(vault: Vault, look: Look, doomed: set[str], done: Pruned) -> tuple[
             done.problems.append(f"{name} stays, a blob of it cannot be read elsewhere: {error}")
     # an index object must outlive what it says of a pack that stays after all
     return reader, {name for name in doomed - kept if not (kept and name.startswith(f"{layout.INDEX}/"))}
+
+
+def _check_pace(vault: Vault, began: tuple[float, float]) -> None:
+    """What was seen when the prune began may be relied on for less than the grace."""
+    passed = max(time.monotonic() - began[0], time.time() - began[1])
+    if passed > vault.config.grace.total_seconds() / 2:
+        raise BusyError("the prune was held up for more than half of the grace", hint="prune again")
 
 
 def _delete(vault: Vault, done: Pruned, names: Iterable[str], look: Look | None = None) -> None:
@@ -139,7 +153,6 @@ def _compact(vault: Vault, look: Look, gone: set[str], done: Pruned) -> None:
 
 
 def _mark(vault: Vault, planned: list[Planned], done: Pruned) -> None:
-    if planned:
-        marks.write(vault, [Marked(name=each.name, reason=each.reason) for each in planned])
-        done.marked += len(planned)
-        done.marked_bytes += sum(each.size for each in planned)
+    marks.write(vault, [Marked(name=each.name, reason=each.reason) for each in planned])
+    done.marked += len(planned)
+    done.marked_bytes += sum(each.size for each in planned)

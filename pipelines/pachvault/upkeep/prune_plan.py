@@ -17,7 +17,7 @@ from pachvault.store.store import ObjectInfo
 from pachvault.upkeep import holds, reach
 from pachvault.upkeep.census import Census, PackCount
 from pachvault.upkeep.reach import Needed
-from pachvault.vault import blobs, clock, marks
+from pachvault.vault import blobs, marks
 from pachvault.vault.vault import Vault
 
 INDEX_OBJECTS = 64
@@ -83,13 +83,12 @@ class PrunePlan:
         return [each for each in [*self.others, *self.packs] if each.action is action]
 
 
-def plan(vault: Vault, limits: Limits, progress: Progress) -> PrunePlan:
-    """What a prune would do now.
+def plan(vault: Vault, limits: Limits, now: datetime, progress: Progress) -> PrunePlan:
+    """What a prune would do at `now`, by the store's clock (see clock.store_now).
 
     Raises DamageError where something that a snapshot needs is missing or damaged, for then it is not
-    known what else is needed; PachvaultError where the target does not allow deletion.
+    known what else is needed.
     """
-    now = clock.store_now(vault)
     progress.start("prune: what snapshots need", 0)
     needed = Needed()
     needed.survey(vault, now)

@@ -16,6 +16,9 @@ from pachvault.upkeep.verify_places import Digests, Places, as_bytes, as_digests
 from pachvault.upkeep.verify_structure import Structure, scan
 from pachvault.vault.vault import Vault
 
+_INDEX = ("index-damaged", "index-unreadable", "blob-missing", "blob-unreadable")
+"""Findings that say: the index is not all there."""
+
 
 @dataclass(slots=True)
 class _Hits:
@@ -29,10 +32,15 @@ class _Hits:
 
 def judged(vault: Vault, structure: Structure, places: Places, damages: Sequence[Damage]) -> list[Finding]:
     """The findings that damages come to, in their order."""
+    is_indexed = not any(damage.kind in _INDEX for damage in damages)
     is_lost = places.lost() & (places.needed() | (not structure.is_whole))
     hits = [_Hits(_lost_blobs(damage, places, is_lost)) for damage in damages]
     _find_files(vault, structure, hits)
-    return [_finding(damage, hit, structure) for damage, hit in zip(damages, hits, strict=True)]
+    findings = []
+    for damage, hit in zip(damages, hits, strict=True):
+        severity = _severity(damage, hit, is_placed=is_indexed or len(damage.places) > 0)
+        findings.append(_finding(damage, hit, structure, severity))
+    return findings
 
 
 def _lost_blobs(damage: Damage, places: Places, is_lost: NDArray[np.bool_]) -> Digests:
@@ -84,7 +92,7 @@ def _named_by(rows: pa.Table) -> tuple[NDArray[np.int64], Digests]:
     return np.concatenate([single, pieces]), np.concatenate(digests)
 
 
-def _finding(damage: Damage, hit: _Hits, structure: Structure) -> Finding:
+def _finding(damage: Damage, hit: _Hits, structure: Structure, severity: Severity) -> Finding:
     commits = dict(hit.commits)
     snapshots = set(damage.snapshots)
     if damage.listing:
@@ -97,7 +105,7 @@ def _finding(damage: Damage, hit: _Hits, structure: Structure) -> Finding:
     repos = sorted({repo for repo, _ in commits} | ({damage.repo} - {""}))
     return Finding(
         kind=damage.kind,
-        severity=_severity(damage, hit),
+        severity=severity,
         object=damage.object,
         message=damage.message,
         snapshots=tuple(name for name in structure.snapshots if name in snapshots),
@@ -111,10 +119,11 @@ def _finding(damage: Damage, hit: _Hits, structure: Structure) -> Finding:
     )
 
 
-def _severity(damage: Damage, hit: _Hits) -> Severity:
+def _severity(damage: Damage, hit: _Hits, *, is_placed: bool) -> Severity:
+    """Without `is_placed` it is not known what was in the damaged place: then nobody may call it a note."""
     if not damage.is_read:
         return Severity.UNREADABLE
-    return Severity.DAMAGE if damage.is_vital or len(hit.blobs) else Severity.NOTE
+    return Severity.DAMAGE if damage.is_vital or len(hit.blobs) or not is_placed else Severity.NOTE
 
 
 def _with_table(structure: Structure, name: bytes) -> Iterable[tuple[str, str]]:

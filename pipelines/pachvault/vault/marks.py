@@ -42,6 +42,8 @@ def for_writing(vault: Vault) -> Vault:
 
 def write(vault: Vault, objects: list[Marked]) -> None:
     """Mark objects; their grace begins."""
+    if not objects:
+        return
     mark = Mark(marked_at=datetime.now(UTC), objects=objects)
     data = documents.encode(mark)
     vault.store.put(layout.stamped_path(layout.MARKS, mark.marked_at, digest(data)), [data], len(data))

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 
-import numpy as np
 import pytest
-import zstandard
 
+from damaged import CONTENT, NAME, Damaged, from_memory
 from made import Repo, back_up, flip, new_vault, tree_of
 from pachvault.errors import DamageError, NoVaultError
 from pachvault.format import documents, layout, pack
@@ -18,76 +16,14 @@ from pachvault.format.documents import Audit
 from pachvault.format.ids import RepoName, digest
 from pachvault.progress import Quiet
 from pachvault.upkeep import repair
-from pachvault.upkeep.repair import Heal, Repaired
-from pachvault.upkeep.repair_needs import Want
-from pachvault.upkeep.verify import Level, verify
+from pachvault.upkeep.verify import Level
 from pachvault.vault import blobs, marks, snapshots, vault
-from pachvault.vault.reader import BlobReader
-from pachvault.vault.vault import Vault
 from pachvault.vault.writer import PackWriter
-
-NAME = RepoName("p", "r")
-CONTENT = {f"/{number}": np.random.default_rng(number).bytes(3000) for number in range(12)}
-
-
-class Damaged:
-    """A vault of two snapshots and four packs of three frames, of one file each, to be damaged."""
-
-    def __init__(self, folder: Path) -> None:
-        self.vault: Vault = new_vault(folder)
-        self.root = folder / "vault"
-        self.repo = Repo(NAME)
-        paths = list(CONTENT)
-        for end in range(1, 13):
-            self.repo.commit({path: CONTENT[path] for path in paths[:end]})
-            if end in (6, 12):
-                back_up(self.vault, self.repo, pack_bytes=9000)
-
-    def files(self, folder: str) -> list[Path]:
-        return [self.root / info.name for info in self.vault.store.list(folder)]
-
-    def objects(self) -> dict[str, bytes]:
-        return {info.name: self.vault.store.get(info.name) for info in self.vault.store.list("")}
-
-    def holding(self, path: str) -> Path:
-        """The pack with the content of a file."""
-        (found,) = [file for file in self.files(layout.PACKS) if CONTENT[path] in file.read_bytes()]
-        return found
-
-    def repaired(self, heal: Heal | None = None, level: Level = Level.DATA) -> Repaired:
-        return repair.execute(repair.plan(self.vault.store, level, Quiet()), heal, Quiet())
-
-    def damages(self) -> list[tuple[str, str]]:
-        found = verify(self.vault, Level.DATA, Quiet())
-        return [(each.kind, each.object) for each in found if each.severity == "damage"]
-
-    def assert_whole(self) -> None:
-        """Every file of the newest commit reads, verify finds no damage, and a backup goes on."""
-        assert self.damages() == []
-        self.assert_reads(CONTENT)
-        self.repo.commit({**CONTENT, "/next": b"next", "/0": b"changed"})
-        snapshot = back_up(marks.for_writing(self.vault), self.repo)
-        tree = tree_of(snapshot, NAME, self.repo.branches["master"])
-        assert tree["/next"] == (4, digest(b"next"))
-        assert self.damages() == []
-
-    def assert_reads(self, content: dict[str, bytes]) -> None:
-        reader = BlobReader(self.vault, blobs.load(self.vault))
-        assert {path: reader.read(digest(data)) for path, data in content.items()} == content
 
 
 @pytest.fixture
 def made(tmp_path: Path) -> Damaged:
     return Damaged(tmp_path)
-
-
-def from_memory(wants: Sequence[Want], writer: PackWriter) -> None:
-    """Heals from the content that this test knows."""
-    compressor = zstandard.ZstdCompressor()
-    for want in wants:
-        data = CONTENT[want.path]
-        assert want.blobs == (digest(data),)
-        writer.add(pack.make_frame(data, [digest(data)], [len(data)], compressor))
 
 
 def test_a_whole_vault_is_left_as_it_is(made: Damaged) -> None:

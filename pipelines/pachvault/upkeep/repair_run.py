@@ -1,8 +1,8 @@
 """A whole repair from a shell: the vault's own part, and what the cluster can still give back.
 
-Lost blobs are looked for in the commit that put the file, in its mirror in the backup repo, and in the
-heads of the repo's branches. A blob is named by its digest, so what has the name is the blob, wherever
-it was found.
+Lost blobs are looked for in the commit that put the file, in its mirror in the backup repo, then in the
+heads of the repo's branches and its other mirrors. A blob is named by its digest, so what has the name is
+the blob, wherever it was found.
 """
 
 from __future__ import annotations
@@ -32,6 +32,8 @@ from pachvault.vault.blobs import BlobIndex
 from pachvault.vault.writer import PackWriter
 
 _NAMES_A_CALL = 300
+_MIRRORS = 8
+"""Of a repo's other mirror commits, how many of the newest are looked through."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +43,7 @@ class Prospect:
     there: tuple[Want, ...] = ()
     """Files whose commit, or a mirror of it, can still be read."""
     gone: tuple[Want, ...] = ()
-    """Files that only a branch's head may still have."""
+    """Files that only later commits may still have."""
     unreachable: str = ""
     """Why nobody could be asked."""
 
@@ -90,7 +92,7 @@ def refill(
             sorted(wants, key=_commit_and_path), key=lambda want: (want.repo, want.commit)
         ):
             open_wants = _still(group, cutter)
-            for place in (*finder.own_places(repo, commit), *finder.heads(repo)):
+            for place in (*finder.own_places(repo, commit), *finder.later_places(repo)):
                 if not open_wants:
                     break
                 _read(source, place, open_wants, cutter, progress)
@@ -117,7 +119,7 @@ class _Finder:
 
     source: Source
     _own: dict[tuple[RepoName, str], list[CommitRef]] = field(default_factory=dict)
-    _heads: dict[RepoName, list[CommitRef]] = field(default_factory=dict)
+    _later: dict[RepoName, list[CommitRef]] = field(default_factory=dict)
     _mirrors: dict[str, CommitRef] | None = None
 
     def own_places(self, repo: RepoName, commit: str) -> list[CommitRef]:
@@ -126,16 +128,18 @@ class _Finder:
             self._own[repo, commit] = list(self._own_places(repo, commit))
         return self._own[repo, commit]
 
-    def heads(self, repo: RepoName) -> list[CommitRef]:
-        """The heads of the repo's branches now."""
-        if repo not in self._heads:
+    def later_places(self, repo: RepoName) -> list[CommitRef]:
+        """Where else its files may still be: the heads of the repo's branches now, and its newest mirrors."""
+        if repo not in self._later:
             try:
                 branches = self.source.branches(repo)
             except SourceGoneError:
                 branches = []
             heads = dict.fromkeys(branch.head for branch in branches if branch.head)
-            self._heads[repo] = [CommitRef(repo.project, repo.repo, head) for head in heads]
-        return self._heads[repo]
+            held = [ref for name, ref in self._mirrored().items() if name.startswith(f"{repo}@")]
+            refs = [CommitRef(repo.project, repo.repo, head) for head in heads]
+            self._later[repo] = [*refs, *held[: -_MIRRORS - 1 : -1]]
+        return self._later[repo]
 
     def _own_places(self, repo: RepoName, commit: str) -> Iterator[CommitRef]:
         ref = CommitRef(repo.project, repo.repo, commit)
@@ -144,10 +148,14 @@ class _Finder:
                 yield ref
         except SourceGoneError:
             pass
+        mirror = self._mirrored().get(f"{repo}@{commit}")
+        if mirror is not None:
+            yield mirror
+
+    def _mirrored(self) -> dict[str, CommitRef]:
         if self._mirrors is None:
             self._mirrors = mirrors(self.source)
-        if f"{repo}@{commit}" in self._mirrors:
-            yield self._mirrors[f"{repo}@{commit}"]
+        return self._mirrors
 
 
 def _commit_and_path(want: Want) -> tuple[RepoName, str, str]:

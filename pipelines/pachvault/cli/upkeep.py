@@ -1,0 +1,72 @@
+"""`upkeep`: what pipeline upkeep does at a tick, from a shell."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from pachvault import home, policy
+from pachvault.cli.common import State, common_options, put_json, put_table, read_text, say
+from pachvault.cli.verify import show_findings
+from pachvault.errors import UsageError
+from pachvault.pach.connection import connect
+from pachvault.pach.source import Source
+from pachvault.policy import Policy
+from pachvault.store.store import open_store
+from pachvault.upkeep.report import Round
+from pachvault.upkeep.run import exit_code, upkeep
+from pachvault.vault.vault import open_vault
+
+
+@click.command("upkeep")
+@click.option(
+    "--policy",
+    "policy_file",
+    type=click.Path(path_type=Path),
+    help="Policy file.  [default: policy.yaml in repo pachvault/policy]",
+)
+@click.option("--dry-run", is_flag=True, help="Say what each step would do; change nothing.")
+@common_options
+@click.pass_obj
+def upkeep_command(state: State, policy_file: Path | None, dry_run: bool) -> int:
+    """Do a round of upkeep, as the policy says: verify what is due, forget, prune, tidy up.
+
+    A step that fails hides no other. Exits with 13 where the vault is damaged, with 3 where a step failed.
+    """
+    if policy_file:
+        chosen = policy.parse(read_text(policy_file), str(policy_file))
+    else:
+        chosen = _policy_in_cluster(state)
+    vault = open_vault(open_store(state.vault or chosen.target))
+    with state.progress() as progress:
+        done = upkeep(state.pachd, state.token, vault, chosen, progress, is_dry_run=dry_run)
+    _show(state, done)
+    return exit_code(done.report)
+
+
+def _policy_in_cluster(state: State) -> Policy:
+    with connect(state.pachd, state.token) as connection:
+        try:
+            text = home.policy_text(Source(connection))
+        except UsageError as error:
+            error.hint = "--policy FILE"
+            raise
+    return policy.parse(text, f"{home.POLICY}:{home.POLICY_FILE}")
+
+
+def _show(state: State, done: Round) -> None:
+    show_findings(state, done.findings)
+    report = done.report
+    if state.json:
+        for step in report.steps:
+            put_json("step", **step.model_dump())
+        put_json("summary", **report.model_dump(mode="json", exclude={"steps"}))
+        return
+    put_table(["STEP", "STATUS", "WHAT"], [[step.name, step.status, step.summary] for step in report.steps])
+    for step in report.steps:
+        if step.name != "verify":  # its lines are the findings
+            for line in step.lines:
+                click.echo(f"  {step.name}: {line}")
+    if report.status != "done":
+        say(report.summary)

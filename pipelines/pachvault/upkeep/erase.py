@@ -1,0 +1,161 @@
+"""Erase: files out of all snapshots, and their bytes out of the vault, at once.
+
+Snapshots are written anew without them, one after the other: at any moment each is there as it was or as
+it will be. Only then bytes are deleted, and only while nobody backs up. What is left of the old snapshots
+says what was to go until all of it has gone: so erasing again finishes what an interruption left.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+import numpy as np
+
+from pachvault.errors import BusyError, DamageError, PachvaultError
+from pachvault.format import documents, layout, pack
+from pachvault.format.documents import Marked, Pin
+from pachvault.progress import Progress
+from pachvault.upkeep import erase_bytes, pins
+from pachvault.upkeep.erase_plan import ErasePlan
+from pachvault.upkeep.erase_plan import plan as look
+from pachvault.upkeep.erase_rewrite import Rewriter
+from pachvault.vault import clock, marks
+from pachvault.vault.blobs import BlobIndex
+from pachvault.vault.packs import read_toc
+from pachvault.vault.snapshots import SnapshotName
+from pachvault.vault.vault import Vault
+
+_REASON = "erased"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Erasure:
+    """What was done."""
+
+    renamed: dict[str, str]
+    """Snapshots that were written anew: old id to new."""
+    blobs: int
+    """Blobs that are gone."""
+    packs: list[str]
+    """Packs that are gone."""
+    bytes: int
+    """By how much the packs are smaller together."""
+    unreadable: list[str]
+    """Packs of which nobody can say what they hold."""
+
+
+def execute(plan: ErasePlan, progress: Progress) -> Erasure:
+    """Carry a plan out, and see that it is so.
+
+    Raises BusyError while a backup is under way: nothing was deleted then but manifests that new ones stand
+    for. DamageError where what is to stay cannot be read.
+    """
+    vault = plan.vault
+    now = clock.store_now(vault)
+    check_nobody_writes(vault, now)
+    doomed = {*plan.packs, *(layout.table_path(name) for name in plan.tables)}
+    writing = marks.for_writing(vault)
+    writing = replace(writing, avoid=writing.avoid | doomed)
+    renamed, replaced = _rewrite(plan, writing, now, progress)
+    # what is there now says what goes: what was sealed meanwhile, and what an earlier erasure left
+    left = look(vault, plan.selection, progress)
+    if left.snapshots or left.superseded:
+        raise BusyError("a snapshot was sealed meanwhile", where=vault.store.url, hint="erase again")
+    old_objects = sorted((replaced | _tables(left)) - left.reached)
+    _mark(vault, [*left.packs, *old_objects])
+    check_nobody_writes(vault, now)
+    before, after = left.pack_bytes, erase_bytes.repack(left, writing, progress)
+    erase_bytes.drop_traces(vault, plan.selection)
+    for name in old_objects:
+        vault.store.delete(name)
+    vault.store.sweep(now)
+    _check(left, progress)
+    return Erasure(
+        renamed=renamed,
+        blobs=len(left.gone),
+        packs=left.packs,
+        bytes=before - after,
+        unreadable=left.unreadable,
+    )
+
+
+def check_nobody_writes(vault: Vault, now: datetime) -> None:
+    """BusyError while a backup is announced that could still seal what is about to be deleted."""
+    for info in vault.store.list(layout.RUNS):
+        run = info.name.removeprefix(f"{layout.RUNS}/frozen-").removesuffix(".json")
+        if info.name != layout.run_path(f"frozen-{run}"):
+            continue
+        until = info.modified_at + vault.config.grace / 2
+        if now < until:
+            raise BusyError(
+                f"backup {run} is under way since {info.modified_at:%Y-%m-%d %H:%M} UTC",
+                where=vault.store.url,
+                hint=f"erase again once it has sealed; if it has died, from {until:%Y-%m-%d %H:%M} UTC on, "
+                f"or at once if you delete {info.name}, without which it can never be sealed",
+            )
+
+
+def _rewrite(
+    plan: ErasePlan, writing: Vault, now: datetime, progress: Progress
+) -> tuple[dict[str, str], set[str]]:
+    """New snapshots in place of the old ones; old id to new, and the objects that new ones stand for."""
+    progress.start("erase: snapshots", 0)
+    rewriter = Rewriter(writing, plan.selection, now)
+    renamed = {old.id: new.id for old, new in plan.superseded}
+    for old, new in plan.superseded:
+        _replace(plan.vault, old, new)
+    for hit in plan.snapshots:
+        new = rewriter.rewrite(hit)
+        _replace(plan.vault, hit.name, new)
+        renamed[hit.name.id] = new.id
+        progress.say(f"snapshot {hit.name.id[:12]} is now {new.id[:12]}")
+    return renamed, rewriter.replaced
+
+
+def _replace(vault: Vault, old: SnapshotName, new: SnapshotName) -> None:
+    """Delete the old manifest; its pin goes to the new one, which is there."""
+    pin = pins.load(vault).get(old.id)
+    if pin is not None and not pins.is_pinned(vault, new.id):
+        data = documents.encode(Pin(snapshot=new.id, pinned_at=pin.pinned_at, reason=pin.reason))
+        vault.store.put(layout.pin_path(new.id), [data], len(data))
+    vault.store.delete(old.path)
+    if pin is not None:
+        pins.unpin(vault, old.id)
+
+
+def _tables(left: ErasePlan) -> set[str]:
+    return {layout.table_path(name) for name in left.tables}
+
+
+def _mark(vault: Vault, names: list[str]) -> None:
+    """Who begins to write from here on keeps away from what goes."""
+    new = [name for name in names if name not in marks.for_writing(vault).avoid]
+    if new:
+        marks.write(vault, [Marked(name=name, reason=_REASON) for name in new])
+
+
+def _check(left: ErasePlan, progress: Progress) -> None:
+    """PachvaultError where anything of what was to go is still there."""
+    vault = left.vault
+    again = look(vault, left.selection, progress)
+    if not again.is_empty:
+        raise PachvaultError("there is still something to erase", where=vault.store.url, hint="erase again")
+    still = [
+        info.name for info in vault.store.list(layout.PACKS) if _holds(vault, info.name, info.size, left)
+    ]
+    places = BlobIndex(erase_bytes.placed(vault))
+    if still or places.has(pack.split_digests(left.gone)).any():
+        raise PachvaultError(
+            f"what was erased is still in {', '.join(still) or 'the index'}",
+            where=vault.store.url,
+            hint="erase again",
+        )
+
+
+def _holds(vault: Vault, name: str, size: int, left: ErasePlan) -> bool:
+    try:
+        held = read_toc(vault, name, size).blobs["digest"]
+    except DamageError:
+        return False  # no reader finds a blob in it; the plan has named it
+    return bool(np.isin(held, left.gone).any())

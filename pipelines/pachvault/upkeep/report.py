@@ -1,0 +1,55 @@
+"""What a round of upkeep did: the record that the pipeline leaves, and that `pachvault upkeep` shows."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from pachvault.handover import WorkDocument
+from pachvault.upkeep.findings import Finding
+
+
+class Step(WorkDocument):
+    """One thing of a round, and what became of it."""
+
+    name: str
+    status: Literal["done", "planned", "skipped", "failed"]
+    """planned: a dry run. failed: it will be tried again by the next round; others went on without it."""
+    summary: str
+    """In a line."""
+    lines: list[str] = []
+    """What it did, a line each."""
+    seconds: float = 0.0
+
+
+class Report(WorkDocument):
+    """A round of upkeep."""
+
+    status: Literal["done", "damaged", "failed", "covered", "refused"]
+    """damaged: the vault is, see the findings. failed: a step is. covered: another round did it already."""
+    summary: str
+    policy: str = ""
+    target: str = ""
+    tick: datetime | None = None
+    began_at: datetime
+    seconds: float = 0.0
+    is_dry_run: bool = False
+    steps: list[Step] = []
+    audits: list[str] = []
+    """The audits that it wrote into the vault."""
+    findings: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """A report, and the findings it speaks of."""
+
+    report: Report
+    findings: list[Finding]
+
+    def findings_json(self) -> bytes:
+        """The findings as a JSON list, for people and programs."""
+        fields = [finding.as_fields() for finding in self.findings]
+        return (json.dumps(fields, indent=1) + "\n").encode()

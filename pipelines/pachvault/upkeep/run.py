@@ -1,0 +1,145 @@
+"""A round of upkeep, in a worker or from a shell: the steps one after the other, and a record of each.
+
+A step that fails is recorded and hides no other. What was done is noted in the vault, so that a tick
+that comes twice, or comes late, does nothing twice.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from datetime import UTC, datetime
+
+from pachvault.errors import EXIT_DAMAGE, EXIT_OK, EXIT_PARTIAL, PachvaultError
+from pachvault.format import layout
+from pachvault.format.documents import Audited
+from pachvault.pach.connection import connect
+from pachvault.policy import Policy
+from pachvault.progress import Progress
+from pachvault.upkeep import audits
+from pachvault.upkeep.report import Report, Round, Step
+from pachvault.upkeep.steps import STEPS, Context
+from pachvault.vault import clock
+from pachvault.vault.vault import Vault
+
+LEVEL = "upkeep"
+"""Of the audits that say which tick was done."""
+
+
+def upkeep(
+    address: str,
+    token: str | None,
+    vault: Vault,
+    chosen: Policy,
+    progress: Progress,
+    *,
+    tick: datetime | None = None,
+    is_dry_run: bool = False,
+) -> Round:
+    """A round. Raises PachvaultError only where the vault cannot be written or the cluster not be asked."""
+    began_at = datetime.now(UTC)
+    report = Report(
+        status="covered",
+        summary="nothing to do: a round did this tick, or a later one, already",
+        policy=chosen.name,
+        target=vault.store.url,
+        tick=tick,
+        began_at=began_at,
+        is_dry_run=is_dry_run,
+    )
+    with connect(address, token) as connection:
+        who = f"{connection.cluster_id()}/{chosen.name}"
+        if tick is not None and _is_covered(vault, who, tick, began_at):
+            return Round(report, [])
+        # where the target forbids deletion there is still much to verify
+        now = began_at if is_dry_run else clock.store_now(vault, is_cleared=False)
+        context = Context(vault, chosen, address, token, connection, now, progress, is_dry_run)
+        return _round(context, report, who)
+
+
+def _round(context: Context, report: Report, who: str) -> Round:
+    began = time.monotonic()
+    before = _audits(context.vault)
+    steps = [_step(name, context) for name in STEPS]
+    failed = [step.name for step in steps if step.status == "failed"]
+    if not context.is_dry_run:
+        _note(context.vault, who, report.tick, failed)
+    done = report.model_copy(
+        update={
+            "status": "damaged" if context.damages else "failed" if failed else "done",
+            "summary": _summary(steps, failed, context.damages),
+            "seconds": _since(began),
+            "steps": steps,
+            "audits": sorted(_audits(context.vault) - before),
+            "findings": len(context.findings),
+        }
+    )
+    return Round(done, context.findings)
+
+
+def refused(reason: str, tick: datetime | None) -> Round:
+    """A round that does nothing but say why: how a worker reports bad input."""
+    return Round(Report(status="refused", summary=reason, tick=tick, began_at=datetime.now(UTC)), [])
+
+
+def exit_code(report: Report) -> int:
+    """13 where the vault is damaged, 3 where a step failed, else 0."""
+    return {"damaged": EXIT_DAMAGE, "failed": EXIT_PARTIAL}.get(report.status, EXIT_OK)
+
+
+def _step(name: str, context: Context) -> Step:
+    began = time.monotonic()
+    try:
+        outcome = STEPS[name](context)
+    except PachvaultError as error:
+        return Step(name=name, status="failed", summary=str(error), seconds=_since(began))
+    except Exception as error:  # noqa: BLE001  (a bug in one step must not keep the others from their work)
+        summary = " ".join(f"{type(error).__name__}: {error} (a bug)".split())
+        return Step(name=name, status="failed", summary=summary, seconds=_since(began))
+    done = "planned" if context.is_dry_run else "done"
+    return Step.model_validate(
+        {
+            "name": name,
+            "status": "skipped" if outcome.is_skipped else done,
+            "summary": outcome.summary,
+            "lines": outcome.lines,
+            "seconds": _since(began),
+        }
+    )
+
+
+def _since(began: float) -> float:
+    return round(time.monotonic() - began, 3)
+
+
+def _summary(steps: list[Step], failed: list[str], damages: int) -> str:
+    if damages:
+        also = f"; failed: {', '.join(failed)}" if failed else ""
+        return f"the vault is damaged: {damages} findings{also}"
+    if failed:
+        return f"failed, to be tried again: {', '.join(failed)}"
+    return "; ".join(f"{step.name}: {step.summary}" for step in steps)
+
+
+def _is_covered(vault: Vault, who: str, tick: datetime, now: datetime) -> bool:
+    """Whether a round noted this tick or a later one; one from the future does not count."""
+    for found in audits.load(vault):
+        if found.audit.level != LEVEL:
+            continue
+        for each in found.audit.objects:
+            if each.name == who and each.result == "ok":
+                with suppress(ValueError):  # a round from a shell has no tick
+                    if tick <= datetime.fromisoformat(each.message) <= now + audits.SKEW:
+                        return True
+    return False
+
+
+def _audits(vault: Vault) -> set[str]:
+    return {info.name for info in vault.store.list(layout.AUDITS)}
+
+
+def _note(vault: Vault, who: str, tick: datetime | None, failed: list[str]) -> None:
+    result = "unreadable" if failed else "ok"
+    said = tick.isoformat() if tick else ""
+    audited = Audited.model_validate({"name": who, "result": result, "message": said})
+    audits.record(vault, LEVEL, [audited])

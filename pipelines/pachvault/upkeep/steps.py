@@ -1,0 +1,182 @@
+"""The steps of a round of upkeep: each does its part, or says what it would do, in terms of the policy.
+
+A step raises what it cannot judge; `run` makes a record of that and goes on with the next.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from pachvault.format import layout
+from pachvault.pach.connection import Connection
+from pachvault.pach.source import Source
+from pachvault.pach.target import Target
+from pachvault.policy import Policy
+from pachvault.progress import Progress
+from pachvault.restore import leftovers
+from pachvault.upkeep import audits, calendar, drill, forget, prune, prune_plan, trim
+from pachvault.upkeep.findings import Finding, Severity
+from pachvault.upkeep.prune_plan import Limits
+from pachvault.upkeep.retention import Action
+from pachvault.upkeep.schedule import longest_gap
+from pachvault.upkeep.verify import Level, examine
+from pachvault.vault import clock, snapshots
+from pachvault.vault.vault import Vault
+
+_HASTE = 2
+"""How many calendar shares a round reads at most, when it has to catch up."""
+_LEAST_BYTES = 2**30
+"""What a round may always read, however small its share."""
+
+
+@dataclass(slots=True)
+class Context:
+    """What the steps work on, and what they find out for each other."""
+
+    vault: Vault
+    policy: Policy
+    address: str
+    token: str | None
+    connection: Connection
+    now: datetime
+    """By the store's clock."""
+    progress: Progress
+    is_dry_run: bool
+    is_verified: bool = False
+    """Whether this round looked at the structure, and found no damage."""
+    damages: int = 0
+    findings: list[Finding] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a step did, or would do."""
+
+    summary: str
+    lines: list[str] = field(default_factory=list)
+    is_skipped: bool = False
+
+
+def verify(context: Context) -> Outcome:
+    """Check the structure, and read the packs whose turn it is; note that in the vault."""
+    vault, chosen, now = context.vault, context.policy.upkeep, context.now
+    sizes = {info.name: info.size for info in vault.store.list(layout.PACKS)}
+    between = longest_gap(chosen.schedule, now)
+    shares = calendar.share_now(now, chosen.verify_within, between).count
+    due = calendar.due(
+        audits.results(audits.load(vault), now),
+        sizes,
+        now=now,
+        period=chosen.verify_within,
+        between=between,
+        budget_bytes=max(_LEAST_BYTES, _HASTE * sum(sizes.values()) // shares),
+    )
+    reasons = Counter(each.reason for each in due)
+    why = "".join(f"; {count} because {reason}" for reason, count in reasons.items())
+    what = f"{len(due)} of {len(sizes)} packs, {sum(each.size for each in due):,} bytes"
+    if context.is_dry_run:
+        return Outcome(f"would read {what}{why}")
+    done = examine(vault, Level.PACKS, context.progress, packs=[each.name for each in due])
+    context.findings += done.findings
+    context.damages += sum(each.severity is Severity.DAMAGE for each in done.findings)
+    context.is_verified = not context.damages
+    audits.record(vault, Level.PACKS, done.audited)
+    audits.compact(vault, now, chosen.verify_within)
+    lines = [f"{each.severity}: {each.kind}: {each.object}: {each.message}" for each in done.findings]
+    return Outcome(f"{done.snapshots} snapshots, {what}{why}; {len(done.findings)} findings", lines)
+
+
+def restore_drill(context: Context) -> Outcome:
+    """Restore a sample, if one is due."""
+    vault, within = context.vault, context.policy.upkeep.drill_within
+    if within is None:
+        return Outcome("switched off by the policy", is_skipped=True)
+    if not snapshots.names(vault):
+        return Outcome("there is no snapshot yet", is_skipped=True)
+    if not calendar.is_drill_due(audits.results(audits.load(vault), context.now), context.now, within):
+        return Outcome(f"the last one was good, and within {within.days} days", is_skipped=True)
+    if context.is_dry_run:
+        return Outcome("would restore a sample")
+    done = drill.drill(context.address, context.token, vault, context.progress)
+    lines = [f"{each.result}: {each.name}: {each.message}" for each in done.results if each.result != "ok"]
+    context.damages += sum(each.result == "damaged" for each in done.results)
+    outcome = f"{len(lines)} of {len(done.results)} samples failed" if lines else "all came back as they were"
+    return Outcome(f"snapshot {done.snapshot}: {done.files} files, {done.bytes:,} bytes: {outcome}", lines)
+
+
+def forget_snapshots(context: Context) -> Outcome:
+    """Forget what the policy's retention does not keep, of this cluster and policy."""
+    vault, chosen = context.vault, context.policy
+    if not chosen.retention:
+        return Outcome("the policy has no retention: nothing is forgotten", is_skipped=True)
+    if not context.is_verified and not context.is_dry_run:
+        # of a damaged vault an old snapshot may be the one that can still be restored
+        return Outcome("nothing is forgotten of a vault that is damaged or was not verified", is_skipped=True)
+    cluster = context.connection.cluster_id()
+    decisions = forget.plan(vault, chosen.retention, context.now, policy=chosen.name, cluster=cluster)
+    doomed = [each for each in decisions if each.action is Action.FORGET]
+    lines = [
+        f"{each.name.id[:12]} of {each.name.frozen_at:%Y-%m-%d %H:%M:%S}: {'; '.join(each.reasons)}"
+        for each in doomed
+    ]
+    if context.is_dry_run:
+        return Outcome(f"would forget {len(doomed)} of {len(decisions)} snapshots", lines)
+    done = forget.execute(vault, doomed)
+    return Outcome(f"forgot {len(done)} of {len(decisions)} snapshots", lines)
+
+
+def prune_vault(context: Context) -> Outcome:
+    """Reclaim what no snapshot needs."""
+    chosen = context.policy.upkeep
+    if not chosen.prune:
+        return Outcome("switched off by the policy", is_skipped=True)
+    limits = Limits(max_dead=chosen.max_dead, repack_bytes=chosen.repack_budget)
+    # what came before may have taken hours; and where nothing can be deleted, this says so
+    now = context.now if context.is_dry_run else clock.store_now(context.vault)
+    plan = prune_plan.plan(context.vault, limits, now, context.progress)
+    if context.is_dry_run:
+        kinds = (prune_plan.Action.DELETE, prune_plan.Action.MARK, prune_plan.Action.REPACK)
+        said = ", ".join(f"{kind} {len(plan.of(kind))}" for kind in kinds)
+        return Outcome(f"would {said} objects, and drop {len(plan.expired)} forgotten snapshots for good")
+    done = prune.execute(context.vault, plan, context.progress)
+    return Outcome(
+        f"deleted {done.deleted.total()} objects of {done.deleted_bytes:,} bytes, "
+        f"marked {done.marked} of {done.marked_bytes:,}, repacked {done.repacked} packs",
+        done.problems,
+    )
+
+
+def trim_mirror(context: Context) -> Outcome:
+    """Let go of what the backup repo need no longer hold."""
+    keep = context.policy.upkeep.mirror_keep
+    source, target = Source(context.connection), Target(context.connection)
+    planned = trim.plan(source, context.vault, keep=keep, now=context.now)
+    if context.is_dry_run:
+        return Outcome(
+            f"would let go of {len(planned.commits)} commits of the backup repo, keep {planned.kept}"
+        )
+    done, problems = trim.execute(target, planned)
+    return Outcome(f"let go of {done} commits of the backup repo, kept {planned.kept}", problems)
+
+
+def tidy_restores(context: Context) -> Outcome:
+    """Remove what restores left in the cluster that nobody goes on with."""
+    if context.is_dry_run:
+        return Outcome("would look for what restores left in the cluster")
+    source, target = Source(context.connection), Target(context.connection)
+    removed = leftovers.collect(source, target, context.policy.upkeep.mirror_keep)
+    return Outcome(f"{len(removed)} things that restores left were removed", removed)
+
+
+STEPS: dict[str, Callable[[Context], Outcome]] = {
+    "verify": verify,
+    "drill": restore_drill,
+    "forget": forget_snapshots,
+    "prune": prune_vault,
+    "mirror": trim_mirror,
+    "restores": tidy_restores,
+}
+"""In this order: nothing is forgotten before it is known that what stays is whole."""

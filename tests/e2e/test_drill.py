@@ -1,0 +1,126 @@
+"""The restore drill against the embedded Pachyderm: what is whole comes back, what is not is said."""
+
+from __future__ import annotations
+
+import os
+import random
+from datetime import timedelta
+
+import pytest
+
+from e2e.backup import Backup
+from pachvault.format import pack
+from pachvault.format.documents import Audit
+from pachvault.policy import DRILL_PROJECT
+from pachvault.progress import Quiet
+from pachvault.upkeep import audits
+from pachvault.upkeep.calendar import is_drill_due
+from pachvault.upkeep.drill import Drill, drill
+from pachvault.upkeep.drill_sample import sample
+from pachvault.vault import snapshots
+from pachvault.vault.clock import store_now
+
+NOISE = random.Random(11)
+
+
+@pytest.fixture
+def saved(backup: Backup) -> Backup:
+    project = backup.project
+    for name in ("one", "two"):
+        project.repo(name)
+        project.commit(name, {f"/{n}/{name}": NOISE.randbytes(2000) for n in range(8)} | {"/empty": b""})
+        project.commit(name, {"/later": NOISE.randbytes(100)}, delete=["/0/" + name])
+    backup.run()
+    return backup
+
+
+def drilled(backup: Backup, seed: int = 1, **options: timedelta) -> Drill:
+    return drill(backup.project.cluster.address, None, backup.vault.vault, Quiet(), seed=seed, **options)
+
+
+def left_over(backup: Backup) -> list[str]:
+    """What is in the scratch project, and what restores have staged."""
+    return [
+        str(each.name)
+        for each in backup.project.cluster.source.repos()
+        if each.name.project == DRILL_PROJECT or each.name.repo.startswith("staging-")
+    ]
+
+
+def noted(backup: Backup) -> list[Audit]:
+    return [each.audit for each in audits.load(backup.vault.vault)]
+
+
+def test_a_sample_comes_back_and_nothing_is_left_but_the_note(saved: Backup) -> None:
+    before = {name: saved.project.heads(name) for name in saved.project.repos()}
+    done = drilled(saved)
+    assert done.is_good, done.results
+    assert len(done.results) == 3  # files of two repos, one commit
+    assert done.files > 3
+    assert done.bytes > 0
+    assert left_over(saved) == []
+    assert {name: saved.project.heads(name) for name in saved.project.repos()} == before
+    (audit,) = noted(saved)
+    assert (audit.level, audit.objects) == ("drill", done.results)
+    now = store_now(saved.vault.vault)
+    known = audits.results(audits.load(saved.vault.vault), now)
+    assert not is_drill_due(known, now, timedelta(days=30))
+    assert is_drill_due(known, now + timedelta(days=31), timedelta(days=30))
+
+
+def test_the_same_seed_takes_the_same_and_another_takes_others(saved: Backup) -> None:
+    snapshot = snapshots.resolve(saved.vault.vault, "latest")
+    taken = [
+        {(each.repo, each.commit, each.paths) for each in sample(snapshot, seed, 10**6)[0]}
+        for seed in (1, 1, 2, 3, 4)
+    ]
+    assert taken[0] == taken[1]
+    assert len({frozenset(each) for each in taken}) > 1
+
+
+def test_no_more_is_taken_than_there_is_room_for(saved: Backup) -> None:
+    snapshot = snapshots.resolve(saved.vault.vault, "latest")
+    for seed in range(5):
+        trials, _ = sample(snapshot, seed, 30_000)
+        assert sum(each.size_bytes for each in trials) <= 30_000
+
+
+def test_a_damaged_vault_makes_the_drill_fail_and_say_so(saved: Backup) -> None:
+    for name in saved.vault.files("packs"):
+        path = saved.vault.folder / name
+        data = bytearray(path.read_bytes())
+        end = pack.parse_trailer(bytes(data[-pack.TRAILER_BYTES :])).toc_offset
+        data[len(pack.HEADER) : end] = os.urandom(end - len(pack.HEADER))
+        path.write_bytes(data)
+    done = drilled(saved)
+    assert not done.is_good
+    assert {each.result for each in done.results} == {"damaged"}
+    assert all(each.message for each in done.results)
+    assert left_over(saved) == []
+    now = store_now(saved.vault.vault)
+    assert is_drill_due(audits.results(audits.load(saved.vault.vault), now), now, timedelta(days=30))
+
+
+def test_a_table_that_cannot_be_read_is_a_result_too(saved: Backup) -> None:
+    for table in saved.vault.files("tables"):
+        (saved.vault.folder / table).unlink()
+    done = drilled(saved)
+    assert [each.result for each in done.results] == ["damaged", "damaged"]
+    assert {each.name for each in done.results} == {f"{saved.project.name}/{each}" for each in ("one", "two")}
+
+
+def test_a_cluster_that_refuses_is_no_damage(saved: Backup) -> None:
+    with saved.project.cluster.faults({"method": "StartCommit", "code": "PERMISSION_DENIED", "times": 99}):
+        done = drilled(saved)
+    assert {each.result for each in done.results} == {"unreadable"}
+
+
+def test_what_a_dead_drill_left_is_removed_once_it_is_old(saved: Backup) -> None:
+    target = saved.project.cluster.target
+    target.ensure_project(DRILL_PROJECT)
+    target.ensure_repo(DRILL_PROJECT, "left", "restore drill; request " + "ab" * 32)
+    target.ensure_repo("pachvault", "staging-" + "ab" * 6, "")
+    assert drilled(saved).is_good
+    assert len(left_over(saved)) == 2  # another drill may be at it
+    assert drilled(saved, abandoned_after=timedelta()).is_good
+    assert left_over(saved) == []

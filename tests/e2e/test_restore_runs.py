@@ -1,0 +1,251 @@
+"""Restores as runs: what a dry run says, what a report and a record say, and what a list of them shows."""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from e2e.backup import Backup
+from e2e.cli import Outcome, pachvault
+from e2e.cluster import Cluster, Project
+from e2e.restored import new_ids, nothing_left, restore
+from pachvault import strict_yaml
+from pachvault.pach.pipelines import Pipelines
+from pachvault.pach.source import CommitRef
+from pachvault.request import Request
+from pachvault.restore import records, shares, staging
+from pachvault.restore.lock import Holder, held
+
+pytestmark = pytest.mark.e2e
+
+
+@pytest.fixture(scope="module")
+def other(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """Another, empty cluster."""
+    made = Cluster(tmp_path_factory.mktemp("other"))
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def history(backup: Backup) -> list[str]:
+    """Two commits on data@master, backed up."""
+    project = backup.project
+    project.repo("data", "what it is")
+    made = [
+        project.commit("data", {"/a": b"1" * 2000}),
+        project.commit("data", {"/b": b"2"}, delete=["/a"]),
+    ]
+    backup.run()
+    return made
+
+
+def command(backup: Backup, cluster: Cluster, *arguments: str) -> Outcome:
+    return pachvault("--vault", backup.vault.url, "--pachd", cluster.address, *arguments)
+
+
+def listed(backup: Backup, cluster: Cluster, request: str) -> list[dict[str, Any]]:
+    """What `restores` says of a request."""
+    found = command(backup, cluster, "--json", "restores").objects
+    return [each for each in found if each["request"].startswith(request)]
+
+
+def test_a_dry_run_changes_nothing(backup: Backup, history: list[str], other: Cluster) -> None:
+    repos = {str(each.name) for each in other.source.repos()}
+    outcome = restore(backup, other, "--dry-run", "--history", "all")
+    assert outcome.code == 0
+    name = backup.project.name
+    assert outcome.out.splitlines() == [
+        "1 repos, 2 commits, 2,001 bytes from the vault",
+        f"{name}/data → {name}/data (new): 2 commits from the vault",
+        f"  create master at {history[1][:12]}",
+        "expected time: unknown for 2.0 KiB, for no bandwidth was measured yet",
+    ]
+    assert {str(each.name) for each in other.source.repos()} == repos
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--exists", "append"], "append master at {old}; its head is {late} now, and stays below"),
+        (
+            ["--exists", "replace", "--from", "vault"],
+            r"replace master at {old}; its head is {late} now, kept as master-before-\d{{8}}T\d{{6}}Z",
+        ),
+        (["--exists", "replace"], "move master at {old}; its head is {late} now, kept as master-before-.*"),
+        (["--to", "copy"], "create master at {old}"),
+        (["--to", "data@copy"], "move copy at {old}"),
+    ],
+)
+def test_a_dry_run_says_what_becomes_of_what_is_there(
+    backup: Backup, history: list[str], arguments: list[str], said: str
+) -> None:
+    project = backup.project
+    late = project.commit("data", {"/late": b"late"})
+    heads = project.heads("data")
+    outcome = restore(backup, project.cluster, "--dry-run", *arguments)
+    line = outcome.out.splitlines()[2].strip()
+    assert re.fullmatch(said.format(old=history[1][:12], late=late[:12]), line), line
+    assert project.heads("data") == heads
+
+
+def test_what_is_there_already_is_said_so(backup: Backup, history: list[str]) -> None:
+    outcome = restore(backup, backup.project.cluster, "--dry-run", "--exists", "replace")
+    assert f"move master at {history[1][:12]}: it is there already" in outcome.out
+    assert "expected time: seconds, for no data comes from the vault" in outcome.out
+
+
+def test_the_expected_time_is_of_what_was_measured(backup: Backup, cluster: Cluster, other: Cluster) -> None:
+    project = backup.project
+    project.repo("data")
+    project.commit("data", {"/a": random.Random(1).randbytes(3_000_000)})
+    snapshot = backup.run()
+    ask = ["restore", f"{project.name}/data", "--to"]
+
+    def planned() -> dict[str, Any]:
+        outcome = command(backup, other, "--json", *ask, f"{project.name}/dry", "--dry-run")
+        return outcome.only("plan")
+
+    totals, plan = snapshot.manifest.totals, planned()
+    assert (
+        plan["measured_by"] == f"the export of snapshot {snapshot.short_id}, for no restore was measured yet"
+    )
+    assert plan["bytes_per_second"] == totals.bytes_read / totals.export_seconds
+    assert plan["expected_seconds"] == pytest.approx(3_000_000 / plan["bytes_per_second"])
+    assert command(backup, other, *ask, f"{project.name}/one").code == 0
+    (said,) = [each for each in records.finished(other.source) if each["vault"] == snapshot.manifest.vault_id]
+    plan = planned()
+    assert plan["measured_by"] == "the last restore of this vault"
+    assert plan["bytes_per_second"] == said["bytes"] / said["seconds"]
+    assert command(backup, other, *ask, f"{project.name}/two").code == 0
+    assert planned()["measured_by"] == "the last 2 restores of this vault"
+    text = command(backup, other, *ask, f"{project.name}/dry", "--dry-run").out
+    assert re.search(
+        r"expected time: 0:00:\d\d for 2.9 MiB at [\d.]+ [KMG]iB/s, as measured by the last 2", text
+    )
+
+
+def test_the_id_map_and_the_record(backup: Backup, history: list[str], other: Cluster) -> None:
+    outcome = command(backup, other, "--json", "restore", backup.project.everything(), "--history", "all")
+    assert outcome.code == 0
+    summary = outcome.only("summary")
+    again = Project(other, backup.project.name)
+    ids = summary["ids"][f"{again.name}/data"]
+    assert ids == new_ids(again, "data")
+    (said,) = listed(backup, other, summary["request"])
+    assert said["ids"] == summary["ids"]
+    assert said["lost"] == said["differences"] == []
+    assert (said["state"], said["bytes"], said["vault"]) == ("done", 2001, backup.vault.vault.config.vault_id)
+    assert command(backup, other, "restores").out.splitlines()[0].split() == [
+        "REQUEST", "STATE", "SINCE", "(UTC)", "SUMMARY",
+    ]  # fmt: skip
+
+
+def test_a_run_under_way_is_listed_and_a_second_one_is_told(
+    backup: Backup, history: list[str], other: Cluster
+) -> None:
+    project = backup.project
+    again = Project(other, project.name)
+    request = strict_yaml.validate(Request, {"version": 1, "what": [project.everything()]}, "test").id
+    me = Holder.this_process()
+    with held(other.source, other.target, request, me) as mine:
+        mine.enter("replay")
+        line = restore(backup, other, "--quiet").says(11)
+        assert f"request {request[:12]}: {me.name} carries it out" in line
+        assert "in phase replay" in line
+        assert again.repos() == []
+        (running,) = listed(backup, other, request[:12])
+        assert (running["state"], running["phase"], running["summary"]) == ("running", "replay", me.name)
+        assert running["since"]
+        assert "running (replay)" in command(backup, other, "restores").out
+        # another request is none of its business
+        assert restore(backup, other, "--history", "all", "--to", f"{again.name}/copy").code == 0
+    assert listed(backup, other, request[:12]) == []
+    assert restore(backup, other).code == 0
+    assert listed(backup, other, request[:12])[0]["state"] == "done"
+    nothing_left(other, again)
+
+
+def test_a_run_that_died_is_listed_as_interrupted(backup: Backup, history: list[str], other: Cluster) -> None:
+    request = "ab" * 32
+    with held(other.source, other.target, request, Holder.this_process()) as mine:
+        repo = staging.staging_repo(request)
+        part = other.target.start(repo.project, repo.repo, "part", parent=None, description="")
+        mine.enter("fetch")
+    (said,) = listed(backup, other, request[:12])
+    assert (said["state"], said["phase"]) == ("interrupted", "fetch")
+    other.target.finish(CommitRef(repo.project, repo.repo, part))
+    staging.remove(other.target, request)
+    assert listed(backup, other, request[:12]) == []
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_progress_of_parts_is_told_to_the_byte(
+    backup: Backup, other: Cluster, workers: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project, noise = backup.project, random.Random(5)
+    project.repo("data")
+    project.commit("data", {f"/{number}": noise.randbytes(60_000) for number in range(5)} | {"/s": b"small"})
+    project.commit("data", {"/small": b"s"})
+    backup.run()
+    monkeypatch.setattr(shares, "PART_BYTES", 100_000)
+    arguments = ["--json", "restore", project.everything(), "--history", "all", "--workers", workers]
+    outcome = command(backup, other, *arguments)
+    assert outcome.code == 0, outcome.err
+    last = {each["phase"]: each for each in outcome.kind("progress")}
+    assert list(last) == ["plan", "fetch", "replay", "check"]
+    for phase, size, files in (("fetch", 300_005, 6), ("replay", 1, 1), ("check", 300_006, 7)):
+        told = last[phase]
+        assert (told["bytes"], told["bytes_total"], told["files"]) == (size, size, files), phase
+
+
+def test_outputs_come_back_as_plain_repos(backup: Backup, other: Cluster, tmp_path: Path) -> None:
+    """What a pipeline wrote: left out under its own name, restored under another one."""
+    project = backup.project
+    project.repo("data")
+    project.commit("data", {"/a": b"1"})
+    made = Output(project)
+    backup.run()
+    name = project.name
+    ask = {"version": 1, "what": [f"{name}/made"], "from": "vault"}
+    where = ["--vault", backup.vault.url, "--pachd", other.address, "restore", "--request"]
+
+    def asked(**fields: Any) -> Outcome:
+        file = tmp_path / "request.yaml"
+        file.write_text(json.dumps(ask | fields))
+        return pachvault(*where, str(file))
+
+    assert f"{name}/made is written by pipeline" in asked().says(2)
+    assert asked(outputs="as-repos", to={"repo": "plain"}).code == 0
+    again = Project(other, name)
+    assert again.tree("plain", again.heads("plain")["master"]) == made.tree
+    assert asked(outputs="as-repos").code == 0
+    assert again.tree("made", again.heads("made")["master"]) == made.tree
+    where[3] = project.cluster.address
+    assert "is written by a pipeline of the cluster" in asked(outputs="as-repos").says(2)
+    everything = asked(what=[f"{name}/*"], to={"project": f"{name}-copy"})
+    assert everything.code == 0
+    copies = Project(project.cluster, f"{name}-copy")
+    assert copies.tree("made", copies.heads("made")["master"]) == made.tree
+
+
+class Output:
+    """Pipeline `made`, which copies `data`, and what it made."""
+
+    def __init__(self, project: Project) -> None:
+        spec = {
+            "pipeline": {"name": "made", "project": {"name": project.name}},
+            "transform": {"cmd": ["sh"], "stdin": ["cp /pfs/data/* /pfs/out/"]},
+            "input": {"pfs": {"repo": "data", "project": project.name, "branch": "master", "glob": "/"}},
+        }
+        pipelines = Pipelines(project.cluster.connection)
+        pipelines.create(json.dumps(spec), "made.json")
+        pipelines.wait(project.name, "made", project.heads("made")["master"])
+        self.tree = project.tree("made", project.heads("made")["master"])
+        assert self.tree == {"/a": b"1"}

@@ -1,0 +1,275 @@
+"""Pipeline upkeep and `pachvault upkeep`: what a tick does, and what it does not do twice."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from e2e.backup import Backup
+from e2e.cli import pachvault
+from e2e.cluster import Cluster, Project
+from made import age_all, flip
+from pachvault import policy as policies
+from pachvault.errors import PachvaultError
+from pachvault.format import layout
+from pachvault.pach.pipelines import Pipelines
+from pachvault.policy import HOME_PROJECT
+from pachvault.progress import Quiet
+from pachvault.shipped import spec
+from pachvault.store.local import LocalStore
+from pachvault.upkeep import pins
+from pachvault.upkeep.run import exit_code, upkeep
+
+pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("upkeep")]
+
+LAST = "retention: {keep_last: 1}\n"
+STEPS = ["verify", "forget", "prune", "restores"]
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """What a job left."""
+
+    report: dict[str, Any]
+    findings: list[dict[str, Any]]
+
+    @property
+    def steps(self) -> dict[str, str]:
+        """The status of each."""
+        return {step["name"]: step["status"] for step in self.report["steps"]}
+
+    def summary(self, name: str) -> str:
+        return str(next(step["summary"] for step in self.report["steps"] if step["name"] == name))
+
+
+class Deployed:
+    """A server with pipeline upkeep, made from the spec that users deploy."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.cluster = cluster
+        cluster.target.ensure_project(HOME_PROJECT)
+        self.home = Project(cluster, HOME_PROJECT)
+        self.home.repo("policy")
+        self.home.branch("policy", "master")
+        self.pipelines = Pipelines(cluster.connection)
+        self.pipelines.create(spec("upkeep"), "upkeep.json")
+
+    def policy(self, text: str) -> str:
+        """Commit a policy; the id of the job that it starts, which has the newest tick there is."""
+        return self.home.commit("policy", {"/policy.yaml": text.encode()})
+
+    def tick(self) -> str:
+        return self.pipelines.tick(HOME_PROJECT, "upkeep", "tick")
+
+    def ended(self, job: str) -> Ran:
+        done = self.pipelines.wait(HOME_PROJECT, "upkeep", job)
+        assert done.is_success, done.reason
+        files = self.home.tree("upkeep", job)
+        assert set(files) == {"/report.json", "/findings.json"}
+        return Ran(json.loads(files["/report.json"]), json.loads(files["/findings.json"]))
+
+
+@pytest.fixture(scope="module")
+def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
+    cluster = Cluster(tmp_path_factory.mktemp("upkeep"))
+    made = Deployed(cluster)
+    made.pipelines.wait(HOME_PROJECT, "upkeep", made.tick())  # without a policy there is nothing to do
+    yield made
+    cluster.close()
+
+
+@pytest.fixture
+def backup(deployed: Deployed, tmp_path: Path) -> Backup:
+    """A project of the test's own, backed up three times."""
+    project = deployed.cluster.project()
+    project.repo("data")
+    made = Backup.of(project, tmp_path / "vault")
+    for number in range(3):
+        project.commit("data", {f"/{number}": b"%d" % number * 1000})
+        made.run_policy(name=project.name)
+    return made
+
+
+def policy(backup: Backup, more: str = LAST) -> str:
+    """The policy that the backups were made by."""
+    name = backup.project.name
+    return f"version: 1\nname: {name}\ntarget: {backup.vault.url}\nsources: ['{name}/*']\n{more}"
+
+
+def test_a_tick_verifies_forgets_and_prunes(deployed: Deployed, backup: Backup) -> None:
+    ran = deployed.ended(deployed.policy(policy(backup)))
+    assert (ran.report["status"], ran.findings) == ("done", [])
+    assert ran.steps == dict.fromkeys(STEPS, "done")
+    assert ran.summary("verify").startswith("3 snapshots, 3 of 3 packs")
+    assert ran.summary("forget") == "forgot 2 of 3 snapshots"
+    assert len(backup.vault.snapshots()) == 1
+    assert set(ran.report["audits"]) == set(backup.vault.files("audits"))
+    assert len(ran.report["audits"]) == 2
+    assert ran.report["policy"] == backup.project.name
+    backup.assert_restorable()
+    # the next day: packs were just read, the forgotten ones can still be brought back
+    again = deployed.ended(deployed.tick())
+    assert again.summary("forget") == "forgot 0 of 1 snapshots"
+    assert ", 0 of 3 packs" in again.summary("verify")
+    assert len(backup.vault.files("forgotten")) == 2
+
+
+def test_what_is_forgotten_is_reclaimed_in_time_and_what_is_kept_stays(
+    deployed: Deployed, backup: Backup
+) -> None:
+    backup.project.delete_repo("data")
+    backup.project.repo("data")
+    backup.project.commit("data", {"/new": b"new" * 1000})
+    backup.run_policy(name=backup.project.name)
+    deployed.ended(deployed.policy(policy(backup)))
+    assert len(backup.vault.files("packs")) == 4
+    vault = backup.vault.vault
+    age_all(vault, vault.config.grace + timedelta(hours=1))
+    assert "marked" in deployed.ended(deployed.tick()).summary("prune")
+    age_all(vault, vault.config.grace + timedelta(hours=1))
+    done = deployed.ended(deployed.tick())
+    assert done.report["status"] == "done"
+    assert len(backup.vault.files("packs")) == 1
+    assert backup.vault.files("forgotten") == {}
+    assert backup.command("--quiet", "verify", "--level", "data").code == 0
+    content = pachvault(
+        "--vault", backup.vault.url, "cat", "latest", f"{backup.project.name}/data@master:/new"
+    )
+    assert content.raw == b"new" * 1000
+
+
+def test_a_bad_policy_is_refused_in_a_record_and_a_good_one_goes_on(
+    deployed: Deployed, backup: Backup
+) -> None:
+    bad = deployed.ended(deployed.policy(policy(backup, "retention: {keep_dayly: 3}\n")))
+    assert bad.report["status"] == "refused"
+    assert "policy.yaml:5: unknown field 'retention.0.keep_dayly'" in bad.report["summary"]
+    assert len(backup.vault.snapshots()) == 3
+    missing = deployed.ended(deployed.policy(policy(backup).replace("/vault\n", "/none\n")))
+    assert (missing.report["status"], missing.findings) == ("refused", [])
+    assert "no such place" in missing.report["summary"]
+    assert deployed.ended(deployed.policy(policy(backup))).report["status"] == "done"
+
+
+def test_the_same_tick_does_nothing_twice(deployed: Deployed, backup: Backup) -> None:
+    deployed.ended(deployed.policy(policy(backup)))
+    before = backup.vault.files()
+    again = deployed.ended(deployed.policy(policy(backup) + "# the same\n"))
+    assert (again.report["status"], again.report["steps"]) == ("covered", [])
+    assert backup.vault.files() == before
+
+
+@pytest.mark.slow
+def test_ticks_that_follow_closely_do_no_harm(deployed: Deployed, backup: Backup) -> None:
+    jobs = [deployed.policy(policy(backup)), *(deployed.tick() for _ in range(3))]
+    ran = [deployed.ended(job) for job in jobs]
+    assert {each.report["status"] for each in ran} <= {"done", "covered"}
+    assert len(backup.vault.snapshots()) == 1
+    assert len(backup.vault.files("forgotten")) == 2
+    backup.assert_restorable()
+
+
+def test_nothing_is_forgotten_of_a_damaged_vault(deployed: Deployed, backup: Backup) -> None:
+    pack = min(backup.vault.files("packs"))
+    flip(backup.vault.folder / pack, 20)
+    ran = deployed.ended(deployed.policy(policy(backup)))
+    assert ran.report["status"] == "damaged"
+    assert [finding["object"] for finding in ran.findings] == [pack]
+    assert ran.findings[0]["advice"]
+    assert (ran.steps["verify"], ran.steps["forget"]) == ("done", "skipped")
+    assert len(backup.vault.snapshots()) == 3
+    # what failed is read again at the next tick
+    again = deployed.ended(deployed.tick())
+    assert ", 1 of 3 packs" in again.summary("verify")
+    assert again.report["status"] == "damaged"
+
+
+def test_a_step_that_fails_is_recorded_hides_no_other_and_is_tried_again(
+    deployed: Deployed, backup: Backup
+) -> None:
+    refusal = {"method": "ListRepo", "times": 1000, "code": "PERMISSION_DENIED", "message": "not for you"}
+    with deployed.cluster.faults(refusal):
+        ran = deployed.ended(deployed.policy(policy(backup)))
+    assert ran.report["status"] == "failed"
+    assert ran.steps == {**dict.fromkeys(STEPS, "done"), "restores": "failed"}
+    assert "not for you" in ran.summary("restores")
+    again = deployed.ended(deployed.policy(policy(backup) + "# the same\n"))
+    assert again.report["status"] == "done"
+
+
+def test_without_retention_nothing_is_forgotten_and_pins_hold(deployed: Deployed, backup: Backup) -> None:
+    ran = deployed.ended(deployed.policy(policy(backup, "upkeep: {prune: off}\n")))
+    assert ran.steps == {"verify": "done", "forget": "skipped", "prune": "skipped", "restores": "done"}
+    assert len(backup.vault.snapshots()) == 3
+    oldest = backup.vault.snapshots()[0]
+    pins.pin(backup.vault.vault, oldest)
+    deployed.ended(deployed.policy(policy(backup)))
+    deployed.ended(deployed.tick())
+    assert oldest in backup.vault.snapshots()
+    assert len(backup.vault.snapshots()) == 2
+
+
+def test_the_shell_does_the_same_and_a_dry_run_nothing(
+    deployed: Deployed, backup: Backup, tmp_path: Path
+) -> None:
+    file = tmp_path / "policy.yaml"
+    file.write_text(policy(backup))
+    command = ["--pachd", deployed.cluster.address, "--quiet", "upkeep", "--policy", str(file)]
+    before = backup.vault.files()
+    dry = pachvault(*command, "--dry-run", "--json")
+    assert dry.code == 0, dry.err
+    steps = {step["name"]: (step["status"], step["summary"]) for step in dry.kind("step")}
+    assert {status for status, _ in steps.values()} == {"planned"}
+    assert steps["forget"][1] == "would forget 2 of 3 snapshots"
+    assert dry.only("summary")["is_dry_run"]
+    assert backup.vault.files() == before
+    done = pachvault(*command)
+    assert done.code == 0, done.err
+    assert [line.split()[:2] for line in done.out.splitlines()[1:5]] == [[step, "done"] for step in STEPS]
+    assert len(backup.vault.snapshots()) == 1
+    flip(backup.vault.folder / backup.vault.snapshot().name.path, 30)
+    damaged = pachvault(*command)
+    assert damaged.code == 13
+    assert "manifest-damaged" in damaged.out
+    file.write_text(policy(backup, "upkeep: {prune: never}\n"))
+    assert "upkeep.prune': allowed are on and off" in pachvault(*command).says(2)
+
+
+def test_a_target_that_forbids_deletion_is_verified_and_says_so(deployed: Deployed, backup: Backup) -> None:
+    class AppendOnly(LocalStore):
+        def delete(self, name: str) -> None:
+            raise PachvaultError("no right to delete", where=name)
+
+    vault = replace(backup.vault.vault, store=AppendOnly(backup.vault.folder))
+    chosen = policies.parse(policy(backup), "policy.yaml")
+    done = upkeep(deployed.cluster.address, None, vault, chosen, Quiet(), tick=datetime.now(UTC)).report
+    assert [(step.name, step.status) for step in done.steps] == [
+        ("verify", "done"),
+        ("forget", "failed"),
+        ("prune", "failed"),
+        ("restores", "done"),
+    ]
+    assert all("does not allow deletion" in step.summary for step in done.steps[1:3])
+    assert (done.status, exit_code(done)) == ("failed", 3)
+    assert len(backup.vault.snapshots()) == 3
+    assert backup.vault.files(layout.FORGOTTEN) == {}
+
+
+def test_a_tick_from_the_future_covers_nothing(deployed: Deployed, backup: Backup) -> None:
+    vault = backup.vault.vault
+    chosen = policies.parse(policy(backup), "policy.yaml")
+    now = datetime.now(UTC)
+
+    def status(tick: datetime) -> str:
+        return upkeep(deployed.cluster.address, None, vault, chosen, Quiet(), tick=tick).report.status
+
+    assert status(now + timedelta(days=1)) == "done"
+    assert status(now) == "done"
+    assert status(now - timedelta(hours=1)) == "covered"
+    assert status(now) == "covered"

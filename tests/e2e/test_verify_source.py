@@ -1,0 +1,223 @@
+"""A snapshot against the cluster: change is told from damage, and each damage has a side."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from e2e.backup import Backup
+from pachvault.format import documents, layout, table
+from pachvault.format.documents import Cluster, Manifest, Segment
+from pachvault.format.ids import RepoName, digest
+from pachvault.mirror import mirrors
+from pachvault.progress import Quiet
+from pachvault.upkeep.findings import Finding, Severity
+from pachvault.upkeep.source import Compared, compare
+from pachvault.vault import snapshots
+
+NOISE = random.Random(5)
+FILES = {"/a/small": b"small", "/b": NOISE.randbytes(3_000_000), "/c d": b"", "/z": NOISE.randbytes(70_000)}
+
+
+@pytest.fixture
+def saved(backup: Backup) -> Backup:
+    backup.project.repo("data")
+    backup.project.commit("data", FILES)
+    backup.run()
+    return backup
+
+
+def compared(backup: Backup, snapshot: str = "latest", *, is_quick: bool = False) -> Compared:
+    vault = backup.vault.vault
+    found = snapshots.resolve(vault, snapshot)
+    return compare(backup.project.cluster.source, vault, found, Quiet(), is_quick=is_quick)
+
+
+def kinds(done: Compared) -> list[tuple[str, Severity]]:
+    return [(each.kind, each.severity) for each in done.findings]
+
+
+def head(backup: Backup) -> str:
+    return backup.project.heads("data")["master"]
+
+
+def forge(backup: Backup, edit: Callable[[list[dict[str, Any]]], list[dict[str, Any]]]) -> None:
+    """Seal another snapshot, well formed, whose file table says what `edit` makes of the true rows."""
+    vault = backup.vault.vault
+    snapshot = snapshots.resolve(vault, "latest")
+    history = snapshot.repo(RepoName(backup.project.name, "data"))
+    rows = edit(history.tree(head(backup)).to_pylist())
+    name = vault.put_table(table.encode_files(pa.Table.from_pylist(rows, table.FILES))).digest
+    commits = history.commits.to_pylist()
+    for commit in commits:
+        if commit["commit"] == head(backup):
+            commit |= {"base": None, "depth": 0, "rows": len(rows), "tables": [name]}
+    listing = vault.put_table(table.encode_commits(pa.Table.from_pylist(commits, table.COMMITS))).digest
+    record = history.record.model_copy(update={"segments": [Segment(table=listing, commits=len(commits))]})
+    record_digest = digest(documents.encode(record))
+    vault.put_record(record)
+    entry = snapshot.manifest.repos[0].model_copy(update={"record": record_digest})
+    for info in vault.store.list(layout.SNAPSHOTS):
+        vault.store.delete(info.name)
+    put(backup, snapshot.manifest.model_copy(update={"repos": [entry]}))
+
+
+def put(backup: Backup, manifest: Manifest) -> None:
+    data = documents.encode(manifest)
+    name = layout.snapshot_path(manifest.frozen_at, digest(data))
+    backup.vault.vault.store.put(name, [data], len(data))
+
+
+@pytest.mark.parametrize("is_quick", [False, True])
+def test_an_unchanged_source_gives_no_finding_and_the_mirror_is_compared_too(
+    saved: Backup, *, is_quick: bool
+) -> None:
+    done = compared(saved, is_quick=is_quick)
+    assert done.findings == []
+    assert (done.branches, done.unchanged, done.commits) == (1, 1, 1)
+    assert done.bytes == sum(map(len, FILES.values()))
+    assert f"{saved.project.name}/data@{head(saved)}" in mirrors(saved.project.cluster.source)
+
+
+def test_newer_commits_and_branches_of_other_histories_are_changes(saved: Backup) -> None:
+    project, old = saved.project, head(saved)
+    project.branch("data", "other", old)
+    saved.run()
+    for number in range(3):
+        project.commit("data", {f"/{number}": b"new"})
+    fresh = project.commit("data", {"/x": b"x"}, branch="fresh")
+    project.branch("data", "other", fresh)
+    done = compared(saved)
+    found = {each.object.rpartition("@")[2]: each for each in done.findings}
+    assert {name: each.kind for name, each in found.items()} == {
+        "master": "branch-moved-on",
+        "other": "branch-rewritten",
+    }
+    assert "3 commits newer" in found["master"].message
+    assert fresh in found["other"].message
+    assert {each.severity for each in done.findings} == {Severity.CHANGE}
+    assert done.unchanged == 0
+
+
+def test_a_deleted_branch_is_a_change_and_its_commit_is_compared_all_the_same(saved: Backup) -> None:
+    saved.project.branch("data", "kept", head(saved))
+    saved.project.delete_branch("data", "master")
+    done = compared(saved)
+    assert kinds(done) == [("branch-deleted", Severity.CHANGE)]
+    assert done.commits == 1
+
+
+def test_a_squashed_head_is_a_change_and_the_mirror_is_compared_with_the_vault(saved: Backup) -> None:
+    old = head(saved)
+    saved.project.commit("data", {"/more": b"more"})
+    saved.project.squash(old)
+    done = compared(saved)
+    assert kinds(done) == [("branch-rewritten", Severity.CHANGE)]
+    assert "is gone" in done.findings[0].message
+    assert done.commits == 1
+
+
+def test_a_deleted_repo_is_a_change(saved: Backup) -> None:
+    saved.project.delete_repo("data")
+    assert kinds(compared(saved)) == [("repo-deleted", Severity.CHANGE)]
+
+
+def only(done: Compared, kind: str) -> Finding:
+    (found,) = [each for each in done.findings if each.kind == kind]
+    assert found.severity is Severity.DAMAGE
+    return found
+
+
+def paths(finding: Finding) -> list[str]:
+    return [each.partition(":")[2] for each in finding.files]
+
+
+@pytest.mark.parametrize("is_quick", [False, True])
+def test_one_id_with_another_content_is_damage_of_the_side_that_has_not_what_was_sealed(
+    saved: Backup, *, is_quick: bool
+) -> None:
+    """The vault's table and blobs agree on a content that the cluster has not."""
+
+    def swap(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        by_path = {row["path"]: row for row in rows}
+        by_path["/z"] |= {key: by_path["/a/small"][key] for key in ("size", "digest", "blobs")}
+        return list(by_path.values())
+
+    forge(saved, swap)
+    done = compared(saved, is_quick=is_quick)
+    for kind in ("source-differs", "mirror-differs"):
+        assert paths(only(done, kind)) == ["/z"]
+        assert "the vault has what was sealed" in only(done, kind).message
+    assert len(done.findings) == 2
+
+
+def test_a_content_that_the_vault_cannot_show_is_the_vaults_damage(saved: Backup) -> None:
+    def spoil(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        return [row | ({"digest": digest(b"no such")} if row["path"] == "/a/small" else {}) for row in rows]
+
+    forge(saved, spoil)
+    found = [each for each in compared(saved).findings if each.kind == "vault-differs"]
+    assert len(found) == 2  # against the commit, and against its mirror
+    assert paths(found[0]) == ["/a/small"]
+    assert "the vault has not what was sealed" in found[0].message
+
+
+def test_files_that_one_side_lacks_are_damage(saved: Backup) -> None:
+    def rename(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        return [row | ({"path": "/zz"} if row["path"] == "/z" else {}) for row in rows]
+
+    forge(saved, rename)
+    found = only(compared(saved), "source-differs")
+    assert paths(found) == ["/z", "/zz"]
+    assert "1 files are only in the vault, 1 files are only in the cluster" in found.message
+
+
+def test_a_file_that_the_vault_never_had_is_its_own_damage(saved: Backup) -> None:
+    forge(saved, lambda rows: [row for row in rows if row["path"] != "/z"])
+    found = [each for each in compared(saved).findings if each.kind == "vault-differs"]
+    assert paths(found[0]) == ["/z"]
+
+
+def test_a_snapshot_of_another_cluster_is_refused(saved: Backup) -> None:
+    snapshot = snapshots.resolve(saved.vault.vault, "latest")
+    other = Cluster(id="another", version="2.11.6")
+    put(saved, snapshot.manifest.model_copy(update={"cluster": other}))
+    ids = [each for each in saved.vault.snapshots() if each != snapshot.name.id]
+    where = ["--pachd", saved.project.cluster.address]
+    said = saved.command(*where, "verify", ids[0], "--level", "source").says(2)
+    assert "was taken from cluster another" in said
+
+
+def test_a_read_that_fails_is_said_and_is_no_damage(saved: Backup) -> None:
+    rule = {"method": "GetFileTAR", "code": "PERMISSION_DENIED", "times": 99, "match": "data"}
+    with saved.project.cluster.faults(rule):
+        done = compared(saved)
+    assert ("source-unreadable", Severity.UNREADABLE) in kinds(done)
+    assert Severity.DAMAGE not in {severity for _, severity in kinds(done)}
+
+
+def test_the_command_says_what_it_compared(saved: Backup) -> None:
+    where = ["--quiet", "--pachd", saved.project.cluster.address]
+    said = saved.command(*where, "verify", "--level", "source")
+    assert said.code == 0
+    assert "1 of 1 branches unchanged, 1 commits compared" in said.err
+    saved.project.commit("data", {"/more": b"more"})
+    outcome = saved.command(*where, "--json", "verify", "--level", "source", "--quick")
+    assert outcome.code == 0  # change is no damage
+    assert outcome.only("finding")["kind"] == "branch-moved-on"
+    assert outcome.only("summary")["severities"] == {"change": 1}
+    saved.run()
+    forge(saved, lambda rows: [row | {"digest": digest(b"x"), "blobs": None} for row in rows])
+    assert saved.command(*where, "verify", "--level", "source").code == 13
+
+
+def test_the_command_drills(saved: Backup) -> None:
+    where = ["--quiet", "--pachd", saved.project.cluster.address]
+    outcome = saved.command(*where, "--json", "verify", "--level", "drill")
+    assert outcome.code == 0, outcome.err
+    assert outcome.only("summary")["is_good"] is True
+    assert {each["result"] for each in outcome.kind("drill")} == {"ok"}

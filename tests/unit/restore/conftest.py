@@ -1,0 +1,5 @@
+"""The same server, project and vault as the end-to-end tests have, for what cannot be said without them."""
+
+from __future__ import annotations
+
+from e2e.conftest import backup, cluster, project  # noqa: F401  (fixtures)

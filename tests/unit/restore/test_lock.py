@@ -1,0 +1,206 @@
+"""The lock of a request: one holder at a time, whoever died is followed, and nobody loses what it holds."""
+
+from __future__ import annotations
+
+import secrets
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from e2e.cluster import Cluster, eventually
+from pachvault.errors import EXIT_BUSY, PachydermError
+from pachvault.pach.source import CommitRef
+from pachvault.restore import lock, staging
+from pachvault.restore.lock import Held, HeldError, Holder, held, holder_of
+
+
+@pytest.fixture
+def request_id(cluster: Cluster) -> Iterator[str]:
+    made = secrets.token_hex(32)
+    yield made
+    staging.remove(cluster.target, made)
+
+
+def take(cluster: Cluster, request_id: str, holder: Holder | None = None) -> Held:
+    """Hold a request and never let go, as a process does that is killed."""
+    commit = lock._acquire(cluster.source, cluster.target, request_id, holder or Holder.this_process())
+    return Held(cluster.source, cluster.target, request_id, commit)
+
+
+def dead(like: Holder) -> Holder:
+    """A process that was on this machine."""
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return like.model_copy(update={"process": process.pid, "token": "another"})
+
+
+def elsewhere() -> Holder:
+    return Holder(name="process 7 on far", place="far", process=7, token=secrets.token_hex(8))
+
+
+def repo_is_there(cluster: Cluster, request_id: str) -> bool:
+    return staging.staging_repo(request_id) in {repo.name for repo in cluster.source.repos()}
+
+
+def test_a_second_run_is_told_who_holds_it(cluster: Cluster, request_id: str) -> None:
+    mine = Holder.this_process()
+    with held(cluster.source, cluster.target, request_id, mine) as first:
+        first.enter("fetch")
+        with (
+            pytest.raises(HeldError) as told,
+            held(cluster.source, cluster.target, request_id, Holder.this_process()),
+        ):
+            pytest.fail("two hold it")
+        first.check()
+    assert told.value.exit_code == EXIT_BUSY
+    line = str(told.value)
+    assert line.startswith(f"request {request_id[:12]}: {mine.name} carries it out, since ")
+    assert "in phase fetch" in line
+    assert "10 minutes" in line
+
+
+def test_of_many_at_once_one_holds_it(cluster: Cluster, request_id: str) -> None:
+    everybody_tried = threading.Barrier(6)
+
+    def attempt(_: int) -> bool:
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(held(cluster.source, cluster.target, request_id, Holder.this_process()))
+            except HeldError:
+                return False
+            finally:
+                everybody_tried.wait()
+            return True
+
+    with ThreadPoolExecutor(6) as pool:
+        assert list(pool.map(attempt, range(6))).count(True) == 1
+
+
+def test_it_is_free_again_and_without_parts_nothing_is_left(cluster: Cluster, request_id: str) -> None:
+    for _ in range(2):
+        with held(cluster.source, cluster.target, request_id, Holder.this_process()):
+            assert repo_is_there(cluster, request_id)
+        assert not repo_is_there(cluster, request_id)
+
+
+def test_what_is_staged_stays_for_the_next_run(cluster: Cluster, request_id: str) -> None:
+    repo = staging.staging_repo(request_id)
+    for _ in range(2):
+        with held(cluster.source, cluster.target, request_id, Holder.this_process()):
+            part = cluster.target.start(repo.project, repo.repo, "part", parent=None, description="")
+            cluster.target.finish(CommitRef(repo.project, repo.repo, part))
+        assert repo_is_there(cluster, request_id)
+        assert holder_of(cluster.source, request_id) is None
+    with held(cluster.source, cluster.target, request_id, Holder.this_process()) as mine:
+        mine.remove()
+    assert not repo_is_there(cluster, request_id)
+
+
+def test_a_process_that_died_on_this_machine_is_followed_at_once(cluster: Cluster, request_id: str) -> None:
+    gone = take(cluster, request_id, dead(Holder.this_process()))
+    with held(cluster.source, cluster.target, request_id, Holder.this_process()) as mine:
+        mine.check()
+        with pytest.raises(HeldError, match="taken over"):
+            gone.check()
+        with pytest.raises(HeldError, match="taken over"):
+            gone.remove()
+        with pytest.raises(HeldError, match="taken over"):
+            gone.enter("heads")
+        gone.release()
+        mine.check()
+
+
+def test_the_next_attempt_of_a_job_goes_on(cluster: Cluster, request_id: str) -> None:
+    take(cluster, request_id, Holder.of_job("a-job"))
+    with held(cluster.source, cluster.target, request_id, Holder.of_job("a-job")) as mine:
+        mine.check()
+        with (
+            pytest.raises(HeldError, match="job a-job carries it out"),
+            held(cluster.source, cluster.target, request_id, Holder.of_job("another-job")),
+        ):
+            pytest.fail("two hold it")
+
+
+def test_another_machine_is_followed_once_it_gave_no_sign_of_life(
+    cluster: Cluster, request_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    far = take(cluster, request_id, elsewhere())
+    far.enter("replay")
+    run = holder_of(cluster.source, request_id)
+    assert run is not None
+    assert (run.holder.name, run.phase) == ("process 7 on far", "replay")
+    assert not run.is_dead(run.alive_at + lock.STALE)
+    assert run.is_dead(run.alive_at + lock.STALE + timedelta(seconds=1))
+    with (
+        pytest.raises(HeldError),
+        held(cluster.source, cluster.target, request_id, Holder.this_process()),
+    ):
+        pytest.fail("two hold it")
+    monkeypatch.setattr(lock, "STALE", timedelta(0))
+    with (
+        held(cluster.source, cluster.target, request_id, Holder.this_process()),
+        pytest.raises(HeldError, match="taken over"),
+    ):
+        far.check()
+
+
+def test_a_sign_of_life_of_the_one_before_is_not_taken_for_the_holders(
+    cluster: Cluster, request_id: str
+) -> None:
+    before = take(cluster, request_id, dead(Holder.this_process()))
+    before.since = datetime(2001, 1, 1, tzinfo=UTC)
+    before.enter("heads")
+    take(cluster, request_id)
+    run = holder_of(cluster.source, request_id)
+    assert run is not None
+    assert (run.phase, run.since) == ("", None)
+    assert run.alive_at == run.began_at
+
+
+def test_signs_of_life_go_on_until_it_is_released(
+    cluster: Cluster, request_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lock, "BEAT_SECONDS", 0.01)
+
+    def alive_at() -> datetime:
+        run = holder_of(cluster.source, request_id)
+        assert run is not None
+        return run.alive_at
+
+    with held(cluster.source, cluster.target, request_id, Holder.this_process()):
+        first = alive_at()
+        eventually("a sign of life", lambda: alive_at() > first)
+        refusal = {"method": "CreateRepo", "times": 3, "code": "PERMISSION_DENIED"}
+        with cluster.faults(refusal):  # a beat that fails is not the last one
+            later = alive_at()
+            eventually("another", lambda: alive_at() > later)
+    assert "sign-of-life" not in {thread.name for thread in threading.enumerate()}
+
+
+def test_a_lock_whose_answer_was_lost_is_known_again(cluster: Cluster, request_id: str) -> None:
+    holder = elsewhere()
+    first = take(cluster, request_id, holder)
+    assert take(cluster, request_id, holder).commit == first.commit
+
+
+def test_a_holder_that_cannot_be_read_is_judged_by_its_age(cluster: Cluster, request_id: str) -> None:
+    repo = staging.staging_repo(request_id)
+    staging.ensure(cluster.target, request_id)
+    cluster.target.start(repo.project, repo.repo, lock.BRANCH, parent=None, description="of a later version")
+    run = holder_of(cluster.source, request_id)
+    assert run is not None
+    assert not run.is_dead(datetime.now(UTC))
+    with pytest.raises(HeldError, match="an unknown run"):
+        take(cluster, request_id)
+
+
+def test_who_may_not_write_is_told_so(cluster: Cluster, request_id: str) -> None:
+    refusal = {"method": "StartCommit", "times": 99, "code": "PERMISSION_DENIED", "message": "no, you"}
+    with cluster.faults(refusal), pytest.raises(PachydermError, match="no, you"):
+        take(cluster, request_id)
