@@ -29,7 +29,9 @@ from pachvault.upkeep.run import exit_code, upkeep
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("upkeep")]
 
 LAST = "retention: {keep_last: 1}\n"
-STEPS = ["verify", "forget", "prune", "restores"]
+NO_DRILL = "upkeep: {drill_within: off}\n"
+STEPS = ["verify", "drill", "forget", "prune", "mirror", "restores"]
+DONE = {**dict.fromkeys(STEPS, "done"), "drill": "skipped"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +98,7 @@ def backup(deployed: Deployed, tmp_path: Path) -> Backup:
     return made
 
 
-def policy(backup: Backup, more: str = LAST) -> str:
+def policy(backup: Backup, more: str = LAST + NO_DRILL) -> str:
     """The policy that the backups were made by."""
     name = backup.project.name
     return f"version: 1\nname: {name}\ntarget: {backup.vault.url}\nsources: ['{name}/*']\n{more}"
@@ -105,7 +107,7 @@ def policy(backup: Backup, more: str = LAST) -> str:
 def test_a_tick_verifies_forgets_and_prunes(deployed: Deployed, backup: Backup) -> None:
     ran = deployed.ended(deployed.policy(policy(backup)))
     assert (ran.report["status"], ran.findings) == ("done", [])
-    assert ran.steps == dict.fromkeys(STEPS, "done")
+    assert ran.steps == DONE
     assert ran.summary("verify").startswith("3 snapshots, 3 of 3 packs")
     assert ran.summary("forget") == "forgot 2 of 3 snapshots"
     assert len(backup.vault.snapshots()) == 1
@@ -197,15 +199,15 @@ def test_a_step_that_fails_is_recorded_hides_no_other_and_is_tried_again(
     with deployed.cluster.faults(refusal):
         ran = deployed.ended(deployed.policy(policy(backup)))
     assert ran.report["status"] == "failed"
-    assert ran.steps == {**dict.fromkeys(STEPS, "done"), "restores": "failed"}
+    assert ran.steps == {**DONE, "mirror": "failed", "restores": "failed"}
     assert "not for you" in ran.summary("restores")
     again = deployed.ended(deployed.policy(policy(backup) + "# the same\n"))
     assert again.report["status"] == "done"
 
 
 def test_without_retention_nothing_is_forgotten_and_pins_hold(deployed: Deployed, backup: Backup) -> None:
-    ran = deployed.ended(deployed.policy(policy(backup, "upkeep: {prune: off}\n")))
-    assert ran.steps == {"verify": "done", "forget": "skipped", "prune": "skipped", "restores": "done"}
+    ran = deployed.ended(deployed.policy(policy(backup, "upkeep: {prune: off, drill_within: off}\n")))
+    assert ran.steps == {**DONE, "forget": "skipped", "prune": "skipped"}
     assert len(backup.vault.snapshots()) == 3
     oldest = backup.vault.snapshots()[0]
     pins.pin(backup.vault.vault, oldest)
@@ -219,19 +221,19 @@ def test_the_shell_does_the_same_and_a_dry_run_nothing(
     deployed: Deployed, backup: Backup, tmp_path: Path
 ) -> None:
     file = tmp_path / "policy.yaml"
-    file.write_text(policy(backup))
+    file.write_text(policy(backup, LAST))
     command = ["--pachd", deployed.cluster.address, "--quiet", "upkeep", "--policy", str(file)]
     before = backup.vault.files()
     dry = pachvault(*command, "--dry-run", "--json")
     assert dry.code == 0, dry.err
     steps = {step["name"]: (step["status"], step["summary"]) for step in dry.kind("step")}
-    assert {status for status, _ in steps.values()} == {"planned"}
+    assert {name: status for name, (status, _) in steps.items()} == dict.fromkeys(STEPS, "planned")
     assert steps["forget"][1] == "would forget 2 of 3 snapshots"
     assert dry.only("summary")["is_dry_run"]
     assert backup.vault.files() == before
     done = pachvault(*command)
     assert done.code == 0, done.err
-    assert [line.split()[:2] for line in done.out.splitlines()[1:5]] == [[step, "done"] for step in STEPS]
+    assert [line.split()[:2] for line in done.out.splitlines()[1:7]] == [[step, "done"] for step in STEPS]
     assert len(backup.vault.snapshots()) == 1
     flip(backup.vault.folder / backup.vault.snapshot().name.path, 30)
     damaged = pachvault(*command)
@@ -251,14 +253,36 @@ def test_a_target_that_forbids_deletion_is_verified_and_says_so(deployed: Deploy
     done = upkeep(deployed.cluster.address, None, vault, chosen, Quiet(), tick=datetime.now(UTC)).report
     assert [(step.name, step.status) for step in done.steps] == [
         ("verify", "done"),
+        ("drill", "skipped"),
         ("forget", "failed"),
         ("prune", "failed"),
+        ("mirror", "done"),
         ("restores", "done"),
     ]
-    assert all("does not allow deletion" in step.summary for step in done.steps[1:3])
+    assert all("does not allow deletion" in step.summary for step in done.steps[2:4])
     assert (done.status, exit_code(done)) == ("failed", 3)
     assert len(backup.vault.snapshots()) == 3
     assert backup.vault.files(layout.FORGOTTEN) == {}
+
+
+def test_a_drill_is_done_when_it_is_due(deployed: Deployed, backup: Backup) -> None:
+    first = deployed.ended(deployed.policy(policy(backup, "")))
+    assert first.steps["drill"] == "done"
+    assert "all came back as they were" in first.summary("drill")
+    assert len(first.report["audits"]) == 3
+    again = deployed.ended(deployed.tick())
+    assert again.steps["drill"] == "skipped"
+    assert "within 30 days" in again.summary("drill")
+
+
+def test_the_backup_repo_is_trimmed_to_what_the_policy_keeps(deployed: Deployed, backup: Backup) -> None:
+    kept = deployed.ended(deployed.policy(policy(backup)))
+    assert kept.summary("mirror").startswith("let go of 0 commits of the backup repo, kept ")
+    short = NO_DRILL.replace("off}", "off, mirror_keep: 1s}")
+    trimmed = deployed.ended(deployed.policy(policy(backup, short)))
+    assert trimmed.report["status"] == "covered"
+    trimmed = deployed.ended(deployed.tick())
+    assert not trimmed.summary("mirror").startswith("let go of 0 ")
 
 
 def test_a_tick_from_the_future_covers_nothing(deployed: Deployed, backup: Backup) -> None:

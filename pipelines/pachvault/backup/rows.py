@@ -15,7 +15,8 @@ class Rows:
 
     def __init__(self, repo: RepoName, commit: str) -> None:
         self._repo, self._commit = str(repo), commit
-        self._rows: list[tuple[object, ...]] = []
+        self._columns: list[list[object]] = [[] for _ in range(6)]
+        self._appends = [column.append for column in self._columns]
         self._chunks: list[pa.Table] = []
         self.count = 0
         self.bytes = 0
@@ -37,16 +38,18 @@ class Rows:
         return pa.concat_tables([table.FILES.empty_table(), *self._chunks])
 
     def _row(self, *values: object) -> None:
-        self._rows.append(values)
+        # columns, not tuples: the collector walks every tuple that is alive
+        for append, value in zip(self._appends, values, strict=True):
+            append(value)
         self.count += 1
-        if len(self._rows) >= _ROWS:
+        if len(self._columns[0]) >= _ROWS:
             self._close_chunk()
 
     def _close_chunk(self) -> None:
-        size = len(self._rows)
+        size = len(self._columns[0])
         names = [pa.repeat(self._repo, size), pa.repeat(self._commit, size)]
         types = [field.type for field in table.FILES][2:]
-        columns = zip(*self._rows, strict=True) if self._rows else ((),) * len(types)
-        values = [pa.array(column, kind) for column, kind in zip(columns, types, strict=True)]
+        values = [pa.array(column, kind) for column, kind in zip(self._columns, types, strict=True)]
         self._chunks.append(pa.table([*names, *values], schema=table.FILES))
-        self._rows.clear()
+        for column in self._columns:
+            column.clear()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 
 import click
@@ -18,14 +19,22 @@ from pachvault.vault.snapshots import Snapshot
 
 
 @click.command("init")
+@click.option(
+    "--grace",
+    type=click.FloatRange(min=0, min_open=True),
+    default=7,
+    show_default=True,
+    metavar="DAYS",
+    help="How long prune keeps what is no longer needed; a backup may take half of it. For good.",
+)
 @common_options
 @click.pass_obj
-def init_command(state: State) -> int:
+def init_command(state: State, /, grace: float) -> int:
     """Make an empty vault.
 
     Example: pachvault --vault file:///mnt/backup/vault init
     """
-    made = vault.create(open_store(state.vault_url()))
+    made = vault.create(open_store(state.vault_url()), timedelta(days=grace))
     if state.json:
         put_json("summary", vault=made.store.url, vault_id=made.config.vault_id)
     else:

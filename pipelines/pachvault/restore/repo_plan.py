@@ -51,6 +51,11 @@ def repo_plan(
     Raises UsageError where something is in the way and the request does not say what to do about it,
     BusyError where that is still open.
     """
+    if request.to.branch and len(chosen) > 1:
+        raise UsageError(
+            f"{len(chosen)} branches of {history.name} would be restored into one",
+            hint="request them one by one",
+        )
     source, is_there = cluster.source, target in cluster.repos
     rows = rows_of(history)
     heads = {each.name: newest_in(rows, str(each.head), request.history) for each in chosen}

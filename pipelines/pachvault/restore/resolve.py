@@ -46,6 +46,10 @@ def resolve(request: Request, vault: Vault, source: Source) -> Resolved:
             unmatched -= {each for each in unmatched if _repo_of(each) == f"{entry.project}/{entry.repo}"}
         else:
             found += [repo] if repo else []
+    known = vault.pipelines_record(snapshot.manifest.pipelines).pipelines
+    if request.pipelines:  # what they wrote need not be in the snapshot
+        names = [f"{each.project}/{each.name}" for each in known]
+        unmatched -= {each for each in unmatched if any(fnmatchcase(name, _repo_of(each)) for name in names)}
     if unmatched:
         raise UsageError(
             f"nothing in snapshot {snapshot.short_id} matches {sorted(unmatched)[0]!r}",
@@ -53,7 +57,11 @@ def resolve(request: Request, vault: Vault, source: Source) -> Resolved:
         )
     if len({each.plan.target for each in found}) < len(found):
         raise UsageError("several repos would be restored into one", hint="request them one by one")
-    known = vault.pipelines_record(snapshot.manifest.pipelines).pipelines
+    if not found and not lost and not request.pipelines:
+        raise UsageError(
+            "all that matches is written by pipelines",
+            hint="pipelines: true restores the pipelines, outputs: as-repos what they wrote",
+        )
     resolved = with_shares(request, snapshot, found, lost)
     more: dict[str, object] = {"pipelines": definitions.choose(request, known, source)}
     pace = measured(finished(source), vault) if resolved.plan.bytes else None
@@ -122,7 +130,7 @@ def _branches(history: RepoHistory, request: Request, unmatched: set[str]) -> li
         if hits:
             unmatched.discard(pattern)
         found |= {branch.name: branch for branch in hits}
-    return list(found.values())
+    return [found[name] for name in sorted(found)]
 
 
 def _repo_of(pattern: str) -> str:

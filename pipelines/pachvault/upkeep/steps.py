@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 
 from pachvault.format import layout
 from pachvault.pach.connection import Connection
@@ -151,13 +151,12 @@ def prune_vault(context: Context) -> Outcome:
 
 def trim_mirror(context: Context) -> Outcome:
     """Let go of what the backup repo need no longer hold."""
-    keep = context.policy.upkeep.mirror_keep
+    before = datetime.now(UTC) - context.policy.upkeep.mirror_keep
     source, target = Source(context.connection), Target(context.connection)
-    planned = trim.plan(source, context.vault, keep=keep, now=context.now)
+    planned = trim.plan(source, context.vault, before=before, now=context.now)
     if context.is_dry_run:
-        return Outcome(
-            f"would let go of {len(planned.commits)} commits of the backup repo, keep {planned.kept}"
-        )
+        going = len(planned.commits)
+        return Outcome(f"would let go of {going} commits of the backup repo, keep {planned.kept}")
     done, problems = trim.execute(target, planned)
     return Outcome(f"let go of {done} commits of the backup repo, kept {planned.kept}", problems)
 

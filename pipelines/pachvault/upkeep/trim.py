@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from pachvault.backup import known
@@ -59,34 +59,29 @@ class TrimPlan:
     """How many commits stay."""
 
 
-def plan(source: Source, vault: Vault, *, keep: timedelta, now: datetime) -> TrimPlan:
-    """What the backup repo need no longer hold; `now` is the store's time, by which runs are still alive.
+def plan(source: Source, vault: Vault, *, before: datetime, now: datetime) -> TrimPlan:
+    """What the backup repo need no longer hold of what is from `before`.
 
-    Raises PachydermError where the cluster cannot be asked.
+    `now` is the store's time, by which runs are still alive. Raises PachydermError where the cluster cannot
+    be asked.
     """
     try:
         commits = source.commits(_MIRROR)
-        heads = {branch.name: branch.head for branch in source.branches(_MIRROR) if branch.head}
+        branches = [branch for branch in source.branches(_MIRROR) if branch.head]
     except SourceGoneError:
         return TrimPlan([], [], 0)
     cluster = source.connection.cluster_id()
     running = list(_running(vault, cluster, now))
-    bound = min([datetime.now(UTC) - keep, *(frozen_at - _SKEW for frozen_at in running)])
-    by_id = {commit.id: commit for commit in commits}
-    current = _current(
-        source, vault, cluster, bound, (by_id[head] for head in heads.values() if head in by_id)
-    )
-    given_up = [
-        name
-        for name, head in heads.items()
-        if name not in current and head in by_id and _is_old(by_id[head], bound)
-    ]
-    staying = {head for name, head in heads.items() if name not in given_up}
-    old = [commit for commit in commits if commit.id not in staying and _is_old(commit, bound)]
+    before = min([before, *(frozen_at - _SKEW for frozen_at in running)])
+    old = {each.id: each for each in commits if _is_ours(each) and _is_old(each, before)}
     if running:
-        old = _sealed(vault, cluster, old)
-        given_up = [name for name in given_up if any(each.id == heads[name] for each in old)]
-    return TrimPlan(given_up, list(_ordered(commits, old)), len(commits) - len(old))
+        old = {each.id: each for each in _sealed(vault, cluster, old.values())}
+    heads = {branch.name: old[branch.head] for branch in branches if branch.head in old}
+    current = _current(source, vault, cluster, before, heads.values())
+    given_up = sorted(heads.keys() - current)
+    staying = {branch.head for branch in branches if branch.name not in given_up}
+    going = [each for each in old.values() if each.id not in staying]
+    return TrimPlan(given_up, list(_ordered(commits, going)), len(commits) - len(going))
 
 
 def execute(target: Target, planned: TrimPlan) -> tuple[int, list[str]]:
@@ -120,7 +115,7 @@ def _running(vault: Vault, cluster: str, now: datetime) -> Iterator[datetime]:
 
 
 def _current(
-    source: Source, vault: Vault, cluster: str, bound: datetime, heads: Iterable[CommitInfo]
+    source: Source, vault: Vault, cluster: str, before: datetime, heads: Iterable[CommitInfo]
 ) -> set[str]:
     """The mirror's branches whose sources are there, or were within the time for which they are held."""
     mirrored = {RepoName.parse(said["source"]) for head in heads if (said := said_by(head)) is not None}
@@ -130,7 +125,7 @@ def _current(
             for branch in source.branches(repo.name):
                 found.add(branch_of(repo.name, repo.created_at, branch.name))
     for name in snapshots.names(vault):
-        if name.frozen_at < bound:
+        if name.frozen_at < before:
             continue
         try:
             snapshot = snapshots.load(vault, name)
@@ -156,8 +151,12 @@ def _sealed(vault: Vault, cluster: str, commits: Iterable[CommitInfo]) -> list[C
     return [commit for commit, said in sources if said["commit"] in by_repo.get(said["source"], {})]
 
 
-def _is_old(commit: CommitInfo, bound: datetime) -> bool:
-    return commit.finished_at is not None and commit.started_at is not None and commit.started_at < bound
+def _is_ours(commit: CommitInfo) -> bool:
+    return said_by(commit) is not None
+
+
+def _is_old(commit: CommitInfo, before: datetime) -> bool:
+    return commit.finished_at is not None and commit.started_at is not None and commit.started_at < before
 
 
 def _ordered(commits: Iterable[CommitInfo], old: Iterable[CommitInfo]) -> Iterator[Trimmed]:
