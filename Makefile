@@ -3,12 +3,13 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 DIR ?=
+BENCH ?=
 
 .DEFAULT_GOAL := help
 
 .PHONY: help
 help: ## list every target
-	@grep -hE '^[a-z-]+:.*?## ' $(MAKEFILE_LIST) | sort | awk -F ':.*?## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*?## ' $(MAKEFILE_LIST) | sort | awk -F ':.*?## ' '{printf "  make %-13s %s\n", $$1, $$2}'
 
 # pip's own state decides; the stamp only spares asking it again
 $(VENV)/installed: pyproject.toml
@@ -45,6 +46,22 @@ slow: setup ## the slow tests
 .PHONY: contract
 contract: setup ## the contract tests alone; against a real Pachyderm where PACHD_ADDRESS is set
 	$(BIN)/pytest tests/contract
+
+$(VENV)/bench-installed: $(VENV)/installed
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[bench]'
+	@touch $@
+
+.PHONY: bench
+bench: $(VENV)/bench-installed ## backups and restores beside restic and rclone, into docs/benchmarks.md
+	$(BIN)/python -m bench $(BENCH)
+
+.PHONY: bench-prune
+bench-prune: $(VENV)/bench-installed ## a prune of a million blobs beside restic's, into docs/benchmarks.md
+	$(BIN)/python -m bench.prune $(BENCH)
+
+.PHONY: bench-curves
+bench-curves: $(VENV)/bench-installed ## how cost grows with bytes, files, commits, workers, into docs/benchmarks.md
+	$(BIN)/python -m bench.curves $(BENCH)
 
 .PHONY: format
 format: setup ## rewrite the sources as ruff wants them

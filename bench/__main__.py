@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bench import backups, peers, report, restores
+from bench import backups, peers, report, restores, steps
 from bench.bed import bed
 from bench.data import ONE, SETS
 from bench.measure import CommandError, Figures
+from bench.steps import Spent
 
 
 def main() -> int:
@@ -23,26 +25,32 @@ def main() -> int:
     parser.add_argument("--document", type=Path, default=report.DOCUMENT, help="where the report goes")
     options = parser.parse_args()
     began_at = datetime.now(UTC)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # what was begun is cleared away
     try:
         peers.install()
-        figures = _measured(options)
+        steps.command()
+        figures, spent = _measured(options)
     except (peers.MissingPeerError, CommandError) as error:
         sys.stderr.write(f"bench: {error}\n")
         return 1
     runs = f"{options.runs} runs of each, 1 of `big`"
     if options.scale != 1:
         runs += f", data scaled by {options.scale:g}"
-    report.write_part(options.document, "bench", report.benchmark(figures, "make bench", began_at, runs))
+    report.write_part(
+        options.document, "bench", report.benchmark(figures, spent, "make bench", began_at, runs)
+    )
     sys.stderr.write(f"written to {options.document}\n")
     return 0
 
 
-def _measured(options: argparse.Namespace) -> Figures:
+def _measured(options: argparse.Namespace) -> tuple[Figures, Spent]:
     figures = Figures()
+    spent: Spent = {}
     for data_set in (each.scaled(options.scale) for each in SETS if each.name in options.sets):
         runs = options.runs if data_set.count > 1 else 1
         with bed(data_set, options.work) as made:
             made.put()
+            spent |= backups.watched(made)
             backups.measure(made, figures, runs)
             backups.server(made, figures, runs)
             restores.measure(made, figures, runs)
@@ -52,7 +60,7 @@ def _measured(options: argparse.Namespace) -> Figures:
         made.put()
         backups.freeze_alone(made, figures, options.runs)
         restores.rollback(made, figures, options.runs)
-    return figures
+    return figures, spent
 
 
 if __name__ == "__main__":

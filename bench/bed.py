@@ -56,18 +56,19 @@ class Bed:
     def floor(self, what: str, *words: str, repo: RepoName | None = None) -> Sample:
         """A program of bench.floors."""
         command = [sys.executable, "-m", "bench.floors", what, self.address, str(repo or self.repo), *words]
-        return run(command, _environment())
+        return run(command, environment())
 
     def head(self) -> str:
         """The id of the repo's newest commit."""
         with connect(self.address) as connection:
             return Source(connection).commit(CommitRef(self.repo.project, self.repo.repo, BRANCH)).id
 
-    def put(self, change: str = "all:0", repo: RepoName | None = None) -> Sample:
-        """The data set, or a change of it, written as a commit."""
+    def put(self, change: str = "all:0", repo: RepoName | None = None, *, lazy: bool = False) -> Sample:
+        """The data set, or a change of it, written as a commit; `lazy` for what memory does not hold."""
         each = self.data_set
         shape = f"{each.name}:{each.count}:{each.size}:{'text' if each.is_text else 'random'}"
-        return self.floor("put", "--shape", shape, "--change", change, repo=repo)
+        words = ["--shape", shape, "--change", change, *(["--lazy"] if lazy else [])]
+        return self.floor("put", *words, repo=repo)
 
     def read_to(self, folder: Path) -> Sample:
         """What a recursive get does: the repo as plain files in an emptied folder.
@@ -77,7 +78,7 @@ class Bed:
         empty(folder)
         cat = f"'{sys.executable}' -m bench.floors cat {self.address} {self.repo}"
         extract = f"tar -x -P --transform 's,^/,,' -C '{folder}'"
-        sample = run(["bash", "-o", "pipefail", "-c", f"{cat} | {extract}"], _environment())
+        sample = run(["bash", "-o", "pipefail", "-c", f"{cat} | {extract}"], environment())
         return replace(sample, seconds=sample.seconds - sample.said["start_up_seconds"], said={})
 
     def new_vault(self) -> None:
@@ -117,6 +118,7 @@ def size_of(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
+    """Of the programs of this benchmark: they find it."""
     others = os.environ.get("PYTHONPATH")
     return {**os.environ, "PYTHONPATH": os.pathsep.join([str(_ROOT), *([others] if others else [])])}

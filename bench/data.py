@@ -35,10 +35,10 @@ class DataSet:
         suffix = "txt" if self.is_text else "bin"
         return f"/{number // 1000:04}/{number:07}.{suffix}"
 
-    def files(self) -> Iterator[tuple[str, Pieces]]:
-        """All files."""
+    def files(self, first: int = 0, step: int = 1) -> Iterator[tuple[str, Pieces]]:
+        """All files, or every so many from the `first` on."""
         words = _vocabulary() if self.is_text else None
-        for number in range(self.count):
+        for number in range(first, self.count, step):
             yield self.path(number), self._content(Random(f"{self.name}-{number}"), words)
 
     def changed(self, number: int) -> tuple[str, Pieces]:

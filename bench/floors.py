@@ -1,7 +1,7 @@
 """The floors: programs that do one thing to a server and nothing else, as lean as Python allows.
 
-`python -m bench.floors stream|cat|diff|list|put|put-folder …`. Each prints, last, a JSON object with the
-seconds that the thing itself took. Messages are taken apart and put together by hand: pure-Python
+`python -m bench.floors -h` lists them. Each prints, last, a JSON object with the seconds that the thing
+itself took. Messages are taken apart and put together by hand: pure-Python
 protobuf would be the slow part, and a slow floor would flatter.
 """
 
@@ -31,7 +31,7 @@ _PIECE = 4 * 1024 * 1024
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.floors", description=__doc__)
-    parser.add_argument("what", choices=["stream", "cat", "diff", "list", "put", "put-folder"])
+    parser.add_argument("what", choices=list(_DOES))
     parser.add_argument("address")
     parser.add_argument("repo", type=RepoName.parse)
     parser.add_argument("--against", help="diff: the other commit")
@@ -39,6 +39,9 @@ def main() -> None:
     parser.add_argument("--change", default="all:0", help="put: all, changed:N, inserted:N")
     parser.add_argument("--folder", type=Path, help="put-folder: where the files are")
     parser.add_argument("--streams", type=int, default=2)
+    parser.add_argument("--lazy", action="store_true", help="put: make the bytes while they are sent")
+    parser.add_argument("--repos", type=int, default=1, help="history: as many repos, numbered")
+    parser.add_argument("--commits", type=int, default=1, help="history: of each repo")
     options = parser.parse_args()
     with connect(options.address) as connection:
         said = _DOES[options.what](connection, options)
@@ -87,6 +90,9 @@ def _put(connection: Connection, options: argparse.Namespace) -> dict[str, objec
     name, count, size, is_text = options.shape.split(":")
     data_set = DataSet(name, "", int(count), int(size), is_text == "text")
     kind, _, number = options.change.partition(":")
+    if kind == "all" and options.lazy:
+        streams = [data_set.files(at, options.streams) for at in range(options.streams)]
+        return _written(connection, options, streams)
     if kind == "all":
         files = list(data_set.files())
     else:
@@ -94,6 +100,25 @@ def _put(connection: Connection, options: argparse.Namespace) -> dict[str, objec
     return _written(
         connection, options, [iter(files[at :: options.streams]) for at in range(options.streams)]
     )
+
+
+def _history(connection: Connection, options: argparse.Namespace) -> dict[str, object]:
+    """Repos of many small commits: each puts one file of ten, the first all."""
+    target = Target(connection)
+    project, repo = options.repo.project, options.repo.repo
+    target.ensure_project(project)
+    began = time.perf_counter()
+    for number in range(options.repos):
+        name = f"{repo}-{number}"
+        target.ensure_repo(project, name)
+        parent: str | None = None
+        for commit in range(options.commits):
+            parent = target.start(project, name, BRANCH, parent=parent, description=f"commit {commit}")
+            files = range(10) if commit == 0 else [commit % 10]
+            put = [(f"/{each}", f"{name} {commit} {each}\n".encode()) for each in files]
+            target.change(CommitRef(project, name, parent), put=put)
+            target.finish(CommitRef(project, name, parent))
+    return {"seconds": time.perf_counter() - began}
 
 
 def _put_folder(connection: Connection, options: argparse.Namespace) -> dict[str, object]:
@@ -188,6 +213,7 @@ _DOES = {
     "diff": _diff,
     "list": _list,
     "put": _put,
+    "history": _history,
     "put-folder": _put_folder,
 }
 

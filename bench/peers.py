@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -72,6 +73,18 @@ class Peers:
         """Restore the newest snapshot to an emptied folder."""
         empty(folder)
         return self._restic("restore", "latest", "--target", str(folder))
+
+    def restic_prune(self) -> Sample:
+        """Forget every other snapshot, then prune."""
+        listed = subprocess.run(
+            ["restic", "-r", self.restic_repository, "snapshots", "--json"],
+            env=self._environment(),
+            capture_output=True,
+            check=True,
+        )
+        ids = [each["id"] for each in json.loads(listed.stdout)]
+        self._restic("forget", *ids[::2])
+        return self._restic("prune")
 
     def _restic(self, *words: str) -> Sample:
         return run(["restic", "--quiet", "-r", self.restic_repository, *words], self._environment())

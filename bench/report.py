@@ -12,6 +12,7 @@ from bench import backups, peers, restores
 from bench.backups import FIRST, RCLONE, READ, RESTIC, START_UP, STREAM, US
 from bench.data import ONE, SETS
 from bench.measure import Figures
+from bench.steps import FREEZE, SEAL, STEPS, Spent
 from bench.targets import MIB, targets, to_floor
 from pachvault import __version__
 
@@ -45,7 +46,7 @@ def heading(title: str, command: str, began_at: datetime, runs: str) -> str:
     return "\n".join(lines)
 
 
-def benchmark(figures: Figures, command: str, began_at: datetime, runs: str) -> str:
+def benchmark(figures: Figures, spent: Spent, command: str, began_at: datetime, runs: str) -> str:
     """The whole part of `make bench`."""
     said = heading("Beside what a user would run instead", command, began_at, runs)
     return "\n\n".join(
@@ -56,6 +57,7 @@ def benchmark(figures: Figures, command: str, began_at: datetime, runs: str) -> 
             "### Backups\n\n" + _backups(figures),
             "### Sizes\n\n" + _sizes(figures),
             "### Restores\n\n" + _restores(figures),
+            "### Where the time of a backup goes\n\n" + _steps(spent),
         ]
     )
 
@@ -131,6 +133,12 @@ def _restores(figures: Figures) -> str:
     return table(["case", "pachvault, s", "unchecked", "write", restores.RESTIC, "peak, MiB"], rows)
 
 
+def _steps(spent: Spent) -> str:
+    names = [*STEPS, FREEZE, SEAL, "other"]
+    rows = [[case, *(f"{seconds[name]:.2f}" for name in names)] for case, seconds in spent.items()]
+    return f"{_SAMPLED}\n\n{table(['seconds of threads', *names], rows)}"
+
+
 def _span(figures: Figures, name: str, case: str, who: str) -> str:
     seconds = sorted(each.seconds for each in figures.of(name, case, who))
     middle = _seconds(figures.seconds(name, case, who))
@@ -155,6 +163,9 @@ def _processor() -> str:
             return line.partition(":")[2].strip()
     return platform.machine()
 
+
+_SAMPLED = """By a sampler that looks at all threads of the command from outside, 200 times a second, and slows
+it down: the shares count. Threads that wait for each other are left out; *read* has the wait for the server."""
 
 _WHAT = f"""Each figure is the median over the runs of the wall time of a whole command, as a user starts
 it; in brackets the least and the most. Where something is compared *without start-up*, the time of a

@@ -68,6 +68,21 @@ class MemoryStore:
         return True
 
 
+class Traced:
+    """A store that notes what is read whole."""
+
+    def __init__(self, store: MemoryStore) -> None:
+        self._store = store
+        self.taken: dict[str, bytes] = {}
+
+    def get(self, name: str) -> bytes:
+        self.taken[name] = self._store.get(name)
+        return self.taken[name]
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._store, name)
+
+
 class Process:
     """A store as one process sees it: at the n-th call `event` happens once, before the call goes through.
 

@@ -14,6 +14,7 @@ from e2e.cluster import Cluster
 from e2e.requested import Requested
 from pachvault.policy import HOME_PROJECT
 from pachvault.restore.records import DONE
+from pachvault.shipped import spec
 
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("restore_pipelines")]
 
@@ -169,6 +170,32 @@ def test_pipelines_made_again_do_nothing_twice(requested: Requested, backup: Bac
     assert answered.report(f"{name}-next")["status"] == "restored"
     assert backup.project.repos() == ["data", "next"]
     assert requested.home.heads(DONE.repo) != records
+
+
+@pytest.mark.slow
+def test_a_request_that_is_planned_and_not_answered_is_listed_as_waiting(
+    requested: Requested, backup: Backup
+) -> None:
+    name = backup.project.name
+
+    def listed() -> dict[str, dict[str, Any]]:
+        where = ["--vault", backup.vault.url, "--pachd", requested.cluster.address]
+        return {each["request"][:12]: each for each in pachvault(*where, "--json", "restores").objects}
+
+    requested.pipelines.delete(HOME_PROJECT, "restore_replay")
+    job = requested.commit({name: copy(backup)})
+    assert requested.pipelines.wait(HOME_PROJECT, "restore_fetch", job).is_success
+    (folder,) = {
+        path.split("/")[1] for path in requested.home.tree("restore_plan", job) if f"/{name}-" in path
+    }
+    request = folder.rpartition("-")[2]
+    waiting = listed()[request]
+    assert (waiting["state"], waiting["phase"]) == ("waiting", "planned")
+    assert waiting["summary"].startswith("1 repos, 1 commits, ")
+    requested.pipelines.create(spec("restore_replay"), "restore_replay.json")
+    answered = requested.ask({f"{name}-other": copy(backup, to={"repo": "other"})})
+    assert answered.report(name)["status"] == "restored"
+    assert listed()[request]["state"] == "done"
 
 
 @pytest.mark.slow

@@ -18,12 +18,13 @@ from made import age_all, flip
 from pachvault import policy as policies
 from pachvault.errors import PachvaultError
 from pachvault.format import layout
+from pachvault.format.documents import Audited
 from pachvault.pach.pipelines import Pipelines
 from pachvault.policy import HOME_PROJECT
 from pachvault.progress import Quiet
 from pachvault.shipped import spec
 from pachvault.store.local import LocalStore
-from pachvault.upkeep import pins
+from pachvault.upkeep import audits, pins, steps
 from pachvault.upkeep.run import exit_code, upkeep
 
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("upkeep")]
@@ -283,6 +284,36 @@ def test_the_backup_repo_is_trimmed_to_what_the_policy_keeps(deployed: Deployed,
     assert trimmed.report["status"] == "covered"
     trimmed = deployed.ended(deployed.tick())
     assert not trimmed.summary("mirror").startswith("let go of 0 ")
+
+
+def test_a_bug_in_a_step_is_recorded_and_hides_no_other(
+    deployed: Deployed, backup: Backup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_: object) -> None:
+        raise RuntimeError("two\nlines")
+
+    monkeypatch.setitem(steps.STEPS, "forget", broken)
+    chosen = policies.parse(policy(backup), "policy.yaml")
+    done = upkeep(deployed.cluster.address, None, backup.vault.vault, chosen, Quiet()).report
+    assert {step.name: step.status for step in done.steps} == {**DONE, "forget": "failed"}
+    assert done.steps[2].summary == "RuntimeError: two lines (a bug)"
+    assert done.summary == "failed, to be tried again: forget"
+
+
+def test_a_drill_that_finds_damage_keeps_snapshots_from_being_forgotten(
+    deployed: Deployed, backup: Backup
+) -> None:
+    for pack in backup.vault.files("packs"):
+        flip(backup.vault.folder / pack, 12)  # in the first frame
+    # the packs were all read a moment ago, as far as the audits say
+    audits.record(
+        backup.vault.vault, "packs", [Audited(name=each, result="ok") for each in backup.vault.files("packs")]
+    )
+    ran = deployed.ended(deployed.policy(policy(backup, LAST)))
+    assert ran.summary("verify").startswith("3 snapshots, 0 of 3 packs")
+    assert (ran.steps["drill"], ran.steps["forget"]) == ("failed", "skipped")
+    assert ran.report["status"] == "damaged"
+    assert len(backup.vault.snapshots()) == 3
 
 
 def test_a_tick_from_the_future_covers_nothing(deployed: Deployed, backup: Backup) -> None:

@@ -2,13 +2,15 @@
 
     python restore_driver.py NTH HOW PART_BYTES -- pachvault's own arguments
 
-HOW is `before` or `after` the call; PART_BYTES is from which size on changes are staged in parts. It
-tells on standard error how many calls there were, if it lived to see the end.
+HOW is `before` or `after` the call, or `spoilt`: after it, and files named /log are written wrongly.
+PART_BYTES is from which size on changes are staged in parts. It tells on standard error how many calls
+there were, if it lived to see the end.
 """
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 
 from driver import Seam
 
@@ -22,8 +24,20 @@ WRITES = (
 )  # fmt: skip
 
 
+def spoil() -> None:
+    """Let /log be written with other bytes of the same number."""
+    make = Target.make_file_set
+
+    def spoilt(target: Target, delete: Iterable[str], put: Iterable[tuple[str, bytes]] = ()) -> str:
+        return make(target, delete, ((path, data[::-1] if path == "/log" else data) for path, data in put))
+
+    Target.make_file_set = spoilt  # type: ignore[method-assign]
+
+
 def main() -> int:
     nth, how, part_bytes = sys.argv[1:4]
+    if how == "spoilt":
+        spoil()
     seam = Seam(int(nth), how)
     for name in WRITES:
         seam.wrap(Target, name)

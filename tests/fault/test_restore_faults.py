@@ -88,6 +88,34 @@ def test_killed_at_every_write_it_goes_on_and_nothing_is_there_twice(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("half", [0, 1])
+def test_killed_while_something_differs_no_head_has_moved(
+    backup: Backup, told: dict[str, OldRepo], other: Cluster, half: int
+) -> None:
+    """And the runs after it come to the whole, with what differed made anew."""
+    again = Project(other, backup.project.name)
+    arguments = command(backup, other, "--history", "all")
+    outcome = drive(0, "spoilt", arguments)
+    assert outcome.code == 13, outcome.err
+    (total,) = (int(found) for found in re.findall(r"^calls (\d+)$", outcome.err, re.MULTILINE))
+    assert total >= 30
+    for nth in range(1 + half, total + 1, 2):
+        for repo in told:
+            again.delete_repo(repo)
+        assert drive(nth, "spoilt", arguments).code == -signal.SIGKILL, f"{nth} of {total}"
+        for repo in again.repos():
+            assert not again.heads(repo).keys() & told[repo].heads.keys(), f"{nth} of {total}"
+        code = pachvault(*arguments).code
+        if code == 13:  # what was made wrongly before was found, and is given up
+            code = pachvault(*arguments).code
+        assert code == 0, f"{nth} of {total}"
+        for repo, was in told.items():
+            for branch, head in was.heads.items():
+                assert again.tree(repo, again.heads(repo)[branch]) == was.commits[head].tree
+        nothing_left(other, again)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("paths", [[], ["--path", "/lo*"]])
 def test_killed_while_appending_it_appends_once(
     backup: Backup, told: dict[str, OldRepo], paths: list[str]

@@ -62,3 +62,14 @@ def test_the_newest_tick_counts_and_other_files_do_not(worker: Worker, tmp_path:
     for name in ("2026-01-01T00:00:00Z", "2026-01-01T03:00:00.5+02:00"):
         (tmp_path / "tick" / name).touch()
     assert worker.tick("tick") == datetime(2026, 1, 1, 1, 0, 0, 500_000, tzinfo=UTC)
+
+
+def test_a_policy_is_text_and_there(worker: Worker, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"pachvault/policy: no policy\.yaml on branch master"):
+        worker.policy_text()
+    (tmp_path / "policy").mkdir()
+    (tmp_path / "policy/policy.yaml").write_bytes(b"\xff\xfe")
+    with pytest.raises(UsageError, match=r"policy\.yaml: not a text file"):
+        worker.policy_text()
+    (tmp_path / "policy/policy.yaml").write_text("version: 1\n")
+    assert worker.policy_text() == "version: 1\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import gc
 import json
 import os
 import sys
@@ -71,6 +72,8 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command and exit with its documented code."""
+    # many objects, few cycles: by default the collector would walk through all of them too often
+    gc.set_threshold(50_000)
     code = run(sys.argv[1:])
     atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):

@@ -122,7 +122,8 @@ def restores_command(state: State) -> int:
     its run died, and it goes on where it was when it is asked for again.
     """
     with connect(state.pachd, state.token) as connection:
-        known, others = finished(Source(connection)), under_way(Source(connection))
+        known = finished(Source(connection))
+        others = under_way(Source(connection), {str(said["request"]) for said in known})
     show_restores(state, known, others)
     return 0
 

@@ -59,8 +59,9 @@ def decode(data: bytes, schema: pa.Schema) -> pa.Table:
     if data[:6] == SEALED_MAGIC:
         raise DamageError("the object is sealed with a key, which this version does not know")
     try:
-        table = pq.read_table(pa.BufferReader(data), columns=schema.names, use_threads=False)
-        return table.cast(schema)
+        # without the detour by which read_table comes to the same: half the time of a small one
+        table = pq.ParquetFile(pa.BufferReader(data)).read(columns=schema.names, use_threads=False)
+        return table.select(schema.names).cast(schema)
     except (pa.ArrowException, ValueError, KeyError, OSError) as error:
         raise DamageError(f"not a table of the expected kind: {str(error).splitlines()[0]}") from error
 

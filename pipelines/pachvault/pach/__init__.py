@@ -1,1 +1,5 @@
 """The only place that talks to Pachyderm: connection, listings, streams, file sets."""
+
+from pachvault.pach import lean
+
+lean.spare()

@@ -46,7 +46,8 @@ def restore(
         progress.say(f"plan: {plan.summary}")
         # a plan that another run of the request has overtaken still holds: what it did is found
         with held(source, target, request.id, Holder.this_process()) as mine:
-            mine.enter("fetch")
+            if resolved.shares:
+                mine.enter("fetch")
             began = monotonic()
             # every stage goes on where it was: what fails in passing is tried again as a whole
             try:

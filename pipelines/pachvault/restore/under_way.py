@@ -5,7 +5,7 @@ Reads the cluster alone. Finished ones are in `records`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
@@ -36,10 +36,10 @@ class UnderWay:
     summary: str
 
 
-def under_way(source: Source) -> list[UnderWay]:
-    """All of them: running ones first."""
+def under_way(source: Source, recorded: Collection[str] = ()) -> list[UnderWay]:
+    """All of them: running ones first. `recorded`: the ids of finished requests, which wait no more."""
     now = datetime.now(UTC)
-    planned = _planned(source)
+    planned = _planned(source, recorded)
     found = []
     for repo in staging_repos(source):
         request = repo.name.repo.removeprefix(staging.PREFIX)
@@ -49,12 +49,12 @@ def under_way(source: Source) -> list[UnderWay]:
             since = run.since or run.began_at
             found.append(UnderWay(request, "running", run.phase, since, run.holder.name))
         elif plan is not None:
-            found.append(UnderWay(request, "waiting", "fetch", repo.created_at, plan))
+            found.append(UnderWay(request, "waiting", "planned", repo.created_at, plan))
         else:
             since = run.alive_at if run else repo.created_at
             phase = run.phase if run else "fetch"
             found.append(UnderWay(request, "interrupted", phase, since, "goes on when it is asked for again"))
-    found += [UnderWay(request, "waiting", "plan", None, plan) for request, plan in planned.items()]
+    found += [UnderWay(request, "waiting", "planned", None, plan) for request, plan in planned.items()]
     order = ("running", "waiting", "interrupted")
     return sorted(found, key=lambda each: (order.index(each.state), each.request))
 
@@ -68,7 +68,7 @@ def staging_repos(source: Source) -> list[RepoInfo]:
     ]
 
 
-def _planned(source: Source) -> dict[str, str]:
+def _planned(source: Source, recorded: Collection[str]) -> dict[str, str]:
     """Requests that the pipelines have planned and not answered: their ids' first digits, and their plans."""
     plans, answers = _newest(source, _PLANS), _newest(source, _ANSWERS)
     if plans is None:
@@ -82,7 +82,8 @@ def _planned(source: Source) -> dict[str, str]:
                 bytes(piece.data) for piece in source.read_some(plans, f"/{folder}/", ["plan.json"])
             )
             plan = RestorePlan.read(data, f"{_PLANS}:{path}")
-            found[plan.request_id[:12]] = plan.summary
+            if plan.status == "work" and plan.request_id not in recorded:
+                found[plan.request_id[:12]] = plan.summary
     return found
 
 

@@ -45,6 +45,9 @@ class Result:
     at: datetime | None
 
 
+_LISTED = (layout.PACKS, layout.SNAPSHOTS)
+"""What is said of objects in these is dropped with the objects."""
+
 Results = Mapping[tuple[str, str], Result]
 """The newest result of each level and name."""
 
@@ -107,11 +110,11 @@ def compact(vault: Vault, now: datetime, period: timedelta) -> int:
     found = load(vault)
     known = results(found, now)
     old = [each for each in found if each.audit.audited_at < now - period]
-    packs = {info.name for info in vault.store.list(layout.PACKS)}
+    listed = {info.name for folder in _LISTED for info in vault.store.list(folder)}
     removed = 0
     for level in sorted({each.audit.level for each in old}):
         mine = [each for each in old if each.audit.level == level]
-        kept = _fold(mine, known, packs, now)
+        kept = _fold(mine, known, listed, now)
         name = _put(vault, kept) if kept is not None else ""
         for each in mine:
             if each.name != name:
@@ -123,15 +126,15 @@ def compact(vault: Vault, now: datetime, period: timedelta) -> int:
     return removed
 
 
-def _fold(mine: list[Found], known: Results, packs: Collection[str], now: datetime) -> Audit | None:
+def _fold(mine: list[Found], known: Results, listed: Collection[str], now: datetime) -> Audit | None:
     """One audit of what is still the newest of these; the same whenever it is made. None for nothing."""
     kept: dict[str, Audited] = {}
     newest = max(mine, key=lambda each: each.audit.audited_at)
     for each in mine:
         for audited, at in _times(each, now):
             result = known[each.audit.level, audited.name]
-            is_pack = audited.name.startswith(f"{layout.PACKS}/")
-            is_there = audited.name in packs if is_pack else each is newest
+            is_there = audited.name in listed or audited.name.partition("/")[0] not in _LISTED
+            is_there &= each is newest or each.audit.level != DRILL  # which has other names every time
             if is_there and result.audited == audited and result.at == at:
                 kept[audited.name] = audited.model_copy(update={"audited_at": at or _said(each, audited)})
     if not kept:

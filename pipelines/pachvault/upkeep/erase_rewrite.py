@@ -13,9 +13,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pachvault.format import documents, layout, table
-from pachvault.format.documents import Erased, Manifest, Problem, RepoEntry, RepoRecord, Segment
+from pachvault.format.documents import Erased, Manifest, Problem, RepoEntry, Segment
 from pachvault.format.ids import digest
-from pachvault.upkeep.erase_plan import Hit
+from pachvault.upkeep.erase_reach import Hit
 from pachvault.upkeep.erase_selection import REMOVED, Selection
 from pachvault.vault import snapshots
 from pachvault.vault.snapshots import RepoHistory, SnapshotName
@@ -23,6 +23,7 @@ from pachvault.vault.vault import Vault
 
 _Layers = dict[tuple[str, str], pa.Table]
 """Rows that go, by repo and commit."""
+_NOTHING = table.FILES.empty_table()
 
 
 @dataclass(slots=True)
@@ -38,8 +39,12 @@ class Rewriter:
     _tables: dict[bytes, bytes | None] = field(default_factory=dict)
     """Every file table seen, and the one that stands for it; None where nothing is left."""
     _gone: dict[bytes, _Layers] = field(default_factory=dict)
-    _records: dict[bytes, tuple[bytes, dict[str, int]]] = field(default_factory=dict)
-    """Every record seen, the one that stands for it, and the sizes of its commits."""
+    _records: dict[bytes, bytes] = field(default_factory=dict)
+    """Every record seen, and the one that stands for it."""
+    _segments: dict[bytes, Segment] = field(default_factory=dict)
+    """Every commit list seen, and the one that stands for it."""
+    _sizes: dict[tuple[str, str], int] = field(default_factory=dict)
+    """How many bytes go of a commit's tree, by repo and commit: the tree is the same in every snapshot."""
 
     def rewrite(self, hit: Hit) -> SnapshotName:
         """Write all that the new snapshot needs, then its manifest; its name. The old one is not touched."""
@@ -64,70 +69,74 @@ class Rewriter:
         return written
 
     def _entry(self, entry: RepoEntry) -> RepoEntry:
-        record, sizes = self._record(entry.record)
+        record = self._record(entry.record)
         if record == entry.record:
             return entry
-        heads = {branch.head for branch in self.vault.repo_record(record).branches if branch.head}
-        return entry.model_copy(update={"record": record, "size_bytes": sum(sizes[head] for head in heads)})
+        history = RepoHistory(self.vault, self.vault.repo_record(entry.record))
+        heads = {branch.head for branch in history.record.branches if branch.head}
+        size = entry.size_bytes - sum(self._gone_size(history, head) for head in heads)
+        return entry.model_copy(update={"record": record, "size_bytes": size})
 
     def _problem(self, problem: Problem) -> Problem:
         if self.selection.mentions(problem.repo, problem.message):
             return problem.model_copy(update={"message": REMOVED})
         return problem
 
-    def _record(self, name: bytes) -> tuple[bytes, dict[str, int]]:
+    def _record(self, name: bytes) -> bytes:
         if name not in self._records:
             record = self.vault.repo_record(name)
-            segments, sizes = self._segments(record)
-            if segments == record.segments:
-                self._records[name] = (name, sizes)
-            else:
+            history = RepoHistory(self.vault, record)
+            segments = [self._segment(history, segment) for segment in record.segments]
+            self._records[name] = name
+            if segments != record.segments:
                 new = self.vault.put_record(record.model_copy(update={"segments": segments}))
                 self.vault.repo_record(new)
                 self.replaced.add(layout.record_path(name))
-                self._records[name] = (new, sizes)
+                self._records[name] = new
         return self._records[name]
 
-    def _segments(self, record: RepoRecord) -> tuple[list[Segment], dict[str, int]]:
-        """The record's commit lists, those that name what is gone written anew; and the commits' sizes."""
-        history = RepoHistory(self.vault, record)
-        commits = self._commits(history)
-        sizes = dict(zip(commits["commit"].to_pylist(), commits["size"].to_pylist(), strict=True))
-        segments, start = [], 0
-        for segment in record.segments:
-            rows = commits.slice(start, segment.commits)
-            if rows.equals(history.commits.slice(start, segment.commits)):
-                segments.append(segment)
-            else:
+    def _segment(self, history: RepoHistory, segment: Segment) -> Segment:
+        """A commit list, written anew where it names what is gone, or holds a commit that had some of it."""
+        if segment.table not in self._segments:
+            old = self.vault.commit_list(segment.table)
+            rows = self._commits(history, old)
+            self._segments[segment.table] = segment
+            if not rows.equals(old):
                 new = self.vault.put_table(table.encode_commits(rows)).digest
                 self.vault.commit_list(new)
                 self.replaced.add(layout.table_path(segment.table))
-                segments.append(Segment(table=new, commits=segment.commits))
-            start += segment.commits
-        return segments, sizes
+                self._segments[segment.table] = Segment(table=new, commits=segment.commits)
+        return self._segments[segment.table]
 
-    def _commits(self, history: RepoHistory) -> pa.Table:
-        """The history's rows as they are to be."""
-        names = history.commits["tables"].to_pylist()
-        standing = [[new for each in tables if (new := self._table(each)) is not None] for tables in names]
-        if standing == names:
-            return history.commits
-        rows = history.commits.to_pylist()
-        for number, (row, tables) in enumerate(zip(rows, standing, strict=True)):
-            layers = [self._gone_of(history, at) for at in history.chain(row["commit"])]
-            row["tables"] = tables
-            row["rows"] -= layers[-1].num_rows
-            if any(layer.num_rows for layer in layers) and not row["error"]:
-                row["size"] -= pc.sum(table.fold(layers)["size"]).as_py() or 0
-            rows[number] = row
+    def _commits(self, history: RepoHistory, commits: pa.Table) -> pa.Table:
+        """The rows of a commit list as they are to be."""
+        rows = commits.to_pylist()
+        for row in rows:
+            standing = [(each, self._table(each)) for each in row["tables"]]
+            row["tables"] = [new for _, new in standing if new is not None]
+            row["rows"] -= sum(self._rows_of(history, row["commit"], old).num_rows for old, _ in standing)
+            row["size"] -= self._gone_size(history, row["commit"])
         return pa.Table.from_pylist(rows, schema=table.COMMITS)
 
-    def _gone_of(self, history: RepoHistory, row: int) -> pa.Table:
+    def _gone_size(self, history: RepoHistory, commit: str) -> int:
+        """How many bytes go of a commit's tree."""
+        key = (str(history.name), commit)
+        if key not in self._sizes:
+            layers = [layer for at in history.chain(commit) for layer in self._gone_of(history, at)]
+            is_hit = any(layer.num_rows for layer in layers)
+            self._sizes[key] = pc.sum(table.fold(layers)["size"]).as_py() or 0 if is_hit else 0
+        return self._sizes[key]
+
+    def _gone_of(self, history: RepoHistory, row: int) -> list[pa.Table]:
         """The rows that go of the commit in a row of the history."""
-        key = (str(history.name), history.commits["commit"][row].as_py())
+        commit = history.commits["commit"][row].as_py()
         names = history.commits["tables"][row].as_py()
-        layers = [self._gone[name][key] for name in names if key in self._gone.get(name, {})]
-        return pa.concat_tables([table.FILES.empty_table(), *layers])
+        return [self._rows_of(history, commit, name) for name in names]
+
+    def _rows_of(self, history: RepoHistory, commit: str, name: bytes) -> pa.Table:
+        """The rows that go of a commit in a file table."""
+        self._table(name)
+        return self._gone.get(name, {}).get((str(history.name), commit), _NOTHING)
 
     def _table(self, name: bytes) -> bytes | None:
         """The table that stands for a file table; itself, where nothing of it goes."""

@@ -69,6 +69,7 @@ _ADVICE = {
     "index-wrong": "`pachvault repair` rebuilds the index from the packs; nothing is lost",
     "blob-missing": "`pachvault repair` looks for it in all packs, then in the cluster",
     "chain-damaged": "back up again; restore what it hits from another snapshot",
+    "sizes-wrong": "restore what it hits from another snapshot, and report it: a writer went wrong",
     "rows-wrong": "restore what it hits from another snapshot, and report it: a writer went wrong",
     "manifest-damaged": "the snapshot is lost: put the object back from a copy of the vault, or forget it",
     "record-damaged": "put the object back from a copy of the vault; other snapshots may have the repo",

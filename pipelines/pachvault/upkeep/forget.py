@@ -8,20 +8,21 @@ needed is prune's, once the grace is over.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 
 from pachvault.errors import DamageError, UsageError
 from pachvault.format import layout
-from pachvault.format.documents import Manifest
-from pachvault.format.ids import RepoName
-from pachvault.policy import Retention, matches
+from pachvault.policy import Retention
 from pachvault.upkeep import pins, whole
+from pachvault.upkeep.matcher import Matcher
 from pachvault.upkeep.retention import Action, Candidate, judge
 from pachvault.vault import clock, snapshots
 from pachvault.vault.snapshots import SnapshotName
 from pachvault.vault.vault import Vault
 
+_READS_AT_ONCE = 4
 _STALE = 0.1
 """The part of the grace after which what an interrupted forget left is written anew."""
 _RETURNABLE = 0.9
@@ -65,20 +66,18 @@ def plan(
     whose manifest cannot be read is kept. `now` is the store's time.
     """
     pinned = pins.load(vault)
-    match = _Matcher(vault, rules)
+    match = Matcher(vault, rules)
     kept: dict[str, Decision] = {}
     candidates: dict[str, tuple[SnapshotName, Candidate]] = {}
     names = snapshots.names(vault)
-    for name in names:
+
+    def look(name: SnapshotName) -> Candidate | DamageError:
         try:
             manifest = snapshots.load(vault, name).manifest
             meant = match.rules(manifest)
         except DamageError as error:
-            kept[name.id] = Decision(
-                name=name, action=Action.KEEP, reasons=(f"cannot be read: {error.what}",), state="damaged"
-            )
-            continue
-        candidate = Candidate(
+            return error
+        return Candidate(
             id=name.id,
             frozen_at=manifest.frozen_at,
             cluster=manifest.cluster.id,
@@ -87,11 +86,16 @@ def plan(
             pinned=name.id in pinned,
             rules=meant,
         )
-        other = _other(manifest, policy, cluster)
-        if other:
-            kept[name.id] = _decision(name, candidate, Action.KEEP, (other,))
-        else:
-            candidates[name.id] = (name, candidate)
+
+    with ThreadPoolExecutor(_READS_AT_ONCE, "forget") as pool:
+        for name, found in zip(names, pool.map(look, names), strict=True):
+            if isinstance(found, DamageError):
+                why = f"cannot be read: {found.what}"
+                kept[name.id] = Decision(name=name, action=Action.KEEP, reasons=(why,), state="damaged")
+            elif other := _other(found, policy, cluster):
+                kept[name.id] = _decision(name, found, Action.KEEP, (other,))
+            else:
+                candidates[name.id] = (name, found)
     for verdict in judge([candidate for _, candidate in candidates.values()], rules, now):
         name, candidate = candidates[verdict.candidate.id]
         kept[name.id] = _decision(name, candidate, verdict.action, verdict.reasons)
@@ -213,43 +217,11 @@ def _forget(vault: Vault, name: SnapshotName, now: datetime) -> bool:
     return True
 
 
-class _Matcher:
-    """Which rules speak of a snapshot. Records, which snapshots share, are read once."""
-
-    def __init__(self, vault: Vault, rules: Sequence[Retention]) -> None:
-        self._vault, self._rules = vault, rules
-        self._branches: dict[bytes, tuple[str, ...]] = {}
-
-    def rules(self, manifest: Manifest) -> frozenset[int]:
-        """The numbers of the rules that speak of a branch of the snapshot."""
-        return frozenset(
-            number
-            for number, rule in enumerate(self._rules)
-            if any(self._has(manifest, pattern) for pattern in rule.match)
-        )
-
-    def _has(self, manifest: Manifest, pattern: str) -> bool:
-        repo_pattern, _, branch_pattern = pattern.partition("@")
-        for entry in manifest.repos:
-            repo = RepoName(entry.project, entry.repo)
-            if not matches(repo_pattern, repo, ""):
-                continue
-            if not branch_pattern or any(matches(pattern, repo, each) for each in self._of(entry.record)):
-                return True
-        return False
-
-    def _of(self, record: bytes) -> tuple[str, ...]:
-        if record not in self._branches:
-            branches = self._vault.repo_record(record).branches
-            self._branches[record] = tuple(branch.name for branch in branches)
-        return self._branches[record]
-
-
-def _other(manifest: Manifest, policy: str | None, cluster: str | None) -> str:
-    if policy is not None and manifest.policy != policy:
-        return f"of policy {manifest.policy}"
-    if cluster is not None and manifest.cluster.id != cluster:
-        return f"of cluster {manifest.cluster.id[:12]}"
+def _other(candidate: Candidate, policy: str | None, cluster: str | None) -> str:
+    if policy is not None and candidate.policy != policy:
+        return f"of policy {candidate.policy}"
+    if cluster is not None and candidate.cluster != cluster:
+        return f"of cluster {candidate.cluster[:12]}"
     return ""
 
 

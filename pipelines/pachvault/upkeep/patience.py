@@ -96,5 +96,13 @@ def patient(vault: Vault) -> tuple[Vault, PatientStore]:
     return replace(vault, store=store), store
 
 
+def is_gone(vault: Vault, name: str) -> bool:
+    """Whether an object that a listing showed is there no more: deleted meanwhile, as forget and prune do."""
+    try:
+        return vault.store.stat(name) is None
+    except PachvaultError:
+        return False
+
+
 def _may_pass(error: BaseException) -> bool:
     return isinstance(error, PachvaultError) and not isinstance(error, DamageError)

@@ -16,7 +16,7 @@ class Step(WorkDocument):
 
     name: str
     status: Literal["done", "planned", "skipped", "failed"]
-    """planned: a dry run. failed: it will be tried again by the next round; others went on without it."""
+    """planned: a dry run. failed: it, or some of it, is tried again by the next round; the others went on."""
     summary: str
     """In a line."""
     lines: list[str] = []

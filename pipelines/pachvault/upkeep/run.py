@@ -96,15 +96,13 @@ def _step(name: str, context: Context) -> Step:
     except Exception as error:  # noqa: BLE001  (a bug in one step must not keep the others from their work)
         summary = " ".join(f"{type(error).__name__}: {error} (a bug)".split())
         return Step(name=name, status="failed", summary=summary, seconds=_since(began))
-    done = "planned" if context.is_dry_run else "done"
-    return Step.model_validate(
-        {
-            "name": name,
-            "status": "skipped" if outcome.is_skipped else done,
-            "summary": outcome.summary,
-            "lines": outcome.lines,
-            "seconds": _since(began),
-        }
+    is_planned = context.is_dry_run and outcome.status == "done"
+    return Step(
+        name=name,
+        status="planned" if is_planned else outcome.status,
+        summary=outcome.summary,
+        lines=outcome.lines,
+        seconds=_since(began),
     )
 
 

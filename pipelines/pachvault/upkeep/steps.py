@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Literal
 
 from pachvault.format import layout
 from pachvault.pach.connection import Connection
@@ -46,8 +47,9 @@ class Context:
     progress: Progress
     is_dry_run: bool
     is_verified: bool = False
-    """Whether this round looked at the structure, and found no damage."""
+    """Whether this round has looked at the whole structure."""
     damages: int = 0
+    """What it found damaged; samples of the drill count, too."""
     findings: list[Finding] = field(default_factory=list)
 
 
@@ -57,7 +59,8 @@ class Outcome:
 
     summary: str
     lines: list[str] = field(default_factory=list)
-    is_skipped: bool = False
+    status: Literal["done", "skipped", "failed"] = "done"
+    """failed: some of it, as the lines say."""
 
 
 def verify(context: Context) -> Outcome:
@@ -82,7 +85,7 @@ def verify(context: Context) -> Outcome:
     done = examine(vault, Level.PACKS, context.progress, packs=[each.name for each in due])
     context.findings += done.findings
     context.damages += sum(each.severity is Severity.DAMAGE for each in done.findings)
-    context.is_verified = not context.damages
+    context.is_verified = True
     audits.record(vault, Level.PACKS, done.audited)
     audits.compact(vault, now, chosen.verify_within)
     lines = [f"{each.severity}: {each.kind}: {each.object}: {each.message}" for each in done.findings]
@@ -93,28 +96,32 @@ def restore_drill(context: Context) -> Outcome:
     """Restore a sample, if one is due."""
     vault, within = context.vault, context.policy.upkeep.drill_within
     if within is None:
-        return Outcome("switched off by the policy", is_skipped=True)
+        return Outcome("switched off by the policy", status="skipped")
     if not snapshots.names(vault):
-        return Outcome("there is no snapshot yet", is_skipped=True)
+        return Outcome("there is no snapshot yet", status="skipped")
     if not calendar.is_drill_due(audits.results(audits.load(vault), context.now), context.now, within):
-        return Outcome(f"the last one was good, and within {within.days} days", is_skipped=True)
+        return Outcome(f"the last one was good, and within {within.days} days", status="skipped")
     if context.is_dry_run:
         return Outcome("would restore a sample")
     done = drill.drill(context.address, context.token, vault, context.progress)
     lines = [f"{each.result}: {each.name}: {each.message}" for each in done.results if each.result != "ok"]
     context.damages += sum(each.result == "damaged" for each in done.results)
-    outcome = f"{len(lines)} of {len(done.results)} samples failed" if lines else "all came back as they were"
-    return Outcome(f"snapshot {done.snapshot}: {done.files} files, {done.bytes:,} bytes: {outcome}", lines)
+    what = f"snapshot {done.snapshot}: {done.files} files, {done.bytes:,} bytes"
+    if lines:
+        return Outcome(f"{what}: {len(lines)} of {len(done.results)} samples failed", lines, "failed")
+    return Outcome(f"{what}: all came back as they were")
 
 
 def forget_snapshots(context: Context) -> Outcome:
     """Forget what the policy's retention does not keep, of this cluster and policy."""
     vault, chosen = context.vault, context.policy
     if not chosen.retention:
-        return Outcome("the policy has no retention: nothing is forgotten", is_skipped=True)
-    if not context.is_verified and not context.is_dry_run:
+        return Outcome("the policy has no retention: nothing is forgotten", status="skipped")
+    if (context.damages or not context.is_verified) and not context.is_dry_run:
         # of a damaged vault an old snapshot may be the one that can still be restored
-        return Outcome("nothing is forgotten of a vault that is damaged or was not verified", is_skipped=True)
+        return Outcome(
+            "nothing is forgotten of a vault that is damaged or was not verified", status="skipped"
+        )
     cluster = context.connection.cluster_id()
     decisions = forget.plan(vault, chosen.retention, context.now, policy=chosen.name, cluster=cluster)
     doomed = [each for each in decisions if each.action is Action.FORGET]
@@ -132,7 +139,7 @@ def prune_vault(context: Context) -> Outcome:
     """Reclaim what no snapshot needs."""
     chosen = context.policy.upkeep
     if not chosen.prune:
-        return Outcome("switched off by the policy", is_skipped=True)
+        return Outcome("switched off by the policy", status="skipped")
     limits = Limits(max_dead=chosen.max_dead, repack_bytes=chosen.repack_budget)
     # what came before may have taken hours; and where nothing can be deleted, this says so
     now = context.now if context.is_dry_run else clock.store_now(context.vault)
@@ -146,6 +153,7 @@ def prune_vault(context: Context) -> Outcome:
         f"deleted {done.deleted.total()} objects of {done.deleted_bytes:,} bytes, "
         f"marked {done.marked} of {done.marked_bytes:,}, repacked {done.repacked} packs",
         done.problems,
+        "failed" if done.problems else "done",
     )
 
 

@@ -16,7 +16,7 @@ from pachvault.errors import UsageError
 from pachvault.format import layout
 from pachvault.format.documents import Audited
 from pachvault.progress import Progress
-from pachvault.upkeep import verify_hits, verify_packs, verify_structure
+from pachvault.upkeep import verify_hits, verify_packs, verify_structure, verify_tables
 from pachvault.upkeep.findings import Damage, Finding, tried
 from pachvault.upkeep.patience import patient
 from pachvault.upkeep.verify_places import Digests
@@ -102,7 +102,7 @@ def examine(
     names, unnamed = _names(vault, snapshot)
     structure = verify_structure.walk(vault, names)
     places, unindexed = verify_packs.load_index(vault)
-    verify_structure.scan_tables(vault, structure, places)
+    verify_tables.scan_tables(vault, structure, places)
     sizes, unlisted = _sizes(vault)
     structure.damages += unnamed
     damages = [*structure.damages, *unindexed, *unlisted]
@@ -112,12 +112,13 @@ def examine(
     short = list(verify_packs.against_listing(places, sizes)) if not unlisted else []
     damages += short
     chosen: dict[str, int] = {}
+    asked = set(sizes) if packs is None else set(packs)
     read: dict[str, list[Damage]] = {}
     if level is not Level.STRUCTURE:
         known_bad = {damage.object for damage in short}
         needed = places.needed_packs() if snapshot else sizes.keys()
         for name, size in sizes.items():
-            is_wanted = (share is None or share.holds(name)) and (packs is None or name in packs)
+            is_wanted = name in asked and (share is None or share.holds(name))
             if is_wanted and name in needed and name not in known_bad:
                 chosen[name] = size
         progress.start(f"verify: {level}", sum(chosen.values()))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from pachvault.errors import PachvaultError
 from pachvault.upkeep.findings import NAMED, Damage, Finding, Severity
 from pachvault.upkeep.verify_places import Digests, Places, as_bytes, as_digests, digests_of
-from pachvault.upkeep.verify_structure import Structure, scan
+from pachvault.upkeep.verify_structure import Structure
+from pachvault.upkeep.verify_tables import named_by, scan
 from pachvault.vault.vault import Vault
 
 _INDEX = ("index-damaged", "index-unreadable", "blob-missing", "blob-unreadable")
@@ -28,6 +29,7 @@ class _Hits:
     files: list[str] = field(default_factory=list)
     files_count: int = 0
     commits: dict[tuple[str, str], None] = field(default_factory=dict)
+    tables: dict[bytes, None] = field(default_factory=dict)
 
 
 def judged(vault: Vault, structure: Structure, places: Places, damages: Sequence[Damage]) -> list[Finding]:
@@ -59,13 +61,17 @@ def _find_files(vault: Vault, structure: Structure, hits: Sequence[_Hits]) -> No
     for name in structure.tables:
         try:
             for rows in scan(vault, name):
-                _find_in(rows, blobs, owners, hits)
+                for hit in _find_in(rows, blobs, owners, hits):
+                    hit.tables[name] = None
         except PachvaultError:
             continue  # it is a finding of its own
 
 
-def _find_in(rows: pa.Table, blobs: Digests, owners: NDArray[np.int64], hits: Sequence[_Hits]) -> None:
-    numbers, wanted = _named_by(rows)
+def _find_in(
+    rows: pa.Table, blobs: Digests, owners: NDArray[np.int64], hits: Sequence[_Hits]
+) -> Iterator[_Hits]:
+    """Note which rows have lost blobs; the hits that this added to."""
+    numbers, wanted = named_by(rows)
     begins, ends = np.searchsorted(blobs, wanted, "left"), np.searchsorted(blobs, wanted, "right")
     counts = ends - begins
     if not counts.any():
@@ -81,15 +87,7 @@ def _find_in(rows: pa.Table, blobs: Digests, owners: NDArray[np.int64], hits: Se
         hit.files += [f"{row['repo']}@{row['commit']}:{row['path']}" for row in named]
         grouped = mine.group_by(["repo", "commit"], use_threads=False).aggregate([]).to_pylist()
         hit.commits.update(dict.fromkeys((row["repo"], row["commit"]) for row in grouped))
-
-
-def _named_by(rows: pa.Table) -> tuple[NDArray[np.int64], Digests]:
-    """The blobs that rows of a file table name, each with the number of its row."""
-    is_single = pc.and_(pc.is_null(rows["blobs"]), pc.greater(rows["size"], 0))
-    single = np.flatnonzero(is_single.to_numpy())
-    pieces = pc.list_parent_indices(rows["blobs"]).to_numpy()
-    digests = [digests_of(rows["digest"].filter(is_single)), digests_of(pc.list_flatten(rows["blobs"]))]
-    return np.concatenate([single, pieces]), np.concatenate(digests)
+        yield hit
 
 
 def _finding(damage: Damage, hit: _Hits, structure: Structure, severity: Severity) -> Finding:
@@ -97,11 +95,13 @@ def _finding(damage: Damage, hit: _Hits, structure: Structure, severity: Severit
     snapshots = set(damage.snapshots)
     if damage.listing:
         snapshots.update(structure.of_lists(damage.repo, [damage.listing]))
+    tables = dict(hit.tables)
     if damage.table:
+        tables[damage.table] = None
         commits.update(dict.fromkeys(_with_table(structure, damage.table)))
     for repo in {repo for repo, _ in commits}:
         mine = pa.array([commit for owner, commit in commits if owner == repo], pa.string())
-        snapshots.update(structure.of_commits(repo, mine))
+        snapshots.update(structure.of_commits(repo, mine, tables))
     repos = sorted({repo for repo, _ in commits} | ({damage.repo} - {""}))
     return Finding(
         kind=damage.kind,
@@ -128,7 +128,8 @@ def _severity(damage: Damage, hit: _Hits, *, is_placed: bool) -> Severity:
 
 def _with_table(structure: Structure, name: bytes) -> Iterable[tuple[str, str]]:
     """The commits that have rows in a file table."""
-    for (repo, _), commits in structure.lists.items():
+    for repo, listing in structure.naming(name):
+        commits = structure.lists[repo, listing]
         named = digests_of(pc.list_flatten(commits["tables"]))
         rows = pc.list_parent_indices(commits["tables"]).to_numpy()[named == as_digests([name])[0]]
         for commit in commits["commit"].take(np.unique(rows)).to_pylist():

@@ -10,11 +10,12 @@ from functools import partial
 import numpy as np
 import pyarrow as pa
 
-from pachvault.errors import DamageError, PachvaultError
+from pachvault.errors import DamageError
 from pachvault.format import index, layout, pack
 from pachvault.format.ids import digest
 from pachvault.upkeep.findings import Damage, tried
-from pachvault.upkeep.verify_places import Places, as_bytes, as_digests
+from pachvault.upkeep.patience import is_gone
+from pachvault.upkeep.verify_places import Gathered, Places, as_bytes, as_digests
 from pachvault.vault.vault import Vault
 
 _AT_ONCE = 4
@@ -33,30 +34,24 @@ class Scrubbed:
 
 def load_index(vault: Vault) -> tuple[Places, list[Damage]]:
     """All index objects that can be read, and what keeps the others from it."""
-    tables: dict[str, pa.Table] = {}
+    gathered, loaded = Gathered(), set()
     damages: dict[str, list[Damage]] = {}
     for _ in range(_LISTINGS):
-        listed, failed = tried(
-            Damage(kind="index", object=layout.INDEX),
-            lambda: [info.name for info in vault.store.list(layout.INDEX)],
-        )
+        listing = Damage(kind="index", object=layout.INDEX)
+        listed, failed = tried(listing, lambda: [info.name for info in vault.store.list(layout.INDEX)])
         if listed is None:
-            return Places(list(tables.values())), failed
+            return Places(gathered), failed
         damages = {}
-        has_vanished = False
         for name in listed:
-            if name not in tables:
-                found, failed = tried(Damage(kind="index", object=name), partial(_index_object, vault, name))
+            if name not in loaded:
+                about = Damage(kind="index", object=name)
+                found, damages[name] = tried(about, partial(_index_object, vault, name))
                 if found is not None:
-                    tables[name] = found
-                elif _is_gone(vault, name):
-                    has_vanished = True
-                damages[name] = failed
-        if not has_vanished:
+                    gathered.add(found)
+                    loaded.add(name)
+        if not any(failed and is_gone(vault, name) for name, failed in damages.items()):
             break
-    return Places([tables.pop(name) for name in list(tables)]), [
-        each for failed in damages.values() for each in failed
-    ]
+    return Places(gathered), [each for failed in damages.values() for each in failed]
 
 
 def against_listing(places: Places, sizes: Mapping[str, int]) -> Iterator[Damage]:
@@ -86,13 +81,6 @@ def scrub(vault: Vault, packs: Mapping[str, int], places: Places, *, is_decoded:
             pool.shutdown(cancel_futures=True)
 
 
-def _is_gone(vault: Vault, name: str) -> bool:
-    try:
-        return vault.store.stat(name) is None
-    except PachvaultError:
-        return False
-
-
 def _index_object(vault: Vault, name: str) -> pa.Table:
     return index.decode(vault.read(name))
 
@@ -102,6 +90,9 @@ def _pack(vault: Vault, places: Places, name: str, size: int, *, is_decoded: boo
     promised = layout.named_digest(name)
     rows = places.in_pack(promised)
     toc, found = tried(Damage(kind="pack", object=name, places=rows), lambda: _toc(vault, name, size))
+    if toc is None and is_gone(vault, name):
+        message = "it was there when the packs were listed, and is gone"
+        return [Damage(kind="pack-missing", object=name, message=message, places=rows)]
     if toc is None:
         return [replace(damage, is_vital=False) for damage in found]
     unlike = places.unlike(promised, toc)

@@ -1,4 +1,4 @@
-"""Every place of every blob, as the index has them, and which of these are good: about 65 bytes a place.
+"""Every place of every blob, as the index has them, and which of these are good: about 75 bytes a place.
 
 Not for reading blobs (`vault.blobs` is), but for judging them: a blob is lost only if no place of it is
 good.
@@ -7,6 +7,8 @@ good.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -27,17 +29,19 @@ _PRIME = np.uint64(0x9E3779B97F4A7C15)
 class Places:
     """Index tables, sorted by blob; a row is a place. `is_good` and `is_needed` are for the judge to fill."""
 
-    def __init__(self, tables: Sequence[pa.Table]) -> None:
-        self._packs: dict[bytes, int] = {}
-        self._ends: list[int] = []
-        parts = [self._columns(table) for table in tables if table.num_rows]
-        columns = [np.concatenate(each) for each in zip(*parts, strict=True)] if parts else [_NONE] * 4
-        order = np.argsort(columns[0].astype("S32"), kind="stable")
-        self.digests: Digests = columns[0].astype("S32")[order]
-        self._codes = columns[1].astype(np.int32)[order]
-        self.frames: Rows = columns[2].astype(np.int64)[order]
+    def __init__(self, gathered: Gathered) -> None:
+        self._packs, self._ends = gathered.packs, gathered.ends
+        digests = gathered.column(0, "S32")
+        order = _order(digests)
+        self.digests: Digests = digests[order]
+        del digests
+        self._keys = _keys(self.digests)
+        self._codes = gathered.column(1, np.int32)[order]
+        self.sizes: Rows = np.append(gathered.column(4, np.int64)[order], 0)
+        """Of the blob; and 0 for row -1."""
+        self.frames: Rows = gathered.column(2, np.int64)[order]
         """The offset of the frame in its pack."""
-        self._said = columns[3].astype(np.uint64)[order]
+        self._said = gathered.column(3, np.uint64)[order]
         self.is_good = np.ones(len(order), bool)
         self.is_needed = np.zeros(len(order), bool)
         """Of the first place of each blob: whether a table names the blob."""
@@ -58,11 +62,19 @@ class Places:
 
     def find(self, wanted: Digests) -> Rows:
         """For each digest its first place, or -1."""
-        if not len(self.digests):
-            return np.full(len(wanted), -1, np.int64)
-        at = np.searchsorted(self.digests, wanted)
-        at[at == len(self.digests)] = 0
-        return np.where(self.digests[at] == wanted, at, -1)
+        found = np.full(len(wanted), -1, np.int64)
+        keys = _keys(wanted)
+        at = np.searchsorted(self._keys, keys)
+        pending = np.arange(len(wanted))
+        # equal keys with unequal digests are next to impossible; walk on where it happens
+        while len(pending):
+            pending = pending[at[pending] < len(self._keys)]
+            pending = pending[self._keys[at[pending]] == keys[pending]]
+            is_same = self.digests[at[pending]] == wanted[pending]
+            found[pending[is_same]] = at[pending[is_same]]
+            pending = pending[~is_same]
+            at[pending] += 1
+        return found
 
     def lost(self) -> NDArray[np.bool_]:
         """For each place whether no place of its blob is good."""
@@ -90,31 +102,45 @@ class Places:
         there = _entries(toc.blobs["digest"], _mixed([*columns, toc.blobs["offset"], toc.blobs["size"]]))
         return rows[~np.isin(_entries(self.digests[rows], self._said[rows]), there)]
 
-    def _columns(self, table: pa.Table) -> tuple[NDArray[np.generic], ...]:
-        packs = table["pack"].combine_chunks().dictionary_encode()
-        names = packs.dictionary.to_pylist()
-        codes = np.array([self._packs.setdefault(name, len(self._packs)) for name in names], np.int32)
-        self._ends += [0] * (len(self._packs) - len(self._ends))
-        stops = pc.add(table["frame_offset"], table["frame_stored"])
-        by_pack = (
-            pa.table({"pack": packs.indices, "stop": stops}).group_by("pack").aggregate([("stop", "max")])
-        )
-        for at, stop in zip(by_pack["pack"].to_pylist(), by_pack["stop_max"].to_pylist(), strict=True):
-            self._ends[codes[at]] = max(self._ends[codes[at]], stop)
-        said = _mixed([table[name].to_numpy() for name in _SAID])
-        return (
-            digests_of(table["blob"]),
-            codes[packs.indices.to_numpy()],
-            table["frame_offset"].to_numpy(),
-            said,
-        )
-
     def _of_blobs(self, flags: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """For each place whether any place of its blob has the flag."""
         if not len(self._groups):
             return flags
         sizes = np.diff(np.append(self._groups, len(flags)))
         return np.repeat(np.logical_or.reduceat(flags, self._groups), sizes)
+
+
+@dataclass(slots=True)
+class Gathered:
+    """Index tables on their way to be `Places`: only the columns that take part, table by table."""
+
+    packs: dict[bytes, int] = field(default_factory=dict)
+    ends: list[int] = field(default_factory=list)
+    _parts: list[tuple[NDArray[Any], ...]] = field(default_factory=list)
+
+    def add(self, table: pa.Table) -> None:
+        """Take in an index table."""
+        if not table.num_rows:
+            return
+        packs = table["pack"].combine_chunks().dictionary_encode()
+        names = packs.dictionary.to_pylist()
+        codes = np.array([self.packs.setdefault(name, len(self.packs)) for name in names], np.int32)
+        self.ends += [0] * (len(self.packs) - len(self.ends))
+        stops = pc.add(table["frame_offset"], table["frame_stored"])
+        by_pack = (
+            pa.table({"pack": packs.indices, "stop": stops}).group_by("pack").aggregate([("stop", "max")])
+        )
+        for at, stop in zip(by_pack["pack"].to_pylist(), by_pack["stop_max"].to_pylist(), strict=True):
+            self.ends[codes[at]] = max(self.ends[codes[at]], stop)
+        said = _mixed([table[name].to_numpy() for name in _SAID])
+        frames, sizes = (table[name].to_numpy().copy() for name in ("frame_offset", "size"))
+        self._parts.append((digests_of(table["blob"]), codes[packs.indices.to_numpy()], frames, said, sizes))
+
+    def column(self, number: int, kind: Any) -> NDArray[Any]:
+        """One column of all tables. It can be had once: it is not kept."""
+        parts = [part[number] for part in self._parts]
+        self._parts = [(*part[:number], part[number][:0], *part[number + 1 :]) for part in self._parts]
+        return np.concatenate(parts) if parts else np.empty(0, kind)
 
 
 def digests_of(column: pa.ChunkedArray | pa.Array) -> Digests:
@@ -139,7 +165,19 @@ def as_bytes(digests: Digests) -> list[bytes]:
     return [data[at : at + DIGEST_BYTES] for at in range(0, len(data), DIGEST_BYTES)]
 
 
-_NONE = np.empty(0, np.int64)
+def _keys(digests: Digests) -> NDArray[np.uint64]:
+    """The first 8 bytes of each digest, as a number in the order of the digests."""
+    return np.ascontiguousarray(digests).view(">u8")[::4].astype(np.uint64)
+
+
+def _order(digests: Digests) -> Rows:
+    """What sorts digests; by their first 8 bytes, as long as these tell them apart."""
+    keys = _keys(digests)
+    order = np.argsort(keys, kind="stable")
+    keys, ordered = keys[order], digests[order]
+    if np.any((keys[1:] == keys[:-1]) & (ordered[1:] != ordered[:-1])):
+        order = np.argsort(digests, kind="stable")
+    return order
 
 
 def _mixed(columns: Sequence[NDArray[np.generic]]) -> NDArray[np.uint64]:

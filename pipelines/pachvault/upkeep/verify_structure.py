@@ -1,4 +1,4 @@
-"""The upper half of a vault: manifests, records, commit lists, file tables, each read once and checked.
+"""The upper part of a vault: manifests, records, commit lists, each read once and checked.
 
 What it leaves is slim: who names whom, without any file's row, so that it can be asked later whom a
 damage hits.
@@ -6,7 +6,7 @@ damage hits.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -15,11 +15,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pachvault.errors import DamageError
-from pachvault.format import layout, parquet, table
+from pachvault.format import layout, table
 from pachvault.format.documents import RepoRecord
 from pachvault.format.ids import RepoName
 from pachvault.upkeep.findings import Damage, tried
-from pachvault.upkeep.verify_places import Digests, Places, as_bytes, digests_of
+from pachvault.upkeep.patience import is_gone
+from pachvault.upkeep.verify_places import as_bytes, digests_of
 from pachvault.vault import snapshots
 from pachvault.vault.snapshots import SnapshotName
 from pachvault.vault.vault import Vault
@@ -45,20 +46,30 @@ class Structure:
     """By repo and digest: commit, base, rows, tables."""
     tables: dict[bytes, None] = field(default_factory=dict)
     damages: list[Damage] = field(default_factory=list)
+    _naming: dict[bytes, list[tuple[str, bytes]]] = field(default_factory=dict)
 
     @property
     def is_whole(self) -> bool:
         """Whether all of it was read, so that what it does not name is named by nobody."""
         return all(damage.is_read and not damage.is_vital for damage in self.damages)
 
-    def of_commits(self, repo: str, commits: pa.Array) -> list[str]:
-        """The snapshots that have any of these commits of a repo."""
-        with_them = {
+    def of_commits(self, repo: str, commits: pa.Array, tables: Iterable[bytes]) -> list[str]:
+        """The snapshots that have any of these commits of a repo, with rows in any of these file tables."""
+        lists = {
             digest
-            for (owner, digest), rows in self.lists.items()
-            if owner == repo and pc.any(pc.is_in(rows["commit"], commits)).as_py()
+            for table in tables
+            for owner, digest in self.naming(table)
+            if owner == repo and pc.any(pc.is_in(self.lists[owner, digest]["commit"], commits)).as_py()
         }
-        return self.of_lists(repo, with_them)
+        return self.of_lists(repo, lists)
+
+    def naming(self, table: bytes) -> list[tuple[str, bytes]]:
+        """The commit lists, each with its repo, that name a file table."""
+        if not self._naming:
+            for key, rows in self.lists.items():
+                for each in as_bytes(np.unique(digests_of(pc.list_flatten(rows["tables"])))):
+                    self._naming.setdefault(each, []).append(key)
+        return self._naming.get(table, [])
 
     def of_lists(self, repo: str, lists: Iterable[bytes]) -> list[str]:
         """The snapshots whose record of a repo names any of these commit lists."""
@@ -69,7 +80,7 @@ class Structure:
 
 
 def walk(vault: Vault, names: Iterable[SnapshotName]) -> Structure:
-    """Read the snapshots' manifests, records and commit lists; the file tables are left to `scan`."""
+    """Read the snapshots' manifests, records and commit lists; `verify_tables` reads the rest."""
     found = Structure()
     pipelines: dict[bytes, list[str]] = {}
     unread: dict[bytes, list[str]] = {}
@@ -79,8 +90,9 @@ def walk(vault: Vault, names: Iterable[SnapshotName]) -> Structure:
         found.snapshots.append(short)
         about = Damage(kind="manifest", object=name.path, snapshots=frozenset([short]))
         snapshot, damages = tried(about, partial(snapshots.load, vault, name))
-        found.damages += damages
         if snapshot is None:
+            # one that is gone since the listing was forgotten
+            found.damages += [] if is_gone(vault, name.path) else damages
             continue
         pipelines.setdefault(snapshot.manifest.pipelines, []).append(short)
         for entry in snapshot.manifest.repos:
@@ -92,38 +104,6 @@ def walk(vault: Vault, names: Iterable[SnapshotName]) -> Structure:
     for digest, shorts in unread.items():
         _record(vault, found, digest, whose[digest], shorts)
     return found
-
-
-def scan(vault: Vault, digest: bytes) -> Iterator[pa.Table]:
-    """A file table, a row group at a time (schema table.FILES)."""
-    return parquet.batches(vault.read(layout.table_path(digest)), table.FILES)
-
-
-def blobs_of(rows: pa.Table) -> Digests:
-    """Every blob that rows of a file table name; one that several name, several times."""
-    single = rows.filter(pc.and_(pc.is_null(rows["blobs"]), pc.greater(rows["size"], 0)))
-    return np.concatenate([digests_of(single["digest"]), digests_of(pc.list_flatten(rows["blobs"]))])
-
-
-def scan_tables(vault: Vault, found: Structure, places: Places) -> None:
-    """Read every file table once: note in `places` which blobs are needed, and what is amiss."""
-    counts: dict[bytes, dict[tuple[str, str], int]] = {}
-    for digest in found.tables:
-        about = Damage(kind="table", object=layout.table_path(digest), table=digest)
-        counted, damages = tried(about, partial(_scan_table, vault, digest, places, found))
-        found.damages += damages
-        if counted is not None:
-            counts[digest] = counted
-    for (repo, digest), commits in found.lists.items():
-        wrong = _wrong_rows(repo, commits, counts)
-        if wrong:
-            message = f"{len(wrong)} commits have other numbers of rows than the list says: {wrong[0]}"
-            where = layout.table_path(digest)
-            found.damages.append(
-                Damage(
-                    kind="rows-wrong", object=where, message=message, is_vital=True, repo=repo, listing=digest
-                )
-            )
 
 
 def _record(vault: Vault, found: Structure, digest: bytes, repo: str, shorts: list[str]) -> None:
@@ -148,8 +128,8 @@ def _record(vault: Vault, found: Structure, digest: bytes, repo: str, shorts: li
             found.damages += damages
             if commits is not None:
                 found.lists[repo, each] = commits
-                wanted = pc.unique(pc.list_flatten(commits["tables"]))
-                found.tables.update(dict.fromkeys(as_bytes(digests_of(wanted))))
+                wanted = np.unique(digests_of(pc.list_flatten(commits["tables"])))
+                found.tables.update(dict.fromkeys(as_bytes(wanted)))
         is_complete &= (repo, each) in found.lists
     if is_complete:
         found.damages += _chains(about, [found.lists[repo, each] for each in lists])
@@ -190,39 +170,3 @@ def _chains(about: Damage, lists: list[pa.Table]) -> list[Damage]:
             snapshots=about.snapshots,
         )
     ]
-
-
-def _scan_table(vault: Vault, digest: bytes, places: Places, found: Structure) -> dict[tuple[str, str], int]:
-    counts: dict[tuple[str, str], int] = {}
-    missing = []
-    for rows in scan(vault, digest):
-        grouped = rows.group_by(["repo", "commit"]).aggregate([([], "count_all")]).to_pylist()
-        for each in grouped:
-            key = each["repo"], each["commit"]
-            counts[key] = counts.get(key, 0) + each["count_all"]
-        wanted = blobs_of(rows)
-        at = places.find(wanted)
-        places.is_needed[at[at >= 0]] = True
-        missing.append(np.unique(wanted[at < 0]))
-    unknown = np.unique(np.concatenate(missing)) if missing else np.empty(0, "S32")
-    if len(unknown):
-        found.damages.append(
-            Damage(
-                kind="blob-missing",
-                object=layout.table_path(digest),
-                message=f"{len(unknown)} blobs are in no pack that the index knows",
-                missing=unknown,
-            )
-        )
-    return counts
-
-
-def _wrong_rows(repo: str, commits: pa.Table, counts: dict[bytes, dict[tuple[str, str], int]]) -> list[str]:
-    wrong = []
-    for commit in commits.select(["commit", "rows", "tables"]).to_pylist():
-        tables = commit["tables"]
-        if all(each in counts for each in tables):
-            there = sum(counts[each].get((repo, commit["commit"]), 0) for each in tables)
-            if there != commit["rows"]:
-                wrong.append(f"{commit['commit']} has {there} where {commit['rows']} are said")
-    return wrong

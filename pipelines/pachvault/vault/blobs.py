@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +17,7 @@ from pachvault.format.table import as_array
 from pachvault.vault.vault import Vault
 
 _LISTINGS = 5
+_READS_AT_ONCE = 4
 _INTEGERS = ("frame_offset", "frame_stored", "frame_raw", "codec", "offset", "size")
 
 
@@ -131,15 +133,14 @@ def without(rows: pa.Table, packs: Iterable[bytes]) -> pa.Table:
 
 def objects(vault: Vault) -> dict[str, pa.Table]:
     """The index objects, by name. One that prune replaced meanwhile makes it begin again."""
-    for _ in range(_LISTINGS):
-        found = {}
-        for info in vault.store.list(layout.INDEX):
+    with ThreadPoolExecutor(_READS_AT_ONCE, "index") as pool:
+        for _ in range(_LISTINGS):
+            names = [info.name for info in vault.store.list(layout.INDEX)]
             try:
-                found[info.name] = index.decode(vault.read(info.name))
+                return dict(
+                    zip(names, pool.map(lambda name: index.decode(vault.read(name)), names), strict=True)
+                )
             except DamageError:
-                if vault.store.stat(info.name) is None:
-                    break
-                raise
-        else:
-            return found
+                if all(vault.store.stat(name) for name in names):
+                    raise
     raise PachvaultError("the index changes faster than it can be read", where=vault.store.url)

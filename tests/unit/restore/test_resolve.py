@@ -317,7 +317,7 @@ def test_a_pipeline_comes_after_what_it_reads_and_needs_its_secrets(case: Case, 
     assert set(plan.pipelines[2].inputs) == {f"{case.there.name}/data", f"{case.there.name}/middle"}
     assert "reprocess" not in plan.pipelines[0].spec_json
     assert case.plan("*").pipelines == []
-    assert [each.name for each in case.plan("*t", "data", pipelines=True).pipelines] == ["first", "a-last"]
+    assert [each.name for each in case.plan("*t", "data", pipelines=True).pipelines] == ["a-last", "first"]
     with pytest.raises(UsageError, match="pipelines keep their names"):
         case.plan("*", pipelines=True, to={"project": "new"})
     case.back_up(pipeline("first", "data", needs="not-there", stopped=True))

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from fault.dying import killed
 from made import CLUSTER, Repo, age, age_all, back_up, flip, new_vault
 from pachvault.errors import DamageError, PachvaultError, UsageError
 from pachvault.format import layout
@@ -263,45 +263,13 @@ def test_what_an_interrupted_forget_left_long_ago_gets_its_whole_time(
     assert forget.bring_back(vault, made[0].short_id) == made[0].name
 
 
-class Killed(BaseException):
-    """Nothing catches this, as nothing catches SIGKILL."""
-
-
-class Mortal(LocalStore):
-    """A store whose owner dies before, or after, its n-th change."""
-
-    def __init__(self, root: Path, nth: int, *, after: bool) -> None:
-        super().__init__(root)
-        self.left, self.after = nth, after
-
-    def put(self, name: str, parts: Iterable[bytes], size: int) -> bool:
-        return bool(self._change(lambda: LocalStore.put(self, name, parts, size)))
-
-    def delete(self, name: str) -> None:
-        self._change(lambda: LocalStore.delete(self, name))
-
-    def _change(self, change: Callable[[], Any]) -> Any:
-        self.left -= 1
-        if self.left == 0 and not self.after:
-            raise Killed
-        answer = change()
-        if self.left == 0:
-            raise Killed
-        return answer
-
-
 def killed_at_each_change(vault: Vault, what: Callable[[Vault], object], settle: Callable[[], None]) -> int:
     """Let `what` die at each of its changes and call `settle`; how often it died before it lived."""
-    assert isinstance(vault.store, LocalStore)
     for nth in range(1, 50):
-        for after in (False, True):
-            mortal = replace(vault, store=Mortal(vault.store.root, nth, after=after))
-            try:
-                what(mortal)
-            except Killed:
-                settle()
-            else:
+        for how in ("before", "after"):
+            if not killed(vault.store, nth, how, lambda store: what(replace(vault, store=store))):
                 return nth - 1
+            settle()
     raise AssertionError("it never lived")
 
 

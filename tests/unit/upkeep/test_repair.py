@@ -9,15 +9,15 @@ from pathlib import Path
 import pytest
 
 from damaged import CONTENT, NAME, Damaged, from_memory
-from made import Repo, back_up, flip, new_vault, tree_of
+from made import Repo, age_all, back_up, flip, new_vault, tree_of
 from pachvault.errors import DamageError, NoVaultError
 from pachvault.format import documents, layout, pack
 from pachvault.format.documents import Audit
 from pachvault.format.ids import RepoName, digest
 from pachvault.progress import Quiet
-from pachvault.upkeep import repair
-from pachvault.upkeep.verify import Level
-from pachvault.vault import blobs, marks, snapshots, vault
+from pachvault.upkeep import prune, prune_plan, repair
+from pachvault.upkeep.verify import Level, verify
+from pachvault.vault import blobs, clock, marks, snapshots, vault
 from pachvault.vault.writer import PackWriter
 
 
@@ -239,3 +239,32 @@ def test_several_damages_at_once(made: Damaged) -> None:
     # without index and TOC nothing says where the blobs of the third pack are; all was to be had elsewhere
     assert done.is_whole
     made.assert_whole()
+
+
+def pruned(made: Damaged) -> None:
+    now = clock.store_now(made.vault)
+    prune.execute(made.vault, prune_plan.plan(made.vault, prune_plan.Limits(), now, Quiet()), Quiet())
+
+
+def test_prune_deletes_the_damaged_packs_after_the_grace_and_nothing_that_is_needed(made: Damaged) -> None:
+    flipped, cut = made.holding("/0"), made.holding("/3")
+    flip(flipped, flipped.read_bytes().index(CONTENT["/0"]))
+    cut.write_bytes(cut.read_bytes()[:-1])
+    assert made.repaired(from_memory).is_whole
+    for days in (0, 6, 9):
+        age_all(made.vault, timedelta(days=days))
+        pruned(made)
+        made.assert_reads(CONTENT)
+        assert flipped.exists() == cut.exists() == (days < 9)
+    made.assert_whole()
+    assert verify(made.vault, Level.DATA, Quiet()) == []
+
+
+def test_a_damaged_pack_that_stays_needed_is_not_deleted(made: Damaged) -> None:
+    file = made.holding("/0")
+    flip(file, file.read_bytes().index(CONTENT["/0"]))
+    assert made.repaired().lost
+    age_all(made.vault, timedelta(days=30))
+    pruned(made)
+    assert file.exists()
+    assert made.repaired(from_memory).is_whole

@@ -14,7 +14,7 @@ from pachvault.format.ids import RepoName, digest
 from pachvault.progress import Quiet
 from pachvault.upkeep.findings import Finding, Severity, exit_code
 from pachvault.upkeep.verify import Level, verify
-from pachvault.upkeep.verify_places import Places, as_bytes, as_digests
+from pachvault.upkeep.verify_places import Gathered, Places, as_bytes, as_digests
 from pachvault.vault import snapshots
 from pachvault.vault.vault import Vault
 
@@ -128,11 +128,12 @@ def test_an_index_that_is_wrong_of_a_pack_is_found_though_both_are_whole(vault: 
     assert (finding.kind, finding.severity, finding.files_count) == ("index-wrong", Severity.DAMAGE, 1)
 
 
-def test_a_list_that_miscounts_its_rows_is_found(vault: Vault) -> None:
+def resealed(vault: Vault, **changed: object) -> tuple[bytes, str]:
+    """Another snapshot whose one commit is described otherwise: the commit list, and the snapshot's id."""
     snapshot = snapshots.resolve(vault, "latest")
     history = snapshot.repo(NAME)
     (row,) = history.commits.to_pylist()
-    wrong = pa.Table.from_pylist([row | {"rows": 2}], table.COMMITS)
+    wrong = pa.Table.from_pylist([row | changed], table.COMMITS)
     listing = vault.put_table(table.encode_commits(wrong)).digest
     record = history.record.model_copy(update={"segments": [Segment(table=listing, commits=1)]})
     vault.put_record(record)
@@ -140,21 +141,42 @@ def test_a_list_that_miscounts_its_rows_is_found(vault: Vault) -> None:
     manifest = snapshot.manifest.model_copy(update={"repos": [entry]})
     data = documents.encode(manifest)
     vault.store.put(layout.snapshot_path(manifest.frozen_at, digest(data)), [data], len(data))
+    return listing, digest(data).hex()
+
+
+def test_a_list_that_miscounts_its_rows_is_found(vault: Vault) -> None:
+    commit = commit_of(vault)
+    listing, snapshot = resealed(vault, rows=2)
     (finding,) = at(vault, Level.STRUCTURE)
     assert (finding.kind, finding.object) == ("rows-wrong", layout.table_path(listing))
-    assert finding.snapshots == (digest(data).hex()[:12],)
-    assert f"{row['commit']} has 1 where 2 are said" in finding.message
+    assert finding.snapshots == (snapshot[:12],)
+    assert f"{commit} has 1 where 2 are said" in finding.message
+
+
+def test_a_file_that_is_not_as_long_as_its_blobs_is_found(vault: Vault) -> None:
+    commit = commit_of(vault)
+    (row,) = snapshots.resolve(vault, "latest").repo(NAME).tree(commit).to_pylist()
+    wrong = pa.Table.from_pylist([row | {"blobs": [row["digest"], row["digest"]]}], table.FILES)
+    name = vault.put_table(table.encode_files(wrong)).digest
+    _, snapshot = resealed(vault, tables=[name])
+    (finding,) = at(vault, Level.STRUCTURE)
+    assert (finding.kind, finding.object) == ("sizes-wrong", layout.table_path(name))
+    assert finding.snapshots == (snapshot[:12],)
+    assert f"p/r@{commit}:/file" in finding.message
 
 
 def test_digests_that_end_in_zeros_are_told_apart() -> None:
     """A place is that of all 32 bytes of a digest."""
     names = [b"\1" + bytes(31), b"\1\0\2" + bytes(29), b"\1" * 31 + b"\0", bytes(32)]
+    names += [bytes(31) + b"\1", bytes(8) + b"\2" * 24]  # as the others do in their first 8 bytes
     rows = [
         {"blob": name, "pack": bytes([number]) * 32, "frame_offset": 8, "frame_stored": 1, "frame_raw": 1}
         | {"codec": 0, "offset": 0, "size": 1}
         for number, name in enumerate(names)
     ]
-    places = Places([pa.Table.from_pylist(rows, index.SCHEMA)])
+    gathered = Gathered()
+    gathered.add(pa.Table.from_pylist(rows, index.SCHEMA))
+    places = Places(gathered)
     found = places.find(as_digests(names))
     assert as_bytes(places.digests[found]) == names
     assert (places.find(as_digests([b"\1\0\3" + bytes(29), b"\1" * 32])) == -1).all()

@@ -1,0 +1,95 @@
+"""Where the time of a backup goes: a table of seconds a step, by a sampler that watches from outside.
+
+py-spy looks at every thread of the command so many times a second. A sample counts to the step whose
+function is innermost on the thread's stack; threads that wait for others are left out. Seconds are
+those of threads: where two work at once, two pass in a second.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+
+from bench.bed import PACHVAULT, Bed
+from bench.measure import CommandError
+
+_A_SECOND = 200
+START_UP, FREEZE, SEAL = "start-up", "freeze", "seal"
+_WHOLE = {
+    START_UP: r"importlib\._bootstrap",
+    FREEZE: r"backup/freeze\.py|backup/survey\.py",
+    SEAL: r"backup/seal\.py",
+}
+STEPS = {
+    "read": r"pach/source\.py|pach/tar\.py|pach/wire\.py|grpc/",
+    "cut": r"Cutter\._cut_segment|Cutter\.add|Cutter\._cut|Cutter\._put",
+    "digest": r"Cutter\._digest|Cutter\._take|Cutter\._store|^digest |vault/blobs\.py",
+    "compress": r"Cutter\._make_frame|make_frame|_pays|_sample",
+    "write": r"store/local\.py|PackBuilder|put_pack|vault/writer\.py",
+    "rows": r"backup/rows\.py|format/table\.py",
+    "index": r"format/index\.py|put_index",
+    START_UP: r"cli/|click/|<module>",
+}
+"""Each step and what the frames of its functions look like, `function (file:line)`."""
+Spent = dict[str, Counter[str]]
+"""By case, the seconds of each step."""
+_WAITING = re.compile(
+    r"\(concurrent/futures/thread\.py|channel_spin|\(threading\.py:\d+\)$|selectors\.py|^wait \(", re.I
+)
+
+
+def command() -> str:
+    """The sampler; CommandError where it is not installed."""
+    found = shutil.which("py-spy", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    if found is None:
+        raise CommandError("py-spy is not installed: pip install -e '.[bench]'")
+    return found
+
+
+def of_backup(bed: Bed) -> Counter[str]:
+    """Seconds a step of one backup, and the rest as `other`."""
+    out = bed.folder / "stacks"
+    environment = {**os.environ, "PACHD_ADDRESS": bed.address, "PACHVAULT_VAULT": bed.vault.as_uri()}
+    sampler = [command(), "record", "--nonblocking", "--idle", "--threads", "--format", "raw"]
+    sampler += ["--rate", str(_A_SECOND), "--output", str(out), "--", sys.executable, str(PACHVAULT)]
+    words = ["backup", "--source", str(bed.repo), "--quiet"]
+    done = subprocess.run([*sampler, *words], env=environment, capture_output=True, text=True, check=False)
+    if not out.exists():
+        raise CommandError(f"py-spy gave nothing: {done.stderr.strip()[-300:]}")
+    return shares(out.read_text().splitlines())
+
+
+def shares(stacks: Iterable[str]) -> Counter[str]:
+    """Seconds a step, from folded stacks: frames between semicolons, outermost first, then a count."""
+    seconds: Counter[str] = Counter()
+    for line in stacks:
+        stack, _, count = line.rpartition(" ")
+        frames = stack.split(";")[1:]
+        if frames and not _is_waiting(frames):
+            seconds[_step(frames)] += int(count) / _A_SECOND
+    return seconds
+
+
+def _is_waiting(frames: list[str]) -> bool:
+    """Whether a thread waits for another one of ours; for the server it may wait, that is reading."""
+    if not _WAITING.search(frames[-1]):
+        return False
+    return not any("grpc/_channel.py" in frame and "_next" in frame for frame in frames)
+
+
+def _step(frames: list[str]) -> str:
+    stack = ";".join(frames)
+    for whole in (START_UP, FREEZE, SEAL):  # all that is called from there is part of it
+        if re.search(_WHOLE[whole], stack):
+            return whole
+    for frame in reversed(frames):
+        for step, looks in STEPS.items():
+            if re.search(looks, frame):
+                return step
+    return "other"

@@ -1,0 +1,108 @@
+"""The file tables of a vault: each read once, a row group at a time, and held against list and index."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from pachvault.format import layout, parquet, table
+from pachvault.upkeep.findings import Damage, tried
+from pachvault.upkeep.verify_places import Digests, Places, digests_of
+from pachvault.upkeep.verify_structure import Structure
+from pachvault.vault.vault import Vault
+
+
+def scan_tables(vault: Vault, found: Structure, places: Places) -> None:
+    """Read every file table once: note in `places` which blobs are needed, and what is amiss."""
+    counts: dict[bytes, dict[tuple[str, str], int]] = {}
+    for digest in found.tables:
+        about = Damage(kind="table", object=layout.table_path(digest), table=digest)
+        counted, damages = tried(about, partial(_scan_table, vault, digest, places, found))
+        found.damages += damages
+        if counted is not None:
+            counts[digest] = counted
+    for (repo, digest), commits in found.lists.items():
+        wrong = _wrong_rows(repo, commits, counts)
+        if wrong:
+            message = f"{len(wrong)} commits have other numbers of rows than the list says: {wrong[0]}"
+            where = layout.table_path(digest)
+            found.damages.append(
+                Damage(
+                    kind="rows-wrong", object=where, message=message, is_vital=True, repo=repo, listing=digest
+                )
+            )
+
+
+def scan(vault: Vault, digest: bytes) -> Iterator[pa.Table]:
+    """A file table, a row group at a time (schema table.FILES)."""
+    return parquet.batches(vault.read(layout.table_path(digest)), table.FILES)
+
+
+def named_by(rows: pa.Table) -> tuple[NDArray[np.int64], Digests]:
+    """The blobs that rows of a file table name, each with the number of its row."""
+    is_single = pc.and_(pc.is_null(rows["blobs"]), pc.greater(rows["size"], 0))
+    single = np.flatnonzero(is_single.to_numpy())
+    pieces = pc.list_parent_indices(rows["blobs"]).to_numpy()
+    digests = [digests_of(rows["digest"].filter(is_single)), digests_of(pc.list_flatten(rows["blobs"]))]
+    return np.concatenate([single, pieces]), np.concatenate(digests)
+
+
+def _scan_table(vault: Vault, digest: bytes, places: Places, found: Structure) -> dict[tuple[str, str], int]:
+    counts: dict[tuple[str, str], int] = {}
+    missing = []
+    wrong: list[str] = []
+    for rows in scan(vault, digest):
+        grouped = rows.group_by(["repo", "commit"]).aggregate([([], "count_all")]).to_pylist()
+        for each in grouped:
+            key = each["repo"], each["commit"]
+            counts[key] = counts.get(key, 0) + each["count_all"]
+        numbers, wanted = named_by(rows)
+        at = places.find(wanted)
+        places.is_needed[at[at >= 0]] = True
+        missing.append(np.unique(wanted[at < 0]))
+        wrong += _wrong_sizes(rows, numbers, places.sizes[at], at >= 0)
+    unknown = np.unique(np.concatenate(missing)) if missing else np.empty(0, "S32")
+    if len(unknown):
+        found.damages.append(
+            Damage(
+                kind="blob-missing",
+                object=layout.table_path(digest),
+                message=f"{len(unknown)} blobs are in no pack that the index knows",
+                missing=unknown,
+            )
+        )
+    if wrong:
+        message = f"{len(wrong)} files are not as long as their blobs together: {wrong[0]}"
+        where = layout.table_path(digest)
+        found.damages.append(
+            Damage(kind="sizes-wrong", object=where, message=message, is_vital=True, table=digest)
+        )
+    return counts
+
+
+def _wrong_sizes(
+    rows: pa.Table, numbers: NDArray[np.int64], sizes: NDArray[np.int64], is_there: NDArray[np.bool_]
+) -> list[str]:
+    """The files whose size is not that of their blobs, as far as these are known."""
+    said = rows["size"].to_numpy()
+    together = np.bincount(numbers, sizes, len(said)).astype(np.int64)
+    is_known = np.ones(len(said), bool)
+    is_known[numbers[~is_there]] = False
+    hit = rows.select(["repo", "commit", "path"]).take(np.flatnonzero(is_known & (said != together)))
+    return [f"{row['repo']}@{row['commit']}:{row['path']}" for row in hit.to_pylist()]
+
+
+def _wrong_rows(repo: str, commits: pa.Table, counts: dict[bytes, dict[tuple[str, str], int]]) -> list[str]:
+    wrong = []
+    for commit in commits.select(["commit", "rows", "tables"]).to_pylist():
+        tables = commit["tables"]
+        if all(each in counts for each in tables):
+            there = sum(counts[each].get((repo, commit["commit"]), 0) for each in tables)
+            if there != commit["rows"]:
+                wrong.append(f"{commit['commit']} has {there} where {commit['rows']} are said")
+    return wrong
