@@ -43,6 +43,10 @@ test: setup ## every test but the slow ones, in parallel
 slow: setup ## the slow tests
 	$(BIN)/pytest -n auto --dist loadgroup -m slow tests
 
+.PHONY: soak
+soak: setup ## the property tests for hours: thousands of random stories each
+	HYPOTHESIS_PROFILE=soak $(BIN)/pytest -n auto --timeout 0 tests/property
+
 .PHONY: contract
 contract: setup ## the contract tests alone; against a real Pachyderm where PACHD_ADDRESS is set
 	$(BIN)/pytest tests/contract

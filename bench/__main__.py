@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -21,46 +22,47 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=3, help="of each figure; the 2 GiB file has one")
     parser.add_argument("--sets", nargs="+", choices=names, default=names, help="data sets")
     parser.add_argument("--scale", type=float, default=1, help="of the data's size, for trying it out")
-    parser.add_argument("--work", type=Path, help="a folder with 20 GiB free; a temporary one by default")
+    parser.add_argument("--work", type=Path, help="a folder with 30 GiB free; a temporary one by default")
     parser.add_argument("--document", type=Path, default=report.DOCUMENT, help="where the report goes")
     options = parser.parse_args()
-    began_at = datetime.now(UTC)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # what was begun is cleared away
-    try:
-        peers.install()
-        steps.command()
-        figures, spent = _measured(options)
-    except (peers.MissingPeerError, CommandError) as error:
-        sys.stderr.write(f"bench: {error}\n")
-        return 1
+    began_at = datetime.now(UTC)
     runs = f"{options.runs} runs of each, 1 of `big`"
     if options.scale != 1:
         runs += f", data scaled by {options.scale:g}"
-    report.write_part(
-        options.document, "bench", report.benchmark(figures, spent, "make bench", began_at, runs)
-    )
-    sys.stderr.write(f"written to {options.document}\n")
+    figures, spent = Figures(), Spent()
+    try:
+        peers.install()
+        steps.command()
+        for measured in _measured(options, figures, spent):
+            part = report.benchmark(figures, spent, "make bench", began_at, runs)
+            report.write_part(options.document, "bench", part)
+            sys.stderr.write(f"{measured} written to {options.document}\n")
+    except (peers.MissingPeerError, CommandError) as error:
+        sys.stderr.write(f"bench: {error}\n")
+        return 1
     return 0
 
 
-def _measured(options: argparse.Namespace) -> tuple[Figures, Spent]:
-    figures = Figures()
-    spent: Spent = {}
+def _measured(options: argparse.Namespace, figures: Figures, spent: Spent) -> Iterator[str]:
+    """The data sets that are done: a run that is broken off leaves what it has."""
     for data_set in (each.scaled(options.scale) for each in SETS if each.name in options.sets):
         runs = options.runs if data_set.count > 1 else 1
         with bed(data_set, options.work) as made:
             made.put()
             spent |= backups.watched(made)
             backups.measure(made, figures, runs)
+            spent |= backups.watched_change(made)
             backups.server(made, figures, runs)
             restores.measure(made, figures, runs)
             if data_set.count == 1:
                 restores.rollback(made, figures, runs)
+        yield data_set.name
     with bed(ONE, options.work) as made:
         made.put()
         backups.freeze_alone(made, figures, options.runs)
         restores.rollback(made, figures, options.runs)
-    return figures, spent
+    yield ONE.name
 
 
 if __name__ == "__main__":

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -49,10 +51,23 @@ def run(
     """Run a command; CommandError where it exits with a code that is not expected."""
     with tempfile.NamedTemporaryFile("r") as result:
         words = [sys.executable, "-IS", _TIMED, result.name, *command]
-        done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
-        if done.returncode not in expect:
-            raise CommandError(f"{' '.join(map(str, command))}: exit {done.returncode}: {_end(done.stderr)}")
-        return Sample(**json.load(result), said=_last_object(done.stdout) or _last_object(done.stderr))
+        code, out, talk = _run(words, environment)
+        if code not in expect:
+            raise CommandError(f"{' '.join(map(str, command))}: exit {code}: {_end(talk)}")
+        return Sample(**json.load(result), said=_last_object(out) or _last_object(talk))
+
+
+def _run(words: Sequence[str | Path], environment: Mapping[str, str] | None) -> tuple[int, str, str]:
+    """Exit code and both outputs. Breaking off the benchmark ends the command and all its children."""
+    with subprocess.Popen(
+        words, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, process_group=0
+    ) as process:
+        try:
+            out, talk = process.communicate()
+        except BaseException:
+            os.killpg(process.pid, signal.SIGKILL)
+            raise
+        return process.returncode, out, talk
 
 
 def _last_object(text: str) -> dict[str, Any]:

@@ -90,7 +90,7 @@ def _backups(figures: Figures) -> str:
         row = [
             f"{name}, {case}",
             _span(figures, name, case, US),
-            _seconds(figures.seconds(name, START_UP, US)),
+            _seconds(figures.seconds(name, case, START_UP)),
         ]
         row.append(_seconds(figures.inner(name, case, STREAM)))
         row += [_seconds(figures.seconds(name, case, who)) for who in (READ, RESTIC, RCLONE)]
@@ -164,8 +164,9 @@ def _processor() -> str:
     return platform.machine()
 
 
-_SAMPLED = """By a sampler that looks at all threads of the command from outside, 200 times a second, and slows
-it down: the shares count. Threads that wait for each other are left out; *read* has the wait for the server."""
+_SAMPLED = """By a sampler that looks at all threads of the command from outside, 200 times a second, and
+slows it down: the shares count. Threads that wait for each other are left out; *read* has the wait for the
+server."""
 
 _WHAT = f"""Each figure is the median over the runs of the wall time of a whole command, as a user starts
 it; in brackets the least and the most. Where something is compared *without start-up*, the time of a

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from bench.backups import start_up
 from bench.bed import BRANCH, PROJECT, Bed
 from bench.measure import Figures
 from bench.peers import Peers
@@ -24,6 +25,7 @@ def measure(bed: Bed, figures: Figures, runs: int) -> None:
     folder = bed.folder / "restored"
     whole = ("restore", f"{bed.repo}@{BRANCH}", "--to", str(_BACK), "--from", "vault")
     for _ in range(runs):
+        start_up(bed, figures, RESTORE)
         figures.add(name, RESTORE, US, bed.pachvault(*whole))
         bed.drop(_BACK)
         figures.add(name, RESTORE, UNCHECKED, bed.pachvault(*whole, "--verify", "none"))
@@ -38,6 +40,7 @@ def measure(bed: Bed, figures: Figures, runs: int) -> None:
     if bed.data_set.count > 1:
         path = bed.data_set.path(bed.data_set.count // 3)
         for _ in range(runs):
+            start_up(bed, figures, ONE_FILE)
             figures.add(name, ONE_FILE, US, bed.pachvault(*whole, "--path", path))
             bed.drop(_BACK)
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from statistics import median
 
 from bench import backups, restores
 from bench.backups import CHANGED, DIFF, FIRST, RESTIC, START_UP, STREAM, UNCHANGED, US
@@ -38,7 +39,7 @@ def net(figures: Figures, name: str, case: str, who: str = US) -> float | None:
     return _of(
         lambda whole, start: max(whole - start, 0),
         figures.seconds(name, case, who),
-        figures.seconds(name, START_UP, US),
+        figures.seconds(name, case, START_UP),
     )
 
 
@@ -67,7 +68,8 @@ def _later(figures: Figures) -> Iterator[Target]:
         yield Target(f"nothing changed, {each.name}: without start-up", seconds, 0.5, "s")
     ratio = _ratio(net(figures, "small", CHANGED), figures.inner("small", CHANGED, DIFF))
     yield Target("one of 100,000 changed: to one DiffFile call, without start-up", ratio, 3, "×")
-    yield Target("start-up", _largest(figures.seconds(each.name, START_UP, US) for each in SETS), 1, "s")
+    started = [figures.seconds(name, case, START_UP) for name, case in figures.cases()]
+    yield Target("start-up", _of_all(started), 1, "s")
 
 
 def _sizes(figures: Figures) -> Iterator[Target]:
@@ -119,5 +121,6 @@ def _difference(first: float | None, second: float | None) -> float | None:
     return _of(lambda first, second: first - second, first, second)
 
 
-def _largest(values: Iterator[float | None]) -> float | None:
-    return max((value for value in values if value is not None), default=None)
+def _of_all(values: Iterable[float | None]) -> float | None:
+    found = [value for value in values if value is not None]
+    return median(found) if found else None

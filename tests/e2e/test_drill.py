@@ -20,6 +20,8 @@ from pachvault.upkeep.drill_sample import sample
 from pachvault.vault import snapshots
 from pachvault.vault.clock import store_now
 
+pytestmark = pytest.mark.e2e
+
 NOISE = random.Random(11)
 
 

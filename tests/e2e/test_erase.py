@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import random
 from pathlib import Path
 
@@ -58,6 +59,22 @@ def test_nobody_is_erased_unasked(crm: Backup) -> None:
     assert crm.vault.files() == before
     assert "no repo was named" in crm.command("erase", "--path", "/people/**", "--yes").says(2)
     assert crm.vault.files() == before
+
+
+class Somebody(io.StringIO):
+    """At a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("answer", ["n", "", "y"])
+def test_who_is_asked_can_say_no(crm: Backup, monkeypatch: pytest.MonkeyPatch, answer: str) -> None:
+    monkeypatch.setattr("sys.stdin", Somebody(f"{answer}\n"))
+    before = crm.vault.files()
+    erase(crm)
+    assert (crm.vault.files() == before) == (answer != "y")
+    assert (SECRET[:500] in vault_bytes(crm)) == (answer != "y")
 
 
 def test_the_files_are_gone_and_show_says_so(crm: Backup, tmp_path: Path) -> None:

@@ -13,9 +13,11 @@ import pytest
 
 from e2e.backup import Backup
 from e2e.cli import Outcome, pachvault
-from e2e.cluster import Cluster, Project
+from e2e.cluster import Cluster, Project, Tree
 from e2e.restored import new_ids, nothing_left, restore
 from pachvault import strict_yaml
+from pachvault.errors import PachydermError
+from pachvault.format.ids import RepoName
 from pachvault.pach.pipelines import Pipelines
 from pachvault.pach.source import CommitRef
 from pachvault.request import Request
@@ -229,6 +231,9 @@ def test_outputs_come_back_as_plain_repos(backup: Backup, other: Cluster, tmp_pa
     assert again.tree("made", again.heads("made")["master"]) == made.tree
     where[3] = project.cluster.address
     assert "is written by a pipeline of the cluster" in asked(outputs="as-repos").says(2)
+    said = restore(backup, other, "--to", "flag", "--outputs", "as-repos", what=f"{name}/made")
+    assert said.code == 0
+    assert again.tree("flag", again.heads("flag")["master"]) == made.tree
     everything = asked(what=[f"{name}/*"], to={"project": f"{name}-copy"})
     assert everything.code == 0
     copies = Project(project.cluster, f"{name}-copy")
@@ -236,16 +241,81 @@ def test_outputs_come_back_as_plain_repos(backup: Backup, other: Cluster, tmp_pa
 
 
 class Output:
-    """Pipeline `made`, which copies `data`, and what it made."""
+    """A pipeline that copies `data`, and what it made."""
 
-    def __init__(self, project: Project) -> None:
+    def __init__(
+        self, project: Project, name: str = "made", script: str = "cp /pfs/data/* /pfs/out/"
+    ) -> None:
         spec = {
-            "pipeline": {"name": "made", "project": {"name": project.name}},
-            "transform": {"cmd": ["sh"], "stdin": ["cp /pfs/data/* /pfs/out/"]},
+            "pipeline": {"name": name, "project": {"name": project.name}},
+            "transform": {"cmd": ["sh"], "stdin": [script]},
             "input": {"pfs": {"repo": "data", "project": project.name, "branch": "master", "glob": "/"}},
         }
         pipelines = Pipelines(project.cluster.connection)
-        pipelines.create(json.dumps(spec), "made.json")
-        pipelines.wait(project.name, "made", project.heads("made")["master"])
-        self.tree = project.tree("made", project.heads("made")["master"])
+        pipelines.create(json.dumps(spec), f"{name}.json")
+        self.tree = made_by(project, name)
         assert self.tree == {"/a": b"1"}
+
+
+def made_by(project: Project, name: str) -> Tree:
+    """What a pipeline makes of the newest commit."""
+    head = project.heads(name)["master"]
+    Pipelines(project.cluster.connection).wait(project.name, name, head)
+    return project.tree(name, head)
+
+
+def test_pipelines_come_back_and_make_their_outputs_again(
+    backup: Backup, other: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = backup.project
+    project.repo("data")
+    project.commit("data", {"/a": b"1"})
+    Output(project, "runs")
+    Output(project, "stopped")
+    Pipelines(project.cluster.connection).stop(project.name, "stopped")
+    backup.run()
+    dry = restore(backup, other, "--pipelines", "--dry-run")
+    assert dry.out.splitlines()[-3:-1] == [
+        f"create pipeline {project.name}/runs (running)",
+        f"create pipeline {project.name}/stopped (stopped)",
+    ]
+
+    def refused(*_: object) -> None:
+        raise PachydermError("no, you")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Pipelines, "stop", refused)
+        assert "no, you" in restore(backup, other, "--pipelines", "--quiet").says(1)
+    again = Project(other, project.name)
+    assert states(again) == {"stopped": False}
+    for _ in range(2):
+        outcome = restore(backup, other, "--pipelines")
+        assert outcome.code == 0, outcome.err
+        assert states(again) == {"runs": False, "stopped": True}
+    assert made_by(again, "runs") == {"/a": b"1"}
+    assert again.tree("data", again.heads("data")["master"]) == {"/a": b"1"}
+
+
+def states(project: Project) -> dict[str, bool]:
+    """Pipeline to whether it is stopped."""
+    found = project.cluster.source.pipelines()
+    return {each.name: each.stopped for each in found if each.project == project.name}
+
+
+def test_another_pipeline_of_the_name_is_in_the_way(backup: Backup, other: Cluster) -> None:
+    project, again = backup.project, Project(other, backup.project.name)
+    project.repo("data")
+    project.commit("data", {"/a": b"1"})
+    Output(project)
+    backup.run()
+    other.target.ensure_project(again.name)
+    again.repo("data")
+    again.commit("data", {"/a": b"1"})
+    Output(again, script="cp -r /pfs/data/* /pfs/out/")
+    ask = ["--pipelines", "--from", "vault", "--quiet"]
+    line = restore(backup, other, *ask, what=f"{again.name}/made").says(2)
+    assert f"pipeline {again.name}/made exists, and is another one" in line
+    before = again.heads("made")
+    assert restore(backup, other, *ask, "--exists", "append").code == 0
+    made_by(again, "made")
+    assert before["master"] in {each.id for each in other.source.commits(RepoName(again.name, "made"))}

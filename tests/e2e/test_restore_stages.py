@@ -266,7 +266,7 @@ def test_a_datum_whose_worker_died_is_taken_up_by_its_next_attempt(chain: Chain)
         chain.fetch(share)
     cluster, request = chain.backup.project.cluster, request_of(chain)
     repo = staging.staging_repo(request)
-    died = Holder.of_job(chain.worker.job_id).model_dump_json()
+    died = Holder.of_job(chain.worker.job_id, f"mine-{request[:12]}").model_dump_json()
     cluster.target.start(repo.project, repo.repo, BRANCH, parent=None, description=died)
     assert chain.replay()["status"] == "restored"
     assert chain.staging() == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Callable
 from typing import Any
@@ -10,6 +11,7 @@ import pyarrow as pa
 import pytest
 
 from e2e.backup import Backup
+from e2e.cluster import Project
 from pachvault.format import documents, layout, table
 from pachvault.format.documents import Cluster, Manifest, Segment
 from pachvault.format.ids import RepoName, digest
@@ -18,6 +20,8 @@ from pachvault.progress import Quiet
 from pachvault.upkeep.findings import Finding, Severity
 from pachvault.upkeep.source import Compared, compare
 from pachvault.vault import snapshots
+
+pytestmark = pytest.mark.e2e
 
 NOISE = random.Random(5)
 FILES = {"/a/small": b"small", "/b": NOISE.randbytes(3_000_000), "/c d": b"", "/z": NOISE.randbytes(70_000)}
@@ -180,6 +184,21 @@ def test_a_file_that_the_vault_never_had_is_its_own_damage(saved: Backup) -> Non
     forge(saved, lambda rows: [row for row in rows if row["path"] != "/z"])
     found = [each for each in compared(saved).findings if each.kind == "vault-differs"]
     assert paths(found[0]) == ["/z"]
+
+
+@pytest.mark.parametrize("is_same_size", [False, True])
+def test_a_mirror_that_restores_would_take_must_have_the_content(
+    saved: Backup, *, is_same_size: bool
+) -> None:
+    """One of another size was given up when it was made, and nobody takes it."""
+    home = Project(saved.project.cluster, "pachvault")
+    said = {"source": f"{saved.project.name}/data", "branch": "master", "commit": head(saved), "run": "x"}
+    size = sum(map(len, FILES.values())) if is_same_size else 10
+    home.commit("backup", {"/b": bytes(size)}, branch=saved.project.name, text=json.dumps(said))
+    done = compared(saved)
+    if is_same_size:
+        assert paths(only(done, "mirror-differs")) == sorted(FILES)
+    assert kinds(done) == [("mirror-differs", Severity.DAMAGE)] * is_same_size
 
 
 def test_a_snapshot_of_another_cluster_is_refused(saved: Backup) -> None:

@@ -18,6 +18,7 @@ from made import TREE, Repo, back_up
 from memory import Killed, MemoryStore, Process, Traced, die
 from pachvault.errors import BusyError, UsageError
 from pachvault.format.ids import RepoName, digest
+from pachvault.policy import History
 from pachvault.progress import Quiet
 from pachvault.upkeep import forget, prune
 from pachvault.upkeep.findings import Severity
@@ -55,11 +56,13 @@ class Upkeep(RuleBasedStateMachine):
         self.asked: set[str] = set()
         """Manifests that someone wanted forgotten."""
         self.runs = 0
+        self.replaced = 0
         self.proved: dict[str, tuple[dict[str, bytes], dict[bytes, bytes]]] = {}
         """Of manifests that read back: the objects that it took, and the blobs."""
 
-    @initialize(tree=TREES)
-    def begin(self, tree: NUMBERS) -> None:
+    @initialize(tree=TREES, newest=st.sampled_from([None, 1]))
+    def begin(self, tree: NUMBERS, newest: int | None) -> None:
+        self.history = History(newest=newest)
         vault.create(self.store)
         for number in range(len(self.repos)):
             self.commit(number, tree)
@@ -74,6 +77,13 @@ class Upkeep(RuleBasedStateMachine):
     @rule(number=REPOS, tree=TREES)
     def commit(self, number: int, tree: NUMBERS) -> None:
         self.repos[number].commit({path: CONTENTS[content] for path, content in tree.items()})
+
+    @rule(number=REPOS, tree=TREES)
+    def replace_repo(self, number: int, tree: NUMBERS) -> None:
+        """Of the old one nothing is needed any more but by the snapshots that have it."""
+        self.replaced += 1
+        self.repos[number] = Repo(RepoName("p", f"r{number}-{self.replaced}"))
+        self.commit(number, tree)
 
     @rule()
     def back_up(self) -> None:
@@ -181,7 +191,7 @@ class Upkeep(RuleBasedStateMachine):
             (str(repo.name), commit): dict(tree) for repo in self.repos for commit, tree in repo.trees.items()
         }
         self.trees[f"run-{self.runs}"] = trees
-        back_up(opened, *self.repos, pack_bytes=1000, number=self.runs)
+        back_up(opened, *self.repos, history=self.history, pack_bytes=1000, number=self.runs)
         self._look()
 
     def _forget(self, opened: Vault, which: int) -> None:

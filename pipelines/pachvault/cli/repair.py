@@ -73,9 +73,9 @@ def _show_plan(state: State, plan: RepairPlan, outlook: Prospect) -> None:
         lines.append(
             f"write vault.json: vault {config.vault_id[:12]} by its manifests, grace {config.grace.days} days"
         )
-    lines += [
-        f"replace {name}: {packs.unreadable.get(name, 'it names what is not so')}" for name in plan.replaced
-    ]
+    for name in plan.replaced:
+        why = packs.unreadable.get(name, "it names packs that are not there, or not so")
+        lines.append(f"replace {name}: {why}")
     if plan.unindexed:
         lines.append(f"index {plan.unindexed:,} blobs of packs that no index object places")
     if plan.needs.copies:

@@ -58,7 +58,11 @@ from pachvault.vault.vault import open_vault
     help="How much to compare before heads move.  [default: full]",
 )
 @click.option("--pipelines", is_flag=True, help="And the definitions of the pipelines that match.")
-@click.option("--keep-going", is_flag=True, help="Restore what is intact of a damaged vault.")
+@click.option(
+    "--keep-going",
+    is_flag=True,
+    help="Restore what is intact of a damaged vault; move heads whatever differs.",
+)
 @workers_option("Processes that fetch large changes.")
 @click.option("--dry-run", is_flag=True, help="Print the plan, change nothing.")
 @common_options

@@ -101,6 +101,12 @@ class Connection:
             f"/pfs_v2.API/{method}", request_serializer=serialize, response_deserializer=bytes
         )
 
+    def raw_upload(self, method: str, deserialize: Callable[[bytes], Any]) -> Any:
+        """A client-streaming PFS call whose requests are bytes already (see wire)."""
+        return self.channel.stream_unary(
+            f"/pfs_v2.API/{method}", request_serializer=bytes, response_deserializer=deserialize
+        )
+
     def version(self) -> str:
         """The server's version, `2.11.6`.
 

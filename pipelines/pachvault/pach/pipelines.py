@@ -57,6 +57,15 @@ class Pipelines:
         """Whether the cluster has a pipeline."""
         return self._spec_of(project, name) is not None
 
+    def is_stopped(self, project: str, name: str) -> bool | None:
+        """Whether a pipeline is stopped; None where there is none."""
+        request = pps_pb2.InspectPipelineRequest(pipeline=_pipeline(project, name), details=True)
+        try:
+            with explained(f"pipeline {project}/{name}"):
+                return bool(self._pps.InspectPipeline(request).stopped)
+        except SourceGoneError:
+            return None
+
     def delete(self, project: str, name: str) -> bool:
         """Delete a pipeline with its output; whether there was one."""
         if not self.exists(project, name):
@@ -102,6 +111,14 @@ class Pipelines:
         """PachydermError unless the job succeeded."""
         if not job.is_success:
             raise PachydermError(f"the job failed: {job.reason}", where=f"{job.pipeline}@{job.id}")
+
+
+def is_same(spec: str, other: str) -> bool:
+    """Whether two JSON specs make the same pipeline."""
+    try:
+        return _same(spec, _request(other, ""))
+    except UsageError:  # of a newer Pachyderm: compared as they are written
+        return bool(json.loads(spec) == json.loads(other))
 
 
 def _request(spec: str, where: str) -> Any:

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import grpc
-from google.protobuf.wrappers_pb2 import BytesValue
+from google.protobuf.empty_pb2 import Empty
 from python_pachyderm.proto.v2.pfs import pfs_pb2
 from python_pachyderm.proto.v2.transaction import transaction_pb2
 
 from pachvault.errors import SourceGoneError
+from pachvault.pach import wire
 from pachvault.pach.connection import Connection, commit_message, explained, retrying
 from pachvault.pach.source import CommitRef
 
@@ -38,6 +39,10 @@ class Target:
 
     def __init__(self, connection: Connection) -> None:
         self._pfs = connection.pfs
+        self._modify = connection.raw_upload("ModifyFile", Empty.FromString)
+        self._create_file_set = connection.raw_upload(
+            "CreateFileSet", pfs_pb2.CreateFileSetResponse.FromString
+        )
         self._transactions = connection.transactions
 
     def ensure_project(self, name: str, description: str = "") -> None:
@@ -100,7 +105,7 @@ class Target:
     ) -> None:
         """Delete, replace and append files in an open commit, in that order, in one call."""
         with explained(str(ref)):
-            self._pfs.ModifyFile(_modifications(ref, delete, put, append))
+            self._modify(_modifications(ref, delete, put, append))
 
     def make_file_set(self, delete: Iterable[str], put: Iterable[tuple[str, bytes]]) -> str:
         """A file set that deletes paths and puts files; its id. A path put twice in a row is appended to.
@@ -118,7 +123,7 @@ class Target:
 
         try:
             with explained("a file set"):
-                return str(self._pfs.CreateFileSet(_file_set(delete, guarded())).file_set_id)
+                return str(self._create_file_set(_file_set(delete, guarded())).file_set_id)
         finally:
             if failures:
                 raise failures[0]
@@ -127,11 +132,11 @@ class Target:
         """Put a file in a commit of its own, which is made and finished in the same call."""
         commit = commit_message(project, repo, "", branch=branch)
         requests = [
-            pfs_pb2.ModifyFileRequest(set_commit=commit),
-            pfs_pb2.ModifyFileRequest(delete_file=pfs_pb2.DeleteFile(path=path)),
+            _set_commit(commit),
+            wire.delete_file(path),
             *_added(path, data),
         ]
-        self._called(f"{project}/{repo}@{branch}", lambda: self._pfs.ModifyFile(iter(requests)))
+        self._called(f"{project}/{repo}@{branch}", lambda: self._modify(iter(requests)))
 
     def point(
         self,
@@ -208,25 +213,27 @@ def _modifications(
     delete: Iterable[str],
     put: Iterable[tuple[str, bytes]],
     append: Iterable[tuple[str, bytes]],
-) -> Iterator[Any]:
-    yield pfs_pb2.ModifyFileRequest(set_commit=ref.message)
-    for path in delete:
-        yield pfs_pb2.ModifyFileRequest(delete_file=pfs_pb2.DeleteFile(path=path))
+) -> Iterator[bytes]:
+    yield _set_commit(ref.message)
+    yield from map(wire.delete_file, delete)
     for path, data in put:  # an add appends: to replace is to delete, then to add
-        yield pfs_pb2.ModifyFileRequest(delete_file=pfs_pb2.DeleteFile(path=path))
+        yield wire.delete_file(path)
         yield from _added(path, data)
     for path, data in append:
         yield from _added(path, data)
 
 
-def _file_set(delete: Iterable[str], put: Iterable[tuple[str, bytes]]) -> Iterator[Any]:
-    for path in delete:
-        yield pfs_pb2.ModifyFileRequest(delete_file=pfs_pb2.DeleteFile(path=path))
+def _set_commit(commit: Any) -> bytes:
+    return bytes(pfs_pb2.ModifyFileRequest(set_commit=commit).SerializeToString())
+
+
+def _file_set(delete: Iterable[str], put: Iterable[tuple[str, bytes]]) -> Iterator[bytes]:
+    yield from map(wire.delete_file, delete)
     for path, data in put:
         yield from _added(path, data)
 
 
-def _added(path: str, data: bytes) -> Iterator[Any]:
+def _added(path: str, data: bytes) -> Iterator[bytes]:
+    view = memoryview(data)
     for at in range(0, max(len(data), 1), _PIECE_BYTES):
-        piece = BytesValue(value=data[at : at + _PIECE_BYTES])
-        yield pfs_pb2.ModifyFileRequest(add_file=pfs_pb2.AddFile(path=path, raw=piece))
+        yield wire.add_file(path, view[at : at + _PIECE_BYTES])

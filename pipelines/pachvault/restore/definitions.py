@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
 from pachvault.errors import UsageError
 from pachvault.format.documents import Pipeline
 from pachvault.format.ids import RepoName
-from pachvault.pach.pipelines import Pipelines
+from pachvault.pach.pipelines import Pipelines, is_same
 from pachvault.pach.source import Source
 from pachvault.request import Request
 from pachvault.restore.work import PipelinePlan
@@ -21,7 +21,8 @@ _OF_ONE_CALL = ("update", "reprocess", "spec_commit", "specCommit", "dry_run", "
 def choose(request: Request, known: Sequence[Pipeline], source: Source) -> list[PipelinePlan]:
     """The definitions whose output repos the request means, each after those that it reads from.
 
-    Raises UsageError where one exists already, or needs a secret that the cluster lacks.
+    One that is there already is not in the way: it may be this very request's. Raises UsageError where
+    there is another of its name, or where one needs a secret that the cluster lacks.
     """
     if not request.pipelines:
         return []
@@ -33,11 +34,20 @@ def choose(request: Request, known: Sequence[Pipeline], source: Source) -> list[
         for each in known
         if any(fnmatchcase(f"{each.project}/{each.name}", pattern) for pattern in patterns)
     }
-    there = {RepoName(each.project, each.name) for each in source.pipelines()}
-    taken = sorted(chosen.keys() & there)
-    if taken and request.exists == "fail":
-        raise UsageError(f"pipeline {taken[0]} exists", hint="exists: append or replace leaves it as it is")
+    there = {RepoName(each.project, each.name): each for each in source.pipelines()}
+    others = [
+        name for name in sorted(chosen.keys() & there.keys()) if not _is_same(chosen[name], there[name])
+    ]
+    if others and request.exists == "fail":
+        raise UsageError(
+            f"pipeline {others[0]} exists, and is another one",
+            hint="exists: append or replace leaves it as it is",
+        )
     wanted = {name: each for name, each in chosen.items() if name not in there}
+    if request.exists == "fail":  # created by a run that ended before it could stop it
+        wanted |= {
+            name: each for name, each in chosen.items() if each.stopped and not _is_stopped(there, name)
+        }
     missing = sorted({secret for each in wanted.values() for secret in _secrets(each)} - source.secrets())
     if missing:
         raise UsageError(
@@ -65,10 +75,10 @@ def create_rest(source: Source, plans: Sequence[PipelinePlan]) -> None:
 
 
 def _create(pipelines: Pipelines, plan: PipelinePlan) -> None:
-    if pipelines.exists(plan.project, plan.name):
-        return
-    pipelines.create(plan.spec_json, f"{plan.project}/{plan.name}")
-    if plan.stopped:
+    is_stopped = pipelines.is_stopped(plan.project, plan.name)
+    if is_stopped is None:
+        pipelines.create(plan.spec_json, f"{plan.project}/{plan.name}")
+    if plan.stopped and not is_stopped:
         pipelines.stop(plan.project, plan.name)
 
 
@@ -84,6 +94,14 @@ def _plan(pipeline: Pipeline) -> PipelinePlan:
         inputs=[str(repo) for repo in _inputs(pipeline)],
         spec_json=json.dumps(spec),
     )
+
+
+def _is_same(one: Pipeline, other: Pipeline) -> bool:
+    return is_same(_plan(one).spec_json, _plan(other).spec_json)
+
+
+def _is_stopped(there: Mapping[RepoName, Pipeline], name: RepoName) -> bool:
+    return name in there and there[name].stopped
 
 
 def _topological(chosen: dict[RepoName, Pipeline]) -> list[RepoName]:

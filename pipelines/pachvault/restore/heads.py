@@ -19,6 +19,11 @@ from pachvault.restore.work import BranchPlan, RepoPlan, RestorePlan
 from pachvault.vault.snapshots import RepoHistory
 
 
+def holds_nothing(head: CommitInfo) -> bool:
+    """Whether a head is the empty one that Pachyderm makes where a pipeline wants a branch."""
+    return head.origin == "auto" and head.parent is None and not head.size_bytes
+
+
 @dataclass(slots=True)
 class Heads:
     """Prepares and moves the heads of one repo. Both are safe to repeat."""
@@ -63,7 +68,9 @@ class Heads:
             self.target.point(self.repo.to_project, self.repo.to_repo, branch.name, head, branch.trigger)
 
     def _check_unmoved(self, branch: BranchPlan, current: str, new: str) -> None:
-        if current not in {new, branch.current or ""}:
+        if current in {new, branch.current or ""}:
+            return
+        if branch.current or not holds_nothing(self.source.commit(self._ref(current))):
             raise BusyError(
                 "the branch was moved while the restore was under way",
                 where=f"{self.repo.target}@{branch.name}",

@@ -46,9 +46,9 @@ class Holder(WorkDocument):
     name: str
     """For people."""
     place: str
-    """Where it runs: a machine with its process ids, or a job."""
+    """Where it runs: a machine with its process ids, or a datum of a job."""
     process: int
-    """0 for a job: its next attempt goes on with what the one before left."""
+    """0 for a datum: its next attempt goes on with what the one before left."""
     token: str
 
     @classmethod
@@ -62,9 +62,10 @@ class Holder(WorkDocument):
         )
 
     @classmethod
-    def of_job(cls, job_id: str) -> Holder:
-        """A worker's datum."""
-        return cls(name=f"job {job_id}", place=f"job {job_id}", process=0, token=secrets.token_hex(8))
+    def of_job(cls, job_id: str, datum: str) -> Holder:
+        """A job's datum, by the folder that is its input."""
+        place = f"job {job_id}, {datum}"
+        return cls(name=place, place=place, process=0, token=secrets.token_hex(8))
 
     def has_ended(self, other: Holder) -> bool:
         """Whether `other`, which shares this one's place, runs no more."""

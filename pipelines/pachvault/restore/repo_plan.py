@@ -18,6 +18,7 @@ from pachvault.pach.records import CommitInfo
 from pachvault.pach.source import CommitRef, Source
 from pachvault.request import Extent, Request
 from pachvault.restore import journal
+from pachvault.restore.heads import holds_nothing
 from pachvault.restore.shares import Found
 from pachvault.restore.steps import Rows, line, newest_in, rows_of, steps_to
 from pachvault.restore.work import BranchPlan, RepoPlan, Step
@@ -109,11 +110,13 @@ def _branch(
     )
     if not current or current == settled:
         return plan
+    there = source.commit(CommitRef(target.project, target.repo, current))
+    if holds_nothing(there):
+        return plan.model_copy(update={"current": None})
     if request.exists == "fail":
         raise UsageError(
             f"branch {target}@{name} exists", hint="exists: append or replace, or another name with `to`"
         )
-    there = source.commit(CommitRef(target.project, target.repo, current))
     if there.finished_at is None and not there.is_finishing:
         raise BusyError(f"branch {target}@{name} has an open commit", hint="finish it first")
     keep_as = _kept(name, current, now) if request.exists == "replace" else None

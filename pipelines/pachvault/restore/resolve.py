@@ -8,13 +8,13 @@ from __future__ import annotations
 from dataclasses import replace
 from fnmatch import fnmatchcase
 
-from pachvault.errors import DamageError, UsageError
+from pachvault.errors import DamageError, PachydermError, UsageError
 from pachvault.format.documents import Branch, RepoEntry
 from pachvault.format.ids import RepoName
 from pachvault.pach.source import Source
 from pachvault.request import Request, When
 from pachvault.restore import definitions
-from pachvault.restore.pace import measured
+from pachvault.restore.pace import Pace, measured
 from pachvault.restore.records import finished
 from pachvault.restore.repo_plan import Cluster, repo_plan
 from pachvault.restore.shares import Found, Resolved, with_shares
@@ -64,7 +64,7 @@ def resolve(request: Request, vault: Vault, source: Source) -> Resolved:
         )
     resolved = with_shares(request, snapshot, found, lost)
     more: dict[str, object] = {"pipelines": definitions.choose(request, known, source)}
-    pace = measured(finished(source), vault) if resolved.plan.bytes else None
+    pace = _pace(source, vault) if resolved.plan.bytes else None
     if pace:
         more |= {"bytes_per_second": pace.bytes_per_second, "measured_by": pace.source}
     return replace(resolved, plan=resolved.plan.model_copy(update=more))
@@ -92,6 +92,14 @@ def _entry(
             f"{target} is written by a pipeline of the cluster", hint="name another repo with `to`"
         )
     return repo_plan(request, cluster, history, chosen, target, entry.record)
+
+
+def _pace(source: Source, vault: Vault) -> Pace | None:
+    try:
+        recorded = finished(source)
+    except PachydermError:  # an estimate is not worth a restore
+        recorded = []
+    return measured(recorded, vault)
 
 
 def _snapshot(vault: Vault, when: When) -> Snapshot:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pyarrow as pa
@@ -17,9 +17,31 @@ from pachvault.progress import Progress
 from pachvault.restore.changes import Changes
 from pachvault.vault.reader import BlobReader
 
-_AHEAD = 16
-"""Blobs read ahead of the stream: at most 16 × 4 MiB."""
+_AHEAD = 8
+"""Batches read ahead of the stream: at most 8 × 5 MiB."""
+_BATCH_BYTES = 1024 * 1024
+_BATCH_BLOBS = 4096
 _THREADS = 4
+
+
+@dataclass(slots=True)
+class _Batch:
+    """Pieces of files that are read together."""
+
+    paths: list[str] = field(default_factory=list)
+    has_blob: list[bool] = field(default_factory=list)
+    blobs: list[bytes] = field(default_factory=list)
+    size: int = 0
+    files: int = 0
+
+    def add(self, path: str, blob: bytes | None, *, is_last: bool, size: int) -> None:
+        """A file's piece; without a blob an empty file."""
+        self.paths.append(path)
+        self.has_blob.append(blob is not None)
+        if blob is not None:
+            self.blobs.append(blob)
+        self.size += size
+        self.files += is_last
 
 
 def write_change(
@@ -42,7 +64,7 @@ def readable(reader: BlobReader, found: Changes) -> tuple[Changes, dict[str, Dam
     Reads all of it: for where something is known to be damaged.
     """
     lost: dict[str, DamageError] = {}
-    for path, blob, _ in _blobs(found.puts):
+    for path, blob, _, _ in _blobs(found.puts):
         if blob is not None and path not in lost:
             try:
                 reader.read(blob)
@@ -56,28 +78,42 @@ def _contents(reader: BlobReader, puts: pa.Table, progress: Progress) -> Iterato
     """The files' bytes, piece by piece, in the order in which they lie in the vault."""
     order = _by_place(reader, puts)
     with ThreadPoolExecutor(_THREADS, "restore") as pool:
-        ahead: deque[tuple[str, bool, Future[bytes] | None]] = deque()
-        for path, blob, is_last in _blobs(puts.take(order)):
-            ahead.append((path, is_last, pool.submit(reader.read, blob) if blob else None))
+        ahead: deque[tuple[_Batch, Future[list[bytes]]]] = deque()
+        for batch in _batches(puts.take(order)):
+            ahead.append((batch, pool.submit(reader.read_many, batch.blobs)))
             if len(ahead) >= _AHEAD:
-                yield _next(ahead, progress)
+                yield from _read(*ahead.popleft(), progress)
         while ahead:
-            yield _next(ahead, progress)
+            yield from _read(*ahead.popleft(), progress)
 
 
-def _next(ahead: deque[tuple[str, bool, Future[bytes] | None]], progress: Progress) -> tuple[str, bytes]:
-    path, is_last, future = ahead.popleft()
-    data = future.result() if future else b""
-    progress.add(len(data), int(is_last))
-    return path, data
+def _read(batch: _Batch, read: Future[list[bytes]], progress: Progress) -> Iterator[tuple[str, bytes]]:
+    data = iter(read.result())
+    for path, has_blob in zip(batch.paths, batch.has_blob, strict=True):
+        yield path, next(data) if has_blob else b""
+    progress.add(batch.size, batch.files)
 
 
-def _blobs(puts: pa.Table) -> Iterator[tuple[str, bytes | None, bool]]:
+def _batches(puts: pa.Table) -> Iterator[_Batch]:
+    """About a megabyte of small files each, or one blob."""
+    batch = _Batch()
+    for path, blob, is_last, size in _blobs(puts):
+        batch.add(path, blob, is_last=is_last, size=size)
+        if batch.size >= _BATCH_BYTES or len(batch.paths) >= _BATCH_BLOBS:
+            yield batch
+            batch = _Batch()
+    yield batch
+
+
+def _blobs(puts: pa.Table) -> Iterator[tuple[str, bytes | None, bool, int]]:
+    """Path, blob (None where the file is empty), whether the file ends with it, and about its size."""
     columns = (puts[name].to_pylist() for name in ("path", "size", "digest", "blobs"))
     for path, size, digest, blobs in zip(*columns, strict=True):
         names = blobs or ([digest] if size else [None])
         for number, blob in enumerate(names):
-            yield path, blob, number == len(names) - 1
+            is_last = number == len(names) - 1
+            share = size // len(names)
+            yield path, blob, is_last, size - share * number if is_last else share
 
 
 def _by_place(reader: BlobReader, puts: pa.Table) -> np.ndarray:

@@ -34,4 +34,4 @@ def _answer(worker: Worker, folder: str, plan: RestorePlan) -> Answer:
         raise PachvaultError(f"receipts {numbers} of {plan.shares} shares came", where=folder)
     with connect(worker.pachd, worker.token) as connection:
         source, target = Source(connection), Target(connection)
-        return answer(source, target, plan, receipts, Holder.of_job(worker.job_id), Quiet())
+        return answer(source, target, plan, receipts, Holder.of_job(worker.job_id, folder), Quiet())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +12,56 @@ from numpy.typing import NDArray
 from pachvault.format import layout
 from pachvault.format.table import as_array
 from pachvault.store.store import ObjectInfo
+
+_COMPARED = 65536
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What an index object says, without what only a reader needs."""
+
+    packs: list[str]
+    ends: NDArray[np.int64]
+    """Up to which byte frames of each pack are placed."""
+    blobs: NDArray[np.void]
+    codes: NDArray[np.int32]
+    """For each blob the number of its pack in `packs`."""
+    offsets: NDArray[np.int64]
+    sizes: NDArray[np.int32]
+
+    @classmethod
+    def of(cls, rows: pa.Table) -> Part:
+        """From an index object (schema index.SCHEMA)."""
+        names, codes = np.unique(as_array(rows["pack"]), return_inverse=True)
+        offsets = rows["frame_offset"].to_numpy()
+        ends = np.zeros(len(names), np.int64)
+        np.maximum.at(ends, codes, offsets + rows["frame_stored"].to_numpy())
+        return cls(
+            packs=[layout.pack_path(name.tobytes()) for name in names],
+            ends=ends,
+            blobs=as_array(rows["blob"]).copy(),  # lets go of the file that the rows were read from
+            codes=codes.astype(np.int32),
+            offsets=offsets.copy(),
+            sizes=rows["size"].to_numpy().astype(np.int32),
+        )
+
+
+class Places:
+    """Every place of every blob, from all parts of the index; about 60 bytes each."""
+
+    def __init__(self, parts: Collection[Part]) -> None:
+        self.packs = sorted({name for part in parts for name in part.packs})
+        self.code_of = {name: code for code, name in enumerate(self.packs)}
+        self.ends = np.zeros(len(self.packs), np.int64)
+        codes = [np.empty(0, np.int32)]
+        for part in parts:
+            here = np.array([self.code_of[name] for name in part.packs], np.int32)
+            np.maximum.at(self.ends, here, part.ends)
+            codes.append(here[part.codes])
+        self.codes = np.concatenate(codes)
+        self.blobs = np.concatenate([np.empty(0, "V32"), *(part.blobs for part in parts)])
+        self.offsets = np.concatenate([np.empty(0, np.int64), *(part.offsets for part in parts)])
+        self.sizes = np.concatenate([np.empty(0, np.int32), *(part.sizes for part in parts)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,88 +81,106 @@ class PackCount:
 
 
 class Census:
-    """Index rows (schema index.SCHEMA) against needed blobs (32-byte items, sorted, each once).
+    """Places against needed blobs (32-byte items, each once).
 
     A blob counts in a whole pack that is not marked before one that is, and there in the pack of which
-    most is needed: so copies die in the packs that are mostly dead. Needs about 150 bytes a row.
+    most is needed: so copies die in the packs that are mostly dead.
     """
 
     def __init__(
         self,
-        rows: pa.Table,
+        places: Places,
         listed: Collection[ObjectInfo],
         needed: NDArray[np.void],
         marked: Collection[str],
     ) -> None:
-        self._digests = as_array(rows["blob"])
-        self._offsets = rows["frame_offset"].to_numpy()
-        packs, codes = np.unique(as_array(rows["pack"]), return_inverse=True)
-        names = [layout.pack_path(name.tobytes()) for name in packs]
-        self._code_of = {name: code for code, name in enumerate(names)}
-        self._by_pack = np.argsort(codes, kind="stable")
-        self._starts = np.searchsorted(codes[self._by_pack], np.arange(len(names) + 1))
-        sizes = {info.name: info.size for info in listed}
-        ends = np.zeros(len(names), np.int64)
-        np.maximum.at(ends, codes, self._offsets + rows["frame_stored"].to_numpy())
-        is_whole = np.array([sizes.get(name, 0) for name in names], np.int64) >= ends
-        blob_bytes = rows["size"].to_numpy()
-        known, groups = np.unique(np.concatenate([self._digests, needed]), return_inverse=True)
+        self._places = places
+        codes, sizes, count = places.codes, places.sizes, len(places.packs)
+        groups = _groups(np.concatenate([places.blobs, needed]))
         of_needed, groups = groups[len(codes) :], groups[: len(codes)]
-        is_needed = np.zeros(len(known), bool)
+        is_needed = np.zeros(max(groups.max(initial=-1), of_needed.max(initial=-1)) + 1, bool)
         is_needed[of_needed] = True
+        length_of = {info.name: info.size for info in listed}
+        is_whole = np.array([length_of.get(name, 0) for name in places.packs], np.int64) >= places.ends
         self._is_candidate = is_needed[groups] & is_whole[codes]
-        total = np.bincount(codes, blob_bytes, len(names))
-        wanted = np.bincount(codes, blob_bytes * self._is_candidate, len(names))
-        rank = _rank(names, wanted / np.maximum(total, 1), marked)
-        self._is_counted = _last_of_each(groups, rank[codes], self._is_candidate)
-        live = np.bincount(codes, blob_bytes * self._is_counted, len(names))
+        total = np.bincount(codes, sizes, count)
+        wanted = np.bincount(codes, sizes * self._is_candidate, count)
+        rank = _rank(places.packs, wanted / np.maximum(total, 1), marked)
+        self._is_counted = _best_of_each(groups, rank[codes], self._is_candidate)
+        live = np.bincount(codes, sizes * self._is_counted, count)
         is_placed = np.zeros(len(is_needed), bool)
         is_placed[groups[self._is_counted]] = True
         self.missing = int(np.count_nonzero(is_needed & ~is_placed))
         """How many needed blobs no whole pack has."""
         self.packs = [
             PackCount(info, int(total[code]), int(live[code]))
-            if (code := self._code_of.get(info.name)) is not None
+            if (code := places.code_of.get(info.name)) is not None
             else PackCount(info, 0, 0)
             for info in listed
         ]
+        self._by_pack = np.argsort(codes, kind="stable").astype(np.int32)
+        self._starts = np.searchsorted(codes[self._by_pack], np.arange(count + 1))
 
     def counted_in(self, pack: str) -> list[bytes]:
         """The needed blobs that are counted in a pack, in the order in which they lie there."""
         rows = self._rows(pack)
         rows = rows[self._is_counted[rows]]
-        rows = rows[np.argsort(self._offsets[rows], kind="stable")]
-        return [name.tobytes() for name in self._digests[rows]]
+        return self._names(rows[np.argsort(self._places.offsets[rows], kind="stable")])
 
     def counted_elsewhere(self, pack: str) -> list[bytes]:
         """The needed blobs that a pack has and that are counted in another."""
         rows = self._rows(pack)
-        rows = rows[self._is_candidate[rows] & ~self._is_counted[rows]]
-        return [name.tobytes() for name in self._digests[rows]]
+        return self._names(rows[self._is_candidate[rows] & ~self._is_counted[rows]])
 
-    def _rows(self, pack: str) -> NDArray[np.int64]:
-        code = self._code_of.get(pack)
+    def _rows(self, pack: str) -> NDArray[np.int32]:
+        code = self._places.code_of.get(pack)
         if code is None:
-            return np.empty(0, np.int64)
+            return np.empty(0, np.int32)
         return self._by_pack[self._starts[code] : self._starts[code + 1]]
 
+    def _names(self, rows: NDArray[np.int32]) -> list[bytes]:
+        return [name.tobytes() for name in self._places.blobs[rows]]
 
-def _rank(names: list[str], needed_share: NDArray[np.float64], marked: Collection[str]) -> NDArray[np.int64]:
+
+def _groups(blobs: NDArray[np.void]) -> NDArray[np.int32]:
+    """For each blob the number of its group: equal ones have one group.
+
+    Sorted by their first 8 bytes, which is quick and small; only those that share them are compared whole.
+    """
+    keys = blobs.view(">u8")[::4].astype(np.uint64)
+    order = np.argsort(keys, kind="stable").astype(np.int32)
+    tied = np.flatnonzero(keys[order[1:]] == keys[order[:-1]])
+    del keys
+    is_new = np.ones(len(blobs), bool)
+    is_new[tied + 1] = False
+    for first in range(0, len(tied), _COMPARED):
+        some = tied[first : first + _COMPARED]
+        if (blobs[order[some]] != blobs[order[some + 1]]).any():
+            return np.unique(blobs, return_inverse=True)[1].astype(np.int32)
+    groups = np.empty(len(blobs), np.int32)
+    groups[order] = np.cumsum(is_new, dtype=np.int32) - 1
+    return groups
+
+
+def _rank(
+    names: Iterable[str], needed_share: NDArray[np.float64], marked: Collection[str]
+) -> NDArray[np.int32]:
     """For each pack how well a blob is kept there: higher is better, never equal."""
     is_unmarked = np.array([name not in marked for name in names], bool)
-    order = np.lexsort((np.arange(len(names)), needed_share, is_unmarked))
-    rank = np.empty(len(names), np.int64)
-    rank[order] = np.arange(len(names))
+    order = np.lexsort((needed_share, is_unmarked))
+    rank = np.empty(len(order), np.int32)
+    rank[order] = np.arange(len(order))
     return rank
 
 
-def _last_of_each(
-    groups: NDArray[np.int64], rank: NDArray[np.int64], is_candidate: NDArray[np.bool_]
+def _best_of_each(
+    groups: NDArray[np.int32], rank: NDArray[np.int32], is_candidate: NDArray[np.bool_]
 ) -> NDArray[np.bool_]:
     """Of the candidates of each group the one of the highest rank."""
-    rows = np.flatnonzero(is_candidate)
+    rows = np.flatnonzero(is_candidate).astype(np.int32)
     rows = rows[np.lexsort((rank[rows], groups[rows]))]
-    is_last = np.append(groups[rows][1:] != groups[rows][:-1], True)[: len(rows)]
+    of = groups[rows]
+    is_last = np.append(of[1:] != of[:-1], True)[: len(rows)]
     chosen = np.zeros(len(groups), bool)
     chosen[rows[is_last]] = True
     return chosen

@@ -22,7 +22,7 @@ from pachvault.upkeep.erase_plan import plan as look
 from pachvault.upkeep.erase_rewrite import Rewriter
 from pachvault.vault import clock, marks
 from pachvault.vault.blobs import BlobIndex
-from pachvault.vault.packs import read_toc
+from pachvault.vault.packs import any_toc
 from pachvault.vault.snapshots import SnapshotName
 from pachvault.vault.vault import Vault
 
@@ -64,7 +64,11 @@ def execute(plan: ErasePlan, progress: Progress) -> Erasure:
         raise BusyError("a snapshot was sealed meanwhile", where=vault.store.url, hint="erase again")
     old_objects = sorted((replaced | _tables(left)) - left.reached)
     _mark(vault, [*left.packs, *old_objects])
-    check_nobody_writes(vault, now)
+    try:
+        check_nobody_writes(vault, now)
+    except BusyError as busy:
+        busy.what += "; the snapshots are written anew already, the bytes are still there"
+        raise
     before, after = left.pack_bytes, erase_bytes.repack(left, writing, progress)
     erase_bytes.drop_traces(vault, plan.selection)
     for name in old_objects:
@@ -109,7 +113,6 @@ def _rewrite(
         new = rewriter.rewrite(hit)
         _replace(plan.vault, hit.name, new)
         renamed[hit.name.id] = new.id
-        progress.say(f"snapshot {hit.name.id[:12]} is now {new.id[:12]}")
     return renamed, rewriter.replaced
 
 
@@ -155,7 +158,7 @@ def _check(left: ErasePlan, progress: Progress) -> None:
 
 def _holds(vault: Vault, name: str, size: int, left: ErasePlan) -> bool:
     try:
-        held = read_toc(vault, name, size).blobs["digest"]
+        held = any_toc(vault, name, size)[1].blobs["digest"]
     except DamageError:
         return False  # no reader finds a blob in it; the plan has named it
     return bool(np.isin(held, left.gone).any())

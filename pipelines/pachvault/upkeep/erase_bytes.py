@@ -20,7 +20,7 @@ from pachvault.upkeep.erase_plan import ErasePlan
 from pachvault.upkeep.erase_selection import Selection
 from pachvault.vault import blobs
 from pachvault.vault.blobs import BlobIndex
-from pachvault.vault.packs import read_toc
+from pachvault.vault.packs import any_toc
 from pachvault.vault.reader import BlobReader
 from pachvault.vault.vault import Vault
 from pachvault.vault.writer import PackWriter
@@ -72,7 +72,7 @@ def _rows_of(vault: Vault, packs: list[str]) -> pa.Table:
     for name, digest in digests.items():
         info = vault.store.stat(name)
         with suppress(DamageError):  # what the index says is all that is known then
-            found.append(index.rows_of(digest, read_toc(vault, name, info.size if info else 0)))
+            found.append(index.rows_of(digest, any_toc(vault, name, info.size if info else 0)[1]))
     return pa.concat_tables(found)
 
 

@@ -12,11 +12,13 @@ from pachvault.errors import DamageError
 from pachvault.format import layout
 from pachvault.format.documents import Manifest
 from pachvault.progress import Progress
+from pachvault.store.store import ObjectInfo
 from pachvault.upkeep.erase_reach import Hit, Reach, unknown
 from pachvault.upkeep.erase_selection import Selection
 from pachvault.upkeep.repair_needs import manifests
 from pachvault.vault import blobs, snapshots
-from pachvault.vault.packs import read_toc
+from pachvault.vault.blobs import BlobIndex
+from pachvault.vault.packs import any_toc
 from pachvault.vault.snapshots import SnapshotName
 from pachvault.vault.vault import Vault
 
@@ -122,19 +124,25 @@ def _packs_with(vault: Vault, gone: NDArray[np.void]) -> tuple[list[str], int, l
     size = 0
     if not len(gone):
         return found, size, unreadable
-    index = blobs.BlobIndex(blobs.joined(blobs.objects(vault).values()))
+    index = BlobIndex(blobs.joined(blobs.objects(vault).values()))
     for info in vault.store.list(layout.PACKS):
         name = layout.named_digest(info.name)
         if name is None:
             continue
-        try:
-            held = read_toc(vault, info.name, info.size).blobs["digest"]
-        except DamageError:
-            placed = index.blobs_in(name)
-            held = np.frombuffer(b"".join(placed), "V32")
-            if not placed:
-                unreadable.append(info.name)
+        held, is_known = _held(vault, info, name, index)
+        if not is_known:
+            unreadable.append(info.name)
         if np.isin(held, gone).any():
             found.append(info.name)
             size += info.size
     return found, size, unreadable
+
+
+def _held(vault: Vault, info: ObjectInfo, name: bytes, index: BlobIndex) -> tuple[NDArray[np.void], bool]:
+    """The blobs of a pack, and whether anything is known of it. Another pack may lie under its name."""
+    placed = np.frombuffer(b"".join(index.blobs_in(name)), "V32")
+    try:
+        found, toc = any_toc(vault, info.name, info.size)
+    except DamageError:
+        return placed, len(placed) > 0
+    return toc.blobs["digest"] if found == name else np.concatenate([toc.blobs["digest"], placed]), True

@@ -56,7 +56,9 @@ class Finding:
         """What to do."""
         if self.severity is Severity.NOTE:
             return "nothing: no snapshot needs it; prune removes what nobody needs"
-        return _ADVICE.get(self.kind) or _ADVICE[self.kind.rpartition("-")[2]]
+        if self.severity is Severity.UNREADABLE:
+            return "run it again; if it stays, look at the storage and at the rights"
+        return _ADVICE.get(self.kind, _HEAL)
 
     def as_fields(self) -> dict[str, Any]:
         """For JSON."""
@@ -64,6 +66,7 @@ class Finding:
 
 
 _HEAL = "`pachvault repair --dry-run` shows what the cluster can still give back"
+"""For what is lost with a pack, or a part of one."""
 _ADVICE = {
     "index-damaged": "`pachvault repair` rebuilds the index from the packs; nothing is lost",
     "index-wrong": "`pachvault repair` rebuilds the index from the packs; nothing is lost",
@@ -75,19 +78,12 @@ _ADVICE = {
     "record-damaged": "put the object back from a copy of the vault; other snapshots may have the repo",
     "commit-list-damaged": "put the object back from a copy of the vault; other snapshots may have the repo",
     "table-damaged": "put the object back from a copy of the vault; other snapshots may have the commits",
-    "pack-missing": _HEAL,
-    "pack-short": _HEAL,
-    "pack-damaged": _HEAL,
-    "frame-damaged": _HEAL,
-    "blob-damaged": _HEAL,
     "source-differs": "restore the commit from the vault: the cluster's copy is the one that changed",
     "mirror-differs": "delete the branch of the backup repo; the next backup mirrors it again",
-    "vault-differs": _HEAL,
     "repo-deleted": "if that was not meant: `pachvault restore`",
     "branch-deleted": "if that was not meant: `pachvault restore`",
     "branch-rewritten": "if that was not meant: `pachvault rollback`",
     "branch-moved-on": "nothing: the next backup saves it",
-    "unreadable": "run it again; if it stays, look at the storage and at the rights",
 }
 
 
@@ -112,7 +108,6 @@ class Damage:
     """Blobs that tables name and no index knows."""
     snapshots: frozenset[str] = frozenset()
     repo: str = ""
-    record: bytes = b""
     listing: bytes = b""
     """A commit list."""
     table: bytes = b""

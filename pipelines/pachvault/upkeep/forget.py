@@ -14,6 +14,7 @@ from datetime import datetime
 
 from pachvault.errors import DamageError, UsageError
 from pachvault.format import layout
+from pachvault.format.ids import digest
 from pachvault.policy import Retention
 from pachvault.upkeep import pins, whole
 from pachvault.upkeep.matcher import Matcher
@@ -140,11 +141,12 @@ def execute(vault: Vault, decisions: Iterable[Decision]) -> list[SnapshotName]:
 
 def forgotten(vault: Vault) -> list[Forgotten]:
     """Every forgotten snapshot that is still there, oldest first."""
-    remembered = {info.name for info in vault.store.list(layout.SNAPSHOTS)}
+    sizes = {info.name: info.size for info in vault.store.list(layout.SNAPSHOTS)}
     found = []
     for info in vault.store.list(layout.FORGOTTEN):
         name = snapshots.named(info.name)
-        if name is not None and layout.remembered_path(info.name) not in remembered:
+        # a shorter one is what an aborted write left: bringing back was broken off
+        if name is not None and sizes.get(layout.remembered_path(info.name), -1) < info.size:
             found.append(Forgotten(name, info.modified_at, until(vault, info.modified_at)))
     return found
 
@@ -206,6 +208,9 @@ def _forget(vault: Vault, name: SnapshotName, now: datetime) -> bool:
         return False  # gone: another one was quicker
     there = layout.forgotten_path(name.path)
     left = store.stat(there)
+    if left is not None and digest(data) != layout.named_digest(name.path):
+        store.delete(name.path)  # the one that is left may be whole
+        return True
     # its age counts from here; but one that was just written may be that of another forget, under way
     if left is not None and now - left.modified_at > vault.config.grace * _STALE:
         store.delete(there)

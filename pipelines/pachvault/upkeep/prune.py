@@ -11,14 +11,25 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
+import pyarrow as pa
+
 from pachvault.errors import BusyError, DamageError
 from pachvault.format import index, layout
 from pachvault.format.documents import Marked
 from pachvault.progress import Progress
+from pachvault.upkeep import reach
 from pachvault.upkeep.copy import copy
-from pachvault.upkeep.prune_plan import Action, Look, Planned, PrunePlan, plan_others, plan_packs
+from pachvault.upkeep.prune_plan import (
+    INDEX_ROWS,
+    Action,
+    Look,
+    Planned,
+    PrunePlan,
+    compactable,
+    plan_others,
+    plan_packs,
+)
 from pachvault.vault import blobs, marks
-from pachvault.vault.blobs import BlobIndex
 from pachvault.vault.reader import BlobReader
 from pachvault.vault.vault import Vault
 from pachvault.vault.writer import PackWriter
@@ -48,7 +59,7 @@ def execute(vault: Vault, planned: PrunePlan, progress: Progress) -> Pruned:
     done = Pruned()
     began = (time.monotonic(), time.time())
     progress.start("prune: delete", 0)
-    _delete(vault, done, planned.expired)
+    _delete(vault, done, reach.expired(vault, planned.now))
     # what was sealed or brought back since the plan is needed, too
     planned.needed.survey(vault, planned.now)
     look = Look.at(vault, planned.now, planned.needed)
@@ -56,7 +67,7 @@ def execute(vault: Vault, planned: PrunePlan, progress: Progress) -> Pruned:
     every = [*plan_others(look, packs), *packs]
     chosen = {each.name for each in planned.of(Action.DELETE)}
     doomed = {each.name for each in every if each.action is Action.DELETE and each.name in chosen}
-    reader, doomed = _checked(vault, look, doomed, done)
+    doomed -= _unreadable(vault, look, doomed, done)
     # writers avoid these names for another grace: a prune that is slower than this one deletes them, too
     marks.write(vault, [Marked(name=name, reason="deleted") for name in sorted(doomed)])
     for folder in _ORDER:
@@ -66,30 +77,37 @@ def execute(vault: Vault, planned: PrunePlan, progress: Progress) -> Pruned:
                 _delete(vault, done, [name], look)
     _close_marks(vault, look, doomed | {each.name for each in every if each.action is Action.SPARE})
     _mark(vault, [each for each in every if each.action is Action.MARK], done)
-    _repack(vault, look, reader, [each for each in packs if each.action is Action.REPACK], done, progress)
+    _repack(vault, look, [each for each in packs if each.action is Action.REPACK], done, progress)
     if planned.is_compacted:
-        _compact(vault, look, doomed, done)
+        _compact(vault, look, packs, doomed, done)
     _delete(vault, done, planned.stale)
     vault.store.sweep(planned.now - vault.config.grace)
     return done
 
 
-def _checked(vault: Vault, look: Look, doomed: set[str], done: Pruned) -> tuple[BlobReader, set[str]]:
-    """A reader of what stays, and what may go: not a pack whose needed blobs cannot be read elsewhere."""
+def _unreadable(vault: Vault, look: Look, doomed: set[str], done: Pruned) -> set[str]:
+    """The packs of `doomed` that must stay: a needed blob of theirs cannot be read elsewhere.
+
+    With them stays every index object, for it may be the one that knows them.
+    """
     going = {name for name in doomed if name.startswith(f"{layout.PACKS}/")}
-    digests = [digest for name in going if (digest := layout.named_digest(name))]
-    rows = blobs.joined(look.index.values())
-    reader = BlobReader(vault, BlobIndex(blobs.without(rows, digests)))
+    copied = {name: found for name in sorted(going) if (found := look.wider.counted_elsewhere(name))}
+    if not copied:
+        return set()
+    reader = _reader(vault, going)
     kept = set()
-    for name in sorted(going):
+    for name, names in copied.items():
         try:
-            for blob in look.wider.counted_elsewhere(name):
+            for blob in names:
                 reader.read(blob)
         except DamageError as error:
             kept.add(name)
             done.problems.append(f"{name} stays, a blob of it cannot be read elsewhere: {error}")
-    # an index object must outlive what it says of a pack that stays after all
-    return reader, {name for name in doomed - kept if not (kept and name.startswith(f"{layout.INDEX}/"))}
+    return kept | {name for name in doomed if kept and name.startswith(f"{layout.INDEX}/")}
+
+
+def _reader(vault: Vault, avoid: Iterable[str]) -> BlobReader:
+    return BlobReader(vault, blobs.load(replace(vault, avoid=frozenset(avoid))))
 
 
 def _check_pace(vault: Vault, began: tuple[float, float]) -> None:
@@ -114,14 +132,13 @@ def _close_marks(vault: Vault, look: Look, settled: set[str]) -> None:
             vault.store.delete(found.info.name)
 
 
-def _repack(
-    vault: Vault, look: Look, reader: BlobReader, packs: list[Planned], done: Pruned, progress: Progress
-) -> None:
+def _repack(vault: Vault, look: Look, packs: list[Planned], done: Pruned, progress: Progress) -> None:
     """Copy what is needed of packs to new ones, then mark them."""
     if not packs:
         return
     progress.start("prune: repack", sum(each.live_bytes for each in packs))
     copied = []
+    reader = _reader(vault, [])
     with PackWriter(marks.for_writing(vault)) as writer:
         for each in packs:
             lost = copy(reader, writer, look.census.counted_in(each.name))
@@ -136,18 +153,32 @@ def _repack(
     done.repacked_bytes += sum(each.live_bytes for each in copied)
 
 
-def _compact(vault: Vault, look: Look, gone: set[str], done: Pruned) -> None:
-    """Write one index object with all that is said of packs that are there; mark those it stands for."""
-    old = {name: rows for name, rows in look.index.items() if look.is_free(name)}
-    there = {info.name for info in (count.info for count in look.census.packs)} - gone
-    rows = blobs.joined(old.values())
-    absent = [pack for pack in rows["pack"].unique().to_pylist() if layout.pack_path(pack) not in there]
-    rows = index.in_order(blobs.without(rows, absent))
-    made = marks.for_writing(vault).put_index(index.encode(rows)).digest if len(rows) else None
+def _compact(vault: Vault, look: Look, packs: Iterable[Planned], gone: set[str], done: Pruned) -> None:
+    """Write anew what index objects say of packs that are there, several in one; then mark them."""
+    old = compactable(look, packs)
+    there = {count.info.name for count in look.census.packs} - gone
+    writing = marks.for_writing(vault)
+    made: set[str] = set()
+    gathered: list[pa.Table] = []
+
+    def write() -> None:
+        if gathered:
+            rows = index.in_order(blobs.joined(gathered))
+            made.add(layout.index_path(writing.put_index(index.encode(rows)).digest))
+        gathered.clear()
+
+    for name in old:
+        rows = index.decode(vault.read(name))
+        absent = [pack for pack in rows["pack"].unique().to_pylist() if layout.pack_path(pack) not in there]
+        rows = blobs.without(rows, absent)
+        if sum(map(len, gathered)) + len(rows) > INDEX_ROWS:
+            write()
+        if len(rows):
+            gathered.append(rows)
+    write()
+    reason = "compacted into another"
     compacted = [
-        Planned(name, look.infos[name].size, Action.MARK, "compacted into another")
-        for name in old
-        if made is None or name != layout.index_path(made)
+        Planned(name, look.infos[name].size, Action.MARK, reason) for name in old if name not in made
     ]
     _mark(vault, compacted, done)
 

@@ -8,20 +8,21 @@ from datetime import datetime
 from enum import StrEnum
 
 import numpy as np
-import pyarrow as pa
 
 from pachvault.errors import DamageError
 from pachvault.format import layout
 from pachvault.progress import Progress
 from pachvault.store.store import ObjectInfo
 from pachvault.upkeep import holds, reach
-from pachvault.upkeep.census import Census, PackCount
+from pachvault.upkeep.census import Census, PackCount, Part, Places
 from pachvault.upkeep.reach import Needed
 from pachvault.vault import blobs, marks
 from pachvault.vault.vault import Vault
 
 INDEX_OBJECTS = 64
-"""More index objects than this are compacted into one."""
+"""More small index objects than this are compacted."""
+INDEX_ROWS = 250_000
+"""Rows of an index object that compaction writes, at most about; one of half as many is no small one."""
 
 
 class Action(StrEnum):
@@ -76,7 +77,7 @@ class PrunePlan:
     stale: list[str]
     """What runs left and none may use any more: deleted."""
     is_compacted: bool
-    """Whether the index is written anew as one object."""
+    """Whether small index objects, and those about packs that are gone, are written anew."""
 
     def of(self, action: Action) -> list[Planned]:
         """The objects with this action."""
@@ -102,8 +103,16 @@ def plan(vault: Vault, limits: Limits, now: datetime, progress: Progress) -> Pru
         others=plan_others(look, packs),
         expired=reach.expired(vault, now),
         stale=holds.stale(vault, now),
-        is_compacted=_is_crowded(look, packs),
+        is_compacted=bool(compactable(look, packs)),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """An index object: which packs it is about, and how many blobs it places."""
+
+    packs: frozenset[str]
+    rows: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +126,7 @@ class Look:
     """By what the snapshots need."""
     wider: Census
     """By what those need, too, that may be brought back: nothing of it is deleted."""
-    index: dict[str, pa.Table]
+    index: dict[str, Said]
     infos: dict[str, ObjectInfo]
     """Records, tables, index objects and packs."""
     marks: list[marks.Found]
@@ -133,13 +142,17 @@ class Look:
         """
         found = marks.load(vault)
         since = {each.name: mark.info.modified_at for mark in reversed(found) for each in mark.mark.objects}
-        index = blobs.objects(vault)
+        parts = blobs.mapped(vault, Part.of)
+        index = {name: Said(frozenset(part.packs), len(part.codes)) for name, part in parts.items()}
+        said = {pack for name, part in parts.items() if name not in since for pack in part.packs}
+        # one that is marked and whose packs others are about, too, says nothing new
+        places = Places([part for name, part in parts.items() if name not in since or set(part.packs) - said])
+        del parts
         packs = list(vault.store.list(layout.PACKS))
-        rows = blobs.joined(index.values())
-        blobs_now, blobs_besides = needed.current.blobs(), needed.forgotten.blobs()
-        census = Census(rows, packs, blobs_now, since.keys())
-        every = np.unique(np.concatenate([blobs_now, blobs_besides]))
-        wider = Census(rows, packs, every, since.keys()) if len(every) > len(blobs_now) else census
+        blobs_now = needed.current.blobs()
+        every = np.unique(np.concatenate([blobs_now, needed.forgotten.blobs()]))
+        census = Census(places, packs, blobs_now, since.keys())
+        wider = Census(places, packs, every, since.keys()) if len(every) > len(blobs_now) else census
         if census.missing:
             raise DamageError(
                 f"{census.missing} blobs that are needed are in no pack that is there: nothing is deleted",
@@ -172,9 +185,7 @@ class Look:
         if name in self.since:
             return Planned(name, info.size, Action.WAIT, f"marked since {self._at(name)}")
         if name in self.held:
-            return Planned(
-                name, info.size, Action.KEEP, "of a run that may be resumed"
-            )
+            return Planned(name, info.size, Action.KEEP, "of a run that may be resumed")
         if not self.is_free(name):
             return Planned(name, info.size, Action.KEEP, "young: a run may be about to seal it")
         return Planned(name, info.size, Action.MARK, "no snapshot needs it")
@@ -199,9 +210,7 @@ def plan_packs(look: Look, limits: Limits) -> list[Planned]:
         if each.action is Action.REPACK:
             budget -= each.live_bytes
             if budget < 0:
-                found[at] = replace(
-                    each, action=Action.KEEP, reason=f"{each.reason}; beyond the budget"
-                )
+                found[at] = replace(each, action=Action.KEEP, reason=f"{each.reason}; beyond the budget")
     return found
 
 
@@ -209,11 +218,6 @@ def plan_others(look: Look, packs: Iterable[Planned]) -> list[Planned]:
     """Records, tables and index objects that are not simply kept."""
     found = [*_documents(look), *_index(look, packs)]
     return [each for each in found if each.action is not Action.KEEP]
-
-
-def packs_of(rows: pa.Table) -> set[str]:
-    """The packs that index rows name."""
-    return {layout.pack_path(name) for name in rows["pack"].unique().to_pylist()}
 
 
 def _pack(look: Look, count: PackCount, wider: PackCount, limits: Limits) -> Planned:
@@ -241,17 +245,17 @@ def _documents(look: Look) -> Iterator[Planned]:
 def _index(look: Look, packs: Iterable[Planned]) -> Iterator[Planned]:
     """Index objects that were compacted: they go when all that they say is said by others that stay."""
     staying = {each.name for each in packs if each.action is not Action.DELETE}
-    said = {pack for name, rows in look.index.items() if name not in look.since for pack in packs_of(rows)}
-    for name, rows in look.index.items():
+    said = {pack for name, each in look.index.items() if name not in look.since for pack in each.packs}
+    for name, each in look.index.items():
         if name in look.since and name in look.infos:
-            is_said = not (packs_of(rows) & staying) - said
+            is_said = not (each.packs & staying) - said
             yield look.unneeded(name, is_kept=False) if is_said else look.needed_again(name)
 
 
-def _is_crowded(look: Look, packs: Iterable[Planned]) -> bool:
-    """Whether the index is in many objects, or mostly about packs that are gone."""
+def compactable(look: Look, packs: Iterable[Planned]) -> list[str]:
+    """Index objects to write anew: none, or all that are small or mostly about packs that are gone."""
     staying = {each.name for each in packs if each.action is not Action.DELETE}
-    unmarked = [packs_of(rows) for name, rows in look.index.items() if name not in look.since]
-    named = sum(map(len, unmarked))
-    gone = sum(len(each - staying) for each in unmarked)
-    return len(unmarked) > INDEX_OBJECTS or gone * 2 > named
+    free = {name: said for name, said in look.index.items() if name in look.infos and look.is_free(name)}
+    stale = {name for name, said in free.items() if 2 * len(said.packs & staying) < len(said.packs)}
+    small = {name for name, said in free.items() if 2 * said.rows < INDEX_ROWS}
+    return sorted(stale | small) if stale or len(small) > INDEX_OBJECTS else []

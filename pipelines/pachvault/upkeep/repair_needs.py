@@ -10,8 +10,10 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from pachvault.errors import DamageError
 from pachvault.format import layout, pack, table
@@ -20,6 +22,8 @@ from pachvault.format.ids import RepoName
 from pachvault.upkeep.repair_packs import Packs
 from pachvault.vault import snapshots
 from pachvault.vault.vault import Vault
+
+_AT_ONCE = 100_000
 
 Answer = TypeVar("Answer")
 
@@ -143,21 +147,23 @@ class _Walk:
         """Look through a file table; what is wrong with itself."""
         if name not in self._tables:
             try:
-                files = self._vault.file_table(name)
+                self._blobs(name, self._vault.blobs_of_table(name))
             except DamageError as error:
                 self._tables[name] = error.what
             else:
                 self._tables[name] = None
-                self._blobs(files)
         return self._tables[name]
 
-    def _blobs(self, files: pa.Table) -> None:
-        wanted = pack.split_digests(table.digests_of(files))
-        missing = _absent(wanted, self._packs.whole.has(wanted))
-        lost = set(_absent(missing, self._packs.hurt.has(missing)))
-        self._found.copies.update(dict.fromkeys(blob for blob in missing if blob not in lost))
+    def _blobs(self, name: bytes, digests: NDArray[np.void]) -> None:
+        lost: set[bytes] = set()
+        for at in range(0, len(digests), _AT_ONCE):
+            wanted = pack.split_digests(digests[at : at + _AT_ONCE])
+            missing = _absent(wanted, self._packs.whole.has(wanted))
+            lost_here = set(_absent(missing, self._packs.hurt.has(missing)))
+            self._found.copies.update(dict.fromkeys(blob for blob in missing if blob not in lost_here))
+            lost |= lost_here
         if lost:
-            self._found.wants.extend(_wants(files, lost))
+            self._found.wants.extend(_wants(self._vault.file_table(name), lost))
 
     def _lost_table(self, repo: RepoName, name: bytes, commits: pa.Table) -> None:
         loss = self._loss(layout.table_path(name), self._tables[name] or "")

@@ -5,21 +5,26 @@ Nothing is decided here, and nothing is changed.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from pachvault.errors import DamageError
-from pachvault.format import index, layout, pack
+from pachvault.format import index, layout, pack, table
 from pachvault.format.ids import digest
 from pachvault.progress import Progress
+from pachvault.store.store import ObjectInfo
 from pachvault.upkeep.verify import Level
-from pachvault.vault.blobs import BlobIndex
-from pachvault.vault.packs import read_toc
+from pachvault.vault.blobs import BlobIndex, joined
+from pachvault.vault.packs import any_toc, read_toc
 from pachvault.vault.vault import Vault
+
+_INTEGERS = [name for name in index.SCHEMA.names if name not in ("blob", "pack")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,19 +37,27 @@ class Packs:
     """Places that read, in packs that are damaged."""
     damaged: dict[str, str]
     """Packs by name, with what is wrong."""
-    contents: pa.Table
-    """What the packs say of themselves: the index as it should be (schema index.SCHEMA)."""
+    unplaced: pa.Table
+    """Rows that no index object has, by what the packs say of themselves (schema index.SCHEMA)."""
     indexed: dict[str, pa.Table]
     """The index objects that read."""
-    unreadable: dict[str, str]
-    """The index objects that do not, with what is wrong."""
+    true: dict[str, NDArray[np.bool_]]
+    """For each index object with rows that no pack bears out: which rows are not of these."""
     gone: dict[str, frozenset[bytes]]
-    """The index objects with rows that no pack bears out, and the missing packs that they name."""
+    """For the same: the packs that they name, and that are not there."""
+    wrong: frozenset[str]
+    """Those of them that say what a pack that is there does not."""
+    unreadable: dict[str, str]
+    """The index objects that do not read, with what is wrong."""
 
-    def unindexed(self, kept: list[str]) -> pa.Table:
-        """The rows that these index objects lack."""
-        have = pa.concat_tables([index.SCHEMA.empty_table(), *(self.indexed[name] for name in kept)])
-        return _without(self.contents, have)
+    def rows_without(self, replaced: Set[str]) -> pa.Table:
+        """What the index lacks if these objects are taken out of it."""
+        kept = [
+            self.indexed[name].filter(pa.array(self.true[name]))
+            for name in sorted(replaced)
+            if name in self.true
+        ]
+        return index.in_order(pa.concat_tables([self.unplaced, *kept]))
 
     def placed_in(self, pack: bytes) -> set[bytes]:
         """The blobs that the index places in a pack."""
@@ -57,47 +70,46 @@ class Packs:
 def survey(vault: Vault, level: Level, progress: Progress) -> Packs:
     """Read the index, then the packs: their TOCs, from level packs on their frames, at data every blob."""
     # in this order: a pack is durable before an index object names it
-    indexed, unreadable = _index_objects(vault)
-    known = pa.concat_tables([index.SCHEMA.empty_table(), *indexed.values()])
+    placed, unreadable = _index_objects(vault)
     infos = [info for info in vault.store.list(layout.PACKS) if layout.named_digest(info.name)]
     progress.start("repair: packs", sum(info.size for info in infos))
-    whole, hurt, contents = ([index.SCHEMA.empty_table()] for _ in range(3))
+    whole, hurt, unplaced = ([index.SCHEMA.empty_table()] for _ in range(3))
     damaged: dict[str, str] = {}
-    closed: list[bytes] = []
     for info in infos:
         name = layout.named_digest(info.name) or b""
+        numbers = placed.in_pack(name)
         try:
             toc = read_toc(vault, info.name, info.size)
         except DamageError as error:
             damaged[info.name] = error.what
-            closed.append(name)
-            hurt.append(_salvaged(vault, info.name, known.filter(pc.equal(known["pack"], name))))
-            progress.add(info.size, 1)
-            continue
-        rows = index.rows_of(name, toc)
-        contents.append(rows)
-        bad = _bad_blobs(vault, info.name, toc, level)
-        if bad:
-            damaged[info.name] = f"{len(bad)} of its {len(toc.blobs)} blobs do not read"
-            good = np.setdiff1d(np.arange(len(toc.blobs)), np.array(bad, np.int64))
-            hurt.append(rows.take(good))
+            hurt.append(_salvaged(vault, info, name, placed.rows.take(numbers)))
         else:
-            whole.append(rows)
+            rows = index.rows_of(name, toc)
+            unplaced.append(placed.compare(rows, numbers))
+            bad = _bad_blobs(vault, info.name, toc, level)
+            if bad:
+                damaged[info.name] = f"{len(bad)} of its {len(toc.blobs)} blobs do not read"
+                rows = rows.take(np.setdiff1d(np.arange(len(toc.blobs)), np.array(bad, np.int64)))
+            (hurt if bad else whole).append(rows)
         progress.add(info.size, 1)
-    all_contents = pa.concat_tables(contents)
     listed = {layout.named_digest(info.name) or b"" for info in infos}
+    gone = placed.gone(listed)
+    good = BlobIndex(pa.concat_tables(whole))
+    whole.clear()  # a million rows are a hundred megabytes
     return Packs(
-        whole=BlobIndex(pa.concat_tables(whole)),
+        whole=good,
         hurt=BlobIndex(pa.concat_tables(hurt)),
         damaged=damaged,
-        contents=all_contents,
-        indexed=indexed,
+        unplaced=pa.concat_tables(unplaced),
+        indexed=placed.objects,
+        true={name: placed.true_of(name) for name in gone},
+        gone={name: packs - listed for name, packs in gone.items()},
+        wrong=frozenset(name for name, packs in gone.items() if packs & listed),
         unreadable=unreadable,
-        gone=_gone(indexed, all_contents, closed, listed),
     )
 
 
-def _index_objects(vault: Vault) -> tuple[dict[str, pa.Table], dict[str, str]]:
+def _index_objects(vault: Vault) -> tuple[_Placed, dict[str, str]]:
     found: dict[str, pa.Table] = {}
     unreadable: dict[str, str] = {}
     for info in vault.store.list(layout.INDEX):
@@ -106,7 +118,7 @@ def _index_objects(vault: Vault) -> tuple[dict[str, pa.Table], dict[str, str]]:
         except DamageError as error:
             if vault.store.stat(info.name) is not None:  # else prune has replaced it since the listing
                 unreadable[info.name] = error.what
-    return found, unreadable
+    return _Placed.of(found), unreadable
 
 
 def _bad_blobs(vault: Vault, name: str, toc: pack.Toc, level: Level) -> list[int]:
@@ -139,8 +151,14 @@ def _wrong(toc: pack.Toc, frame: np.void, stored: bytes, rows: range) -> Iterato
             yield row
 
 
-def _salvaged(vault: Vault, name: str, rows: pa.Table) -> pa.Table:
-    """Of what the index places in a pack without a TOC, what reads nevertheless."""
+def _salvaged(vault: Vault, info: ObjectInfo, pack_id: bytes, rows: pa.Table) -> pa.Table:
+    """What reads nevertheless of an object that is not the pack its name promises.
+
+    Where to look says the index; or the TOC of another pack, where one lies there.
+    """
+    name = info.name
+    with suppress(DamageError):
+        rows = pa.concat_tables([rows, index.rows_of(pack_id, any_toc(vault, name, info.size)[1])])
     rows = rows.sort_by("frame_offset")
     good: list[int] = []
     opened, data = -1, b""
@@ -157,23 +175,75 @@ def _salvaged(vault: Vault, name: str, rows: pa.Table) -> pa.Table:
     return rows.take(np.array(good, np.int64))
 
 
-def _gone(
-    indexed: dict[str, pa.Table], contents: pa.Table, closed: list[bytes], listed: set[bytes]
-) -> dict[str, frozenset[bytes]]:
-    """Index objects with rows that are not so. Of a pack that is there without a TOC nothing is known."""
-    found: dict[str, frozenset[bytes]] = {}
-    unknown = pa.array(closed, index.DIGEST)
-    for name, rows in indexed.items():
-        wrong = _without(rows, contents)
-        wrong = wrong.filter(pc.invert(pc.is_in(wrong["pack"], unknown)))
-        if wrong.num_rows:
-            packs = set(pc.unique(wrong["pack"]).to_pylist())
-            found[name] = frozenset(packs - listed)
-    return found
+@dataclass(frozen=True, slots=True)
+class _Placed:
+    """The rows of all index objects, and which of them are true."""
+
+    rows: pa.Table
+    objects: dict[str, pa.Table]
+    """Slices of `rows`."""
+    true: NDArray[np.bool_]
+    _packs: NDArray[np.void]
+    """Each pack that is named, sorted."""
+    _order: NDArray[np.int64]
+    """The numbers of the rows by pack."""
+    _bounds: NDArray[np.int64]
+    """Where each pack's begin in `_order`."""
+
+    @classmethod
+    def of(cls, objects: dict[str, pa.Table]) -> _Placed:
+        """In one piece, so that rows can be taken without copying them all."""
+        rows = joined(objects.values()).combine_chunks()
+        ends = np.cumsum([len(each) for each in objects.values()], dtype=np.int64)
+        slices = {
+            name: rows.slice(int(end) - len(each), len(each))
+            for (name, each), end in zip(objects.items(), ends, strict=True)
+        }
+        packs, codes = np.unique(table.as_array(rows["pack"]), return_inverse=True)
+        order = np.argsort(codes, kind="stable")
+        bounds = np.searchsorted(codes[order], np.arange(len(packs) + 1))
+        return cls(rows, slices, np.ones(len(rows), np.bool_), packs, order, bounds)
+
+    def in_pack(self, name: bytes) -> NDArray[np.int64]:
+        """The numbers of the rows that place blobs in a pack."""
+        found = np.flatnonzero(self._packs == np.frombuffer(name, "V32")[0])
+        if not len(found):
+            return np.empty(0, np.int64)
+        return self._order[self._bounds[found[0]] : self._bounds[found[0] + 1]]
+
+    def compare(self, rows: pa.Table, numbers: NDArray[np.int64]) -> pa.Table:
+        """Note which rows are not what the pack says of itself; what it says besides."""
+        here, there = _keys(rows), _keys(self.rows.take(numbers))
+        self.true[numbers[~np.isin(there, here)]] = False
+        return rows.filter(pa.array(~np.isin(here, there)))
+
+    def gone(self, listed: set[bytes]) -> dict[str, frozenset[bytes]]:
+        """The objects with rows that are not true, and the packs that these rows name."""
+        for number, name in enumerate(self._packs):
+            if name.tobytes() not in listed:
+                self.true[self._order[self._bounds[number] : self._bounds[number + 1]]] = False
+        found = {}
+        for name, rows in self.objects.items():
+            false = rows.filter(pa.array(~self.true_of(name)))
+            if len(false):
+                found[name] = frozenset(false["pack"].unique().to_pylist())
+        return found
+
+    def true_of(self, name: str) -> NDArray[np.bool_]:
+        """For each row of an object whether it is true."""
+        start = 0
+        for other, rows in self.objects.items():
+            if other == name:
+                return self.true[start : start + len(rows)]
+            start += len(rows)
+        raise KeyError(name)
 
 
-def _without(rows: pa.Table, others: pa.Table) -> pa.Table:
-    """The rows that are not among the others, in the order of the blobs."""
-    keys = index.SCHEMA.names
-    left = rows.join(others, keys=keys, join_type="left anti").cast(index.SCHEMA)
-    return left.sort_by([("blob", "ascending"), ("pack", "ascending"), ("frame_offset", "ascending")])
+def _keys(rows: pa.Table) -> NDArray[np.void]:
+    """Each row as one value."""
+    kind = np.dtype([("blob", "V32"), *((name, "<i8") for name in _INTEGERS)])
+    made = np.zeros(len(rows), kind)
+    made["blob"] = table.as_array(rows["blob"])
+    for name in _INTEGERS:
+        made[name] = rows[name].to_numpy()
+    return made.view(f"V{kind.itemsize}")

@@ -8,7 +8,7 @@ the blob, wherever it was found.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 
 import numpy as np
@@ -70,13 +70,17 @@ def run(
     outlook = prospect(address, token, plan)
     if not plan.needs.wants or outlook.unreachable:
         return repair.execute(plan, None, progress), outlook
-    with connect(address, token) as connection:
-        source = Source(connection)
+    troubles: list[PachydermError] = []
 
-        def heal(wants: Sequence[Want], writer: PackWriter) -> None:
-            refill(source, plan.vault.config.cutting, wants, writer, progress)
+    def heal(wants: Sequence[Want], writer: PackWriter) -> None:
+        try:
+            with connect(address, token) as connection:
+                refill(Source(connection), plan.vault.config.cutting, wants, writer, progress)
+        except PachydermError as error:
+            troubles.append(error)  # what was found until then is kept
 
-        return repair.execute(plan, heal, progress), outlook
+    done = repair.execute(plan, heal, progress)
+    return done, replace(outlook, unreachable=str(troubles[0])) if troubles else outlook
 
 
 def refill(

@@ -125,8 +125,16 @@ class _Commit:
             found = self._files(done, live, tree, "source-differs")
             is_equal = not found
             done.findings += found
-        if mirror is not None and not (is_equal and self._is_mirrored(mirror, live)):
-            done.findings += self._files(done, mirror, tree, "mirror-differs")
+        if mirror is None or not self._counts(mirror) or (is_equal and self._is_mirrored(mirror, live)):
+            return
+        done.findings += self._files(done, mirror, tree, "mirror-differs")
+
+    def _counts(self, mirror: CommitRef) -> bool:
+        """Whether restores would take a mirror: one of another size was given up when it was made."""
+        try:
+            return self.source.commit(mirror).size_bytes == self.history.size_of(self.commit)
+        except PachvaultError:
+            return False
 
     def _is_mirrored(self, mirror: CommitRef, live: CommitRef) -> bool:
         """Whether the cluster itself sees no difference between a commit and its mirror."""

@@ -19,7 +19,6 @@ from pachvault.progress import Progress
 from pachvault.upkeep import verify_hits, verify_packs, verify_structure, verify_tables
 from pachvault.upkeep.findings import Damage, Finding, tried
 from pachvault.upkeep.patience import patient
-from pachvault.upkeep.verify_places import Digests
 from pachvault.upkeep.verify_structure import Structure
 from pachvault.vault import snapshots
 from pachvault.vault.snapshots import SnapshotName
@@ -52,8 +51,8 @@ class Share:
 
     def holds(self, name: str) -> bool:
         """Whether an object, which is named by a digest, is in it."""
-        digest = layout.named_digest(name)
-        return digest is None or int.from_bytes(digest[:8], "big") % self.count == self.number - 1
+        digest = layout.named_digest(name) or bytes(8)
+        return int.from_bytes(digest[:8], "big") % self.count == self.number - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +71,6 @@ class Verified:
     seconds: float
     repeated: int
     """Reads that went well only when they were tried again."""
-    lost: Digests
-    """The blobs that tables name and whose every place is bad, as far as was looked."""
 
 
 def verify(vault: Vault, level: Level, progress: Progress) -> list[Finding]:
@@ -112,15 +109,15 @@ def examine(
     short = list(verify_packs.against_listing(places, sizes)) if not unlisted else []
     damages += short
     chosen: dict[str, int] = {}
-    asked = set(sizes) if packs is None else set(packs)
     read: dict[str, list[Damage]] = {}
     if level is not Level.STRUCTURE:
-        known_bad = {damage.object for damage in short}
-        needed = places.needed_packs() if snapshot else sizes.keys()
-        for name, size in sizes.items():
-            is_wanted = name in asked and (share is None or share.holds(name))
-            if is_wanted and name in needed and name not in known_bad:
-                chosen[name] = size
+        wanted = sizes.keys() if packs is None else sizes.keys() & set(packs)
+        wanted -= {damage.object for damage in short}
+        if snapshot is not None:
+            wanted &= places.needed_packs()
+        if share is not None:
+            wanted = {name for name in wanted if share.holds(name)}
+        chosen = {name: sizes[name] for name in sorted(wanted)}
         progress.start(f"verify: {level}", sum(chosen.values()))
         for done in verify_packs.scrub(vault, chosen, places, is_decoded=level is Level.DATA):
             read[done.name] = done.damages
@@ -136,7 +133,6 @@ def examine(
         bytes_read=sum(chosen.values()),
         seconds=time.monotonic() - began,
         repeated=store.repeated,
-        lost=places.lost_blobs(),
     )
 
 
@@ -151,7 +147,8 @@ def _names(vault: Vault, snapshot: SnapshotName | None) -> tuple[list[SnapshotNa
 def _sizes(vault: Vault) -> tuple[dict[str, int], list[Damage]]:
     listing = Damage(kind="listing", object=layout.PACKS)
     sizes, failed = tried(listing, lambda: {info.name: info.size for info in vault.store.list(layout.PACKS)})
-    return sizes or {}, failed
+    # what has no pack's name is none of ours
+    return {name: size for name, size in (sizes or {}).items() if layout.named_digest(name)}, failed
 
 
 def _unknown(damage: Damage) -> Damage:

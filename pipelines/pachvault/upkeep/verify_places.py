@@ -84,11 +84,6 @@ class Places:
         """For each place whether a table names its blob."""
         return self._of_blobs(self.is_needed)
 
-    def lost_blobs(self) -> Digests:
-        """The blobs that a table names, and no place of which is good."""
-        firsts = self._groups
-        return self.digests[firsts][self.lost()[firsts] & self.is_needed[firsts]]
-
     def needed_packs(self) -> set[str]:
         """The objects with a place of a blob that a table names."""
         codes = set(np.unique(self._codes[self.needed()]).tolist())

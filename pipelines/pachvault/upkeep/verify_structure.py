@@ -112,7 +112,6 @@ def _record(vault: Vault, found: Structure, digest: bytes, repo: str, shorts: li
         object=layout.record_path(digest),
         repo=repo,
         snapshots=frozenset(shorts),
-        record=digest,
     )
     record, damages = tried(about, partial(_read_record, vault, digest, repo))
     found.damages += damages

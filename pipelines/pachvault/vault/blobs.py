@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -15,6 +16,8 @@ from pachvault.errors import DamageError, PachvaultError
 from pachvault.format import index, layout
 from pachvault.format.table import as_array
 from pachvault.vault.vault import Vault
+
+Taken = TypeVar("Taken")
 
 _LISTINGS = 5
 _READS_AT_ONCE = 4
@@ -77,6 +80,13 @@ class BlobIndex:
         values = {name: int(column[row]) for name, column in self._integers.items()}
         return Place(pack=self._packs[self._pack_codes[row]].tobytes(), **values)
 
+    def spots(self, rows: NDArray[np.int64]) -> Iterator[tuple[int, int, int, int]]:
+        """For each row its pack by number, and its frame, its offset in there, its size."""
+        frames, offsets, sizes = (
+            self._integers[name][rows].tolist() for name in ("frame_offset", "offset", "size")
+        )
+        return zip(self._pack_codes[rows].tolist(), frames, offsets, sizes, strict=True)
+
     def places(self, blob: bytes) -> list[Place]:
         """Every place of a blob; none where the vault does not have it."""
         key = np.frombuffer(blob, ">u8", 1).astype(np.uint64)[0]
@@ -132,14 +142,21 @@ def without(rows: pa.Table, packs: Iterable[bytes]) -> pa.Table:
 
 
 def objects(vault: Vault) -> dict[str, pa.Table]:
-    """The index objects, by name. One that prune replaced meanwhile makes it begin again."""
+    """The index objects, by name (schema index.SCHEMA)."""
+    return mapped(vault, lambda table: table)
+
+
+def mapped(vault: Vault, take: Callable[[pa.Table], Taken]) -> dict[str, Taken]:
+    """What `take` makes of each index object, by name. Where prune replaced one meanwhile it begins again."""
+
+    def read(name: str) -> Taken:
+        return take(index.decode(vault.read(name)))
+
     with ThreadPoolExecutor(_READS_AT_ONCE, "index") as pool:
         for _ in range(_LISTINGS):
             names = [info.name for info in vault.store.list(layout.INDEX)]
             try:
-                return dict(
-                    zip(names, pool.map(lambda name: index.decode(vault.read(name)), names), strict=True)
-                )
+                return dict(zip(names, pool.map(read, names), strict=True))
             except DamageError:
                 if all(vault.store.stat(name) for name in names):
                     raise

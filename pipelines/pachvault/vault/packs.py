@@ -9,6 +9,14 @@ from pachvault.vault.vault import Vault
 
 def read_toc(vault: Vault, name: str, size: int) -> pack.Toc:
     """The TOC of the pack at a path, `size` bytes long; DamageError unless all but the frames is true."""
+    digest, toc = any_toc(vault, name, size)
+    if digest != layout.named_digest(name):
+        raise DamageError("another pack lies under this name")
+    return toc
+
+
+def any_toc(vault: Vault, name: str, size: int) -> tuple[bytes, pack.Toc]:
+    """Which pack lies at a path, whatever the path says, and its TOC; DamageError where that is none."""
     if size < pack.TRAILER_BYTES:
         raise DamageError("too short for a pack")
     if vault.store.get_range(name, 0, len(pack.HEADER)) != pack.HEADER:
@@ -17,6 +25,5 @@ def read_toc(vault: Vault, name: str, size: int) -> pack.Toc:
     trailer = pack.parse_trailer(tail)
     if trailer.pack_bytes != size:
         raise DamageError(f"{size} bytes long where its trailer promises {trailer.pack_bytes}")
-    if trailer.digest != layout.named_digest(name):
-        raise DamageError("another pack lies under this name")
-    return pack.parse_toc(trailer, vault.store.get_range(name, trailer.toc_offset, trailer.toc_bytes))
+    toc = pack.parse_toc(trailer, vault.store.get_range(name, trailer.toc_offset, trailer.toc_bytes))
+    return trailer.digest, toc

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from pachvault.format.ids import RepoName, digest
-from pachvault.pach.records import CommitInfo
-from pachvault.restore import journal
+from pachvault.pach.records import BranchInfo, CommitInfo
+from pachvault.restore import hidden, journal
 from pachvault.restore.work import Step
 
 REPO = RepoName("p", "r-1_x")
@@ -71,3 +72,36 @@ def test_damaged_files_that_were_left_out_are_remembered() -> None:
     assert journal.left_out(commit(text)) == 3
     assert journal.left_out(commit(journal.description(REQUEST, REPO, step(text)))) == 0
     assert journal.left_out(commit("by hand")) == 0
+
+
+def test_what_is_kept_as_differing_and_what_stands_on_it_does_not_count() -> None:
+    def made(number: int, old: str, parent: int | None) -> CommitInfo:
+        text = journal.description(REQUEST, REPO, step().model_copy(update={"commit": old}))
+        return replace(commit(text, number), parent=f"new{parent}" if parent else None)
+
+    def kept(*numbers: int, request: str = REQUEST) -> list[BranchInfo]:
+        return [BranchInfo(f"{hidden.differing(request)}{n}", f"new{n}", (), None) for n in numbers]
+
+    def ids(commits: list[CommitInfo], branches: list[BranchInfo]) -> dict[str, str]:
+        found = journal.restored(commits[::-1], REQUEST, REPO, branches)
+        return {old: each.id for old, each in found.items()}
+
+    first = [made(1, "a" * 32, None), made(2, "b" * 32, 1), made(3, "c" * 32, 2), made(4, "d" * 32, 1)]
+    assert ids(first, []) == {"a" * 32: "new1", "b" * 32: "new2", "c" * 32: "new3", "d" * 32: "new4"}
+    assert ids(first, kept(2)) == {"a" * 32: "new1", "d" * 32: "new4"}
+    assert ids(first, kept(1)) == {}
+    assert ids(first, kept(2, request=LATER)) == ids(first, [])
+    again = [*first, made(5, "b" * 32, 1), made(6, "c" * 32, 5)]
+    assert ids(again, kept(2)) == ids(again, [])
+    assert ids(again, [])["c" * 32] == "new6"
+
+
+def test_only_branches_on_which_commits_are_made_have_a_request() -> None:
+    assert hidden.request_of(hidden.replayed(REQUEST) + OLD) == REQUEST[:12]
+    for name in (
+        hidden.differing(REQUEST) + OLD,
+        "master",
+        "pachvault-replay-mine",
+        f"x{hidden.replayed(REQUEST)}",
+    ):
+        assert hidden.request_of(name) is None

@@ -116,15 +116,16 @@ def test_a_process_that_died_on_this_machine_is_followed_at_once(cluster: Cluste
         mine.check()
 
 
-def test_the_next_attempt_of_a_job_goes_on(cluster: Cluster, request_id: str) -> None:
-    take(cluster, request_id, Holder.of_job("a-job"))
-    with held(cluster.source, cluster.target, request_id, Holder.of_job("a-job")) as mine:
+def test_the_next_attempt_of_a_datum_goes_on(cluster: Cluster, request_id: str) -> None:
+    take(cluster, request_id, Holder.of_job("a-job", "mine-1"))
+    with held(cluster.source, cluster.target, request_id, Holder.of_job("a-job", "mine-1")) as mine:
+        for other in (Holder.of_job("another-job", "mine-1"), Holder.of_job("a-job", "mine-2")):
+            with (
+                pytest.raises(HeldError, match="job a-job, mine-1 carries it out"),
+                held(cluster.source, cluster.target, request_id, other),
+            ):
+                pytest.fail("two hold it")
         mine.check()
-        with (
-            pytest.raises(HeldError, match="job a-job carries it out"),
-            held(cluster.source, cluster.target, request_id, Holder.of_job("another-job")),
-        ):
-            pytest.fail("two hold it")
 
 
 def test_another_machine_is_followed_once_it_gave_no_sign_of_life(

@@ -20,8 +20,9 @@ from pachvault.format import documents, layout, pack
 from pachvault.format.documents import Audit, Audited, Cutting, Problem
 from pachvault.format.ids import RepoName, digest
 from pachvault.progress import Quiet
-from pachvault.upkeep import erase, erase_plan, forget, pins
+from pachvault.upkeep import erase, erase_plan, forget, pins, repair
 from pachvault.upkeep.erase_selection import Selection
+from pachvault.upkeep.verify import Level
 from pachvault.vault import clock, marks, snapshots
 from pachvault.vault.writer import PackWriter
 
@@ -167,6 +168,18 @@ def test_an_interrupted_runs_pack_that_no_index_names_is_found(kept: Kept) -> No
     assert written is not None
     kept.vault.store.delete(layout.index_path(written.digest))
     kept.erase()
+    kept.assert_erased()
+
+
+def test_packs_that_lie_under_each_others_names_give_up_what_they_hold(kept: Kept) -> None:
+    files = sorted(kept.packs(), key=lambda file: BODIES["/people/42/b"] not in file.read_bytes())
+    one, other = files[0], files[-1]
+    data = one.read_bytes()
+    one.write_bytes(other.read_bytes())
+    other.write_bytes(data)
+    kept.erase()
+    kept.assert_gone()
+    assert repair.execute(repair.plan(kept.vault.store, Level.DATA, Quiet()), None, Quiet()).is_whole
     kept.assert_erased()
 
 

@@ -145,6 +145,16 @@ def test_a_pack_without_its_trailer_is_saved_by_the_index(made: Damaged) -> None
     made.assert_whole()
 
 
+def test_swapped_packs_are_saved_from_where_they_lie(made: Damaged) -> None:
+    one, other = made.holding("/0"), made.holding("/11")
+    data = one.read_bytes()
+    one.write_bytes(other.read_bytes())
+    other.write_bytes(data)
+    done = made.repaired()
+    assert (done.copied, done.lost) == (6, [])
+    made.assert_whole()
+
+
 def test_content_that_a_later_backup_stored_again_needs_no_repair(made: Damaged) -> None:
     file = made.holding("/0")
     flip(file, file.read_bytes().index(CONTENT["/0"]))
@@ -257,7 +267,9 @@ def test_prune_deletes_the_damaged_packs_after_the_grace_and_nothing_that_is_nee
         made.assert_reads(CONTENT)
         assert flipped.exists() == cut.exists() == (days < 9)
     made.assert_whole()
-    assert verify(made.vault, Level.DATA, Quiet()) == []
+    assert repair.plan(made.vault.store, Level.DATA, Quiet()).is_whole
+    made.repaired()
+    assert verify(made.vault, Level.DATA, Quiet()) == [], "the index names no pack any more that is gone"
 
 
 def test_a_damaged_pack_that_stays_needed_is_not_deleted(made: Damaged) -> None:

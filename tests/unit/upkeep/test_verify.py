@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 
 from made import Repo, back_up, flip, new_vault
+from pachvault.errors import UsageError
 from pachvault.format import documents, layout, pack, table
 from pachvault.format.documents import Segment
 from pachvault.format.ids import RepoName, digest
 from pachvault.progress import Quiet
 from pachvault.upkeep.findings import NAMED, Finding, Severity
-from pachvault.upkeep.verify import Level, verify
+from pachvault.upkeep.verify import Level, Share, examine, verify
 from pachvault.vault import snapshots
 from pachvault.vault.vault import Vault
 
@@ -279,3 +280,91 @@ def test_verifying_changes_nothing(made: Damaged) -> None:
     before = {info.name: info for info in made.vault.store.list("")}
     made.at(Level.DATA)
     assert {info.name: info for info in made.vault.store.list("")} == before
+
+
+def test_a_finding_says_which_snapshots_repos_and_commits_it_hits(made: Damaged) -> None:
+    first, second = (name.id[:12] for name in snapshots.names(made.vault))
+    made.holding("/0").unlink()
+    (finding,) = made.at(Level.STRUCTURE)
+    assert finding.snapshots == (first, second)  # the later one has the commit, too
+    assert finding.repos == ("p/r",)
+    assert finding.commits == (f"p/r@{made.commits[0]}",)
+    assert "repair" in finding.advice
+
+
+def test_a_damage_of_a_late_commit_does_not_hit_the_snapshots_before_it(made: Damaged) -> None:
+    _, second = (name.id[:12] for name in snapshots.names(made.vault))
+    made.holding("/11").unlink()
+    (finding,) = made.at(Level.STRUCTURE)
+    assert finding.snapshots == (second,)
+    assert finding.commits == (f"p/r@{made.commits[3]}",)
+
+
+def test_what_is_above_the_packs_says_whom_it_hits_too(made: Damaged) -> None:
+    first, second = snapshots.names(made.vault)
+    record = snapshots.load(made.vault, second).manifest.repos[0].record
+    expected = {first.path: (first.id[:12],), layout.record_path(record): (second.id[:12],)}
+    for info in made.vault.store.list(layout.TABLES):
+        file = made.root / info.name
+        data = file.read_bytes()
+        file.unlink()
+        (finding,) = made.at(Level.STRUCTURE)
+        assert finding.snapshots
+        assert finding.repos == ("p/r",)
+        assert (finding.commits_count > 0) == (finding.kind == "table-damaged")
+        file.write_bytes(data)
+    for name, hit in expected.items():
+        flip(made.root / name, 5)
+        found = {each.object: each for each in made.at(Level.STRUCTURE)}
+        assert (found[name].snapshots, found[name].commits_count) == (hit, 0)
+
+
+def test_a_finding_is_plain_data_with_its_advice(made: Damaged) -> None:
+    made.holding("/0").unlink()
+    (finding,) = made.at(Level.STRUCTURE)
+    said = json.loads(json.dumps(finding.as_fields()))
+    assert said["kind"] == "pack-missing"
+    assert said["severity"] == "damage"
+    assert said["advice"] == finding.advice
+    assert said["files"] == list(finding.files)
+
+
+def test_one_snapshot_is_checked_with_what_it_needs_and_nothing_else(made: Damaged) -> None:
+    first, second = snapshots.names(made.vault)
+    made.holding("/11").unlink()
+    flip(made.root / second.path, 9)
+    assert examine(made.vault, Level.DATA, Quiet(), snapshot=second).findings[0].kind == "manifest-damaged"
+    done = examine(made.vault, Level.DATA, Quiet(), snapshot=first)
+    assert [each.severity for each in done.findings] == [Severity.NOTE]
+    assert (done.snapshots, done.packs_read, done.packs_total) == (1, 2, 3)
+    assert done.audited[0].name == first.path
+
+
+def test_shares_read_every_pack_once_and_the_structure_each_time(made: Damaged) -> None:
+    flip(made.holding("/0"), 100)
+    missing = made.holding("/11")
+    missing.unlink()
+    names = {made.name(file) for file in made.files(layout.PACKS)}
+    read: list[str] = []
+    kinds: list[str] = []
+    for number in (1, 2, 3):
+        done = examine(made.vault, Level.PACKS, Quiet(), share=Share(number, 3))
+        found = {each.name for each in done.audited}
+        assert {"structure", made.name(missing)} <= found
+        read += sorted(found - {"structure", made.name(missing)})
+        kinds += [each.kind for each in done.findings]
+    assert sorted(read) == sorted(names)
+    assert sorted(kinds) == ["frame-damaged", "pack-missing", "pack-missing", "pack-missing"]
+
+
+def test_named_packs_only_are_read(made: Damaged) -> None:
+    one, *_ = [made.name(file) for file in made.files(layout.PACKS)]
+    done = examine(made.vault, Level.DATA, Quiet(), packs=[one, "packs/00/none"])
+    assert [each.name for each in done.audited] == ["structure", one]
+    assert done.bytes_read == (made.root / one).stat().st_size
+
+
+@pytest.mark.parametrize("text", ["0/3", "4/3", "1", "1/0", "a/b", "-1/3", "1/3/4", ""])
+def test_what_is_no_share_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="not a share"):
+        Share.parse(text)

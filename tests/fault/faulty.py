@@ -1,0 +1,209 @@
+"""The one seam of the catalogue: a store at which any call can die, fail, be short, lie or come late."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import cast
+
+from memory import Killed, MemoryStore
+from pachvault.errors import PachvaultError
+from pachvault.store.store import ObjectInfo, Store
+
+Point = tuple[str, str]
+"""A method, and the folder of what it is called with."""
+WRITES = ("put", "delete")
+LATE_CALLS = 12
+"""How many calls later a listing tells the truth."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A call on its way to the store."""
+
+    store: Faulty
+    method: str
+    arguments: tuple[object, ...]
+    number: int
+    """Of all calls, from 1."""
+    write: int
+    """Of those that write, from 1; 0 for one that does not."""
+
+    @property
+    def name(self) -> str:
+        return str(self.arguments[0]) if self.arguments else ""
+
+    @property
+    def point(self) -> Point:
+        return self.method, self.name.partition("/")[0]
+
+    def go(self) -> object:
+        """What the store answers."""
+        answer = getattr(self.store.inner, self.method)(*self.arguments)
+        return list(cast("Iterator[ObjectInfo]", answer)) if self.method == "list" else answer
+
+
+Fault = Callable[[Call], object]
+"""Answers in the place of the store, and may ask it."""
+
+
+class Faulty:
+    """See `Store`. Once it is dead every call is Killed."""
+
+    def __init__(self, inner: MemoryStore, fault: Fault) -> None:
+        self.inner, self.url, self._fault = inner, inner.url, fault
+        self.points: Counter[Point] = Counter()
+        self.writes = 0
+        self.is_dead = False
+        self.changed: dict[str, tuple[int, ObjectInfo | None]] = {}
+        """By name the call that last changed an object, and what was there before it."""
+        self._lock = threading.RLock()
+
+    def __getattr__(self, method: str) -> Callable[..., object]:
+        def call(*arguments: object) -> object:
+            with self._lock:
+                if self.is_dead:
+                    raise Killed
+                is_write = method in WRITES
+                self.writes += is_write
+                number = self.points.total() + 1
+                made = Call(self, method, arguments, number, self.writes if is_write else 0)
+                self.points[made.point] += 1
+                if is_write:
+                    self.changed[made.name] = number, self.inner.stat(made.name)
+                try:
+                    answer = self._fault(made)
+                except Killed:
+                    self.is_dead = True
+                    raise
+                return iter(cast("list[ObjectInfo]", answer)) if method == "list" else answer
+
+        return call
+
+
+def faulty(inner: MemoryStore, fault: Fault) -> tuple[Store, Faulty]:
+    """The store as the product sees it, and as the test does."""
+    made = Faulty(inner, fault)
+    return cast("Store", made), made
+
+
+def true(call: Call) -> object:
+    """No fault."""
+    return call.go()
+
+
+def dies(nth: int) -> Fault:
+    """kill -9 before the n-th write."""
+
+    def fault(call: Call) -> object:
+        if call.write == nth:
+            raise Killed
+        return call.go()
+
+    return fault
+
+
+def dies_writing(nth: int) -> Fault:
+    """kill -9 in the n-th write; of an object its first half is there."""
+
+    def fault(call: Call) -> object:
+        if call.write == nth:
+            _tear(call)
+            raise Killed
+        return call.go()
+
+    return fault
+
+
+def at(point: Point, fault: Fault, *, once: bool) -> Fault:
+    """A fault at one point: at its first call, or at every one."""
+    seen = Counter[Point]()
+
+    def chosen(call: Call) -> object:
+        seen[call.point] += call.point == point
+        is_hit = call.point == point and (not once or seen[point] == 1)
+        return fault(call) if is_hit else call.go()
+
+    return chosen
+
+
+# what can be wrong with a call
+
+
+def fails(_: Call) -> object:
+    raise PachvaultError("input or output failed: the network is down")
+
+
+def refuses(_: Call) -> object:
+    raise PachvaultError("no right to read or write here")
+
+
+def is_full(_: Call) -> object:
+    raise PachvaultError("the target is full", hint="make room, run again")
+
+
+def tears_and_fails(call: Call) -> object:
+    _tear(call)
+    raise PachvaultError("input or output failed: the connection was reset")
+
+
+def tears(call: Call) -> object:
+    """And says that all is well."""
+    _tear(call)
+    return True
+
+
+def writes_nothing(_: Call) -> object:
+    """And says that all is well."""
+    return True
+
+
+def cuts(call: Call) -> object:
+    data = cast("bytes", call.go())
+    return data[: len(data) // 2]
+
+
+def flips(call: Call) -> object:
+    data = cast("bytes", call.go())
+    return data[:-1] + bytes([data[-1] ^ 1]) if data else data
+
+
+def tells_less(call: Call) -> object:
+    return _resized(call.go(), -1)
+
+
+def tells_more(call: Call) -> object:
+    return _resized(call.go(), 1)
+
+
+def hides(call: Call) -> object:
+    """Nothing is there."""
+    return [] if call.method == "list" else None
+
+
+def is_late(call: Call) -> object:
+    """A listing that does not show yet what was put, and still shows what was deleted, a few calls ago."""
+    if call.method != "list":
+        return call.go()
+    found = {info.name: info for info in cast("list[ObjectInfo]", call.go())}
+    for name, (number, before) in call.store.changed.items():
+        if name.startswith(f"{call.name}/") and call.number - number <= LATE_CALLS:
+            found.pop(name, None)
+            if before is not None:
+                found[name] = before
+    return [found[name] for name in sorted(found)]
+
+
+def _tear(call: Call) -> None:
+    if call.method == "put":
+        name, parts, size = cast("tuple[str, list[bytes], int]", call.arguments)
+        data = b"".join(parts)[: size // 2]
+        call.store.inner.put(name, [data], len(data))
+
+
+def _resized(answer: object, by: int) -> object:
+    if isinstance(answer, list):
+        return [replace(info, size=info.size + by) for info in answer]
+    return replace(answer, size=answer.size + by) if isinstance(answer, ObjectInfo) else answer
