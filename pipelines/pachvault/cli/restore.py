@@ -59,6 +59,12 @@ from pachvault.vault.vault import open_vault
 )
 @click.option("--pipelines", is_flag=True, help="And the definitions of the pipelines that match.")
 @click.option(
+    "--outputs",
+    type=click.Choice(["recompute", "as-repos"]),
+    default=None,
+    help="What pipelines wrote: left to them, or restored as plain repos.  [default: recompute]",
+)
+@click.option(
     "--keep-going",
     is_flag=True,
     help="Restore what is intact of a damaged vault; move heads whatever differs.",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -21,23 +22,30 @@ class Part:
     """What an index object says, without what only a reader needs."""
 
     packs: list[str]
+    rows: int
     ends: NDArray[np.int64]
     """Up to which byte frames of each pack are placed."""
     blobs: NDArray[np.void]
+    """As many as `rows`, or none in a brief one."""
     codes: NDArray[np.int32]
     """For each blob the number of its pack in `packs`."""
     offsets: NDArray[np.int64]
     sizes: NDArray[np.int32]
 
     @classmethod
-    def of(cls, rows: pa.Table) -> Part:
+    def of(cls, rows: pa.Table, *, is_brief: bool = False) -> Part:
         """From an index object (schema index.SCHEMA)."""
         names, codes = np.unique(as_array(rows["pack"]), return_inverse=True)
         offsets = rows["frame_offset"].to_numpy()
         ends = np.zeros(len(names), np.int64)
         np.maximum.at(ends, codes, offsets + rows["frame_stored"].to_numpy())
+        packs = [layout.pack_path(name.tobytes()) for name in names]
+        count = len(rows)
+        if is_brief:
+            rows, codes, offsets = rows.slice(0, 0), codes[:0], offsets[:0]
         return cls(
-            packs=[layout.pack_path(name.tobytes()) for name in names],
+            packs=packs,
+            rows=count,
             ends=ends,
             blobs=as_array(rows["blob"]).copy(),  # lets go of the file that the rows were read from
             codes=codes.astype(np.int32),
@@ -49,19 +57,26 @@ class Part:
 class Places:
     """Every place of every blob, from all parts of the index; about 60 bytes each."""
 
-    def __init__(self, parts: Collection[Part]) -> None:
+    def __init__(self, parts: list[Part]) -> None:
+        """Empties `parts` on the way: both at once would be twice the memory."""
         self.packs = sorted({name for part in parts for name in part.packs})
         self.code_of = {name: code for code, name in enumerate(self.packs)}
         self.ends = np.zeros(len(self.packs), np.int64)
-        codes = [np.empty(0, np.int32)]
-        for part in parts:
+        codes, blobs = [np.empty(0, np.int32)], [np.empty(0, "V32")]
+        offsets, sizes = [np.empty(0, np.int64)], [np.empty(0, np.int32)]
+        while parts:
+            part = parts.pop()
             here = np.array([self.code_of[name] for name in part.packs], np.int32)
             np.maximum.at(self.ends, here, part.ends)
             codes.append(here[part.codes])
-        self.codes = np.concatenate(codes)
-        self.blobs = np.concatenate([np.empty(0, "V32"), *(part.blobs for part in parts)])
-        self.offsets = np.concatenate([np.empty(0, np.int64), *(part.offsets for part in parts)])
-        self.sizes = np.concatenate([np.empty(0, np.int32), *(part.sizes for part in parts)])
+            blobs.append(part.blobs)
+            offsets.append(part.offsets)
+            sizes.append(part.sizes)
+            del part
+        self.codes = _joined(codes)
+        self.blobs = _joined(blobs)
+        self.offsets = _joined(offsets)
+        self.sizes = _joined(sizes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +155,13 @@ class Census:
 
     def _names(self, rows: NDArray[np.int32]) -> list[bytes]:
         return [name.tobytes() for name in self._places.blobs[rows]]
+
+
+def _joined(arrays: list[Any]) -> NDArray[Any]:
+    """The arrays as one; they themselves are let go."""
+    whole = np.concatenate(arrays)
+    arrays.clear()
+    return whole
 
 
 def _groups(blobs: NDArray[np.void]) -> NDArray[np.int32]:

@@ -18,6 +18,7 @@ from pachvault.progress import Progress
 from pachvault.upkeep.copy import copy
 from pachvault.upkeep.erase_plan import ErasePlan
 from pachvault.upkeep.erase_selection import Selection
+from pachvault.upkeep.readback import read_back
 from pachvault.vault import blobs
 from pachvault.vault.blobs import BlobIndex
 from pachvault.vault.packs import any_toc
@@ -49,11 +50,7 @@ def repack(left: ErasePlan, writing: Vault, progress: Progress) -> int:
                 hint="`pachvault repair`, then erase again; or erase that file, too",
             )
         written = writer.finish()
-    if written is not None:
-        new = index.decode(vault.read(layout.index_path(written.digest)))
-        reader = BlobReader(vault, BlobIndex(new))
-        for blob in new["blob"].to_pylist():
-            reader.read(blob)
+    read_back(vault, written)
     _out_of_index(vault, writing, bad)
     for name in left.packs:
         vault.store.delete(name)
@@ -81,16 +78,21 @@ def _in_order(places: BlobIndex, digest: bytes, left: ErasePlan) -> list[bytes]:
     held = list(places.blobs_in(digest))
     is_gone = np.isin(np.frombuffer(b"".join(held), "V32"), left.gone)
     stay = [blob for blob, goes in zip(held, is_gone, strict=True) if not goes]
-    order = places.place_order()[places.rows(stay)] if stay else np.empty(0, np.int64)
-    return [stay[number] for number in np.argsort(order, kind="stable")]
+    return _by_place(places, stay)
+
+
+def _by_place(places: BlobIndex, wanted: list[bytes]) -> list[bytes]:
+    """Blobs as they lie in the packs, so that a frame is decoded once."""
+    order = places.place_order()[places.rows(wanted)] if wanted else np.empty(0, np.int64)
+    return [wanted[number] for number in np.argsort(order, kind="stable")]
 
 
 def _only_there(writing: Vault, left: ErasePlan, stay: list[bytes], reader: BlobReader) -> Iterator[bytes]:
     """Of the blobs that stay those that are in no other pack, one that is to stay itself, and read there."""
-    elsewhere = blobs.load(replace(writing, avoid=writing.avoid | set(left.packs))).has(stay)
-    for blob in dict.fromkeys(blob for blob, is_there in zip(stay, elsewhere, strict=True) if not is_there):
-        yield blob
-    for blob in dict.fromkeys(blob for blob, is_there in zip(stay, elsewhere, strict=True) if is_there):
+    has = blobs.load(replace(writing, avoid=writing.avoid | set(left.packs))).has(stay)
+    yield from dict.fromkeys(blob for blob, is_there in zip(stay, has, strict=True) if not is_there)
+    elsewhere = list(dict.fromkeys(blob for blob, is_there in zip(stay, has, strict=True) if is_there))
+    for blob in _by_place(reader.index, elsewhere):
         try:
             reader.read(blob)
         except DamageError:

@@ -140,9 +140,12 @@ def _packs_with(vault: Vault, gone: NDArray[np.void]) -> tuple[list[str], int, l
 
 def _held(vault: Vault, info: ObjectInfo, name: bytes, index: BlobIndex) -> tuple[NDArray[np.void], bool]:
     """The blobs of a pack, and whether anything is known of it. Another pack may lie under its name."""
-    placed = np.frombuffer(b"".join(index.blobs_in(name)), "V32")
     try:
         found, toc = any_toc(vault, info.name, info.size)
     except DamageError:
+        placed = np.frombuffer(b"".join(index.blobs_in(name)), "V32")
         return placed, len(placed) > 0
-    return toc.blobs["digest"] if found == name else np.concatenate([toc.blobs["digest"], placed]), True
+    if found == name:
+        return toc.blobs["digest"], True
+    placed = np.frombuffer(b"".join(index.blobs_in(name)), "V32")
+    return np.concatenate([toc.blobs["digest"], placed]), True

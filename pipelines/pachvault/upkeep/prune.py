@@ -168,7 +168,7 @@ def _compact(vault: Vault, look: Look, packs: Iterable[Planned], gone: set[str],
         gathered.clear()
 
     for name in old:
-        rows = index.decode(vault.read(name))
+        rows = blobs.one(vault, name)
         absent = [pack for pack in rows["pack"].unique().to_pylist() if layout.pack_path(pack) not in there]
         rows = blobs.without(rows, absent)
         if sum(map(len, gathered)) + len(rows) > INDEX_ROWS:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
@@ -142,12 +142,7 @@ class Look:
         """
         found = marks.load(vault)
         since = {each.name: mark.info.modified_at for mark in reversed(found) for each in mark.mark.objects}
-        parts = blobs.mapped(vault, Part.of)
-        index = {name: Said(frozenset(part.packs), len(part.codes)) for name, part in parts.items()}
-        said = {pack for name, part in parts.items() if name not in since for pack in part.packs}
-        # one that is marked and whose packs others are about, too, says nothing new
-        places = Places([part for name, part in parts.items() if name not in since or set(part.packs) - said])
-        del parts
+        index, places = _index_of(vault, since.keys())
         packs = list(vault.store.list(layout.PACKS))
         blobs_now = needed.current.blobs()
         every = np.unique(np.concatenate([blobs_now, needed.forgotten.blobs()]))
@@ -197,6 +192,20 @@ class Look:
 
     def _at(self, name: str) -> str:
         return f"{self.since[name]:%Y-%m-%d %H:%M} UTC"
+
+
+def _index_of(vault: Vault, marked: Collection[str]) -> tuple[dict[str, Said], Places]:
+    """What each index object is about, and the places that all of them give.
+
+    The blobs of a marked one are left out where others are about its packs, too: it says nothing new.
+    """
+    parts = blobs.mapped(vault, lambda name, rows: Part.of(rows, is_brief=name in marked))
+    said = {pack for name, part in parts.items() if name not in marked for pack in part.packs}
+    for name, part in parts.items():
+        if name in marked and set(part.packs) - said:
+            parts[name] = Part.of(blobs.one(vault, name))
+    index = {name: Said(frozenset(part.packs), part.rows) for name, part in parts.items()}
+    return index, Places([parts.pop(name) for name in list(parts)])
 
 
 def plan_packs(look: Look, limits: Limits) -> list[Planned]:

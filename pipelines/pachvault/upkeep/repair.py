@@ -21,6 +21,7 @@ from pachvault.progress import Progress
 from pachvault.store.store import Store
 from pachvault.upkeep import repair_config
 from pachvault.upkeep.copy import copy
+from pachvault.upkeep.readback import read_back
 from pachvault.upkeep.repair_needs import Loss, Needs, Want, needs
 from pachvault.upkeep.repair_packs import Packs, survey
 from pachvault.upkeep.verify import Level
@@ -122,7 +123,7 @@ def execute(plan: RepairPlan, heal: Heal | None, progress: Progress) -> Repaired
         if heal is not None and plan.needs.wants:
             heal(plan.needs.wants, writer)
         written = writer.finish()
-    found = _read_back(plan.vault, layout.index_path(written.digest)) if written else frozenset()
+    found = read_back(plan.vault, written)
     still_lost = (lost | set(unread)) - found
     indexed = _index(plan, writing, still_lost)
     marked = sorted(damaged - plan.marked)
@@ -148,16 +149,6 @@ def _in_order(places: BlobIndex, wanted: Sequence[bytes]) -> list[bytes]:
         return []
     order = np.argsort(places.place_order()[places.rows(wanted)], kind="stable")
     return [wanted[number] for number in order]
-
-
-def _read_back(vault: Vault, name: str) -> frozenset[bytes]:
-    """The blobs of new packs, every one read and checked."""
-    rows = index.decode(vault.read(name))
-    reader = BlobReader(vault, BlobIndex(rows))
-    names = rows.sort_by([("pack", "ascending"), ("frame_offset", "ascending")])["blob"].to_pylist()
-    for name_of_blob in names:
-        reader.read(name_of_blob)
-    return frozenset(names)
 
 
 def _index(plan: RepairPlan, vault: Vault, still_lost: set[bytes]) -> int:

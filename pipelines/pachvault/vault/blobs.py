@@ -143,14 +143,19 @@ def without(rows: pa.Table, packs: Iterable[bytes]) -> pa.Table:
 
 def objects(vault: Vault) -> dict[str, pa.Table]:
     """The index objects, by name (schema index.SCHEMA)."""
-    return mapped(vault, lambda table: table)
+    return mapped(vault, lambda _, rows: rows)
 
 
-def mapped(vault: Vault, take: Callable[[pa.Table], Taken]) -> dict[str, Taken]:
+def one(vault: Vault, name: str) -> pa.Table:
+    """An index object, by name (schema index.SCHEMA)."""
+    return index.decode(vault.read(name))
+
+
+def mapped(vault: Vault, take: Callable[[str, pa.Table], Taken]) -> dict[str, Taken]:
     """What `take` makes of each index object, by name. Where prune replaced one meanwhile it begins again."""
 
     def read(name: str) -> Taken:
-        return take(index.decode(vault.read(name)))
+        return take(name, one(vault, name))
 
     with ThreadPoolExecutor(_READS_AT_ONCE, "index") as pool:
         for _ in range(_LISTINGS):
