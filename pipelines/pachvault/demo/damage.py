@@ -1,0 +1,53 @@
+"""The demo's accident: a byte of the vault decays, is found and named, and repaired from the cluster."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from pachvault.errors import PachvaultError
+from pachvault.format import layout
+from pachvault.progress import Quiet
+from pachvault.upkeep import repair_run
+from pachvault.upkeep.findings import Finding, Severity
+from pachvault.upkeep.verify import Level, verify
+from pachvault.vault.vault import Vault
+
+Say = Callable[[str], None]
+
+
+def damage(address: str, vault: Vault, say: Say) -> None:
+    """Flip a byte in the largest pack; PachvaultError unless it is found, named and repaired."""
+    largest = max(vault.store.list(layout.PACKS), key=lambda info: info.size)
+    _flip(Path(unquote(urlsplit(vault.store.url).path)) / largest.name, largest.size // 2)
+    say(f"flipped a bit of byte {largest.size // 2:,} of {largest.name[:20]}…")
+    found = lost(vault)
+    if [each.object for each in found] != [largest.name]:
+        raise PachvaultError("the damage was not found", where=largest.name)
+    (finding,) = found
+    say(f"found: {finding.message}; hits {finding.files_count} files in {len(finding.snapshots)} snapshots,")
+    say(f"  such as {finding.files[0]}")
+    began = time.monotonic()
+    done, _ = repair_run.run(address, None, vault.store, Level.DATA, Quiet())
+    left = lost(vault)
+    if left or not done.is_whole:
+        raise PachvaultError("the vault was not repaired", where=left[0].object if left else vault.store.url)
+    say(
+        f"repaired in {time.monotonic() - began:.1f} s: {done.healed} blobs read again from the cluster, "
+        f"{done.copied} saved from the damaged pack; every byte has its digest again"
+    )
+
+
+def lost(vault: Vault) -> list[Finding]:
+    """What of the vault is not as it was written."""
+    return [each for each in verify(vault, Level.DATA, Quiet()) if each.severity is not Severity.NOTE]
+
+
+def _flip(path: Path, at: int) -> None:
+    with path.open("r+b") as file:
+        file.seek(at)
+        (byte,) = file.read(1)
+        file.seek(at)
+        file.write(bytes([byte ^ 1]))
