@@ -15,8 +15,6 @@ from pachvault.store.store import ObjectInfo, Store
 Point = tuple[str, str]
 """A method, and the folder of what it is called with."""
 WRITES = ("put", "delete")
-LATE_CALLS = 12
-"""How many calls later a listing tells the truth."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,17 +181,39 @@ def hides(call: Call) -> object:
     return [] if call.method == "list" else None
 
 
-def is_late(call: Call) -> object:
-    """A listing that does not show yet what was put, and still shows what was deleted, a few calls ago."""
-    if call.method != "list":
+def is_late(calls: int) -> Fault:
+    """Listings do not show what was put, and still show what was deleted, less than so many calls ago."""
+
+    def fault(call: Call) -> object:
+        if call.method != "list":
+            return call.go()
+        found = {info.name: info for info in cast("list[ObjectInfo]", call.go())}
+        for name, (number, before) in call.store.changed.items():
+            if name.startswith(f"{call.name}/") and call.number - number < calls:
+                found.pop(name, None)
+                if before is not None:
+                    found[name] = before
+        return [found[name] for name in sorted(found)]
+
+    return fault
+
+
+def appends_only(call: Call) -> object:
+    return refuses(call) if call.method == "delete" else call.go()
+
+
+def meanwhile(nth: int, methods: tuple[str, ...], event: Callable[[], object]) -> Fault:
+    """Before the n-th call of these methods something happens."""
+    seen = 0
+
+    def fault(call: Call) -> object:
+        nonlocal seen
+        seen += call.method in methods
+        if seen == nth and call.method in methods:
+            event()
         return call.go()
-    found = {info.name: info for info in cast("list[ObjectInfo]", call.go())}
-    for name, (number, before) in call.store.changed.items():
-        if name.startswith(f"{call.name}/") and call.number - number <= LATE_CALLS:
-            found.pop(name, None)
-            if before is not None:
-                found[name] = before
-    return [found[name] for name in sorted(found)]
+
+    return fault
 
 
 def _tear(call: Call) -> None:

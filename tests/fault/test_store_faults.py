@@ -10,6 +10,7 @@ import stored
 from fault.faulty import (
     Fault,
     Point,
+    appends_only,
     at,
     cuts,
     fails,
@@ -26,8 +27,9 @@ from fault.faulty import (
     true,
     writes_nothing,
 )
+from pachvault.errors import PachvaultError
 from pachvault.upkeep import patience
-from stored import Named, Stored, attempt
+from stored import Stored, attempt
 
 READS = ("get", "get_range")
 LOOKS = ("stat", "list")
@@ -45,7 +47,6 @@ FAULTS: dict[str, tuple[Fault, tuple[str, ...]]] = {
     "hidden": (hides, LOOKS),
 }
 """What goes wrong, and with which methods."""
-PASSING = ("fails", "no rights")
 
 
 @pytest.fixture(autouse=True)
@@ -88,10 +89,43 @@ def hit(command: str, fault: str, *, once: bool) -> Iterator[tuple[Stored, Point
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("command", stored.COMMANDS)
 def test_a_fault_at_every_point(command: str, fault: str, *, once: bool) -> None:
-    for story, _, said in hit(command, fault, once=once):
+    for story, point, said in hit(command, fault, once=once):
         if said is None:
             assert story.has_done(command)
+        if command == "verify" and point[0] in READS and not once:
+            assert said is not None
         assert "\n" not in str(said)
+        if story.store.objects == fresh(command).store.objects:
+            continue  # nothing came of it
         if command != "repair":
             story.mend()
         story.again(command)
+
+
+@pytest.mark.parametrize("command", stored.COMMANDS)
+@pytest.mark.parametrize("calls", [3, 12, 1000])
+def test_listings_that_come_late(command: str, calls: int) -> None:
+    """What was put is not shown yet, what was deleted still is."""
+    story = fresh(command)
+    store, _ = faulty(story.store, is_late(calls))
+    attempt(command, story, store)
+    for then in ("back up", "forget", "prune"):
+        attempt(then, story, store)
+    if command != "repair":
+        story.check()
+    story.again(command)
+
+
+@pytest.mark.parametrize("command", ["forget", "bring back", "prune", "repair"])
+def test_a_target_that_only_takes_more(command: str) -> None:
+    story = fresh(command)
+    before = dict(story.store.objects)
+    store, _ = faulty(story.store, appends_only)
+    said = attempt(command, story, store)
+    assert isinstance(said, PachvaultError)
+    assert before.items() <= story.store.objects.items()
+    if command != "repair":
+        assert "does not allow deletion" in str(said)
+        assert [name for name in story.store.objects if name not in before and "runs/clock" not in name] == []
+    assert attempt("back up", story, store) is None or command == "repair"
+    story.again(command)

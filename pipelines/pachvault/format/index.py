@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -60,6 +62,11 @@ def in_order(table: pa.Table) -> pa.Table:
 def encode(table: pa.Table) -> bytes:
     """Parquet bytes of an index table."""
     return parquet.encode(table, plain_columns=frozenset({"blob"}))
+
+
+def batches(data: bytes) -> Iterator[pa.Table]:
+    """The index table in `data` as `decode` gives it, some of its rows at a time."""
+    return parquet.batches(data, SCHEMA)
 
 
 def decode(data: bytes) -> pa.Table:

@@ -98,10 +98,12 @@ def plan(vault: Vault, selection: Selection, progress: Progress) -> ErasePlan:
 
 
 def _loaded(vault: Vault) -> list[tuple[SnapshotName, Manifest]]:
+    """All manifests, oldest first."""
     try:
-        return [(name, snapshots.load(vault, name).manifest) for name in manifests(vault)]
+        alive = [(name, snapshots.load(vault, name).manifest) for name in manifests(vault)]
     except DamageError as error:
         raise unknown(error) from error
+    return sorted(alive, key=lambda pair: pair[1].frozen_at)
 
 
 def _superseded(alive: list[tuple[SnapshotName, Manifest]]) -> list[tuple[SnapshotName, SnapshotName]]:

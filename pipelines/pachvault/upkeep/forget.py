@@ -215,6 +215,12 @@ def _forget(vault: Vault, name: SnapshotName, now: datetime) -> bool:
     if left is not None and now - left.modified_at > vault.config.grace * _STALE:
         store.delete(there)
     store.put(there, [data], len(data))
+    try:
+        is_there = store.get(there) == data
+    except DamageError:
+        return False  # brought back in between
+    if not is_there:
+        raise DamageError("what was just written there is something else", where=f"{store.url}/{there}")
     store.delete(name.path)
     if store.stat(there) is None:  # brought back in between: in both places it is not forgotten
         store.put(name.path, [data], len(data))

@@ -14,14 +14,13 @@ from numpy.typing import NDArray
 
 from pachvault.errors import DamageError, PachvaultError
 from pachvault.format import index, layout
-from pachvault.format.table import as_array
+from pachvault.vault.columns import Columns
 from pachvault.vault.vault import Vault
 
 Taken = TypeVar("Taken")
 
 _LISTINGS = 5
 _READS_AT_ONCE = 4
-_INTEGERS = ("frame_offset", "frame_stored", "frame_raw", "codec", "offset", "size")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,13 +39,14 @@ class Place:
 class BlobIndex:
     """A sorted index; a million blobs take about 90 MB with places, 40 MB without."""
 
-    def __init__(self, table: pa.Table) -> None:
-        self._digests = as_array(table["blob"])
+    def __init__(self, rows: pa.Table | Columns) -> None:
+        columns = rows if isinstance(rows, Columns) else Columns.of([rows])
+        self._digests = columns.digests
         keys = self._digests.view(">u8")[::4].astype(np.uint64)
         self._order = np.argsort(keys, kind="stable")
         self._keys = keys[self._order]
-        self._packs, self._pack_codes = np.unique(as_array(table["pack"]), return_inverse=True)
-        self._integers = {name: table[name].to_numpy() for name in _INTEGERS}
+        self._packs, self._pack_codes = columns.packs, columns.pack_codes
+        self._integers = columns.integers
 
     def __len__(self) -> int:
         return len(self._keys)
@@ -118,7 +118,9 @@ def load(vault: Vault) -> BlobIndex:
     What those held is stored again when it is met again, and is then read from its new place. Every
     index object is checked against its name.
     """
-    rows = joined(objects(vault).values())
+    read = _each(vault, lambda name: Columns.of(index.batches(vault.read(name))))
+    rows = Columns.joined(list(read.values()))
+    read.clear()
     whole = BlobIndex(rows)
     sizes = {info.name: info.size for info in vault.store.list(layout.PACKS)}
     bad = [
@@ -128,7 +130,7 @@ def load(vault: Vault) -> BlobIndex:
     ]
     if not bad:
         return whole
-    return BlobIndex(without(rows, bad))
+    return BlobIndex(rows.without(bad))
 
 
 def joined(tables: Iterable[pa.Table]) -> pa.Table:
@@ -152,11 +154,12 @@ def one(vault: Vault, name: str) -> pa.Table:
 
 
 def mapped(vault: Vault, take: Callable[[str, pa.Table], Taken]) -> dict[str, Taken]:
-    """What `take` makes of each index object, by name. Where prune replaced one meanwhile it begins again."""
+    """What `take` makes of each index object, by name."""
+    return _each(vault, lambda name: take(name, one(vault, name)))
 
-    def read(name: str) -> Taken:
-        return take(name, one(vault, name))
 
+def _each(vault: Vault, read: Callable[[str], Taken]) -> dict[str, Taken]:
+    """What `read` gives of each index object. Where prune replaced one meanwhile it begins again."""
     with ThreadPoolExecutor(_READS_AT_ONCE, "index") as pool:
         for _ in range(_LISTINGS):
             names = [info.name for info in vault.store.list(layout.INDEX)]
