@@ -41,3 +41,23 @@ def test_a_repo_with_an_open_commit_is_deleted_by_force(pach: Pach, repo: Messag
     opened = pach.start(repo, "holder")
     pach.pfs.DeleteRepo(pfs_pb2.DeleteRepoRequest(repo=repo, force=True))
     assert refusal(pach.inspect, opened).startswith("NOT_FOUND")
+
+
+def test_a_description_changes_under_an_open_commit(pach: Pach, repo: Message) -> None:
+    """A holder tells its phase so; what it holds, and the repo's age, stay."""
+    created = pach.pfs.InspectRepo(pfs_pb2.InspectRepoRequest(repo=repo)).created
+    opened = pach.start(repo, "holder", description="who holds it")
+    for text in ("one", "two", ""):
+        pach.pfs.CreateRepo(pfs_pb2.CreateRepoRequest(repo=repo, description=text, update=True))
+        told = pach.pfs.InspectRepo(pfs_pb2.InspectRepoRequest(repo=repo))
+        assert (told.description, told.created) == (text, created)
+    assert pach.head(repo, "holder") == opened.id
+    assert not pach.inspect(opened).HasField("finishing")
+
+
+def test_an_update_of_a_repo_that_is_gone_makes_it_anew(pach: Pach, repo: Message) -> None:
+    """So that a sign of life must not come after the end."""
+    pach.pfs.DeleteRepo(pfs_pb2.DeleteRepoRequest(repo=repo, force=True))
+    pach.pfs.CreateRepo(pfs_pb2.CreateRepoRequest(repo=repo, description="late", update=True))
+    assert pach.pfs.InspectRepo(pfs_pb2.InspectRepoRequest(repo=repo)).description == "late"
+    assert list(pach.pfs.ListBranch(pfs_pb2.ListBranchRequest(repo=repo))) == []

@@ -22,6 +22,7 @@ _COMMANDS = {
     "deploy": "deploy",
     "specs": "deploy",
     "backup": "backup",
+    "status": "status",
     "snapshots": "snapshots",
     "show": "look",
     "ls": "look",

@@ -118,9 +118,7 @@ def load(vault: Vault) -> BlobIndex:
     What those held is stored again when it is met again, and is then read from its new place. Every
     index object is checked against its name.
     """
-    read = _each(vault, lambda name: Columns.of(index.batches(vault.read(name))))
-    rows = Columns.joined(list(read.values()))
-    read.clear()
+    rows = Columns.joined(_each(vault, lambda name: Columns.of(index.batches(vault.read(name)))).values())
     whole = BlobIndex(rows)
     sizes = {info.name: info.size for info in vault.store.list(layout.PACKS)}
     bad = [

@@ -1,8 +1,8 @@
-"""Index rows as numpy arrays, packs by number: half of what they take in Arrow, and no more on the way there."""
+"""Index rows as numpy arrays, packs by number: half of what they take in Arrow."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,21 +25,26 @@ class Columns:
     @classmethod
     def of(cls, tables: Iterable[pa.Table]) -> Columns:
         """The rows of tables of schema index.SCHEMA, in order; each table is let go before the next one."""
-        return cls.joined([_of_batch(batch) for table in tables for batch in table.to_batches()])
+        return cls.joined(_of_batch(batch) for table in tables for batch in table.to_batches())
 
     @classmethod
-    def joined(cls, parts: Sequence[Columns]) -> Columns:
-        """All rows of the parts, in order."""
+    def joined(cls, parts: Iterable[Columns]) -> Columns:
+        """All rows of the parts, in order. Of what is joined, no more than a column is held twice."""
         numbers: dict[bytes, int] = {}
-        codes = [
-            np.array([numbers.setdefault(pack.tobytes(), len(numbers)) for pack in part.packs], np.uint32)
-            for part in parts
-        ]
+        digests: list[NDArray[np.void]] = []
+        codes: list[NDArray[np.uint32]] = []
+        integers: dict[str, list[NDArray[Any]]] = {name: [] for name in _INTEGERS}
+        for part in parts:
+            digests.append(part.digests)
+            own = [numbers.setdefault(pack.tobytes(), len(numbers)) for pack in part.packs]
+            codes.append(np.array(own, np.uint32)[part.pack_codes])
+            for name, columns in integers.items():
+                columns.append(part.integers[name])
         return cls(
-            _joined([part.digests for part in parts], "V32"),
+            _joined(digests, "V32"),
             np.frombuffer(b"".join(numbers), "V32") if numbers else np.empty(0, "V32"),
-            _joined([own[part.pack_codes] for own, part in zip(codes, parts, strict=True)], "u4"),
-            {name: _joined([part.integers[name] for part in parts], "i8") for name in _INTEGERS},
+            _joined(codes, "u4"),
+            {name: _joined(columns, "i8") for name, columns in integers.items()},
         )
 
     def without(self, packs: Iterable[bytes]) -> Columns:
@@ -68,4 +73,7 @@ def _of_batch(batch: pa.RecordBatch) -> Columns:
 
 
 def _joined(arrays: list[NDArray[Any]], kind: str) -> NDArray[Any]:
-    return np.concatenate(arrays) if arrays else np.empty(0, kind)
+    """One array of them all; the list is empty afterwards."""
+    joined = arrays[0] if len(arrays) == 1 else np.concatenate([np.empty(0, kind), *arrays], dtype=kind)
+    arrays.clear()
+    return joined

@@ -1,0 +1,71 @@
+"""`status`: how the vault stands, in one look."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+
+from pachvault import policy
+from pachvault.cli.common import State, common_options, human, put_json, read_text
+from pachvault.errors import EXIT_DAMAGE, EXIT_PARTIAL
+from pachvault.store.store import open_store
+from pachvault.upkeep.status import Status, status
+from pachvault.vault.vault import open_vault
+
+
+@click.command("status")
+@click.option(
+    "--policy", "policy_file", type=click.Path(path_type=Path), help="A policy file, whose promises count."
+)
+@common_options
+@click.pass_obj
+def status_command(state: State, policy_file: Path | None) -> int:
+    """Show how the vault stands: snapshots, what was verified, what waits, what is amiss or overdue.
+
+    Reads the vault alone. Exits with 13 where damage is known, with 3 where something is overdue.
+
+    Example: pachvault --vault file:///mnt/backup/vault status --policy policy.yaml
+    """
+    chosen = policy.parse(read_text(policy_file), str(policy_file)) if policy_file else None
+    url = state.vault or (chosen.target if chosen else None) or state.vault_url()
+    found = status(open_vault(open_store(url)), chosen, datetime.now(UTC))
+    if state.json:
+        put_json("status", **asdict(found))
+    else:
+        _show(found)
+    if found.damaged:
+        return EXIT_DAMAGE
+    return EXIT_PARTIAL if found.due else 0
+
+
+def _show(found: Status) -> None:
+    verified = found.verified
+    read = f"{human(verified.bytes)} of {human(verified.bytes_total)}"
+    packs = f"{verified.packs} of {verified.packs_total} packs"
+    rows = [
+        ("snapshots", f"{found.snapshots}, {found.pinned} pinned, {found.forgotten} forgotten"),
+        ("newest", _newest(found)),
+        *(("unsealed", line) for line in found.running),
+        ("verified", f"{read} in {packs} within {found.within.days} days"),
+        ("drill passed", _at(found.drilled_at)),
+        ("upkeep", _at(found.kept_up_at)),
+        ("to be deleted", f"{found.marked} objects"),
+        *(("DAMAGED", line) for line in found.damaged),
+        *(("DUE", line) for line in found.due),
+    ]
+    for name, value in rows:
+        click.echo(f"{name:<14}{value}")
+
+
+def _newest(found: Status) -> str:
+    if found.latest is None:
+        return "none"
+    partial = ", partial" if found.latest.partial else ""
+    return f"{found.latest.id[:12]}, frozen {_at(found.latest.frozen_at)}{partial}"
+
+
+def _at(time: datetime | None) -> str:
+    return f"{time:%Y-%m-%d %H:%M} UTC" if time else "never"

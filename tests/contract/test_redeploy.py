@@ -1,0 +1,64 @@
+"""What deploying again rests on: a pipeline tells the spec it was made from, by which it is known to be the same."""
+
+from __future__ import annotations
+
+from google.protobuf import json_format
+from python_pachyderm.proto.v2.pps import pps_pb2
+
+from .pach import Message, Pach
+from .pipelines import inspect, pfs, shell
+from .projects import Project
+from .recording import Recording
+
+
+def _request(project: Project, description: str = "") -> Message:
+    """With as much of a spec as the shipped ones have."""
+    given = {
+        "cross": [
+            {"cron": {"name": "tick", "spec": "0 0 1 1 *", "overwrite": True}},
+            pfs(project, "data", "/(*)", branch="master", name="data"),
+        ]
+    }
+    spec = shell(project, "line", given, "true", description=description, transform={"image": "worker"})
+    spec |= {
+        "parallelism_spec": {"constant": 1},
+        "datum_set_spec": {"number": 1},
+        "resource_requests": {"cpu": 0.5, "memory": "512Mi", "disk": "1Gi"},
+        "datum_tries": 2,
+        "job_timeout": "3600s",
+    }
+    return json_format.ParseDict(spec, pps_pb2.CreatePipelineRequest())
+
+
+def _told(pach: Pach, project: Project) -> Message:
+    told = json_format.Parse(inspect(pach, project, "line").details_json, pps_pb2.CreatePipelineRequest())
+    told.ClearField("update")
+    return told
+
+
+def test_a_pipeline_tells_what_it_was_made_from(pach: Pach, project: Project, repo: Message) -> None:
+    """And after an update, what it was updated to."""
+    first = _request(project)
+    pach.pps.CreatePipeline(first)
+    assert _told(pach, project) == first
+    second = _request(project, "another")
+    assert second != first
+    second.update = True
+    pach.pps.CreatePipeline(second)
+    second.ClearField("update")
+    assert _told(pach, project) == second
+    assert inspect(pach, project, "line").version == 2
+
+
+def test_an_update_of_a_stopped_pipeline(
+    pach: Pach, project: Project, repo: Message, recorded: Recording
+) -> None:
+    pach.pps.CreatePipeline(_request(project))
+    pach.pps.StopPipeline(pps_pb2.StopPipelineRequest(pipeline=project.pipeline("line")))
+    assert _told(pach, project) == _request(project)
+    changed = _request(project, "another")
+    changed.update = True
+    pach.pps.CreatePipeline(changed)
+    told = inspect(pach, project, "line")
+    assert told.details.description == "another"
+    recorded({"stopped": told.stopped, "version": told.version})

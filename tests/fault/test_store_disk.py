@@ -1,0 +1,108 @@
+"""A folder whose disk is full or whose system fails at any write: said in one line, and made up for."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+import stored
+from memory import MemoryStore
+from pachvault.errors import PachvaultError
+from pachvault.store.local import LocalStore
+from stored import Stored, attempt
+
+ERRORS = {
+    errno.ENOSPC: "the target is full",
+    errno.EIO: "input or output failed",
+    errno.EROFS: "no right to read or write here",
+}
+WRITERS = ["back up", "forget", "prune"]
+
+
+def on_disk(folder: Path) -> Stored:
+    """The story's vault in a folder, with the ages that it has."""
+    story = stored.made()
+    folder.mkdir()
+    here = folder.stat().st_mtime
+    for name, (data, written_at) in story.store.objects.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+        then = here - (story.store.now - written_at).total_seconds()
+        os.utime(path, (then, then))
+    return replace(story, store=cast("MemoryStore", LocalStore(folder)))
+
+
+class Counted:
+    """A system's call that fails from its n-th time on, for so many times."""
+
+    def __init__(self, inner: Callable[[int], None], nth: int, number: int, times: int) -> None:
+        self._inner, self._nth, self._number, self._times = inner, nth, number, times
+        self.calls = 0
+
+    def __call__(self, handle: int) -> None:
+        self.calls += 1
+        if self._nth <= self.calls < self._nth + self._times:
+            raise OSError(self._number, os.strerror(self._number))
+        self._inner(handle)
+
+
+@pytest.mark.parametrize("times", [1, 1000], ids=["once", "for good"])
+@pytest.mark.parametrize("number", ERRORS, ids=errno.errorcode.get)
+@pytest.mark.parametrize("command", WRITERS)
+def test_a_sync_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str, number: int, times: int
+) -> None:
+    nth = 1
+    while True:
+        story = on_disk(tmp_path / str(nth))
+        fails = Counted(lambda handle: None, nth, number, times)
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "fsync", fails)
+            said = attempt(command, story, story.store)
+            if fails.calls < nth:
+                break
+            assert isinstance(said, PachvaultError)
+            assert ERRORS[number] in str(said)
+            assert not list((tmp_path / str(nth)).rglob(".*")), "a half-written file was left"
+            patch.setattr(os, "fsync", lambda handle: None)
+            story.again(command)
+        nth += 3  # an object takes two, three in a new folder
+    assert nth > 4
+
+
+class Closing:
+    """A file system whose streams fail when they are closed, as those of network mounts do."""
+
+    def __init__(self, inner: Any) -> None:
+        self._inner = inner
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    def open_output_stream(self, path: str) -> Closing:
+        return Closing(self._inner.open_output_stream(path))
+
+    def __enter__(self) -> Closing:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._inner.close()
+        raise OSError(errno.EDQUOT, os.strerror(errno.EDQUOT))
+
+
+@pytest.mark.parametrize("command", WRITERS)
+def test_closing_a_file_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str) -> None:
+    story = on_disk(tmp_path / "vault")
+    with monkeypatch.context() as patch:
+        patch.setattr(story.store, "_fs", Closing(story.store._fs))  # type: ignore[attr-defined]  # of LocalStore
+        said = attempt(command, story, story.store)
+    assert "the target is full" in str(said)
+    assert not list((tmp_path / "vault").rglob(".*"))
+    story.again(command)
