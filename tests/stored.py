@@ -13,7 +13,7 @@ import zstandard
 
 from made import TREE, Repo, back_up, tree_of
 from memory import Killed, MemoryStore, Process, die
-from pachvault.errors import PachvaultError, UsageError
+from pachvault.errors import DamageError, PachvaultError, UsageError
 from pachvault.format import layout, pack
 from pachvault.format.ids import RepoName, digest
 from pachvault.progress import Quiet
@@ -95,7 +95,7 @@ class Stored:
         opened = vault.open_vault(self.store)
         known = snapshots.names(opened)
         if command == "back up":
-            return any(snapshots.load(opened, name).manifest.run_id == "run-9" for name in known)
+            return any(_run(opened, name) == "run-9" for name in known)
         if command in ("forget", "bring back"):
             wanted = self.doomed if command == "forget" else self.forgotten
             return any(each.id == wanted.id for each in known) == (command == "bring back")
@@ -127,6 +127,12 @@ class Stored:
         repo, commit, tree = self.trees[snapshot.manifest.run_id]
         found = tree_of(snapshot, repo, commit)
         assert {path: reader.read(each) for path, (_, each) in found.items()} == tree
+
+
+def _run(opened: Vault, name: SnapshotName) -> str | None:
+    with suppress(DamageError):
+        return snapshots.load(opened, name).manifest.run_id
+    return None
 
 
 class NamedError(Exception):

@@ -1,4 +1,4 @@
-"""What deploying again rests on: a pipeline tells the spec it was made from, by which it is known to be the same."""
+"""What deploying again rests on: a pipeline tells what it was made from, and so is known to be the same."""
 
 from __future__ import annotations
 

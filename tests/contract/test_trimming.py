@@ -1,4 +1,4 @@
-"""What letting go of old commits rests on: they are taken out one by one, newest first, and nothing else goes."""
+"""What letting go of old commits rests on: they go one by one, newest first, and nothing else does."""
 
 from __future__ import annotations
 
@@ -67,9 +67,7 @@ def test_what_follows_on_a_head_that_lost_its_past(pach: Pach, repo: Message, re
 
 def test_a_squash_where_branches_part_gives_both_children_its_parent(pach: Pach, repo: Message) -> None:
     first, fork = pach.commit(repo, add("/a", b"1")), pach.commit(repo, add("/b", b"2"))
-    sides = [
-        pach.commit(repo, add(f"/{name}", b"3"), branch=name, parent=fork) for name in ("left", "right")
-    ]
+    sides = [pach.commit(repo, add(f"/{side}", b"3"), branch=side, parent=fork) for side in ("left", "right")]
     _delete_branch(pach, repo)
     assert _squash(pach, fork) == "OK"
     assert [pach.inspect(side).parent_commit.id for side in sides] == [first.id] * 2

@@ -48,8 +48,10 @@ def test_two_prunes_at_once() -> None:
 @pytest.mark.parametrize("command", ["back up", "forget", "bring back"])
 def test_beside_a_prune(command: str) -> None:
     for story, said in met(command, (*WRITES, "list"), lambda story: stored.do_prune(story, story.store)):
-        assert said is None
+        assert said is None or (command == "back up" and isinstance(said, BusyError))
         story.check(is_verified=False)
+        if said is not None:
+            story.again(command)
 
 
 @pytest.mark.parametrize("days", [3.4, 3.6, 7.1, 14.1])
@@ -63,7 +65,8 @@ def test_a_run_that_takes_days_while_others_prune(days: float) -> None:
     for story, said in met("back up", WRITES, event):
         assert said is None or isinstance(said, BusyError)
         story.check(is_verified=False)
-        story.again("back up")
+        story.back_up(10, 1, 10, 11, 51, 52, 54)
+        story.check(is_verified=False)
 
 
 @pytest.mark.parametrize("days", [-1, 1])
@@ -71,9 +74,9 @@ def test_a_run_that_takes_days_while_others_prune(days: float) -> None:
 def test_the_stores_clock_jumps(command: str, days: float) -> None:
     for story, said in met(command, WRITES, lambda story: story.pass_time(days)):
         assert said is None
-        story.check(is_verified=False)
         story.pass_time(-days)
-        story.again("prune")
+        stored.do_prune(story, story.store)
+        story.check(is_verified=False)
 
 
 class Host:
@@ -105,7 +108,7 @@ def test_this_machines_clock_jumps(monkeypatch: pytest.MonkeyPatch, days: float)
     packs = story.names("packs")
     story.let_grace_pass()
     story.again("prune")
-    assert set(packs) > set(story.names("packs"))
+    assert not set(packs) <= set(story.names("packs"))
 
 
 def test_a_prune_that_was_held_up_deletes_nothing_more(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -116,4 +119,4 @@ def test_a_prune_that_was_held_up_deletes_nothing_more(monkeypatch: pytest.Monke
         assert isinstance(attempt("prune", story, story.store), BusyError)
     assert story.names("packs") == packs
     story.again("prune")
-    assert len(story.names("packs")) < len(packs)
+    assert not set(packs) <= set(story.names("packs"))

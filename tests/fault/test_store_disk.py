@@ -62,7 +62,7 @@ def test_a_sync_fails(
     nth = 1
     while True:
         story = on_disk(tmp_path / str(nth))
-        fails = Counted(lambda handle: None, nth, number, times)
+        fails = Counted(lambda _: None, nth, number, times)
         with monkeypatch.context() as patch:
             patch.setattr(os, "fsync", fails)
             said = attempt(command, story, story.store)
@@ -71,7 +71,7 @@ def test_a_sync_fails(
             assert isinstance(said, PachvaultError)
             assert ERRORS[number] in str(said)
             assert not list((tmp_path / str(nth)).rglob(".*")), "a half-written file was left"
-            patch.setattr(os, "fsync", lambda handle: None)
+            patch.setattr(os, "fsync", lambda _: None)
             story.again(command)
         nth += 3  # an object takes two, three in a new folder
     assert nth > 4

@@ -1,4 +1,4 @@
-"""Every call of a store fails, is short, lies or comes late: nothing is lost, nothing wrong is called well."""
+"""Any call of a store fails, is short, lies or comes late: nothing is lost, nothing wrong is called well."""
 
 from __future__ import annotations
 

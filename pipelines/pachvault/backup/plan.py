@@ -36,8 +36,9 @@ class Sealed:
 
         Where the cluster still has the commit, as `now`, the vault must have all of it: nothing was erased.
         """
-        row = self.history.commit(commit)
-        if row["error"] or (now is not None and now.size_bytes != row["size"]):
+        if self.history.commit(commit)["error"]:
+            return False
+        if now is not None and now.size_bytes != self.history.size_of(commit):
             return False
         try:
             for row in self.history.chain(commit):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pyarrow.compute as pc
@@ -47,6 +48,7 @@ def seal(vault: Vault, plan: Plan, receipts: Sequence[Receipt]) -> Snapshot:
     except (DamageError, BusyError):
         for receipt in receipts:  # or the next run would take up what this one stumbled over
             runs.drop_receipt(vault, receipt.key)
+        runs.check_age(vault, plan.run_id)  # what a run lacks that took too long was pruned: no damage
         raise
     manifest = Manifest(
         vault_id=vault.config.vault_id,
@@ -205,11 +207,19 @@ def _check_objects(vault: Vault, receipts: Sequence[Receipt]) -> None:
         return
     index = blobs.load(vault)  # without the packs that are missing, short or marked
     for name in names:
-        if not index.has(table.blobs_of(vault.file_table(name))).all():
-            raise DamageError(
-                "a blob of the table is in no pack that is there: the run is not sealed",
+        wanted = table.blobs_of(vault.file_table(name))
+        if index.has(wanted).all():
+            continue
+        if blobs.load(replace(vault, avoid=frozenset())).has(wanted).all():
+            raise BusyError(
+                "a pack that the run relies on is marked for deletion since it began: the run is not sealed",
                 where=layout.table_path(name),
+                hint="the next run stores again what it needs",
             )
+        raise DamageError(
+            "a blob of the table is in no pack that is there: the run is not sealed",
+            where=layout.table_path(name),
+        )
 
 
 def _check_size(vault: Vault, name: bytes, size: int) -> None:

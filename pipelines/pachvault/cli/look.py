@@ -107,7 +107,9 @@ def _show_branches(state: State, snapshot: snapshots.Snapshot) -> None:
     for problem in manifest.problems:
         sys.stdout.write(f"{'problem':<10} {problem.kind}: {problem.repo}: {problem.message}\n")
     for erased in manifest.erased:
-        sys.stdout.write(f"{'erased':<10} {erased.at:%Y-%m-%d %H:%M} UTC: {erased.what}: {erased.files:,} files\n")
+        sys.stdout.write(
+            f"{'erased':<10} {erased.at:%Y-%m-%d %H:%M} UTC: {erased.what}: {erased.files:,} files\n"
+        )
     sys.stdout.write("\n")
     put_table(
         ["BRANCH", "HEAD", "COMMITS", "SIZE"], [[*row[:3], human(row[3])] for row in rows], right=(2, 3)

@@ -25,6 +25,7 @@ _CONNECT_SECONDS = 10.0
 _TRIES = 8
 _HOST = re.compile(r"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]+(%[\w.-]+)?")
 _MESSAGE_BYTES = 64 * 1024 * 1024  # pachd sends up to 20 MiB
+_AHEAD_BYTES = 8 * 1024 * 1024
 _TRANSIENT = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.ABORTED, grpc.StatusCode.INTERNAL)
 _GONE = ("not found", "does not exist", "has been forgotten", "was deleted")
 
@@ -75,6 +76,9 @@ class Connection:
             ("grpc.max_send_message_length", _MESSAGE_BYTES),
             ("grpc.max_metadata_size", 64 * 1024),
             ("grpc.keepalive_time_ms", 60_000),
+            # left to itself gRPC reads ahead hundreds of megabytes of a stream that is consumed slowly
+            ("grpc.http2.bdp_probe", 0),
+            ("grpc.http2.lookahead_bytes", _AHEAD_BYTES),
         ]
         channel = (
             grpc.secure_channel(address.target, grpc.ssl_channel_credentials(), options)

@@ -1,0 +1,53 @@
+"""Files that come many at a time are stored as if they came one by one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from made import new_vault
+from pachvault.backup.cut import FRAME_BYTES, Cutter
+from pachvault.format.documents import Cutting
+from pachvault.vault import blobs
+from pachvault.vault.reader import BlobReader
+from pachvault.vault.writer import PackWriter
+
+CUTTING = Cutting(min_bytes=2048, avg_bytes=4096, max_bytes=16_384)
+SIZES = {
+    "small": [1, 2047, 2048, 35, 35],
+    "empty among them": [10, 0, 10],
+    "large among them": [10, 2049, 50_000, 10],
+    "more than a frame": [2048] * (FRAME_BYTES // 2048 + 3),
+}
+
+
+@pytest.mark.parametrize("sizes", SIZES.values(), ids=SIZES.keys())
+def test_as_one_by_one(tmp_path: Path, sizes: list[int]) -> None:
+    data = [np.random.default_rng(number).bytes(size) for number, size in enumerate(sizes)]
+    views = [memoryview(each) for each in data]
+    paths = [f"/{number}" for number in range(len(data))]
+    found = []
+    for way in ("single", "together"):
+        vault = new_vault(tmp_path / way)
+        emitted: list[tuple[str, int, bytes, list[bytes] | None]] = []
+        with PackWriter(vault) as writer:
+            cutter = Cutter(writer, blobs.load(vault), CUTTING)
+            cutter.emit = lambda *file, to=emitted: to.append(file)
+            if way == "together":
+                assert cutter.add_files(paths, views) == sum(sizes)
+            else:
+                for path, view in zip(paths, views, strict=True):
+                    cutter.add(path, len(view), 0, view)
+            cutter.flush()
+            cutter.close()
+            writer.finish()
+        found.append((sorted(emitted), [pack.digest for pack in writer.packs]))
+        reader = BlobReader(vault, blobs.load(vault))
+        stored = {
+            path: b"".join(reader.stream(pieces or ([name] if size else [])))
+            for path, size, name, pieces in emitted
+        }
+        assert stored == dict(zip(paths, data, strict=True))
+    assert found[0] == found[1]

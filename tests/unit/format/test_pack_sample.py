@@ -1,0 +1,38 @@
+"""Large frames are judged by a sample before they are compressed."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import zstandard
+
+from pachvault.format import pack
+from pachvault.format.ids import digest
+
+NOISE = np.random.default_rng(3).bytes(1024 * 1024)
+TEXT = b"".join(b"line %d of a text\n" % number for number in range(60_000))[: 1024 * 1024]
+
+
+def frame(data: bytes) -> pack.Frame:
+    return pack.make_frame(data, [digest(data)], [len(data)], zstandard.ZstdCompressor(level=3))
+
+
+@pytest.mark.parametrize("length", [1024 * 1024, 32 * 1024, 32 * 1024 - 1, 32 * 1024 + 1])
+def test_what_compresses_is_compressed(length: int) -> None:
+    made = frame(TEXT[:length])
+    assert made.codec == pack.CODEC_ZSTD
+    assert pack.open_frame(made.stored, made.raw_bytes, made.codec) == TEXT[:length]
+
+
+@pytest.mark.parametrize("length", [1024 * 1024, 32 * 1024, 1000])
+def test_what_is_dense_is_kept_raw(length: int) -> None:
+    assert frame(NOISE[:length]).codec == pack.CODEC_RAW
+
+
+@pytest.mark.parametrize(
+    "half", [TEXT[: 512 * 1024] + NOISE[: 512 * 1024], NOISE[: 512 * 1024] + TEXT[: 512 * 1024]]
+)
+def test_what_compresses_in_part_is_compressed(half: bytes) -> None:
+    made = frame(half)
+    assert made.codec == pack.CODEC_ZSTD
+    assert len(made.stored) < 0.7 * len(half)
