@@ -35,7 +35,7 @@ def main() -> int:
         peers.install()
         steps.command()
         for measured in _measured(options, figures, spent):
-            part = report.benchmark(figures, spent, "make bench", began_at, runs)
+            part = report.benchmark(figures, spent, "make bench", began_at, runs, options.work)
             report.write_part(options.document, "bench", part)
             sys.stderr.write(f"{measured} written to {options.document}\n")
     except (peers.MissingPeerError, CommandError) as error:

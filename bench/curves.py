@@ -39,7 +39,10 @@ def main() -> int:
     except CommandError as error:
         sys.stderr.write(f"bench: {error}\n")
         return 1
-    said = [report.heading("How cost grows", "make bench-curves", began_at, "one run of each"), _WHAT]
+    said = [
+        report.heading("How cost grows", "make bench-curves", began_at, "one run of each", options.work),
+        _WHAT,
+    ]
     said.append(report.table(["what", "seconds", "peak, MiB", "unit cost"], rows))
     report.write_part(options.document, "curves", "\n\n".join(said))
     sys.stderr.write(f"written to {options.document}\n")

@@ -13,7 +13,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from python_pachyderm.proto.v2.pfs import pfs_pb2
@@ -138,7 +138,7 @@ def _put_folder(connection: Connection, options: argparse.Namespace) -> dict[str
 def _written(
     connection: Connection,
     options: argparse.Namespace,
-    streams: list[Iterator[tuple[str, Iterable[bytes]]]],
+    streams: Sequence[Iterator[tuple[str, Iterable[bytes]]]],
 ) -> dict[str, object]:
     """Parallel ModifyFile streams into one commit, until it is finished."""
     project, repo = options.repo.project, options.repo.repo

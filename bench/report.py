@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import tempfile
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,7 +13,7 @@ from bench import backups, peers, restores
 from bench.backups import FIRST, RCLONE, READ, RESTIC, START_UP, STREAM, US
 from bench.data import ONE, SETS
 from bench.measure import Figures
-from bench.steps import FREEZE, SEAL, STEPS, Spent
+from bench.steps import NAMES, Spent
 from bench.targets import MIB, targets, to_floor
 from pachvault import __version__
 
@@ -30,7 +31,7 @@ def write_part(document: Path, part: str, text: str) -> None:
     document.write_text(new)
 
 
-def heading(title: str, command: str, began_at: datetime, runs: str) -> str:
+def heading(title: str, command: str, began_at: datetime, runs: str, work: Path | None = None) -> str:
     """What makes figures worth something: the command, the machine, the day, the versions, the noise."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     machine = f"{_processor()}, {os.cpu_count()} cores, {memory / 2**30:.0f} GiB"
@@ -41,14 +42,17 @@ def heading(title: str, command: str, began_at: datetime, runs: str) -> str:
         "",
         f"- Made by `{command}`, {began_at:%Y-%m-%d %H:%M} to {datetime.now(UTC):%H:%M} UTC; {runs}.",
         f"- {machine}; {system}; {load}.",
-        f"- pachvault {__version__} against its embedded server, on the same machine and the same cores.",
+        f"- pachvault {__version__} against its embedded server, on the same machine and the same cores;",
+        f"  data, vault and repositories on {_file_system(work)}.",
     ]
     return "\n".join(lines)
 
 
-def benchmark(figures: Figures, spent: Spent, command: str, began_at: datetime, runs: str) -> str:
+def benchmark(
+    figures: Figures, spent: Spent, command: str, began_at: datetime, runs: str, work: Path | None
+) -> str:
     """The whole part of `make bench`."""
-    said = heading("Beside what a user would run instead", command, began_at, runs)
+    said = heading("Beside what a user would run instead", command, began_at, runs, work)
     return "\n\n".join(
         [
             said + f"\n- Peers: {', '.join(peers.version(name) for name in peers.NAMES)}.",
@@ -134,9 +138,8 @@ def _restores(figures: Figures) -> str:
 
 
 def _steps(spent: Spent) -> str:
-    names = [*STEPS, FREEZE, SEAL, "other"]
-    rows = [[case, *(f"{seconds[name]:.2f}" for name in names)] for case, seconds in spent.items()]
-    return f"{_SAMPLED}\n\n{table(['seconds of threads', *names], rows)}"
+    rows = [[case, *(f"{seconds[name]:.2f}" for name in NAMES)] for case, seconds in spent.items()]
+    return f"{_SAMPLED}\n\n{table(['seconds of threads', *NAMES], rows)}"
 
 
 def _span(figures: Figures, name: str, case: str, who: str) -> str:
@@ -155,6 +158,12 @@ def _times(value: float | None) -> str:
 
 def _mib(value: int | None) -> str:
     return NOTHING if value is None else f"{value / MIB:.0f}"
+
+
+def _file_system(work: Path | None) -> str:
+    folder = (work or Path(tempfile.gettempdir())).resolve()
+    mounts = [line.split()[1:3] for line in Path("/proc/mounts").read_text().splitlines()]
+    return max((len(at), kind) for at, kind in mounts if folder.is_relative_to(at))[1]
 
 
 def _processor() -> str:

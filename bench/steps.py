@@ -12,7 +12,6 @@ import re
 import shutil
 import subprocess
 import sys
-from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -37,7 +36,8 @@ STEPS = {
     START_UP: r"cli/|click/|<module>",
 }
 """Each step and what the frames of its functions look like, `function (file:line)`."""
-Spent = dict[str, Counter[str]]
+NAMES = (*STEPS, FREEZE, SEAL, "other")
+Spent = dict[str, dict[str, float]]
 """By case, the seconds of each step."""
 _WAITING = re.compile(
     r"\(concurrent/futures/thread\.py|channel_spin|\(threading\.py:\d+\)$|selectors\.py|^wait \(", re.I
@@ -52,7 +52,7 @@ def command() -> str:
     return found
 
 
-def of_backup(bed: Bed) -> Counter[str]:
+def of_backup(bed: Bed) -> dict[str, float]:
     """Seconds a step of one backup, and the rest as `other`."""
     out = bed.folder / "stacks"
     environment = {**os.environ, "PACHD_ADDRESS": bed.address, "PACHVAULT_VAULT": bed.vault.as_uri()}
@@ -65,9 +65,9 @@ def of_backup(bed: Bed) -> Counter[str]:
     return shares(out.read_text().splitlines())
 
 
-def shares(stacks: Iterable[str]) -> Counter[str]:
+def shares(stacks: Iterable[str]) -> dict[str, float]:
     """Seconds a step, from folded stacks: frames between semicolons, outermost first, then a count."""
-    seconds: Counter[str] = Counter()
+    seconds = dict.fromkeys(NAMES, 0.0)
     for line in stacks:
         stack, _, count = line.rpartition(" ")
         frames = stack.split(";")[1:]

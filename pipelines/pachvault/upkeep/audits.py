@@ -1,4 +1,4 @@
-"""Audits: what was verified, when, with what result (docs/format.md, section 9.2). Advice: all may be lost.
+"""Audits: what was verified, when, with what result (docs/format.md, section 9.9). Advice: all may be lost.
 
 A good result counts from the earlier of two times: what its writer said, and what the store says of the
 object. One from the future counts for nothing; a bad one is believed whenever it comes from.

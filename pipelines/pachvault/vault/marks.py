@@ -1,4 +1,4 @@
-"""Marks: what prune will delete. Writers keep away from it (docs/format.md, section 9.1)."""
+"""Marks: what prune will delete. Writers keep away from it (docs/format.md, section 9.4)."""
 
 from __future__ import annotations
 
