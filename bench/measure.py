@@ -117,6 +117,11 @@ class Figures:
         found = self.of(data_set, case, who)
         return median(each.inner_seconds for each in found) if found else None
 
+    def cpu(self, data_set: str, case: str, who: str) -> float | None:
+        """Median of the processor time, which other work on the machine changes least."""
+        found = self.of(data_set, case, who)
+        return median(each.cpu_seconds for each in found) if found else None
+
     def peak(self, data_set: str, case: str, who: str) -> int | None:
         """The largest peak."""
         found = self.of(data_set, case, who)

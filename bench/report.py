@@ -94,6 +94,7 @@ def _backups(figures: Figures) -> str:
         row = [
             f"{name}, {case}",
             _span(figures, name, case, US),
+            _seconds(figures.cpu(name, case, US)),
             _seconds(figures.seconds(name, case, START_UP)),
         ]
         row.append(_seconds(figures.inner(name, case, STREAM)))
@@ -103,7 +104,7 @@ def _backups(figures: Figures) -> str:
         row.append(_times(ours / theirs) if ours and theirs else NOTHING)
         row.append(_mib(figures.peak(name, case, US)))
         rows.append(row)
-    headings = ["case", "pachvault, s", "start-up", STREAM, READ, RESTIC, RCLONE]
+    headings = ["case", "pachvault, s", "processor, s", "start-up", STREAM, READ, RESTIC, RCLONE]
     return table([*headings, "÷ stream", f"÷ {RESTIC}", "peak, MiB"], rows)
 
 
@@ -129,12 +130,15 @@ def _restores(figures: Figures) -> str:
         if case not in restores.CASES:
             continue
         row = [f"{name}, {case}", _span(figures, name, case, US)]
+        row.append(_seconds(figures.cpu(name, case, US)))
         row.append(_seconds(figures.seconds(name, case, restores.UNCHECKED)))
         row.append(_seconds(figures.inner(name, case, restores.WRITE)))
         row.append(_seconds(figures.seconds(name, case, restores.RESTIC)))
         row.append(_mib(figures.peak(name, case, US)))
         rows.append(row)
-    return table(["case", "pachvault, s", "unchecked", "write", restores.RESTIC, "peak, MiB"], rows)
+    return table(
+        ["case", "pachvault, s", "processor, s", "unchecked", "write", restores.RESTIC, "peak, MiB"], rows
+    )
 
 
 def _steps(spent: Spent) -> str:
@@ -185,7 +189,7 @@ command that finds nothing to do is taken off: a `pachvault backup` whose patter
 - `{READ}`: a recursive read to plain files. It counts to the peers, as their users would have to make it;
   the reader's own start-up is taken off.
 - `write`: parallel `ModifyFile` streams of the same bytes, at hand in memory, until the commit is finished.
-- `peak`: resident memory of the command's largest process.
+- `processor`: user and system time of the command's processes. `peak`: resident memory of the largest one.
 - `unchecked`: with `--verify none`; otherwise all that was restored is read back and compared.
 
 Data: {"; ".join(f"`{each.name}` {each.title}" for each in (*SETS, ONE))}."""

@@ -7,10 +7,8 @@ from pathlib import Path
 
 import pytest
 
-pytest.register_assert_rewrite("e2e.oracle", "e2e.cli", "e2e.cluster")
-
-from e2e.backup import Backup  # noqa: E402  (assertions in it are rewritten only from here on)
-from e2e.cluster import Cluster, Project  # noqa: E402
+from e2e.backup import Backup
+from e2e.cluster import Cluster, Project
 
 
 @pytest.fixture(scope="session")

@@ -2,8 +2,4 @@
 
 from __future__ import annotations
 
-import pytest
-
-pytest.register_assert_rewrite("fault.driven")
-
-from e2e.conftest import backup, cluster, project  # noqa: E402, F401  (fixtures)
+from e2e.conftest import backup, cluster, project  # noqa: F401  (fixtures)

@@ -46,6 +46,13 @@ def test_two_prunes_at_once() -> None:
 
 
 @pytest.mark.parametrize("command", ["back up", "forget", "bring back"])
+def test_a_prune_beside(command: str) -> None:
+    for story, said in met("prune", (*WRITES, "list"), lambda story: story.again(command, is_checked=False)):
+        assert said is None
+        story.check(is_verified=False)
+
+
+@pytest.mark.parametrize("command", ["back up", "forget", "bring back"])
 def test_beside_a_prune(command: str) -> None:
     for story, said in met(command, (*WRITES, "list"), lambda story: stored.do_prune(story, story.store)):
         assert said is None or (command == "back up" and isinstance(said, BusyError))

@@ -53,6 +53,22 @@ def check_age(vault: Vault, run_id: str) -> None:
         )
 
 
+def check_sealed(vault: Vault, run_id: str, manifest: str) -> None:
+    """Takes back a manifest that was written too late, with BusyError: its run was held up since `check_age`.
+
+    What it reaches may have been deleted meanwhile.
+    """
+    said, sealed = vault.store.stat(layout.run_path(f"frozen-{run_id}")), vault.store.stat(manifest)
+    is_in_time = said and sealed and sealed.modified_at - said.modified_at <= vault.config.grace / 2
+    if not is_in_time:
+        vault.store.delete(manifest)
+        raise BusyError(
+            "the run was held up just before it was sealed, and for too long: not sealed",
+            where=f"run {run_id}",
+            hint="the next run takes up what this one has stored",
+        )
+
+
 def covering(vault: Vault, policy: str, run_id: str, tick: datetime | None, cluster_id: str) -> str | None:
     """The sealed snapshot or unfinished run that froze at or after `tick`, in words; None for none."""
     if tick is None:

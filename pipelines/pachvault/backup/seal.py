@@ -70,6 +70,7 @@ def seal(vault: Vault, plan: Plan, receipts: Sequence[Receipt]) -> Snapshot:
     runs.check_age(vault, plan.run_id)
     vault.store.put(path, [data], len(data))
     vault.read(path)
+    runs.check_sealed(vault, plan.run_id, path)
     runs.finish(vault, plan.run_id)
     name = SnapshotName(path, plan.frozen_at.replace(microsecond=0), digest(data).hex())
     return Snapshot(vault, name, manifest)

@@ -73,7 +73,8 @@ def batches(data: bytes, schema: pa.Schema) -> Iterator[pa.Table]:
     try:
         file = pq.ParquetFile(pa.BufferReader(data))
         for number in range(file.num_row_groups):
-            yield file.read_row_group(number, columns=schema.names, use_threads=False).cast(schema)
+            rows = file.read_row_group(number, columns=schema.names, use_threads=False)
+            yield rows.select(schema.names).cast(schema)
     except (pa.ArrowException, ValueError, KeyError, OSError) as error:
         raise DamageError(f"not a table of the expected kind: {str(error).splitlines()[0]}") from error
 
