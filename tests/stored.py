@@ -75,10 +75,12 @@ class Stored:
 
     def mend(self) -> None:
         """What verify names is repaired; a manifest that was never whole is forgotten."""
-        if self.damages():
+        found = self.damages()
+        if found:
             with suppress(NamedError):
                 do_repair(self, self.store)
-        for each in self.damages():
+            found = self.damages()
+        for each in found:
             assert each.kind == "manifest-damaged"
             name = snapshots.named(each.object)
             assert name is not None

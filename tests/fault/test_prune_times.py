@@ -47,7 +47,7 @@ def test_two_prunes_at_once() -> None:
 
 @pytest.mark.parametrize("command", ["back up", "forget", "bring back"])
 def test_a_prune_beside(command: str) -> None:
-    for story, said in met("prune", (*WRITES, "list"), lambda story: story.again(command, is_checked=False)):
+    for story, said in met("prune", WRITES, lambda story: story.again(command, is_checked=False)):
         assert said is None
         story.check(is_verified=False)
 

@@ -85,8 +85,7 @@ def hit(command: str, fault: str, *, once: bool) -> Iterator[tuple[Stored, Point
             raise
 
 
-@pytest.mark.parametrize("once", [True, False], ids=["once", "always"])
-@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize(("fault", "once"), [*((fault, False) for fault in FAULTS), ("fails", True)])
 @pytest.mark.parametrize("command", stored.COMMANDS)
 def test_a_fault_at_every_point(command: str, fault: str, *, once: bool) -> None:
     for story, point, said in hit(command, fault, once=once):
