@@ -341,16 +341,18 @@ def test_a_large_change_is_staged_in_parts(
 def test_triggers_come_back(backup: Backup, other: Cluster) -> None:
     project = backup.project
     project.repo("data")
-    project.commit("data", {"/a": b"1"})
+    for path in ("/root", "/a"):
+        project.commit("data", {path: b"1"})
     trigger = pfs_pb2.Trigger(branch="master", commits=2)
     project.branch("data", "a-staging", project.heads("data")["master"], trigger=trigger)
     backup.run()
     project.commit("data", {"/b": b"1"})
-    done(restore(backup, other))
+    done(restore(backup, other, "--history", "all"))
     again = Project(other, project.name)
     branches = {each.name: each for each in other.source.branches(RepoName(again.name, "data"))}
     assert branches["a-staging"].trigger == {"branch": "master", "commits": 2}
     assert branches["a-staging"].head == branches["master"].head
-    for number in range(2):
-        again.commit("data", {f"/{number}": b"2"})
-    assert again.heads("data")["a-staging"] == again.heads("data")["master"]
+    again.commit("data", {"/0": b"2"})
+    assert again.heads("data")["a-staging"] == branches["master"].head
+    second = again.commit("data", {"/1": b"2"})
+    assert again.heads("data")["a-staging"] == second

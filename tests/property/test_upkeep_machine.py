@@ -216,7 +216,7 @@ class Upkeep(RuleBasedStateMachine):
 
     def _prune(self, opened: Vault) -> None:
         done = prune.execute(
-            opened, plan(opened, Limits(max_dead=0.3), clock.store_now(opened), Quiet()), Quiet()
+            opened, plan(opened, Limits(max_dead=0.3, may_empty=True), clock.store_now(opened), Quiet()), Quiet()
         )
         assert done.problems == []
         self._look()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from datetime import UTC, datetime
 
+from pachvault.backup import runs
 from pachvault.backup.export import export_share
 from pachvault.backup.freeze import freeze
 from pachvault.backup.seal import seal
@@ -17,7 +18,7 @@ from pachvault.processes import spread
 from pachvault.progress import Progress
 from pachvault.store.store import open_store
 from pachvault.vault.snapshots import Snapshot
-from pachvault.vault.vault import open_vault
+from pachvault.vault.vault import Vault, open_vault
 
 
 def new_run_id() -> str:
@@ -28,18 +29,36 @@ def new_run_id() -> str:
 def back_up(address: str, token: str | None, policy: Policy, progress: Progress, workers: int) -> Snapshot:
     """Freeze, export and seal. See the stages for what they raise."""
     vault = open_vault(open_store(policy.target))
+    run_id = new_run_id()
     with connect(address, token) as connection:
-        progress.start("freeze", 0)
-        source = Source(connection)
-        frozen = freeze(source, Target(connection), vault, policy=policy, run_id=new_run_id())
-        progress.say(f"frozen: {frozen.plan.summary}")
-        progress.start("export", frozen.plan.expected_bytes)
-        if workers <= 1 or len(frozen.shares) <= 1:
-            receipts = [export_share(source, vault, share, progress) for share in frozen.shares]
-        else:
-            receipts = spread(_export, None, frozen.shares, address, token, progress, workers)
-        progress.start("seal", 0)
-        return seal(vault, frozen.plan, receipts)
+        try:
+            return _run(connection, token, vault, policy, run_id, progress, workers)
+        except BaseException:
+            runs.finish(vault, run_id)  # it will not go on: a new run is another one
+            raise
+
+
+def _run(
+    connection: Connection,
+    token: str | None,
+    vault: Vault,
+    policy: Policy,
+    run_id: str,
+    progress: Progress,
+    workers: int,
+) -> Snapshot:
+    progress.start("freeze", 0)
+    source = Source(connection)
+    frozen = freeze(source, Target(connection), vault, policy=policy, run_id=run_id)
+    progress.say(f"frozen: {frozen.plan.summary}")
+    progress.start("export", frozen.plan.expected_bytes)
+    if workers <= 1 or len(frozen.shares) <= 1:
+        receipts = [export_share(source, vault, share, progress) for share in frozen.shares]
+    else:
+        address = str(connection.address)
+        receipts = spread(_export, None, frozen.shares, address, token, progress, workers)
+    progress.start("seal", 0)
+    return seal(vault, frozen.plan, receipts)
 
 
 def _export(connection: Connection, _: None, share: Share, progress: Progress) -> Receipt:

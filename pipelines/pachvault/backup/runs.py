@@ -37,6 +37,11 @@ def announce(vault: Vault, run_id: str, policy: str, cluster_id: str, frozen_at:
     vault.store.put(name, [said], len(said))
 
 
+def is_announced(vault: Vault, run_id: str) -> bool:
+    """Whether a run has frozen and has not finished."""
+    return vault.store.stat(layout.run_path(f"frozen-{run_id}")) is not None
+
+
 def check_age(vault: Vault, run_id: str) -> None:
     """Raises BusyError for a run that may not be sealed any more: prune need not have waited for it.
 

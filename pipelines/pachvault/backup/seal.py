@@ -31,6 +31,9 @@ def seal(vault: Vault, plan: Plan, receipts: Sequence[Receipt]) -> Snapshot:
         raise PachvaultError(f"a plan with status {plan.status} seals nothing")
     sealed = _sealed_before(vault, plan)
     if sealed is not None:
+        if runs.is_announced(vault, plan.run_id):  # it was killed before it could look at its own times
+            runs.check_sealed(vault, plan.run_id, sealed.name.path)
+            runs.finish(vault, plan.run_id)
         return sealed
     vault = marks.for_writing(vault)
     _check_receipts(plan, receipts)
@@ -50,6 +53,7 @@ def seal(vault: Vault, plan: Plan, receipts: Sequence[Receipt]) -> Snapshot:
             runs.drop_receipt(vault, receipt.key)
         runs.check_age(vault, plan.run_id)  # what a run lacks that took too long was pruned: no damage
         raise
+    problems += _lost(vault)
     manifest = Manifest(
         vault_id=vault.config.vault_id,
         run_id=plan.run_id,
@@ -64,6 +68,7 @@ def seal(vault: Vault, plan: Plan, receipts: Sequence[Receipt]) -> Snapshot:
         repos=entries,
         pipelines=vault.put_record(PipelinesRecord(pipelines=plan.pipelines)),
         totals=_totals(plan, receipts),
+        grace_seconds=vault.config.grace_seconds,
     )
     data = documents.encode(manifest)
     path = layout.snapshot_path(plan.frozen_at, digest(data))
@@ -221,6 +226,18 @@ def _check_objects(vault: Vault, receipts: Sequence[Receipt]) -> None:
             "a blob of the table is in no pack that is there: the run is not sealed",
             where=layout.table_path(name),
         )
+
+
+def _lost(vault: Vault) -> list[Problem]:
+    """What the vault has lost of what earlier runs stored, and this one relied on."""
+    lost = blobs.lost_packs(vault)
+    if not lost:
+        return []
+    message = (
+        f"{len(lost)} packs of the vault are missing or cut short, {lost[0]} for one: "
+        "`pachvault verify` says what that hits, `pachvault repair` reads it again"
+    )
+    return [Problem(repo="*", kind="packs-lost", message=message)]
 
 
 def _check_size(vault: Vault, name: bytes, size: int) -> None:

@@ -17,6 +17,8 @@ from pachvault.store.store import open_store
 from pachvault.vault import vault
 from pachvault.vault.snapshots import Snapshot
 
+_LONGEST_GRACE_DAYS = 3650
+
 
 @click.command("init")
 @click.option(
@@ -34,6 +36,8 @@ def init_command(state: State, /, grace: float) -> int:
 
     Example: pachvault --vault file:///mnt/backup/vault init
     """
+    if not grace <= _LONGEST_GRACE_DAYS:  # NaN is not, either
+        raise UsageError(f"--grace {grace:g}: at most {_LONGEST_GRACE_DAYS} days")
     made = vault.create(open_store(state.vault_url()), timedelta(days=grace))
     if state.json:
         put_json("summary", vault=made.store.url, vault_id=made.config.vault_id)

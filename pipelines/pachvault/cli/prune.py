@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import asdict
 from datetime import UTC, datetime
 
@@ -32,12 +33,15 @@ from pachvault.vault import clock
     metavar="GIB",
     help="Rewrite at most so much at a time.",
 )
+@click.option("--no-snapshots", is_flag=True, help="Go on where the vault has no snapshot: all of it goes.")
 @click.option(
     "--dry-run", is_flag=True, help="Show every pack with its action and the reason; change nothing."
 )
 @common_options
 @click.pass_obj
-def prune_command(state: State, /, max_dead: int, repack_budget: float, dry_run: bool) -> int:
+def prune_command(
+    state: State, /, max_dead: int, repack_budget: float, no_snapshots: bool, dry_run: bool
+) -> int:
     """Reclaim what no snapshot needs: mark it now, delete it when the vault's grace is over.
 
     Backups and restores may go on meanwhile. Nothing that a snapshot needs is deleted, nor what one needs
@@ -46,7 +50,7 @@ def prune_command(state: State, /, max_dead: int, repack_budget: float, dry_run:
     Example: pachvault --vault file:///mnt/backup/vault prune --dry-run
     """
     vault = state.open_vault()
-    limits = Limits(max_dead=max_dead / 100, repack_bytes=int(repack_budget * 2**30))
+    limits = Limits(max_dead / 100, int(repack_budget * 2**30), may_empty=no_snapshots)
     # a dry run writes nothing, so this machine's clock must do
     now = datetime.now(UTC) if dry_run else clock.store_now(vault)
     with state.progress() as progress:
@@ -68,7 +72,7 @@ def _show_plan(state: State, planned: PrunePlan) -> None:
         ["OBJECT", "SIZE", "NEEDED", "ACTION", "WHY"],
         [
             [
-                each.name[:30],
+                each.name,
                 human(each.size),
                 f"{each.live_bytes / each.blob_bytes:.0%}" if each.blob_bytes else "-",
                 each.action,
@@ -88,11 +92,15 @@ def _show_done(state: State, planned: PrunePlan, done: Pruned) -> int:
         for line in done.problems:
             say(line)
         say(
-            f"deleted {done.deleted.total()} objects, {human(done.deleted_bytes)}; marked {done.marked}, "
+            f"deleted {_counted(done.deleted)}, {human(done.deleted_bytes)}; marked {done.marked}, "
             f"{human(done.marked_bytes)}; rewrote {done.repacked} packs"
         )
         _sum_up(planned)
     return EXIT_PARTIAL if done.problems else 0
+
+
+def _counted(deleted: Counter[str]) -> str:
+    return ", ".join(f"{count} {folder}" for folder, count in sorted(deleted.items())) or "nothing"
 
 
 def _sum_up(planned: PrunePlan) -> None:

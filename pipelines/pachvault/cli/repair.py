@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from datetime import timedelta
 
 import click
 
@@ -11,6 +12,7 @@ from pachvault.errors import EXIT_DAMAGE
 from pachvault.store.store import open_store
 from pachvault.upkeep import repair, repair_run
 from pachvault.upkeep.repair import Repaired, RepairPlan
+from pachvault.upkeep.repair_config import Rebuilt
 from pachvault.upkeep.repair_needs import Loss, Want
 from pachvault.upkeep.repair_run import Prospect
 from pachvault.upkeep.verify import Level
@@ -24,7 +26,7 @@ _SHOWN = 20
     type=click.Choice([each.value for each in Level]),
     default=Level.DATA.value,
     show_default=True,
-    help="How deep to look for damage, as in verify.",
+    help="How deep to look for damage: structure, packs or data, as in verify.",
 )
 @click.option("--dry-run", is_flag=True, help="Print what is damaged and what could be done, change nothing.")
 @common_options
@@ -32,8 +34,9 @@ _SHOWN = 20
 def repair_command(state: State, level: str, dry_run: bool) -> int:
     """Rebuild what is damaged from what is there, and lost content from Pachyderm where it still has it.
 
-    Writes new objects only. Damaged packs are marked, and prune deletes them after the vault's grace.
-    Exits with 13 where something stays lost, and names it.
+    Writes new objects, and deletes what they replace: index objects and a vault.json that are not what they
+    should be. Damaged packs are marked, and prune deletes them after the vault's grace. Exits with 13 where
+    something stays lost, and names it.
     """
     store = open_store(state.vault_url())
     if dry_run:
@@ -52,7 +55,7 @@ def _show_plan(state: State, plan: RepairPlan, outlook: Prospect) -> None:
     if state.json:
         put_json(
             "plan",
-            config=plan.is_config_lost,
+            config=_config(plan.config),
             vault_id=plan.vault.config.vault_id,
             index_unindexed=plan.unindexed,
             index_replaced=plan.replaced,
@@ -68,13 +71,10 @@ def _show_plan(state: State, plan: RepairPlan, outlook: Prospect) -> None:
         )
         return
     lines = []
-    if plan.is_config_lost:
-        config = plan.vault.config
-        lines.append(
-            f"write vault.json: vault {config.vault_id[:12]} by its manifests, grace {config.grace.days} days"
-        )
+    if plan.config is not None:
+        lines.append(f"write {_config_line(plan.config)}")
     for name in plan.replaced:
-        why = packs.unreadable.get(name, "it names packs that are not there, or not so")
+        why = packs.unreadable.get(name, "it names packs that are not there or not so, or blobs that do not read")
         lines.append(f"replace {name}: {why}")
     if plan.unindexed:
         lines.append(f"index {plan.unindexed:,} blobs of packs that no index object places")
@@ -104,6 +104,7 @@ def _show_done(state: State, done: Repaired, outlook: Prospect) -> None:
             put_json("finding", kind="object-lost", **_loss(loss))
         put_json(
             "summary",
+            config=_config(done.config),
             copied=done.copied,
             healed=done.healed,
             indexed=done.indexed,
@@ -115,11 +116,31 @@ def _show_done(state: State, done: Repaired, outlook: Prospect) -> None:
         return
     for line in [*_listed(_lost_heading(outlook, "lost:"), done.lost), *_loss_lines(done.losses)]:
         sys.stdout.write(line + "\n")
+    if done.config is not None:
+        say(f"written: {_config_line(done.config)}")
     said = (
         f"repaired: {done.indexed:,} blobs indexed, {done.copied:,} copied, {done.healed:,} read again from "
         f"Pachyderm, {len(done.marked)} packs marked; "
     )
     say(said + ("nothing is lost" if done.is_whole else f"{len(done.lost) + len(done.losses)} losses stay"))
+
+
+def _config(rebuilt: Rebuilt | None) -> dict[str, object] | None:
+    if rebuilt is None:
+        return None
+    config = rebuilt.config
+    return {
+        "vault_id": config.vault_id,
+        "grace_seconds": config.grace_seconds,
+        "is_grace_known": rebuilt.is_grace_known,
+    }
+
+
+def _config_line(rebuilt: Rebuilt) -> str:
+    config = rebuilt.config
+    days = f"{config.grace / timedelta(days=1):g} days"
+    grace = f"grace {days}" if rebuilt.is_grace_known else f"grace {days} (assumed: no manifest says it)"
+    return f"vault.json: vault {config.vault_id[:12]} by its manifests, {grace}"
 
 
 def _lost_heading(outlook: Prospect, heading: str) -> str:

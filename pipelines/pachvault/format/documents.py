@@ -167,9 +167,14 @@ class Erased(Document):
     """Something that was taken out of a sealed snapshot."""
 
     what: str
+    """For people."""
     at: datetime
     files: int
     """How many of the snapshot, of all its commits together."""
+    repos: list[str] = []
+    """Patterns of the repos that were meant."""
+    paths: list[str] = []
+    """Patterns of the paths that went; all of them, where empty."""
 
 
 class Manifest(Document):
@@ -191,6 +196,8 @@ class Manifest(Document):
     pipelines: Hex
     totals: Totals
     erased: list[Erased] = []
+    grace_seconds: float | None = None
+    """The vault's when this was sealed: what a lost `vault.json` is rebuilt with."""
 
 
 class Marked(Document):

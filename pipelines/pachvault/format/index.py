@@ -59,6 +59,15 @@ def in_order(table: pa.Table) -> pa.Table:
     return table.take(pc.sort_indices(table, sort_keys=[("blob", "ascending"), ("pack", "ascending")]))
 
 
+def ends_of(data: bytes) -> dict[bytes, int]:
+    """The packs that an index object is about, and up to which byte it places frames; or DamageError."""
+    names = ("pack", "frame_offset", "frame_stored")
+    rows = parquet.decode(data, pa.schema([SCHEMA.field(name) for name in names]))
+    rows = rows.append_column("end", pc.add(rows["frame_offset"], rows["frame_stored"]))
+    found = rows.group_by("pack").aggregate([("end", "max")])
+    return dict(zip(found["pack"].to_pylist(), found["end_max"].to_pylist(), strict=True))
+
+
 def encode(table: pa.Table) -> bytes:
     """Parquet bytes of an index table."""
     return parquet.encode(table, plain_columns=frozenset({"blob"}))

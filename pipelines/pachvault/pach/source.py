@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -89,8 +89,9 @@ class Source:
         request = pfs_pb2.ListCommitRequest(
             repo=CommitRef(repo.project, repo.repo, "").message.repo, all=True
         )
-        answers = self._listed(f"commits of {repo}", lambda: self._pfs.ListCommit(request))
-        return [records.commit_info(each) for each in answers]
+        return self._listed(
+            f"commits of {repo}", lambda: map(records.commit_info, self._pfs.ListCommit(request))
+        )
 
     def commit(self, ref: CommitRef, *, wait: bool = False) -> CommitInfo:
         """One commit; with `wait` only once it is finished."""
@@ -132,29 +133,29 @@ class Source:
         request = pfs_pb2.DiffFileRequest(
             new_file=new.file("/"), old_file=old.file("/") if old is not None else None
         )
-        answers = self._listed(f"{new} against {old}", lambda: self._pfs.DiffFile(request))
-        changes = []
-        for each in answers:
-            path = each.new_file.file.path or each.old_file.file.path
-            if path.endswith("/"):
-                continue
-            has_new, has_old = each.HasField("new_file"), each.HasField("old_file")
-            changes.append(
-                Change(
+
+        def call() -> Iterator[Change]:
+            for each in self._pfs.DiffFile(request):
+                path = each.new_file.file.path or each.old_file.file.path
+                if path.endswith("/"):
+                    continue
+                has_new, has_old = each.HasField("new_file"), each.HasField("old_file")
+                yield Change(
                     path,
                     each.new_file.size_bytes if has_new else -1,
                     each.new_file.hash,
                     each.old_file.size_bytes if has_old else -1,
                     each.old_file.hash,
                 )
-            )
+
+        changes = self._listed(f"{new} against {old}", call)
         return sorted(changes, key=lambda change: change.path)
 
     def paths(self, ref: CommitRef, pattern: str) -> list[str]:
         """The paths that a glob pattern matches; directories end with /."""
         request = pfs_pb2.GlobFileRequest(commit=ref.message, pattern=pattern)
-        answers = self._listed(str(ref), lambda: self._pfs.GlobFile(request))
-        return sorted(str(each.file.path) for each in answers)
+        found = self._listed(str(ref), lambda: (str(each.file.path) for each in self._pfs.GlobFile(request)))
+        return sorted(found)
 
     def root(self, ref: CommitRef) -> tuple[int, bytes]:
         """Size in bytes and hash of a commit's or a file set's root; (0, b"") where it is empty."""
@@ -286,7 +287,8 @@ class Source:
                 return call()
         raise PachydermError("no answer", where=what)
 
-    def _listed(self, what: str, call: Callable[[], Any]) -> list[Any]:
+    def _listed(self, what: str, call: Callable[[], Iterable[Any]]) -> list[Any]:
+        """All that a call streams. Where there may be many, it makes them small: a message is some KB."""
         return self._called(what, lambda: list(call()))
 
 

@@ -55,8 +55,9 @@ class Holder(WorkDocument):
     def this_process(cls) -> Holder:
         """A run from a shell or a program."""
         host, process = socket.gethostname(), os.getpid()
-        numbers = Path("/proc/self/ns/pid")  # containers of one name may each have a process 7
-        place = f"{host} {numbers.readlink()}" if numbers.is_symlink() else host
+        # machines or containers of one name may each have a process 7
+        numbers, boot = Path("/proc/self/ns/pid"), Path("/proc/sys/kernel/random/boot_id")
+        place = f"{host} {numbers.readlink()} {boot.read_text().strip()}" if boot.exists() else host
         return cls(
             name=f"process {process} on {host}", place=place, process=process, token=secrets.token_hex(8)
         )

@@ -17,7 +17,7 @@ from pachvault.errors import BusyError, DamageError
 from pachvault.format import index, layout
 from pachvault.format.documents import Marked
 from pachvault.progress import Progress
-from pachvault.upkeep import reach
+from pachvault.upkeep import holds, reach
 from pachvault.upkeep.copy import copy
 from pachvault.upkeep.prune_plan import (
     INDEX_ROWS,
@@ -75,12 +75,13 @@ def execute(vault: Vault, planned: PrunePlan, progress: Progress) -> Pruned:
             if name.startswith(f"{folder}/"):
                 _check_pace(vault, began)
                 _delete(vault, done, [name], look)
-    _close_marks(vault, look, doomed | {each.name for each in every if each.action is Action.SPARE})
     _mark(vault, [each for each in every if each.action is Action.MARK], done)
     _repack(vault, look, [each for each in packs if each.action is Action.REPACK], done, progress)
     if planned.is_compacted:
         _compact(vault, look, packs, doomed, done)
-    _delete(vault, done, planned.stale)
+    # last: until here the marks tell what was deleted from what was lost
+    _close_marks(vault, look, doomed | {each.name for each in every if each.action is Action.SPARE})
+    _delete(vault, done, holds.stale(vault, planned.now))
     vault.store.sweep(planned.now - vault.config.grace)
     return done
 
@@ -125,9 +126,16 @@ def _delete(vault: Vault, done: Pruned, names: Iterable[str], look: Look | None 
 
 
 def _close_marks(vault: Vault, look: Look, settled: set[str]) -> None:
-    """Delete the marks whose grace is over and whose objects are all deleted or spared."""
+    """Delete the marks whose grace is over and whose objects are all deleted or spared.
+
+    A damaged pack stays marked while it is there: writers must not rely on it.
+    """
     for found in look.marks:
-        left = {each.name for each in found.mark.objects if each.name in look.infos} - settled
+        left = {
+            each.name
+            for each in found.mark.objects
+            if each.name in look.infos and (each.name not in settled or each.reason.startswith(marks.DAMAGED))
+        }
         if not left and look.now - found.info.modified_at >= vault.config.grace:
             vault.store.delete(found.info.name)
 

@@ -9,7 +9,7 @@ from enum import StrEnum
 
 import numpy as np
 
-from pachvault.errors import DamageError
+from pachvault.errors import DamageError, UsageError
 from pachvault.format import layout
 from pachvault.progress import Progress
 from pachvault.store.store import ObjectInfo
@@ -47,6 +47,8 @@ class Limits:
     """A pack of which a greater share is dead is repacked; 0 to 1."""
     repack_bytes: int = 10 * 2**30
     """How many live bytes are copied, at most."""
+    may_empty: bool = False
+    """Whether a vault without any snapshot may lose all that it has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +95,14 @@ def plan(vault: Vault, limits: Limits, now: datetime, progress: Progress) -> Pru
     progress.start("prune: what snapshots need", 0)
     needed = Needed()
     needed.survey(vault, now)
+    expired = reach.expired(vault, now)
+    is_bare = not (needed.current.roots or needed.forgotten.roots or expired)
+    if is_bare and not limits.may_empty and next(iter(vault.store.list(layout.RECORDS)), None):
+        raise UsageError(
+            "the vault has no snapshot, forgotten or not: all that it holds would be deleted",
+            where=vault.store.url,
+            hint="are its manifests where they were? `pachvault prune --no-snapshots` goes on",
+        )
     look = Look.at(vault, now, needed)
     packs = plan_packs(look, limits)
     return PrunePlan(
@@ -101,7 +111,7 @@ def plan(vault: Vault, limits: Limits, now: datetime, progress: Progress) -> Pru
         needed=needed,
         packs=packs,
         others=plan_others(look, packs),
-        expired=reach.expired(vault, now),
+        expired=expired,
         stale=holds.stale(vault, now),
         is_compacted=bool(compactable(look, packs)),
     )
@@ -262,9 +272,9 @@ def _index(look: Look, packs: Iterable[Planned]) -> Iterator[Planned]:
 
 
 def compactable(look: Look, packs: Iterable[Planned]) -> list[str]:
-    """Index objects to write anew: none, or all that are small or mostly about packs that are gone."""
+    """Index objects to write anew: those about packs that are gone, and small ones where they are many."""
     staying = {each.name for each in packs if each.action is not Action.DELETE}
     free = {name: said for name, said in look.index.items() if name in look.infos and look.is_free(name)}
-    stale = {name for name, said in free.items() if 2 * len(said.packs & staying) < len(said.packs)}
+    stale = {name for name, said in free.items() if said.packs - staying}
     small = {name for name, said in free.items() if 2 * said.rows < INDEX_ROWS}
-    return sorted(stale | small) if stale or len(small) > INDEX_OBJECTS else []
+    return sorted(stale | small if len(small) > INDEX_OBJECTS else stale)

@@ -22,6 +22,7 @@ from pachvault.store.store import Store
 from pachvault.upkeep import repair_config
 from pachvault.upkeep.copy import copy
 from pachvault.upkeep.readback import read_back
+from pachvault.upkeep.repair_config import Rebuilt
 from pachvault.upkeep.repair_needs import Loss, Needs, Want, needs
 from pachvault.upkeep.repair_packs import Packs, survey
 from pachvault.upkeep.verify import Level
@@ -45,7 +46,8 @@ class RepairPlan:
     """What was found, and with that what a repair does."""
 
     vault: Vault
-    is_config_lost: bool
+    config: Rebuilt | None
+    """The configuration to be written, where `vault.json` is lost."""
     packs: Packs
     needs: Needs
     unindexed: int
@@ -66,7 +68,7 @@ class RepairPlan:
         """
         damaged = self.packs.damaged.keys() - self.marked
         is_index_wrong = self.unindexed or self.packs.unreadable or self.packs.wrong
-        is_wrong = self.is_config_lost or is_index_wrong or damaged
+        is_wrong = self.config is not None or is_index_wrong or damaged
         return not (is_wrong or self.needs.copies or self.needs.wants or self.needs.losses)
 
 
@@ -74,6 +76,8 @@ class RepairPlan:
 class Repaired:
     """What a repair did, and what it could not do."""
 
+    config: Rebuilt | None
+    """The configuration that was written anew."""
     copied: int
     """Blobs saved out of damaged packs."""
     healed: int
@@ -95,11 +99,11 @@ class Repaired:
 
 def plan(store: Store, level: Level, progress: Progress) -> RepairPlan:
     """Look at everything; nothing is changed."""
-    vault, is_config_lost = repair_config.open_or_rebuild(store)
+    vault, config = repair_config.open_or_rebuild(store)
     packs = survey(vault, level, progress)
     return RepairPlan(
         vault=vault,
-        is_config_lost=is_config_lost,
+        config=config,
         packs=packs,
         needs=needs(vault, packs),
         unindexed=packs.unplaced.num_rows,
@@ -109,7 +113,7 @@ def plan(store: Store, level: Level, progress: Progress) -> RepairPlan:
 
 def execute(plan: RepairPlan, heal: Heal | None, progress: Progress) -> Repaired:
     """Carry a plan out; without `heal` with what the vault itself has."""
-    if plan.is_config_lost:
+    if plan.config is not None:
         repair_config.write(plan.vault)
     damaged = frozenset(plan.packs.damaged)
     # a name that damage holds is not written under: it will be deleted
@@ -129,11 +133,13 @@ def execute(plan: RepairPlan, heal: Heal | None, progress: Progress) -> Repaired
     marked = sorted(damaged - plan.marked)
     if marked:
         marks.write(
-            writing, [Marked(name=name, reason=f"damaged: {plan.packs.damaged[name]}") for name in marked]
+            writing,
+            [Marked(name=name, reason=f"{marks.DAMAGED}{plan.packs.damaged[name]}") for name in marked],
         )
     remaining = _remaining(plan.needs.wants, still_lost)
     _audit(plan, remaining)
     return Repaired(
+        config=plan.config,
         copied=len(copies) - len(unread),
         healed=len(lost & found),
         indexed=indexed,
@@ -154,12 +160,11 @@ def _in_order(places: BlobIndex, wanted: Sequence[bytes]) -> list[bytes]:
 def _index(plan: RepairPlan, vault: Vault, still_lost: set[bytes]) -> int:
     """Write what the index lacks, and remove the objects that are wrong; how many blobs were placed."""
     packs = plan.packs
-    replaced = set(packs.unreadable)
-    for name, missing in packs.gone.items():
-        # a pack that is missing may come back: it is remembered as long as something of it is lost
-        if not any(still_lost & packs.placed_in(pack) for pack in missing):
-            replaced.add(name)
-    rows = packs.rows_without(replaced)
+    missing = {pack for found in packs.gone.values() for pack in found}
+    # a pack that is missing may come back: it is remembered as long as something of it is lost
+    awaited = {pack for pack in missing if still_lost & packs.placed_in(pack)}
+    replaced = packs.stale(awaited) | packs.unreadable.keys()
+    rows = packs.rows_without(replaced, awaited)
     if rows.num_rows:
         name = layout.index_path(vault.put_index(index.encode(rows)).digest)
         if not index.decode(vault.read(name)).equals(rows):

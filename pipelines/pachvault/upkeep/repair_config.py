@@ -3,29 +3,40 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from pachvault.errors import DamageError, NoVaultError
 from pachvault.format import documents, layout
-from pachvault.format.documents import Config, Manifest
+from pachvault.format.documents import GRACE_SECONDS, Config, Manifest
 from pachvault.format.ids import digest
 from pachvault.store.store import Store
 from pachvault.vault import snapshots
 from pachvault.vault.vault import Vault, open_vault
 
 
-def open_or_rebuild(store: Store) -> tuple[Vault, bool]:
-    """The vault, and whether its `vault.json` is lost and was made up here; nothing is written.
+@dataclass(frozen=True, slots=True)
+class Rebuilt:
+    """A configuration that was made up here, because `vault.json` is lost."""
+
+    config: Config
+    is_grace_known: bool
+    """Whether anything says the vault's grace; else that of a new vault was assumed."""
+
+
+def open_or_rebuild(store: Store) -> tuple[Vault, Rebuilt | None]:
+    """The vault, and what its `vault.json` is to be where that is lost; nothing is written.
 
     Raises NoVaultError where no manifest says whose vault this is, and what `open_vault` raises for
     a vault that is sealed or newer: that is no damage.
     """
     if not store.exists():
-        return open_vault(store), False
+        return open_vault(store), None
     config = None if _is_lost(store) else open_vault(store).config
     owners = _owners(store)
     if config is not None and (config.vault_id in owners or len(owners) != 1):
-        return Vault(store, config), False
+        return Vault(store, config), None
     if len(owners) != 1:
         why = "manifests of several vaults" if owners else "no manifest that can be read"
         raise NoVaultError(
@@ -33,10 +44,16 @@ def open_or_rebuild(store: Store) -> tuple[Vault, bool]:
             where=store.url,
             hint="put vault.json back from a copy",
         )
-    ((vault_id, created_at),) = owners.items()
+    ((vault_id, said),) = owners.items()
     if config is not None:
-        return Vault(store, config.model_copy(update={"vault_id": vault_id})), True
-    return Vault(store, Config(vault_id=vault_id, created_at=created_at)), True
+        rebuilt = Rebuilt(config.model_copy(update={"vault_id": vault_id}), is_grace_known=True)
+    else:
+        began = min(each.freeze_began_at for each in said)
+        known = [each for each in said if each.grace_seconds is not None]
+        grace = max(known, key=lambda each: each.sealed_at).grace_seconds if known else None
+        made = Config(vault_id=vault_id, created_at=began, grace_seconds=grace or GRACE_SECONDS)
+        rebuilt = Rebuilt(made, is_grace_known=grace is not None)
+    return Vault(store, rebuilt.config), rebuilt
 
 
 def write(vault: Vault) -> None:
@@ -50,16 +67,24 @@ def write(vault: Vault) -> None:
     open_vault(vault.store)
 
 
-def _owners(store: Store) -> dict[str, datetime]:
-    """The ids of the vaults that manifests name, and since when."""
-    found: dict[str, datetime] = {}
+def _owners(store: Store) -> dict[str, list[_Said]]:
+    """What manifests say, by the id of the vault that they name."""
+    found: dict[str, list[_Said]] = {}
     for folder in (layout.SNAPSHOTS, layout.FORGOTTEN):
         for info in store.list(folder):
             manifest = _manifest(store, info.name)
             if manifest is not None:
-                was = found.get(manifest.vault_id, manifest.freeze_began_at)
-                found[manifest.vault_id] = min(was, manifest.freeze_began_at)
+                said = _Said(manifest.freeze_began_at, manifest.sealed_at, manifest.grace_seconds)
+                found.setdefault(manifest.vault_id, []).append(said)
     return found
+
+
+class _Said(NamedTuple):
+    """What a manifest says of its vault."""
+
+    freeze_began_at: datetime
+    sealed_at: datetime
+    grace_seconds: float | None
 
 
 def _is_lost(store: Store) -> bool:

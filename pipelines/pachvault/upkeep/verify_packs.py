@@ -16,6 +16,7 @@ from pachvault.format.ids import digest
 from pachvault.upkeep.findings import Damage, tried
 from pachvault.upkeep.patience import is_gone
 from pachvault.upkeep.verify_places import Gathered, Places, as_bytes, as_digests
+from pachvault.vault.packs import read_toc
 from pachvault.vault.vault import Vault
 
 _AT_ONCE = 4
@@ -89,7 +90,7 @@ def _pack(vault: Vault, places: Places, name: str, size: int, *, is_decoded: boo
     """A pack from its trailer to its frames, one frame in memory at a time."""
     promised = layout.named_digest(name)
     rows = places.in_pack(promised)
-    toc, found = tried(Damage(kind="pack", object=name, places=rows), lambda: _toc(vault, name, size))
+    toc, found = tried(Damage(kind="pack", object=name, places=rows), partial(read_toc, vault, name, size))
     if toc is None and is_gone(vault, name):
         message = "it was there when the packs were listed, and is gone"
         return [Damage(kind="pack-missing", object=name, message=message, places=rows)]
@@ -111,23 +112,6 @@ def _pack(vault: Vault, places: Places, name: str, size: int, *, is_decoded: boo
             inside = (toc.blobs["frame"] == number).nonzero()[0].tolist()
             found += _blobs(about, places, data, [(names[row], toc.blobs[row]) for row in inside])
     return found
-
-
-def _toc(vault: Vault, name: str, size: int) -> pack.Toc:
-    if size < pack.TRAILER_BYTES:
-        raise DamageError("too short for a pack")
-    if vault.store.get_range(name, 0, len(pack.HEADER)) != pack.HEADER:
-        raise DamageError("does not begin as a pack does")
-    tail = vault.store.get_range(name, size - pack.TRAILER_BYTES, pack.TRAILER_BYTES)
-    trailer = pack.parse_trailer(tail)
-    if trailer.pack_bytes != size:
-        raise DamageError(f"{size} bytes long where its trailer promises {trailer.pack_bytes}")
-    if trailer.digest != layout.named_digest(name):
-        raise DamageError("another pack lies under this name")
-    toc = pack.parse_toc(trailer, vault.store.get_range(name, trailer.toc_offset, trailer.toc_bytes))
-    if len(toc.blobs) and int(toc.blobs["frame"].max()) >= len(toc.frames):
-        raise DamageError("its table of contents places a blob in a frame that it does not list")
-    return toc
 
 
 def _frame(vault: Vault, name: str, frame: np.void, *, is_decoded: bool) -> bytes:

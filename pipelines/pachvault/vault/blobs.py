@@ -131,6 +131,21 @@ def load(vault: Vault) -> BlobIndex:
     return BlobIndex(rows.without(bad))
 
 
+def lost_packs(vault: Vault) -> list[str]:
+    """Packs that the index is about and that are missing or cut short, though nobody deleted them.
+
+    The vault must be one for writing: prune's marks tell what it deleted.
+    """
+    ends: dict[str, int] = {}
+    for name, found in _each(vault, lambda name: index.ends_of(vault.read(name))).items():
+        if name not in vault.avoid:
+            for pack, end in found.items():
+                path = layout.pack_path(pack)
+                ends[path] = max(end, ends.get(path, 0))
+    sizes = {info.name: info.size for info in vault.store.list(layout.PACKS)}
+    return sorted(name for name, end in ends.items() if sizes.get(name, 0) < end and name not in vault.avoid)
+
+
 def joined(tables: Iterable[pa.Table]) -> pa.Table:
     """The rows of index objects as one table (schema index.SCHEMA)."""
     return pa.concat_tables([index.SCHEMA.empty_table(), *tables])

@@ -12,6 +12,9 @@ from pachvault.format.ids import digest
 from pachvault.store.store import ObjectInfo
 from pachvault.vault.vault import Vault
 
+DAMAGED = "damaged: "
+"""How the reason begins for which repair marks a pack."""
+
 
 @dataclass(frozen=True, slots=True)
 class Found:

@@ -26,4 +26,6 @@ def any_toc(vault: Vault, name: str, size: int) -> tuple[bytes, pack.Toc]:
     if trailer.pack_bytes != size:
         raise DamageError(f"{size} bytes long where its trailer promises {trailer.pack_bytes}")
     toc = pack.parse_toc(trailer, vault.store.get_range(name, trailer.toc_offset, trailer.toc_bytes))
+    if len(toc.blobs) and int(toc.blobs["frame"].max()) >= len(toc.frames):
+        raise DamageError("its table of contents places a blob in a frame that it does not list")
     return trailer.digest, toc

@@ -20,6 +20,7 @@ from pachvault.format.pack import Pack
 from pachvault.store.store import Store
 
 _SALTS = 16
+_REPAIR = "`pachvault repair --dry-run` says whether it can be rebuilt"
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +115,8 @@ def create(store: Store, grace: timedelta = timedelta(seconds=GRACE_SECONDS)) ->
     store.create()
     if store.stat(layout.CONFIG):
         raise UsageError("there is a vault already", where=store.url)
+    if _has_content(store):
+        raise UsageError("a vault without its vault.json is there", where=store.url, hint=_REPAIR)
     if next(iter(store.list("")), None):
         raise UsageError("the place is not empty and holds no vault", where=store.url, hint="choose another")
     config = Config(
@@ -135,6 +138,8 @@ def open_vault(store: Store) -> Vault:
             "no such place", where=store.url, hint="is it mounted? `pachvault init` makes a vault"
         )
     if not store.stat(layout.CONFIG):
+        if _has_content(store):
+            raise NoVaultError("the vault has lost its vault.json", where=store.url, hint=_REPAIR)
         raise NoVaultError("no vault here", where=store.url, hint="`pachvault init` makes one")
     data = store.get(layout.CONFIG)
     where = f"{store.url}/{layout.CONFIG}"
@@ -144,7 +149,8 @@ def open_vault(store: Store) -> Vault:
     except (ValueError, KeyError, TypeError):
         version = None
     if not isinstance(version, int):
-        raise NoVaultError("not a pachvault vault", where=where)
+        hint = _REPAIR if _has_content(store) else ""
+        raise NoVaultError("not a pachvault vault", where=where, hint=hint)
     if version > documents.FORMAT:
         raise NoVaultError(
             f"the vault has format {version}, this pachvault reads up to {documents.FORMAT}",
@@ -154,7 +160,7 @@ def open_vault(store: Store) -> Vault:
     try:
         config = documents.decode(Config, data)
     except DamageError as error:
-        raise DamageError(error.what, where=where) from error
+        raise DamageError(error.what, where=where, hint=_REPAIR) from error
     if config.seal != "plain":
         raise VaultKeyError(
             f"the vault is sealed with {config.seal!r}", where=store.url, hint="use a newer pachvault"
@@ -164,3 +170,8 @@ def open_vault(store: Store) -> Vault:
             f"the vault's digests are {config.digest!r}", where=store.url, hint="use a newer pachvault"
         )
     return Vault(store, config)
+
+
+def _has_content(store: Store) -> bool:
+    """Whether packs or snapshots are there: more than `pachvault init` may build on."""
+    return any(next(iter(store.list(folder)), None) for folder in (layout.PACKS, layout.SNAPSHOTS))

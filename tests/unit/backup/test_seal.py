@@ -145,3 +145,15 @@ def test_a_marked_pack_seals_nothing(tmp_path: Path) -> None:
     with pytest.raises(BusyError, match="marked for deletion"):
         seal(vault, PLAN, [receipt(0, packs=[Object(digest=name, size=5)]), receipt(1)])
     assert snapshots.names(vault) == []
+
+
+def test_a_snapshot_on_a_vault_that_lost_a_pack_says_so(tmp_path: Path) -> None:
+    vault, repo = new_vault(tmp_path), Repo(RepoName("p", "r"))
+    repo.commit({"/a": b"content"})
+    assert not back_up(vault, repo).manifest.partial
+    [pack] = list(vault.store.list(layout.PACKS))
+    vault.store.delete(pack.name)
+    manifest = back_up(vault, repo).manifest
+    assert manifest.partial
+    assert [problem.kind for problem in manifest.problems] == ["packs-lost"]
+    assert pack.name in manifest.problems[0].message

@@ -301,6 +301,7 @@ def test_a_set_that_others_follow_from_is_not_dropped(pfs: Pfs) -> None:
 @pytest.mark.parametrize(("condition", "fires"), [({"commits": 2}, True), ({"size": "1k"}, False)])
 def test_a_trigger_moves_its_branch_when_due(pfs: Pfs, condition: dict[str, Any], fires: bool) -> None:
     repo = pfs.repo("r")
+    pfs.commit(repo, put("/root"))
     start = pfs.commit(repo, put("/a"))
     trigger = pfs_pb2.Trigger(branch="master", **condition)
     pfs.branch(repo, "released", head=start, trigger=trigger)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from made import Repo, age, age_all, back_up, new_vault
-from pachvault.errors import DamageError, PachvaultError
+from pachvault.errors import DamageError, PachvaultError, UsageError
 from pachvault.format import layout
 from pachvault.format.documents import Marked
 from pachvault.format.ids import RepoName
@@ -27,6 +27,7 @@ from pachvault.vault.vault import Vault
 NAME = RepoName("p", "r")
 GRACE = timedelta(days=7)
 NEVER = Limits(max_dead=1.0)
+EMPTIED = Limits(max_dead=1.0, may_empty=True)
 
 
 def content(number: int, size: int = 3000) -> bytes:
@@ -145,16 +146,16 @@ def test_what_was_brought_back_and_forgotten_again_has_its_grace(story: Story) -
 def test_what_young_runs_wrote_is_left_alone_and_what_dead_ones_wrote_is_not(story: Story) -> None:
     made = story.back_up(1, 2)
     story.vault.store.delete(made.name.path)  # as if the run had died before it sealed
-    assert story.prune().marked == 0
+    assert story.prune(EMPTIED).marked == 0
     story.pass_time(3.4)
-    assert story.prune().marked == 0
+    assert story.prune(EMPTIED).marked == 0
     story.pass_time(3.8)  # its receipt no longer counts
-    assert story.prune().marked == 5
+    assert story.prune(EMPTIED).marked == 5
     story.pass_time(7.1)
-    assert story.prune().deleted["packs"] == 1
+    assert story.prune(EMPTIED).deleted["packs"] == 1
     for _ in range(2):
         story.pass_time(7.1)
-        story.prune()
+        story.prune(EMPTIED)
     assert story.names("") == {layout.CONFIG}
 
 
@@ -297,9 +298,9 @@ def test_a_plan_that_is_out_of_date_does_no_harm(story: Story) -> None:
     story.pass_time(8)
     data = story.vault.store.get(gone.name.path)
     story.vault.store.delete(gone.name.path)
-    story.prune()
+    story.prune(EMPTIED)
     story.pass_time(7.1)
-    planned = story.plan()
+    planned = story.plan(EMPTIED)
     assert len(planned.of(Action.DELETE)) == 5
     story.vault.store.put(gone.name.path, [data], len(data))
     done = prune.execute(story.vault, planned, Quiet())
@@ -313,7 +314,7 @@ def test_what_comes_from_the_future_is_young(story: Story) -> None:
     story.pass_time(30)
     for name in story.names(layout.PACKS):
         age(story.vault, name, timedelta(days=-300))
-    assert {each.action for each in story.plan().packs} == {Action.KEEP}
+    assert {each.action for each in story.plan(EMPTIED).packs} == {Action.KEEP}
 
 
 def test_aborted_writes_are_swept_when_they_are_old(story: Story) -> None:
@@ -342,3 +343,34 @@ def test_a_name_that_was_deleted_rests_while_a_slower_prune_may_delete_it_again(
         story.vault.store.delete(name)
     assert made.name in snapshots.names(story.vault)
     story.check()
+
+
+def test_a_vault_whose_snapshots_are_gone_is_not_emptied(story: Story) -> None:
+    made = story.back_up(1, 2)
+    story.vault.store.delete(made.name.path)
+    story.pass_time(30)
+    before = story.names("")
+    with pytest.raises(UsageError, match="no snapshot, forgotten or not"):
+        story.prune()
+    assert story.names("") == before
+
+
+def test_a_pack_that_repair_marked_stays_marked_while_it_is_there(story: Story) -> None:
+    story.back_up(1, 2)
+    [pack] = story.names(layout.PACKS)
+    marks.write(story.vault, [Marked(name=pack, reason=f"{marks.DAMAGED}wrong checksum")])
+    story.pass_time(8)
+    assert [each.action for each in story.plan().packs] == [Action.SPARE]
+    story.prune()
+    assert pack in marks.for_writing(story.vault).avoid
+
+
+def test_what_prune_deleted_is_not_taken_for_lost(story: Story) -> None:
+    gone = story.back_up(1, 2)
+    story.back_up(3, 4)
+    story.pass_time(8)
+    story.forget(gone)
+    for _ in range(5):
+        story.prune()
+        assert blobs.lost_packs(marks.for_writing(story.vault)) == []
+        story.pass_time(7.1)

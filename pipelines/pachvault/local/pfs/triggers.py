@@ -82,12 +82,17 @@ def _due(sql: sqlite3.Connection, trigger: Any, branch: Branch, commit: Commit) 
 
 
 def _commits_since(sql: sqlite3.Connection, old: Commit | None, commit: Commit, most: int) -> int:
-    """How many commits lie after the old head, counted no further than asked."""
+    """How many commits lie after the old head, counted no further than asked.
+
+    As in Pachyderm a root that a user made counts even where it is the old head.
+    """
     count = 0
     at: Commit | None = commit
-    while at and count < most and not (old and at.id == old.id):
+    while at and count < most:
         if at.parent is None:
             return count + int(at.origin != pfs_pb2.AUTO)
+        if old and at.id == old.id:
+            break
         at = commit_by_id(sql, at.parent)
         count += 1
     return count
