@@ -47,9 +47,9 @@ def test_a_root_counts_though_the_branch_is_there_already(pach: Pach, repo: Mess
         {"size": "150", "commits": 3},
         {"size": "150", "commits": 3, "all": True},
     ],
-    ids=str,
+    ids=["one", "three", "size", "either", "both"],
 )
-@pytest.mark.parametrize("begins", ["empty", "at the root"])
+@pytest.mark.parametrize("begins", ["empty", "root"])
 def test_what_is_waited_for(
     pach: Pach, repo: Message, recorded: Recording, condition: dict[str, Any], begins: str
 ) -> None:

@@ -9,13 +9,14 @@ from datetime import timedelta
 import pytest
 
 from e2e.backup import Backup
+from e2e.cli import pachvault
 from pachvault.format import pack
 from pachvault.format.documents import Audit
 from pachvault.policy import DRILL_PROJECT
 from pachvault.progress import Quiet
 from pachvault.upkeep import audits
 from pachvault.upkeep.calendar import is_drill_due
-from pachvault.upkeep.drill import Drill, drill
+from pachvault.upkeep.drill import NOTHING, Drill, drill
 from pachvault.upkeep.drill_sample import sample
 from pachvault.vault import snapshots
 from pachvault.vault.clock import store_now
@@ -126,3 +127,16 @@ def test_what_a_dead_drill_left_is_removed_once_it_is_old(saved: Backup) -> None
     assert len(left_over(saved)) == 2  # another drill may be at it
     assert drilled(saved, abandoned_after=timedelta()).is_good
     assert left_over(saved) == []
+
+
+def test_a_drill_that_finds_nothing_to_try_has_not_passed(backup: Backup) -> None:
+    backup.project.repo("bare")
+    backup.project.commit("bare", {})
+    backup.run()
+    done = drilled(backup)
+    assert (done.results, done.is_good) == ([], False)
+    assert noted(backup) == []
+    address = backup.project.cluster.address
+    shown = pachvault("--vault", backup.vault.url, "--pachd", address, "verify", "--level", "drill")
+    assert shown.code == 3
+    assert f"nothing could be tried: {NOTHING} {done.snapshot}\n" in shown.err

@@ -131,3 +131,38 @@ def test_what_the_source_still_has_comes_back_with_its_next_commit(backup: Backu
     head = project.heads("crm")["master"]
     assert backup.vault.tree(snapshot, RepoName(project.name, "crm"), head) == project.tree("crm", head)
     assert SECRET[:500] in vault_bytes(backup)
+
+
+@pytest.mark.parametrize("is_backed_up_again", [False, True])
+def test_what_was_erased_is_no_damage_of_the_source_and_a_rollback_keeps_it_there(
+    crm: Backup, *, is_backed_up_again: bool
+) -> None:
+    """The source still has the files, in the very commit that the snapshot has without them."""
+    project = crm.project
+    head = project.commit("crm", {"/people/42/new": SECRET})
+    crm.run()
+    erase(crm, "--yes")
+    if is_backed_up_again:
+        crm.run()
+    where = ["--pachd", project.cluster.address, "--quiet"]
+    outcome = crm.command(*where, "--json", "verify", "--level", "source")
+    assert outcome.code == 0, outcome.err
+    found = outcome.only("finding")
+    assert (found["kind"], found["severity"]) == ("erased-here", "change")
+    assert [each.partition(":")[2] for each in found["files"]] == ["/people/42/new"]
+    tree = project.tree("crm", head)
+    place = f"{project.name}/crm@master"
+    assert crm.command(*where, "rollback", place, "--to", "latest").code == 0
+    assert project.heads("crm") == {"master": head}
+    project.commit("crm", {"/late": b"late"})
+    assert crm.command(*where, "rollback", place, "--to", "latest").code == 0
+    assert project.heads("crm")["master"] == head
+    assert project.tree("crm", head) == tree
+
+
+def test_nobody_is_asked_without_being_told_of_prune_and_repair(
+    crm: Backup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", Somebody("n\n"))
+    what = ["--repo", f"{crm.project.name}/crm", "--path", "/people/42/**"]
+    assert "No prune and no repair of this vault may run meanwhile" in crm.command("erase", *what).err

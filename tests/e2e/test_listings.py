@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 
@@ -29,7 +29,10 @@ def test_many_files_are_listed_in_little_memory(project: Project) -> None:
     repo = project.repo("data")
     commit = project.ref(repo, project.commit(repo, {f"/{number:05}": b"1" for number in range(FILES)}))
     source = project.cluster.source
-    calls = {"diff": lambda: source.diff(commit, None), "walk": lambda: source.walk(commit)}
+    calls: dict[str, Callable[[], Sequence[object]]] = {
+        "diff": lambda: source.diff(commit, None),
+        "walk": lambda: source.walk(commit),
+    }
     assert {name: len(call()) for name, call in calls.items()} == {"diff": FILES, "walk": FILES}
     taken = {name: peak(call) // FILES for name, call in calls.items()}
     assert max(taken.values()) < BYTES_EACH, taken

@@ -125,6 +125,8 @@ def test_without_a_cluster_the_vault_is_repaired_as_far_as_that_goes(backup: Bac
     done = repair(backup, address="grpc://127.0.0.1:1")
     assert done.code == 13
     assert "/first" in done.out
+    assert f"vault.json: vault {backup.vault.vault.config.vault_id[:12]}" in done.err
+    assert "grace 7 days\n" in done.err
     place = f"{project.name}/data@master"
     assert backup.command("cat", "latest", f"{place}:/second").raw == b"2" * 5000
     assert repair(backup).code == 0

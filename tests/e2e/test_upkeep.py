@@ -316,6 +316,30 @@ def test_a_drill_that_finds_damage_keeps_snapshots_from_being_forgotten(
     assert len(backup.vault.snapshots()) == 3
 
 
+def test_what_other_verifications_know_keeps_snapshots_from_being_forgotten_too(
+    deployed: Deployed, backup: Backup
+) -> None:
+    pack = min(backup.vault.files("packs"))
+    audits.record(backup.vault.vault, "data", [Audited(name=pack, result="damaged")])
+    ran = deployed.ended(deployed.policy(policy(backup)))
+    assert ran.steps["forget"] == "skipped"
+    assert f"a vault that is damaged: {pack} (" in ran.summary("forget")
+    assert len(backup.vault.snapshots()) == 3
+    audits.record(backup.vault.vault, "data", [Audited(name=pack, result="ok")])
+    assert deployed.ended(deployed.tick()).summary("forget") == "forgot 2 of 3 snapshots"
+
+
+def test_a_drill_that_finds_nothing_to_try_says_so(deployed: Deployed, tmp_path: Path) -> None:
+    project = deployed.cluster.project()
+    project.repo("data")
+    project.commit("data", {})
+    backup = Backup.of(project, tmp_path / "vault")
+    backup.run_policy(name=project.name)
+    ran = deployed.ended(deployed.policy(policy(backup, "")))
+    assert ran.steps["drill"] == "skipped"
+    assert ran.summary("drill").startswith("nothing could be tried: there is no file with content")
+
+
 def test_a_tick_from_the_future_covers_nothing(deployed: Deployed, backup: Backup) -> None:
     vault = backup.vault.vault
     chosen = policies.parse(policy(backup), "policy.yaml")

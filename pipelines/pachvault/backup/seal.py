@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 import pyarrow.compute as pc
 
 from pachvault.backup import runs
+from pachvault.backup.erased import inherited
 from pachvault.backup.freeze import NOTES
 from pachvault.backup.history import MAX_DEPTH, Exported, Row, commit_rows, settle_branches, write_record
 from pachvault.backup.work import Plan, PlannedRepo, Receipt
@@ -68,6 +69,7 @@ def seal(vault: Vault, plan: Plan, receipts: Sequence[Receipt]) -> Snapshot:
         repos=entries,
         pipelines=vault.put_record(PipelinesRecord(pipelines=plan.pipelines)),
         totals=_totals(plan, receipts),
+        erased=inherited(vault, [each.previous for each in plan.repos if each.previous is not None]),
         grace_seconds=vault.config.grace_seconds,
     )
     data = documents.encode(manifest)

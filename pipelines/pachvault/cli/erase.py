@@ -35,7 +35,8 @@ def erase_command(
     """Erase files from all snapshots, forgotten ones too, and their bytes from the vault. For good.
 
     Every snapshot that has them is written anew and gets a new id; `show` says what was erased. What the
-    sources still have is backed up again with their next commits: delete it there first.
+    sources still have is backed up again with their next commits: delete it there first. A backup under way
+    is found out; a prune or a repair of the vault is not: see that none runs meanwhile, here or elsewhere.
 
     Example: pachvault erase --repo 'crm/*' --path '/people/42/**' --dry-run
     """
@@ -58,9 +59,13 @@ def erase_command(
 def _confirmed(selection: Selection) -> bool:
     if not sys.stdin.isatty():
         raise UsageError(
-            "erasing cannot be undone, and nobody can be asked here", hint="--dry-run, then --yes"
+            "erasing cannot be undone, no prune or repair may run meanwhile, and nobody can be asked here",
+            hint="--dry-run, then --yes",
         )
-    return click.confirm(f"Erase {selection}? This cannot be undone.", err=True)
+    return click.confirm(
+        f"Erase {selection}? This cannot be undone. No prune and no repair of this vault may run meanwhile.",
+        err=True,
+    )
 
 
 def _show_plan(state: State, plan: ErasePlan) -> None:
@@ -80,6 +85,7 @@ def _show_plan(state: State, plan: ErasePlan) -> None:
             packs=plan.packs,
             kept_blobs=plan.kept,
             kept_for=plan.keepers,
+            skipped=plan.skipped,
             unreadable=plan.unreadable,
         )
         return
@@ -99,6 +105,7 @@ def _show_plan(state: State, plan: ErasePlan) -> None:
     if plan.kept:
         lines.append(f"  {plan.kept:,} blobs stay, for other files have the same content:")
         lines += [f"    {file}" for file in plan.keepers]
+    lines += [f"  {name} is damaged, so nobody can bring it back: it is passed over" for name in plan.skipped]
     lines += [f"  nobody can say what {name} holds: it is damaged" for name in plan.unreadable]
     for line in lines:
         sys.stdout.write(line + "\n")

@@ -20,6 +20,7 @@ from pachvault.upkeep import forget
 from pachvault.upkeep.forget import Decision
 from pachvault.upkeep.retention import Action
 from pachvault.vault import clock
+from pachvault.vault.snapshots import SnapshotName
 from pachvault.vault.vault import Vault, open_vault
 
 _COUNTS = ("last", "hourly", "daily", "weekly", "monthly", "yearly")
@@ -63,7 +64,10 @@ def forget_command(
 ) -> int:
     """Forget the snapshots that the retention does not keep, or those that are named.
 
-    They can be brought back until prune's grace is nearly over. Pinned ones are never forgotten.
+    They can be brought back until prune's grace is nearly over. Pinned ones are never forgotten, damaged ones
+    only by name. --keep-… judges every policy and every cluster in the vault, each for itself; a policy's own
+    retention only the snapshots of that policy, and of the cluster it was read from. Exits with 13 where the
+    vault is known to be damaged: nothing is forgotten by rules, then.
 
     Example: pachvault --vault file:///mnt/backup/vault forget --keep-daily 14 --keep-monthly 12 --dry-run
     """
@@ -78,15 +82,17 @@ def forget_command(
     elif asked:
         vault = state.open_vault()
         rules, now = [_rule(asked)], _now(vault, dry_run=dry_run)
+        forget.check_known(vault, now)
         decisions = forget.plan(vault, rules, now)
     else:
         chosen, cluster = _policy(state, policy_file)
         vault = open_vault(open_store(state.vault or chosen.target))
         now = _now(vault, dry_run=dry_run)
+        forget.check_known(vault, now)
         decisions = forget.plan(vault, chosen.retention, now, policy=chosen.name, cluster=cluster)
     _show(state, decisions)
-    done = [] if dry_run else forget.execute(vault, decisions)
-    _sum_up(state, vault, decisions, None if dry_run else len(done), now)
+    done = None if dry_run else forget.execute(vault, decisions)
+    _sum_up(state, vault, decisions, done, now)
     return 0
 
 
@@ -167,19 +173,24 @@ def _show(state: State, decisions: list[Decision]) -> None:
     )
 
 
-def _sum_up(state: State, vault: Vault, decisions: list[Decision], done: int | None, now: datetime) -> None:
-    """`done`: how many were forgotten; None for a dry run."""
+def _sum_up(
+    state: State, vault: Vault, decisions: list[Decision], done: list[SnapshotName] | None, now: datetime
+) -> None:
+    """`done`: what was forgotten; None for a dry run."""
     to_forget = sum(each.action is Action.FORGET for each in decisions)
     if state.json:
         put_json(
             "summary",
             kept=len(decisions) - to_forget,
-            forgotten=done or 0,
+            forgotten=len(done or []),
             to_forget=to_forget,
             dry_run=done is None,
         )
     elif done is None:
         say(f"{to_forget} of {len(decisions)} snapshots would be forgotten")
     else:
-        back = f"; `forget --bring-back` until {forget.until(vault, now):%Y-%m-%d %H:%M} UTC" if done else ""
-        say(f"{done} of {len(decisions)} snapshots forgotten{back}")
+        broken = len({each.name for each in decisions if each.state == "damaged"} & set(done))
+        until = f"{forget.until(vault, now):%Y-%m-%d %H:%M} UTC"
+        back = f"; `forget --bring-back` until {until}" if len(done) > broken else ""
+        lost = f"; {broken} damaged, which cannot be brought back" if broken else ""
+        say(f"{len(done)} of {len(decisions)} snapshots forgotten{lost}{back}")

@@ -74,7 +74,7 @@ def _show_plan(state: State, plan: RepairPlan, outlook: Prospect) -> None:
     if plan.config is not None:
         lines.append(f"write {_config_line(plan.config)}")
     for name in plan.replaced:
-        why = packs.unreadable.get(name, "it names packs that are not there or not so, or blobs that do not read")
+        why = packs.unreadable.get(name, "it names packs that are not there, or not so")
         lines.append(f"replace {name}: {why}")
     if plan.unindexed:
         lines.append(f"index {plan.unindexed:,} blobs of packs that no index object places")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -33,12 +34,23 @@ def status_command(state: State, policy_file: Path | None) -> int:
     url = state.vault or (chosen.target if chosen else None) or state.vault_url()
     found = status(open_vault(open_store(url)), chosen, datetime.now(UTC))
     if state.json:
-        put_json("status", **asdict(found))
+        put_json("status", **_plain(asdict(found)))
     else:
         _show(found)
     if found.damaged:
         return EXIT_DAMAGE
     return EXIT_PARTIAL if found.due else 0
+
+
+def _plain(value: Any) -> Any:
+    """Times as ISO 8601 has them, durations in seconds."""
+    if isinstance(value, dict):
+        return {name: _plain(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_plain(each) for each in value]
+    if isinstance(value, datetime):
+        return value.isoformat()
+    return value.total_seconds() if isinstance(value, timedelta) else value
 
 
 def _show(found: Status) -> None:
@@ -51,13 +63,19 @@ def _show(found: Status) -> None:
         *(("unsealed", line) for line in found.running),
         ("verified", f"{read} in {packs} within {found.within.days} days"),
         ("drill passed", _at(found.drilled_at)),
+        *([("drill FAILED", _at(found.drill_failed_at))] if found.drill_failed_at else []),
         ("upkeep", _at(found.kept_up_at)),
+        *([("upkeep FAILED", _at(found.upkeep_failed_at))] if found.upkeep_failed_at else []),
         ("to be deleted", f"{found.marked} objects"),
+        *(
+            ("", f"{name}: damaged, and nothing of it is needed: waits to be deleted")
+            for name in found.waiting
+        ),
         *(("DAMAGED", line) for line in found.damaged),
         *(("DUE", line) for line in found.due),
     ]
     for name, value in rows:
-        click.echo(f"{name:<14}{value}")
+        click.echo(f"{name:<15}{value}")
 
 
 def _newest(found: Status) -> str:

@@ -165,7 +165,7 @@ def _source(state: State, snap: str | None, *, is_quick: bool) -> int:
 
 
 def _drill(state: State) -> int:
-    from pachvault.upkeep.drill import drill  # noqa: PLC0415
+    from pachvault.upkeep.drill import NOTHING, drill  # noqa: PLC0415
 
     vault = state.open_vault()
     with state.progress() as progress:
@@ -187,11 +187,13 @@ def _drill(state: State) -> int:
         )
     else:
         verdict = "restored and found equal" if done.is_good else "the drill failed"
-        say(f"{verdict}: {done.files:,} files, {human(done.bytes)} of snapshot {done.snapshot}")
-    results = {each.result for each in done.results}
-    if "damaged" in results:
+        if done.results:
+            say(f"{verdict}: {done.files:,} files, {human(done.bytes)} of snapshot {done.snapshot}")
+        else:
+            say(f"nothing could be tried: {NOTHING} {done.snapshot}")
+    if any(each.result == "damaged" for each in done.results):
         return EXIT_DAMAGE
-    return EXIT_PARTIAL if "unreadable" in results else EXIT_OK
+    return EXIT_OK if done.is_good else EXIT_PARTIAL
 
 
 def _counted(findings: Sequence[Finding]) -> Counter[Severity]:

@@ -46,8 +46,12 @@ def repo_plan(
     chosen: Sequence[Branch],
     target: RepoName,
     record: bytes,
+    *,
+    is_erased: bool,
 ) -> Found:
     """The plan of a repo, of which these branches are to be restored into `target`.
+
+    `is_erased`: the vault may have less of a commit than the cluster, for files were erased from it.
 
     Raises UsageError where something is in the way and the request does not say what to do about it,
     BusyError where that is still open.
@@ -64,7 +68,7 @@ def repo_plan(
     now = {each.name: each.head for each in branches if each.head}
     there = source.commits(target) if is_there else []
     mine = journal.restored(there, request.id, history.name, branches)
-    moves = is_there and _movable(request, source, history, heads.values(), target)
+    moves = is_there and _movable(request, source, history, heads.values(), target, is_erased=is_erased)
     plans = []
     for branch in chosen:
         head = heads[branch.name]
@@ -145,7 +149,13 @@ def _steps(rows: Rows, plans: Sequence[BranchPlan], extent: Extent) -> list[Step
 
 
 def _movable(
-    request: Request, source: Source, history: RepoHistory, heads: Collection[str], target: RepoName
+    request: Request,
+    source: Source,
+    history: RepoHistory,
+    heads: Collection[str],
+    target: RepoName,
+    *,
+    is_erased: bool,
 ) -> bool:
     """Whether the repo itself still has every commit: then heads are moved, and ids survive."""
     if request.source == "vault" or request.paths or target != history.name or request.exists == "append":
@@ -155,7 +165,7 @@ def _movable(
             commit = source.commit(CommitRef(target.project, target.repo, head))
         except SourceGoneError:
             return False
-        if commit.size_bytes != history.size_of(head):
+        if commit.size_bytes != history.size_of(head) and not is_erased:
             return False
     return True
 

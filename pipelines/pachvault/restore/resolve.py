@@ -30,7 +30,7 @@ def resolve(request: Request, vault: Vault, source: Source) -> Resolved:
     request does not say what to do about it; BusyError where that something is still open.
     """
     snapshot = _snapshot(vault, request.snapshot)
-    cluster = Cluster.of(source)
+    cluster, is_erased = Cluster.of(source), bool(snapshot.manifest.erased)
     found: list[Found] = []
     lost: list[str] = []
     unmatched = set(request.what)
@@ -38,7 +38,7 @@ def resolve(request: Request, vault: Vault, source: Source) -> Resolved:
         if not any(fnmatchcase(f"{entry.project}/{entry.repo}", _repo_of(each)) for each in request.what):
             continue
         try:
-            repo = _entry(request, cluster, vault, entry, unmatched)
+            repo = _entry(request, cluster, vault, entry, unmatched, is_erased=is_erased)
         except DamageError as error:
             if not request.keep_going:
                 raise
@@ -71,7 +71,13 @@ def resolve(request: Request, vault: Vault, source: Source) -> Resolved:
 
 
 def _entry(
-    request: Request, cluster: Cluster, vault: Vault, entry: RepoEntry, unmatched: set[str]
+    request: Request,
+    cluster: Cluster,
+    vault: Vault,
+    entry: RepoEntry,
+    unmatched: set[str],
+    *,
+    is_erased: bool,
 ) -> Found | None:
     """What to restore of a repo; None where the request means nothing in it, or it is recomputed."""
     history = RepoHistory(vault, vault.repo_record(entry.record))
@@ -91,7 +97,7 @@ def _entry(
         raise UsageError(
             f"{target} is written by a pipeline of the cluster", hint="name another repo with `to`"
         )
-    return repo_plan(request, cluster, history, chosen, target, entry.record)
+    return repo_plan(request, cluster, history, chosen, target, entry.record, is_erased=is_erased)
 
 
 def _pace(source: Source, vault: Vault) -> Pace | None:

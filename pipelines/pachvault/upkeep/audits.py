@@ -96,7 +96,7 @@ def has_failed(known: Results, name: str) -> bool:
         bad = known.get((level, name))
         if bad is not None and bad.audited.result != "ok":
             goods = (known.get((each, name)) for each in _LEVELS[level])
-            if not any(good is not None and _is_after(good, bad) for good in goods):
+            if not any(good is not None and is_after(good, bad) for good in goods):
                 return True
     return False
 
@@ -163,7 +163,8 @@ def _rank(audited: Audited, at: datetime | None) -> tuple[datetime, bool]:
     return at, is_bad
 
 
-def _is_after(good: Result, bad: Result) -> bool:
+def is_after(good: Result, bad: Result) -> bool:
+    """Whether a result is good, and later than a bad one."""
     if good.audited.result != "ok" or good.at is None or bad.at is None:
         return False
     return good.at > bad.at

@@ -33,6 +33,7 @@ from pachvault.vault.vault import Vault
 MAX_BYTES = 64 * 1024 * 1024
 ABANDONED_AFTER = timedelta(hours=6)
 """A drill takes minutes: what is older in the scratch project was left by one that died."""
+NOTHING = "there is no file with content in snapshot"
 _REQUEST = re.compile(r"request ([0-9a-f]{64})")
 
 
@@ -49,8 +50,8 @@ class Drill:
 
     @property
     def is_good(self) -> bool:
-        """Whether all that was tried came back as it was."""
-        return all(each.result == "ok" for each in self.results)
+        """Whether something was tried, and all of it came back as it was."""
+        return bool(self.results) and all(each.result == "ok" for each in self.results)
 
 
 def drill(
@@ -63,7 +64,7 @@ def drill(
     max_bytes: int = MAX_BYTES,
     abandoned_after: timedelta = ABANDONED_AFTER,
 ) -> Drill:
-    """Restore a sample of the newest snapshot, and note in the vault how that went.
+    """Restore a sample of the newest snapshot, and note in the vault how that went, if there is any file.
 
     A vault that is damaged, or a cluster that refuses, is a result. Raises UsageError where there is no
     snapshot, and PachydermError where there is no cluster to restore into.
@@ -83,8 +84,9 @@ def drill(
             done.files += trial.files_count
             done.bytes += trial.size_bytes
     done.seconds = time.monotonic() - began
-    with suppress(PachvaultError):  # a vault that takes no notes is no reason for the drill to fail
-        audits.record(vault, audits.DRILL, done.results)
+    if done.results:
+        with suppress(PachvaultError):  # a vault that takes no notes is no reason for the drill to fail
+            audits.record(vault, audits.DRILL, done.results)
     return done
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pyarrow.compute as pc
 
 from pachvault.errors import DamageError, PachvaultError
@@ -44,7 +45,8 @@ class Trial:
 def sample(snapshot: Snapshot, seed: int | None, max_bytes: int) -> tuple[list[Trial], list[Audited]]:
     """What to restore, of at most `max_bytes` together; and what could not even be read.
 
-    The same seed takes the same of a snapshot.
+    Where no file is so small it is the smallest that has any content, whatever its size. The same seed takes
+    the same of a snapshot.
     """
     chance = random.Random(seed if seed is not None else secrets.randbits(64))  # noqa: S311  (no secret)
     trials: list[Trial] = []
@@ -61,11 +63,38 @@ def sample(snapshot: Snapshot, seed: int | None, max_bytes: int) -> tuple[list[T
                 trials += _files(chance, snapshot, history, max_bytes // (2 * _REPOS))
             commit = commit or _commit(chance, snapshot, history, max_bytes // 2)
         except PachvaultError as error:
-            is_damage = isinstance(error, DamageError)
-            unread.append(
-                Audited(name=str(repo), result="damaged" if is_damage else "unreadable", message=str(error))
-            )
-    return [*trials, *([commit] if commit is not None else [])], unread
+            unread.append(_unread(repo, error))
+    if commit is not None:
+        trials.append(commit)
+    if not any(trial.size_bytes for trial in trials):
+        smallest, failed = _smallest(snapshot)
+        trials += [smallest] if smallest else []
+        unread += [each for each in failed if each not in unread]
+    return trials, unread
+
+
+def _unread(repo: RepoName, error: PachvaultError) -> Audited:
+    is_damage = isinstance(error, DamageError)
+    return Audited(name=str(repo), result="damaged" if is_damage else "unreadable", message=str(error))
+
+
+def _smallest(snapshot: Snapshot) -> tuple[Trial | None, list[Audited]]:
+    """The smallest file with content of all heads, if there is one; and what could not be read."""
+    best: Trial | None = None
+    unread: list[Audited] = []
+    for entry in snapshot.manifest.repos:
+        try:
+            history = RepoHistory(snapshot.vault, snapshot.vault.repo_record(entry.record))
+            for head in sorted({branch.head for branch in history.record.branches if branch.head}):
+                files = history.tree(head).select(["path", "size"])
+                files = files.filter(pc.greater(files["size"], 0))
+                if files.num_rows:
+                    row = files.slice(int(np.argmin(files["size"].to_numpy())), 1).to_pylist()[0]
+                    if best is None or row["size"] < best.size_bytes:
+                        best = _trial(snapshot, history, head, (row["path"],), 1, row["size"])
+        except PachvaultError as error:
+            unread.append(_unread(RepoName(entry.project, entry.repo), error))
+    return best, unread
 
 
 def _files(

@@ -51,6 +51,8 @@ class ErasePlan:
     packs: list[str]
     """Packs that hold blobs that go."""
     pack_bytes: int
+    skipped: list[str]
+    """Manifests of forgotten snapshots that cannot be read: nobody can bring them back."""
     unreadable: list[str]
     """Packs of which neither a table of contents nor the index says what they hold."""
 
@@ -63,10 +65,10 @@ class ErasePlan:
 def plan(vault: Vault, selection: Selection, progress: Progress) -> ErasePlan:
     """Look through all snapshots, forgotten ones included, and through what dead runs left.
 
-    Raises DamageError where a snapshot cannot be read: nobody could say what it holds.
+    Raises DamageError where a snapshot that is not forgotten cannot be read: nobody could say what it holds.
     """
     progress.start("erase: tables", 0)
-    alive = _loaded(vault)
+    alive, skipped = _loaded(vault)
     superseded = _superseded(alive)
     replaced = {old for old, _ in superseded}
     reach = Reach(vault, selection)
@@ -93,17 +95,22 @@ def plan(vault: Vault, selection: Selection, progress: Progress) -> ErasePlan:
         keepers=keepers,
         packs=packs,
         pack_bytes=pack_bytes,
+        skipped=skipped,
         unreadable=unreadable,
     )
 
 
-def _loaded(vault: Vault) -> list[tuple[SnapshotName, Manifest]]:
-    """All manifests, oldest first."""
-    try:
-        alive = [(name, snapshots.load(vault, name).manifest) for name in manifests(vault)]
-    except DamageError as error:
-        raise unknown(error) from error
-    return sorted(alive, key=lambda pair: pair[1].frozen_at)
+def _loaded(vault: Vault) -> tuple[list[tuple[SnapshotName, Manifest]], list[str]]:
+    """All manifests, oldest first; those of forgotten snapshots that cannot be read."""
+    alive, skipped = [], []
+    for name in manifests(vault):
+        try:
+            alive.append((name, snapshots.load(vault, name).manifest))
+        except DamageError as error:
+            if not name.path.startswith(layout.FORGOTTEN):
+                raise unknown(error) from error
+            skipped.append(name.path)
+    return sorted(alive, key=lambda pair: pair[1].frozen_at), skipped
 
 
 def _superseded(alive: list[tuple[SnapshotName, Manifest]]) -> list[tuple[SnapshotName, SnapshotName]]:

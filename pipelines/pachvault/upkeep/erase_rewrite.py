@@ -49,7 +49,13 @@ class Rewriter:
     def rewrite(self, hit: Hit) -> SnapshotName:
         """Write all that the new snapshot needs, then its manifest; its name. The old one is not touched."""
         manifest = hit.manifest
-        erased = Erased(what=str(self.selection), at=self.at, files=hit.files)
+        erased = Erased(
+            what=str(self.selection),
+            at=self.at,
+            files=hit.files,
+            repos=list(self.selection.repos),
+            paths=list(self.selection.paths),
+        )
         new = manifest.model_copy(
             update={
                 "repos": [self._entry(entry) for entry in manifest.repos],

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pachvault.errors import UsageError
+from pachvault.format.documents import Manifest
 from pachvault.format.ids import RepoName
 
 _REPO = re.compile(r"[A-Za-z0-9_*?\[\]!-]+/[A-Za-z0-9_*?\[\]!-]+")
@@ -40,6 +41,11 @@ class Selection:
                 raise UsageError(f"not a path: {path!r}", hint="a path begins with /, as in '/people/42/**'")
         return cls(tuple(repos), tuple(paths))
 
+    @classmethod
+    def erased(cls, manifest: Manifest) -> list[Selection]:
+        """What was taken out of a snapshot."""
+        return [cls(tuple(each.repos), tuple(each.paths)) for each in manifest.erased]
+
     def __str__(self) -> str:
         return f"{', '.join(self.paths) or 'everything'} in {', '.join(self.repos)}"
 
@@ -59,6 +65,10 @@ class Selection:
             rows = np.flatnonzero(mine)
             mine[rows] = [matches(path) is not None for path in files["path"].take(rows).to_pylist()]
         return np.asarray(mine, np.bool_)
+
+    def has(self, repo: RepoName, path: str) -> bool:
+        """Whether a file goes."""
+        return self.has_repo(repo) and (not self.paths or self._pattern().fullmatch(path) is not None)
 
     def mentions(self, repo: str, text: str) -> bool:
         """Whether a text about a repo names a path that goes."""

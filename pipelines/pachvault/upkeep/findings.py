@@ -83,6 +83,7 @@ _ADVICE = {
     "repo-deleted": "if that was not meant: `pachvault restore`",
     "branch-deleted": "if that was not meant: `pachvault restore`",
     "branch-rewritten": "if that was not meant: `pachvault rollback`",
+    "erased-here": "delete them in the cluster, too, if they must be nowhere; else nothing",
     "branch-moved-on": "nothing: the next backup saves it",
 }
 

@@ -14,18 +14,16 @@ from datetime import datetime
 
 from pachvault.errors import DamageError, UsageError
 from pachvault.format import layout
-from pachvault.format.ids import digest
 from pachvault.policy import Retention
-from pachvault.upkeep import pins, whole
+from pachvault.upkeep import audits, damage, moving, pins, whole
 from pachvault.upkeep.matcher import Matcher
 from pachvault.upkeep.retention import Action, Candidate, judge
+from pachvault.upkeep.sound import Sound
 from pachvault.vault import clock, snapshots
 from pachvault.vault.snapshots import SnapshotName
 from pachvault.vault.vault import Vault
 
 _READS_AT_ONCE = 4
-_STALE = 0.1
-"""The part of the grace after which what an interrupted forget left is written anew."""
 _RETURNABLE = 0.9
 """The part of the grace for which a forgotten snapshot can be brought back: prune acts on the whole of it."""
 BROUGHT_BACK = "brought back"
@@ -64,18 +62,22 @@ def plan(
     """A decision for every snapshot, oldest first.
 
     With `policy` or `cluster` the rules speak only of the snapshots of that policy or cluster. A snapshot
-    whose manifest cannot be read is kept. `now` is the store's time.
+    that is damaged, as far as `sound` tells, is kept and takes the place of none. `now` is the store's time.
     """
     pinned = pins.load(vault)
-    match = Matcher(vault, rules)
     kept: dict[str, Decision] = {}
     candidates: dict[str, tuple[SnapshotName, Candidate]] = {}
     names = snapshots.names(vault)
+    sound = Sound(vault)
+    match = Matcher(rules, sound.branches)
 
     def look(name: SnapshotName) -> Candidate | DamageError:
         try:
             manifest = snapshots.load(vault, name).manifest
-            meant = match.rules(manifest)
+            is_mine = policy in (None, manifest.policy) and cluster in (None, manifest.cluster.id)
+            if is_mine:
+                sound.check(manifest)
+            meant = match.rules(manifest) if is_mine else frozenset()
         except DamageError as error:
             return error
         return Candidate(
@@ -91,7 +93,8 @@ def plan(
     with ThreadPoolExecutor(_READS_AT_ONCE, "forget") as pool:
         for name, found in zip(names, pool.map(look, names), strict=True):
             if isinstance(found, DamageError):
-                why = f"cannot be read: {found.what}"
+                at = found.where.removeprefix(f"{vault.store.url}/")
+                why = f"cannot be read: {found.what}" + (f": {at}" if at not in ("", name.path) else "")
                 kept[name.id] = Decision(name=name, action=Action.KEEP, reasons=(why,), state="damaged")
             elif other := _other(found, policy, cluster):
                 kept[name.id] = _decision(name, found, Action.KEEP, (other,))
@@ -101,6 +104,18 @@ def plan(
         name, candidate = candidates[verdict.candidate.id]
         kept[name.id] = _decision(name, candidate, verdict.action, verdict.reasons)
     return [kept[name.id] for name in names]
+
+
+def check_known(vault: Vault, now: datetime) -> None:
+    """Raises DamageError where audits know of damage: an old snapshot may be the one to restore, then."""
+    found = damage.known(vault, audits.load(vault), now).lost
+    if found:
+        more = f", and {len(found) - 1} more" if len(found) > 1 else ""
+        raise DamageError(
+            f"nothing is forgotten by rules of a vault that is damaged: {found[0].name}{more}",
+            where=vault.store.url,
+            hint="`pachvault repair`, then `pachvault verify`; or name the snapshots to forget",
+        )
 
 
 def plan_named(vault: Vault, references: Iterable[str]) -> list[Decision]:
@@ -136,7 +151,7 @@ def execute(vault: Vault, decisions: Iterable[Decision]) -> list[SnapshotName]:
     if not doomed:
         return []
     now = clock.store_now(vault)
-    return [name for name in doomed if not pins.is_pinned(vault, name.id) and _forget(vault, name, now)]
+    return [name for name in doomed if not pins.is_pinned(vault, name.id) and moving.forget(vault, name, now)]
 
 
 def forgotten(vault: Vault) -> list[Forgotten]:
@@ -180,10 +195,13 @@ def bring_back(vault: Vault, reference: str) -> SnapshotName:
     try:
         whole.check(vault, snapshots.load(vault, back))
     except DamageError:
-        vault.store.delete(back.path)
-        if not was_pinned:
-            pins.unpin(vault, name.id)
+        if moving.has(vault, name.path, data):
+            vault.store.delete(back.path)
+            if not was_pinned:
+                pins.unpin(vault, name.id)
         raise
+    if not moving.has(vault, back.path, data):
+        raise DamageError("was there a moment ago, and is gone", where=f"{vault.store.url}/{back.path}")
     vault.store.delete(name.path)
     return back
 
@@ -198,34 +216,6 @@ def _not_forgotten(vault: Vault, reference: str) -> SnapshotName:
             where=vault.store.url,
             hint="`pachvault snapshots --forgotten` lists them",
         ) from None
-
-
-def _forget(vault: Vault, name: SnapshotName, now: datetime) -> bool:
-    store = vault.store
-    try:
-        data = store.get(name.path)
-    except DamageError:
-        return False  # gone: another one was quicker
-    there = layout.forgotten_path(name.path)
-    left = store.stat(there)
-    if left is not None and digest(data) != layout.named_digest(name.path):
-        store.delete(name.path)  # the one that is left may be whole
-        return True
-    # its age counts from here; but one that was just written may be that of another forget, under way
-    if left is not None and now - left.modified_at > vault.config.grace * _STALE:
-        store.delete(there)
-    store.put(there, [data], len(data))
-    try:
-        is_there = store.get(there) == data
-    except DamageError:
-        return False  # brought back in between
-    if not is_there:
-        raise DamageError("what was just written there is something else", where=f"{store.url}/{there}")
-    store.delete(name.path)
-    if store.stat(there) is None:  # brought back in between: in both places it is not forgotten
-        store.put(name.path, [data], len(data))
-        return False
-    return True
 
 
 def _other(candidate: Candidate, policy: str | None, cluster: str | None) -> str:

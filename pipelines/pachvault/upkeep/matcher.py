@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from pachvault.format.documents import Manifest
 from pachvault.format.ids import RepoName
 from pachvault.policy import Retention, matches
-from pachvault.vault.vault import Vault
 
 
 class Matcher:
-    """Which rules speak of a snapshot. Records, which snapshots share, are read once."""
+    """Which rules speak of a snapshot. `branches` gives the names of a repo record's branches."""
 
-    def __init__(self, vault: Vault, rules: Sequence[Retention]) -> None:
-        self._vault, self._rules = vault, rules
-        self._branches: dict[bytes, tuple[str, ...]] = {}
+    def __init__(self, rules: Sequence[Retention], branches: Callable[[bytes], tuple[str, ...]]) -> None:
+        self._rules, self._branches = rules, branches
 
     def rules(self, manifest: Manifest) -> frozenset[int]:
         """The numbers of the rules that speak of a branch of the snapshot."""
@@ -31,12 +29,8 @@ class Matcher:
             repo = RepoName(entry.project, entry.repo)
             if not matches(repo_pattern, repo, ""):
                 continue
-            if not branch_pattern or any(matches(pattern, repo, each) for each in self._of(entry.record)):
+            if not branch_pattern or any(
+                matches(pattern, repo, each) for each in self._branches(entry.record)
+            ):
                 return True
         return False
-
-    def _of(self, record: bytes) -> tuple[str, ...]:
-        if record not in self._branches:
-            branches = self._vault.repo_record(record).branches
-            self._branches[record] = tuple(branch.name for branch in branches)
-        return self._branches[record]

@@ -160,11 +160,12 @@ def _in_order(places: BlobIndex, wanted: Sequence[bytes]) -> list[bytes]:
 def _index(plan: RepairPlan, vault: Vault, still_lost: set[bytes]) -> int:
     """Write what the index lacks, and remove the objects that are wrong; how many blobs were placed."""
     packs = plan.packs
-    missing = {pack for found in packs.gone.values() for pack in found}
-    # a pack that is missing may come back: it is remembered as long as something of it is lost
-    awaited = {pack for pack in missing if still_lost & packs.placed_in(pack)}
-    replaced = packs.stale(awaited) | packs.unreadable.keys()
-    rows = packs.rows_without(replaced, awaited)
+    replaced = set(packs.unreadable)
+    for name, missing in packs.gone.items():
+        # a pack that is missing may come back: it is remembered as long as something of it is lost
+        if not any(still_lost & packs.placed_in(pack) for pack in missing):
+            replaced.add(name)
+    rows = packs.rows_without(replaced)
     if rows.num_rows:
         name = layout.index_path(vault.put_index(index.encode(rows)).digest)
         if not index.decode(vault.read(name)).equals(rows):

@@ -20,7 +20,6 @@ from pachvault.format.ids import digest
 from pachvault.progress import Progress
 from pachvault.store.store import ObjectInfo
 from pachvault.upkeep.verify import Level
-from pachvault.vault import marks
 from pachvault.vault.blobs import BlobIndex, joined
 from pachvault.vault.packs import any_toc, read_toc
 from pachvault.vault.vault import Vault
@@ -43,22 +42,18 @@ class Packs:
     indexed: dict[str, pa.Table]
     """The index objects that read."""
     true: dict[str, NDArray[np.bool_]]
-    """For each index object with rows that no pack bears out, or that do not read: which are not of these."""
+    """For each index object with rows that no pack bears out: which rows are not of these."""
     gone: dict[str, frozenset[bytes]]
     """For the same: the packs that they name, and that are not there."""
     wrong: frozenset[str]
-    """Those of them that say what a pack that is there does not, or what does not read."""
+    """Those of them that say what a pack that is there does not."""
     unreadable: dict[str, str]
     """The index objects that do not read, with what is wrong."""
 
-    def stale(self, awaited: Set[bytes]) -> set[str]:
-        """The index objects with rows that must go; those of packs that are awaited may stay."""
-        return {name for name in self.true if not self._stays(name, awaited).all()}
-
-    def rows_without(self, replaced: Set[str], awaited: Set[bytes]) -> pa.Table:
+    def rows_without(self, replaced: Set[str]) -> pa.Table:
         """What the index lacks if these objects are taken out of it."""
         kept = [
-            self.indexed[name].filter(pa.array(self._stays(name, awaited)))
+            self.indexed[name].filter(pa.array(self.true[name]))
             for name in sorted(replaced)
             if name in self.true
         ]
@@ -71,19 +66,9 @@ class Packs:
             found.update(rows.filter(pc.equal(rows["pack"], pack))["blob"].to_pylist())
         return found
 
-    def _stays(self, name: str, awaited: Set[bytes]) -> NDArray[np.bool_]:
-        packs = pa.array(list(awaited), index.DIGEST)
-        is_awaited: NDArray[np.bool_] = pc.is_in(self.indexed[name]["pack"], packs).to_numpy()
-        return self.true[name] | is_awaited
-
 
 def survey(vault: Vault, level: Level, progress: Progress) -> Packs:
-    """Read the index, then the packs: their TOCs, from level packs on their frames, at data every blob.
-
-    What the index is to leave out because it does not read looks like what it has lost: of packs that are
-    marked or are in the index in part, every blob is read before the index names more of it.
-    """
-    marked = marks.for_writing(vault).avoid
+    """Read the index, then the packs: their TOCs, from level packs on their frames, at data every blob."""
     # in this order: a pack is durable before an index object names it
     placed, unreadable = _index_objects(vault)
     infos = [info for info in vault.store.list(layout.PACKS) if layout.named_digest(info.name)]
@@ -97,17 +82,14 @@ def survey(vault: Vault, level: Level, progress: Progress) -> Packs:
             toc = read_toc(vault, info.name, info.size)
         except DamageError as error:
             damaged[info.name] = error.what
-            saved = _salvaged(vault, info, name, placed.rows.take(numbers))
-            placed.compare(saved, numbers)
-            hurt.append(saved)
+            hurt.append(_salvaged(vault, info, name, placed.rows.take(numbers)))
         else:
             rows = index.rows_of(name, toc)
-            is_doubtful = len(placed.new(rows, numbers)) and (len(numbers) or info.name in marked)
-            bad = _bad_blobs(vault, info.name, toc, Level.DATA if is_doubtful else level)
+            unplaced.append(placed.compare(rows, numbers))
+            bad = _bad_blobs(vault, info.name, toc, level)
             if bad:
                 damaged[info.name] = f"{len(bad)} of its {len(toc.blobs)} blobs do not read"
                 rows = rows.take(np.setdiff1d(np.arange(len(toc.blobs)), np.array(bad, np.int64)))
-            unplaced.append(placed.compare(rows, numbers))
             (hurt if bad else whole).append(rows)
         progress.add(info.size, 1)
     listed = {layout.named_digest(info.name) or b"" for info in infos}
@@ -230,13 +212,10 @@ class _Placed:
         return self._order[self._bounds[found[0]] : self._bounds[found[0] + 1]]
 
     def compare(self, rows: pa.Table, numbers: NDArray[np.int64]) -> pa.Table:
-        """Note which rows are not among those of the pack that read; what it has besides."""
-        self.true[numbers[~np.isin(_keys(self.rows.take(numbers)), _keys(rows))]] = False
-        return self.new(rows, numbers)
-
-    def new(self, rows: pa.Table, numbers: NDArray[np.int64]) -> pa.Table:
-        """What a pack has besides the rows that place blobs in it."""
-        return rows.filter(pa.array(~np.isin(_keys(rows), _keys(self.rows.take(numbers)))))
+        """Note which rows are not what the pack says of itself; what it says besides."""
+        here, there = _keys(rows), _keys(self.rows.take(numbers))
+        self.true[numbers[~np.isin(there, here)]] = False
+        return rows.filter(pa.array(~np.isin(here, there)))
 
     def gone(self, listed: set[bytes]) -> dict[str, frozenset[bytes]]:
         """The objects with rows that are not true, and the packs that these rows name."""

@@ -20,6 +20,7 @@ from pachvault.format.ids import RepoName
 from pachvault.mirror import mirrors
 from pachvault.pach.source import CommitRef, Source
 from pachvault.progress import Progress
+from pachvault.upkeep.erase_selection import Selection
 from pachvault.upkeep.findings import NAMED, Finding, Severity
 from pachvault.upkeep.patience import patient
 from pachvault.upkeep.source_files import Difference, Judge, differences, listed_files, read_files
@@ -75,7 +76,7 @@ def compare(
     progress.start("verify: source", sum(entry.size_bytes for entry in snapshot.manifest.repos))
     done = Compared()
     live = {info.name for info in source.repos()}
-    judge, held = Judge(vault), mirrors(source)
+    judge, held, erased = Judge(vault), mirrors(source), Selection.erased(snapshot.manifest)
     for entry in snapshot.manifest.repos:
         repo = RepoName(entry.project, entry.repo)
         try:
@@ -91,7 +92,9 @@ def compare(
         saved = [branch.head for branch in history.record.branches if branch.head]
         done.branches += len(saved)
         for commit in dict.fromkeys(saved):
-            check = _Commit(source, judge, snapshot, history, commit, progress, is_quick=is_quick)
+            check = _Commit(
+                source, judge, snapshot, history, commit, progress, is_quick=is_quick, erased=erased
+            )
             mirror = held.get(f"{repo}@{commit}")
             check.compare(done, is_there=commit in heads.present, mirror=mirror)
     done.seconds = time.monotonic() - began
@@ -109,6 +112,8 @@ class _Commit:
     commit: str
     progress: Progress
     is_quick: bool
+    erased: Sequence[Selection]
+    """What was taken out of the vault since the seal."""
 
     def compare(self, done: Compared, *, is_there: bool, mirror: CommitRef | None) -> None:
         """Compare the commit itself, where it is there, and its mirror."""
@@ -147,7 +152,8 @@ class _Commit:
         listing = listed_files if self.is_quick else read_files
         try:
             found = differences(self.source, ref, tree, listing(self.source, ref, self.progress))
-            ours, theirs = self._blamed(found, tree)
+            erased = [each for each in found if self._is_erased(each)]
+            ours, theirs = self._blamed([each for each in found if not self._is_erased(each)], tree)
         except SourceGoneError:
             return []  # deleted meanwhile: the next comparison says so
         except PachvaultError as error:
@@ -157,7 +163,14 @@ class _Commit:
         return [
             *self._finding("vault-differs", str(ref), ours),
             *self._finding(kind, str(ref), theirs),
+            *self._erased(str(ref), erased),
         ]
+
+    def _is_erased(self, difference: Difference) -> bool:
+        """Whether only the cluster has a file because it was erased from the vault."""
+        return difference.row is None and any(
+            each.has(self.history.name, difference.path) for each in self.erased
+        )
 
     def _blamed(
         self, found: Sequence[Difference], tree: pa.Table
@@ -196,6 +209,21 @@ class _Commit:
             files=tuple(f"{self._place}:{each.path}" for each in found[:NAMED]),
             files_count=len(found),
         )
+
+    def _erased(self, where: str, found: Sequence[Difference]) -> Iterator[Finding]:
+        if found:
+            yield Finding(
+                kind="erased-here",
+                severity=Severity.CHANGE,
+                object=where,
+                message=f"{len(found)} files were erased from the vault, and the cluster still has them",
+                snapshots=(self.snapshot.short_id,),
+                repos=(str(self.history.name),),
+                commits=(self._place,),
+                commits_count=1,
+                files=tuple(f"{self._place}:{each.path}" for each in found[:NAMED]),
+                files_count=len(found),
+            )
 
     @property
     def _place(self) -> str:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from pachvault.backup.runs import Announcement
 from pachvault.errors import DamageError, PachvaultError
 from pachvault.format import layout
+from pachvault.format.documents import Audited
 from pachvault.policy import Policy
-from pachvault.upkeep import audits, calendar, forget, pins
-from pachvault.upkeep.audits import Results
+from pachvault.upkeep import audits, calendar, damage, forget, pins
+from pachvault.upkeep.audits import Found, Result
 from pachvault.upkeep.calendar import VerifiedShare
 from pachvault.upkeep.run import LEVEL as UPKEEP
 from pachvault.vault import marks, snapshots
@@ -40,10 +42,16 @@ class Status:
     within: timedelta
     drilled_at: datetime | None
     """The last restore drill that passed."""
+    drill_failed_at: datetime | None
+    """The last one that failed, if none has passed since."""
     kept_up_at: datetime | None
-    """The last round of upkeep."""
+    """The last round of upkeep of which every step went well."""
+    upkeep_failed_at: datetime | None
+    """The last one of which a step failed, if none of the same policy went well since."""
     marked: int
     """Objects that prune will delete."""
+    waiting: list[str]
+    """Damaged packs of which nothing is needed any more: they are among the marked."""
     damaged: list[str]
     """What was found damaged or unreadable and not found whole since, a line each."""
     due: list[str]
@@ -55,10 +63,14 @@ def status(vault: Vault, policy: Policy | None, now: datetime) -> Status:
     limits = policy.upkeep if policy else None
     within = limits.verify_within if limits else timedelta(days=30)
     names = snapshots.names(vault)
-    known = audits.results(audits.load(vault), now)
+    found = audits.load(vault)
+    known = damage.known(vault, found, now)
     latest, damaged = _latest(vault, names)
+    listed = {line.partition(":")[0] for line in damaged}
+    damaged += [_line(each) for each in known.damaged if each.name not in listed]
     verified = calendar.verified_share(vault, within, now)
-    drilled_at = _last(known, audits.DRILL)
+    drills, rounds = _drills(found, now), _rounds(found, now)
+    damaged += [f"restore drill: {_line(each)}" for each in drills.bad if each.result == "damaged"]
     return Status(
         snapshots=len(names),
         pinned=len(pins.load(vault)),
@@ -67,11 +79,14 @@ def status(vault: Vault, policy: Policy | None, now: datetime) -> Status:
         running=_running(vault),
         verified=verified,
         within=within,
-        drilled_at=drilled_at,
-        kept_up_at=_last(known, UPKEEP),
+        drilled_at=drills.good_at,
+        drill_failed_at=drills.failed_at,
+        kept_up_at=max((each.good_at for each in rounds.values() if each.good_at), default=None),
+        upkeep_failed_at=max((each.failed_at for each in rounds.values() if each.failed_at), default=None),
         marked=len({each.name for found in marks.load(vault) for each in found.mark.objects}),
-        damaged=damaged + _damaged(vault, known),
-        due=_due(policy, latest, verified, within, drilled_at, now),
+        waiting=known.waiting,
+        damaged=damaged,
+        due=[*_due(policy, latest, verified, within, drills.good_at, now), *_failed(drills, rounds)],
     )
 
 
@@ -101,20 +116,65 @@ def _running(vault: Vault) -> list[str]:
     return found
 
 
-def _damaged(vault: Vault, known: Results) -> list[str]:
-    failed = {name for (level, name) in known if level != UPKEEP and audits.has_failed(known, name)}
-    there = {info.name for info in vault.store.list(layout.PACKS)}
-    said = {name: result.audited.message for (_, name), result in known.items() if result.audited.message}
-    return [f"{name}: {said.get(name, 'damaged')}" for name in sorted(failed & there)]
+@dataclass(frozen=True, slots=True)
+class _Times:
+    """When something that is done again and again went well last, and when it failed since."""
+
+    good_at: datetime | None
+    failed_at: datetime | None = None
+    bad: tuple[Audited, ...] = ()
+    """What failed then."""
+
+    @classmethod
+    def of(cls, tries: Iterable[Sequence[Result]], now: datetime) -> _Times:
+        """Of the results of each try; one fails where any of them is bad."""
+        goods: list[datetime] = []
+        fails: list[tuple[datetime, tuple[Audited, ...]]] = []
+        for each in tries:
+            bad = tuple(line.audited for line in each if line.audited.result != "ok")
+            times = [line.at for line in each if line.at is not None]
+            if bad:
+                fails.append((max(times, default=now), bad))  # a bad one is believed whenever it comes from
+            elif times:
+                goods.append(max(times))
+        good_at = max(goods, default=None)
+        failed_at, bad = max(fails, key=lambda fail: fail[0], default=(None, ()))
+        if failed_at is None or (good_at is not None and good_at >= failed_at):
+            return cls(good_at)
+        return cls(good_at, failed_at, bad)
 
 
-def _last(known: Results, level: str) -> datetime | None:
-    times = [
-        result.at
-        for (of, _), result in known.items()
-        if of == level and result.audited.result == "ok" and result.at
-    ]
-    return max(times, default=None)
+def _drills(found: Iterable[Found], now: datetime) -> _Times:
+    """Each audit is one drill."""
+    notes = (each for each in found if each.audit.level == audits.DRILL)
+    return _Times.of([list(audits.results([each], now).values()) for each in notes], now)
+
+
+def _rounds(found: Iterable[Found], now: datetime) -> dict[str, _Times]:
+    """By whose they are. Each result is one round: old audits are folded."""
+    rounds: dict[str, list[list[Result]]] = {}
+    for each in found:
+        if each.audit.level == UPKEEP:
+            for (_, who), result in audits.results([each], now).items():
+                rounds.setdefault(who, []).append([result])
+    return {who: _Times.of(tries, now) for who, tries in rounds.items()}
+
+
+def _line(bad: Audited) -> str:
+    return f"{bad.name}: {bad.message or bad.result}"
+
+
+def _failed(drills: _Times, rounds: dict[str, _Times]) -> list[str]:
+    """What failed, and is not damage."""
+    due = []
+    if drills.failed_at is not None and all(each.result != "damaged" for each in drills.bad):
+        what = "; ".join(_line(each) for each in drills.bad)
+        due.append(f"the restore drill of {drills.failed_at:%Y-%m-%d %H:%M} UTC failed: {what}")
+    for who, each in rounds.items():
+        if each.failed_at is not None:
+            policy = who.rpartition("/")[2]
+            due.append(f"the upkeep of policy {policy} failed at {each.failed_at:%Y-%m-%d %H:%M} UTC")
+    return due
 
 
 def _due(

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Literal
 
+from pachvault.errors import DamageError
 from pachvault.format import layout
 from pachvault.pach.connection import Connection
 from pachvault.pach.source import Source
@@ -101,11 +102,17 @@ def restore_drill(context: Context) -> Outcome:
         return Outcome("there is no snapshot yet", status="skipped")
     if not calendar.is_drill_due(audits.results(audits.load(vault), context.now), context.now, within):
         return Outcome(f"the last one was good, and within {within.days} days", status="skipped")
+    return _drilled(context)
+
+
+def _drilled(context: Context) -> Outcome:
     if context.is_dry_run:
         return Outcome("would restore a sample")
-    done = drill.drill(context.address, context.token, vault, context.progress)
+    done = drill.drill(context.address, context.token, context.vault, context.progress)
     lines = [f"{each.result}: {each.name}: {each.message}" for each in done.results if each.result != "ok"]
     context.damages += sum(each.result == "damaged" for each in done.results)
+    if not done.results:
+        return Outcome(f"nothing could be tried: {drill.NOTHING} {done.snapshot}", status="skipped")
     what = f"snapshot {done.snapshot}: {done.files} files, {done.bytes:,} bytes"
     if lines:
         return Outcome(f"{what}: {len(lines)} of {len(done.results)} samples failed", lines, "failed")
@@ -122,6 +129,12 @@ def forget_snapshots(context: Context) -> Outcome:
         return Outcome(
             "nothing is forgotten of a vault that is damaged or was not verified", status="skipped"
         )
+    if not context.is_dry_run:
+        try:
+            # what this round verified is newer than its beginning
+            forget.check_known(vault, clock.store_now(vault, is_cleared=False))
+        except DamageError as error:
+            return Outcome(str(error), status="skipped")
     cluster = context.connection.cluster_id()
     decisions = forget.plan(vault, chosen.retention, context.now, policy=chosen.name, cluster=cluster)
     doomed = [each for each in decisions if each.action is Action.FORGET]

@@ -17,7 +17,7 @@ from pachvault.format import layout
 from pachvault.format.documents import Audited
 from pachvault.progress import Progress
 from pachvault.upkeep import verify_hits, verify_packs, verify_structure, verify_tables
-from pachvault.upkeep.findings import Damage, Finding, tried
+from pachvault.upkeep.findings import Damage, Finding, Severity, tried
 from pachvault.upkeep.patience import patient
 from pachvault.upkeep.verify_structure import Structure
 from pachvault.vault import snapshots
@@ -123,9 +123,13 @@ def examine(
             read[done.name] = done.damages
             damages += done.damages
             progress.add(chosen[done.name], 1)
+    findings = verify_hits.judged(vault, structure, places, damages)
+    # one that nobody needs was deleted before the index was compacted
+    unneeded = {each.object for each in findings if each.severity is Severity.NOTE}
+    short = [each for each in short if each.object not in unneeded]
     return Verified(
         level=level,
-        findings=verify_hits.judged(vault, structure, places, damages),
+        findings=findings,
         snapshots=len(names),
         audited=[_whole(structure, snapshot), *_results(read, short)],
         packs_read=len(read),

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from e2e.cli import Outcome, pachvault
-from made import Repo, back_up, new_vault
+from made import Repo, back_up, flip, new_vault
+from pachvault.format import layout
 from pachvault.format.ids import RepoName
 from pachvault.vault.snapshots import Snapshot
 
@@ -141,3 +142,52 @@ def test_what_cannot_be_meant_is_one_line_and_code_2(
 def test_without_a_policy_or_rules_the_way_out_is_told(made: list[Snapshot]) -> None:
     outcome = run(made, "--pachd", "grpc://127.0.0.1:1", "forget")
     assert "127.0.0.1:1" in outcome.says(1)
+
+
+def test_a_damaged_snapshot_does_not_count_as_the_newest_good_one(
+    made: list[Snapshot], tmp_path: Path
+) -> None:
+    repo = Repo(RepoName("p", "r"))
+    for content in (b"1", b"2"):
+        repo.commit({"/a": content})
+    last = back_up(made[0].vault, repo)
+    flip(tmp_path / "vault" / layout.record_path(last.manifest.repos[0].record), 30)
+    outcome = run(made, "forget", "--keep-last", "1")
+    assert outcome.code == 0, outcome.err
+    assert "damaged" in outcome.out
+    assert listed(made) == [made[2].name.id, last.name.id]
+
+
+def test_rules_are_refused_where_damage_is_known_and_names_are_not(
+    made: list[Snapshot], tmp_path: Path
+) -> None:
+    vault = made[0].vault
+    flip(tmp_path / "vault" / layout.record_path(made[0].manifest.repos[0].record), 30)
+    assert run(made, "verify").code == 13
+    policy = tmp_path / "policy.yaml"
+    policy.write_text(
+        f"version: 1\ntarget: {vault.store.url}\nsources: ['*/*']\nretention: {{keep_last: 1}}\n"
+    )
+    for rules in (["--keep-last", "1"], ["--keep-last", "1", "--dry-run"], ["--policy", str(policy)]):
+        assert "name the snapshots to forget" in run(made, "forget", *rules).says(13)
+    assert len(listed(made)) == 3
+    assert run(made, "forget", made[0].short_id).code == 0
+    assert listed(made) == [each.name.id for each in made[1:]]
+
+
+def test_what_cannot_be_brought_back_is_not_promised(made: list[Snapshot], tmp_path: Path) -> None:
+    for each in made[:2]:
+        flip(tmp_path / "vault" / each.name.path, 30)
+    alone = run(made, "forget", made[0].name.id)
+    assert alone.err == "1 of 1 snapshots forgotten; 1 damaged, which cannot be brought back\n"
+    both = run(made, "forget", made[1].name.id, made[2].name.id)
+    said = (
+        "2 of 2 snapshots forgotten; 1 damaged, which cannot be brought back; `forget --bring-back` until 20"
+    )
+    assert both.err.startswith(said)
+
+
+def test_the_help_says_that_rules_judge_the_whole_vault() -> None:
+    assert "judges every policy and every cluster in the vault" in " ".join(
+        pachvault("forget", "--help").out.split()
+    )

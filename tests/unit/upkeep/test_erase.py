@@ -13,7 +13,7 @@ import pytest
 
 from erasable import BODIES, LARGE, OTHER, PEOPLE, SELECTION, Kept
 from fault.dying import DyingStore
-from made import age, back_up, cut_points, flip, tree_of
+from made import Repo, age, back_up, cut_points, flip, tree_of
 from pachvault.backup.rows import Rows
 from pachvault.errors import BusyError, DamageError, UsageError
 from pachvault.format import documents, layout, pack
@@ -228,6 +228,16 @@ def test_nothing_is_erased_from_a_vault_whose_content_is_not_known(kept: Kept) -
     assert kept.objects() == before
 
 
+def test_a_forgotten_manifest_that_does_not_read_is_passed_over_and_named(kept: Kept) -> None:
+    first = snapshots.names(kept.vault)[0]
+    forget.execute(kept.vault, forget.plan_named(kept.vault, [first.id]))
+    (forgotten,) = [info.name for info in kept.vault.store.list(layout.FORGOTTEN)]
+    flip(kept.root / forgotten, 40)
+    assert kept.plan().skipped == [forgotten]
+    kept.erase()
+    kept.assert_erased()
+
+
 def test_no_pack_is_deleted_while_something_of_it_cannot_be_saved(kept: Kept) -> None:
     body = BODIES["/people/7/a"]
     (file,) = [file for file in kept.packs() if body in file.read_bytes()]
@@ -250,6 +260,15 @@ def test_the_next_backup_goes_on_and_brings_back_what_the_source_has(kept: Kept)
     found = tree_of(snapshot, PEOPLE, commit)
     assert found == {path: (len(data), digest(data)) for path, data in kept.people.trees[commit].items()}
     kept.assert_verified()
+
+
+def test_a_later_snapshot_of_the_same_commits_says_what_they_lack(kept: Kept) -> None:
+    kept.erase()
+    assert back_up(kept.vault, kept.people, kept.other).manifest.erased == kept.manifests()[-1].erased
+    assert back_up(kept.vault, kept.people).manifest.erased[0].paths == ["/people/42/**"]
+    elsewhere = Repo(RepoName("crm", "fresh"))
+    elsewhere.commit({"/a": b"1"})
+    assert back_up(kept.vault, elsewhere).manifest.erased == []
 
 
 def test_the_next_backup_goes_on_as_a_delta_where_the_source_has_let_go(kept: Kept) -> None:

@@ -13,18 +13,20 @@ from fault.dying import killed
 from made import CLUSTER, Repo, age, age_all, back_up, flip, new_vault
 from pachvault.errors import DamageError, PachvaultError, UsageError
 from pachvault.format import layout
-from pachvault.format.documents import Problem
+from pachvault.format.documents import Audited, Pipeline, Problem
 from pachvault.format.ids import RepoName
 from pachvault.policy import Retention
 from pachvault.store.local import LocalStore
-from pachvault.upkeep import forget, pins
+from pachvault.upkeep import audits, forget, pins
 from pachvault.upkeep.forget import Decision
 from pachvault.upkeep.retention import Action
+from pachvault.upkeep.verify import Level
 from pachvault.vault import snapshots
 from pachvault.vault.snapshots import Snapshot
 from pachvault.vault.vault import Vault
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
+PIPELINE = Pipeline(project="p", name="x", version=1, stopped=False, spec_json="{}", details={})
 LAST = [Retention(keep_last=1)]
 
 
@@ -331,3 +333,139 @@ def test_forgetting_what_is_brought_back_at_the_same_time_loses_nothing(
     meddled = replace(vault, store=Meddled(vault.store.root))
     assert forget_all_but_the_last(meddled) == []
     assert ids(vault) == [each.name.id for each in made]
+
+
+def record_of(snapshot: Snapshot) -> str:
+    return layout.record_path(snapshot.manifest.repos[0].record)
+
+
+def newest(vault: Vault, folder: str, before: set[str]) -> str:
+    """The one object of a folder that was not there before."""
+    (name,) = {info.name for info in vault.store.list(folder)} - before
+    return name
+
+
+@pytest.mark.parametrize("what", ["record", "pipelines", "commit list", "table", "pack"])
+def test_a_damaged_snapshot_is_kept_and_takes_the_place_of_none(
+    vault: Vault, tmp_path: Path, what: str
+) -> None:
+    repo = Repo(RepoName("p", "r"))
+    for number in range(2):
+        repo.commit({"/a": b"%d" % number})
+        back_up(vault, repo)
+    before = {info.name for info in vault.store.list("")}
+    repo.commit({"/a": b"new"})
+    last = back_up(vault, repo, pipelines=(PIPELINE,))
+    (history,) = (history for _, history in last.repos())
+    lists = [layout.table_path(segment.table) for segment in history.record.segments]
+    if what == "record":
+        flip(tmp_path / "vault" / record_of(last), 30)
+    elif what == "pipelines":
+        vault.store.delete(layout.record_path(last.manifest.pipelines))
+    elif what == "commit list":
+        flip(tmp_path / "vault" / next(name for name in lists if name not in before), 30)
+    elif what == "table":
+        new = {info.name for info in vault.store.list(layout.TABLES)} - before - set(lists)
+        vault.store.delete(new.pop())
+    else:
+        vault.store.delete(newest(vault, layout.PACKS, before))
+    decisions = forget.plan(vault, LAST, NOW)
+    assert actions(decisions) == ["forget", "keep", "keep"]
+    assert decisions[1].reasons == ("newest good", "last 1")
+    assert decisions[2].state == "damaged"
+    assert decisions[2].reasons[0].startswith("cannot be read: ")
+
+
+def test_a_pack_that_is_gone_and_that_nobody_needs_is_no_damage(vault: Vault) -> None:
+    repo, other = Repo(RepoName("p", "r")), Repo(RepoName("p", "other"))
+    other.commit({"/b": b"other"})
+    gone = back_up(vault, other)
+    before = {info.name for info in vault.store.list(layout.PACKS)}
+    repo.commit({"/a": b"1"})
+    back_up(vault, repo)
+    back_up(vault, repo)
+    vault.store.delete(gone.name.path)
+    vault.store.delete(before.pop())
+    assert actions(forget.plan(vault, LAST, NOW)) == ["forget", "keep"]
+
+
+def test_by_rules_nothing_is_forgotten_where_audits_know_of_damage(
+    vault: Vault, made: list[Snapshot]
+) -> None:
+    pack = next(iter(vault.store.list(layout.PACKS))).name
+    for level, name in ((Level.STRUCTURE, "structure"), (Level.PACKS, "structure"), (Level.DATA, pack)):
+        audits.record(vault, level, [Audited(name=name, result="damaged", message="gone")])
+        with pytest.raises(DamageError, match=rf"is damaged: {name} \(`pachvault repair`, then") as raised:
+            forget.check_known(vault, datetime.now(UTC))
+        assert raised.value.exit_code == 13
+        audits.record(vault, Level.DATA, [Audited(name=each, result="ok") for each in ("structure", pack)])
+        forget.check_known(vault, datetime.now(UTC))
+    audits.record(vault, Level.PACKS, [Audited(name=pack, result="unreadable")])
+    forget.check_known(vault, datetime.now(UTC))
+
+
+def test_what_is_left_damaged_by_an_earlier_forget_is_in_nobodys_way(
+    vault: Vault, made: list[Snapshot], tmp_path: Path
+) -> None:
+    there = layout.forgotten_path(made[0].name.path)
+    data = vault.store.get(made[0].name.path)
+    vault.store.put(there, [data], len(data))
+    flip(tmp_path / "vault" / there, 30)
+    forget_all_but_the_last(vault)
+    assert vault.store.get(there) == data
+    assert ids(vault) == [made[2].name.id]
+
+
+def test_of_two_manifests_the_whole_one_is_left(vault: Vault, made: list[Snapshot], tmp_path: Path) -> None:
+    there = layout.forgotten_path(made[0].name.path)
+    data = vault.store.get(made[0].name.path)
+    vault.store.put(there, [data], len(data))
+    flip(tmp_path / "vault" / made[0].name.path, 30)
+    forget.execute(vault, forget.plan_named(vault, [made[0].name.id]))
+    assert vault.store.get(there) == data
+    assert gone(vault) == [made[0].name.id]
+
+
+def test_one_that_is_pinned_while_it_is_forgotten_stays(vault: Vault, made: list[Snapshot]) -> None:
+    """Bringing back pins first: so a forget that is under way learns of it."""
+
+    class Meddled(LocalStore):
+        def put(self, name: str, parts: Iterable[bytes], size: int) -> bool:
+            answer = super().put(name, parts, size)
+            if name == layout.forgotten_path(made[0].name.path):
+                pins.pin(vault, made[0].name.id)
+            return answer
+
+    assert isinstance(vault.store, LocalStore)
+    meddled = replace(vault, store=Meddled(vault.store.root))
+    assert forget_all_but_the_last(meddled) == [made[1].name.id]
+    assert ids(vault) == [made[0].name.id, made[2].name.id]
+
+
+def test_bringing_back_in_vain_deletes_nothing_that_is_nowhere_else(
+    vault: Vault, made: list[Snapshot]
+) -> None:
+    class Meddled(LocalStore):
+        def put(self, name: str, parts: Iterable[bytes], size: int) -> bool:
+            answer = super().put(name, parts, size)
+            if name.startswith(layout.SNAPSHOTS):
+                LocalStore.delete(self, layout.forgotten_path(name))
+            return answer
+
+    forget_all_but_the_last(vault)
+    for info in list(vault.store.list(layout.PACKS)):
+        vault.store.delete(info.name)
+    assert isinstance(vault.store, LocalStore)
+    with pytest.raises(DamageError):
+        forget.bring_back(replace(vault, store=Meddled(vault.store.root)), made[0].short_id)
+    assert made[0].name.id in ids(vault)
+
+
+def test_what_vanishes_while_it_is_brought_back_is_left_forgotten(
+    vault: Vault, made: list[Snapshot], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forget_all_but_the_last(vault)
+    monkeypatch.setattr(forget.whole, "check", lambda vault, snapshot: vault.store.delete(snapshot.name.path))
+    with pytest.raises(DamageError, match="was there a moment ago"):
+        forget.bring_back(vault, made[0].short_id)
+    assert made[0].name.id in gone(vault)

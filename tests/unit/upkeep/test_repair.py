@@ -12,9 +12,11 @@ from damaged import CONTENT, NAME, Damaged, from_memory
 from made import Repo, age_all, back_up, flip, new_vault, tree_of
 from pachvault.errors import DamageError, NoVaultError
 from pachvault.format import documents, layout, pack
-from pachvault.format.documents import Audit
+from pachvault.format.documents import Audit, Manifest
 from pachvault.format.ids import RepoName, digest
 from pachvault.progress import Quiet
+from pachvault.store.local import LocalStore
+from pachvault.store.store import Store
 from pachvault.upkeep import prune, prune_plan, repair
 from pachvault.upkeep.verify import Level, verify
 from pachvault.vault import blobs, clock, marks, snapshots, vault
@@ -186,6 +188,42 @@ def test_a_lost_configuration_is_rebuilt_from_the_manifests(made: Damaged, how: 
     made.assert_whole()
 
 
+def test_a_lost_grace_is_that_of_the_newest_manifest(tmp_path: Path) -> None:
+    store = LocalStore(tmp_path / "vault")
+    made = vault.create(store, timedelta(days=30))
+    repo = Repo(NAME)
+    for number in range(2):
+        repo.commit({f"/{number}": b"1"})
+        back_up(made, repo)
+    store.delete(layout.CONFIG)
+    plan = repair.plan(store, Level.STRUCTURE, Quiet())
+    assert plan.config is not None
+    assert plan.config.is_grace_known
+    done = repair.execute(plan, None, Quiet())
+    assert done.config == plan.config
+    config = vault.open_vault(store).config
+    assert config.grace == timedelta(days=30)
+    assert config.created_at == min(each.freeze_began_at for each in manifests(store))
+
+
+def test_a_grace_that_no_manifest_says_is_said_to_be_assumed(made: Damaged) -> None:
+    """As manifests were before they named it."""
+    for file in made.files(layout.SNAPSHOTS):
+        said = json.loads(file.read_text())
+        del said["grace_seconds"]
+        data = json.dumps(said).encode()
+        file.with_name(file.name[:17] + digest(data).hex() + ".json").write_bytes(data)
+        file.unlink()
+    (made.root / layout.CONFIG).unlink()
+    config = made.repaired().config
+    assert config is not None
+    assert (config.is_grace_known, config.config.grace) == (False, timedelta(days=7))
+
+
+def manifests(store: Store) -> list[Manifest]:
+    return [documents.decode(Manifest, store.get(each.name)) for each in store.list(layout.SNAPSHOTS)]
+
+
 def test_a_configuration_is_not_made_up_where_nothing_says_whose_it_is(tmp_path: Path) -> None:
     made = new_vault(tmp_path)
     made.store.delete(layout.CONFIG)
@@ -280,3 +318,19 @@ def test_a_damaged_pack_that_stays_needed_is_not_deleted(made: Damaged) -> None:
     pruned(made)
     assert file.exists()
     assert made.repaired(from_memory).is_whole
+
+
+def test_no_writer_relies_on_lost_content_however_long_ago_the_repair_was(made: Damaged) -> None:
+    """The source is gone, the file stays lost; when it comes back years later it is stored again."""
+    file = made.holding("/0")
+    flip(file, file.read_bytes().index(CONTENT["/0"]))
+    assert [want.path for want in made.repaired().lost] == ["/0"]
+    for days in (0, 9, 9, 900):
+        age_all(made.vault, timedelta(days=days))
+        pruned(made)
+    other = Repo(RepoName("p", "again"))
+    other.commit({"/0": CONTENT["/0"]})
+    back_up(made.vault, made.repo, other)
+    assert made.damages() == []
+    made.assert_reads(CONTENT)
+    assert made.repaired().is_whole

@@ -18,6 +18,7 @@ from pachvault.format.pack import Frame
 from pachvault.store.local import LocalStore
 from pachvault.vault import blobs
 from pachvault.vault import reader as reader_module
+from pachvault.vault.packs import read_toc
 from pachvault.vault.reader import BlobReader
 from pachvault.vault.vault import Vault
 from pachvault.vault.writer import PackWriter
@@ -202,3 +203,22 @@ def test_a_reader_shared_by_threads_holds_a_bounded_number_of_frames(
         assert list(pool.map(reader.read, names)) == [data[name] for name in names]
     assert 0 < reader._held <= 3500
     assert reader._held == sum(map(len, reader._frames.values()))
+
+
+def test_a_toc_that_names_a_frame_it_does_not_list_is_damage(tmp_path: Path) -> None:
+    """A pack whose digest is true, by a writer that went wrong."""
+    vault = new_vault(tmp_path)
+    builder = pack.PackBuilder()
+    builder.add(frame(noise(1)))
+    made = builder.finish()
+    blobs_wrong = made.toc.blobs.copy()
+    blobs_wrong["frame"] = 1
+    toc = made.toc.frames.tobytes() + blobs_wrong.tobytes()
+    *counts, _, end = pack.TRAILER.unpack(made.parts[-1])
+    unnamed = pack.TRAILER.pack(*counts, bytes(32), end)
+    name = digest(toc + unnamed[: -32 - len(end)])
+    data = b"".join([*made.parts[:-2], toc, pack.TRAILER.pack(*counts, name, end)])
+    path = layout.pack_path(name)
+    vault.store.put(path, [data], len(data))
+    with pytest.raises(DamageError, match="a frame that it does not list"):
+        read_toc(vault, path, len(data))

@@ -105,3 +105,22 @@ def test_an_object_is_damaged_where_its_bytes_or_its_name_were_changed(tmp_path:
         with pytest.raises(DamageError, match="not what its name promises") as caught:
             made.pipelines_record(each)
         assert each.hex() in str(caught.value)
+
+
+@pytest.mark.parametrize("folder", [layout.PACKS, layout.SNAPSHOTS])
+@pytest.mark.parametrize("data", [None, b"garbage", b'{"type": "pachvault", "format": 1}'])
+def test_a_vault_without_its_configuration_is_sent_to_repair(
+    tmp_path: Path, folder: str, data: bytes | None
+) -> None:
+    """Neither to `init`, which would refuse it."""
+    made = new_vault(tmp_path)
+    made.store.put(f"{folder}/x", [b"1"], 1)
+    made.store.delete(layout.CONFIG)
+    if data is not None:
+        (tmp_path / "vault" / layout.CONFIG).write_bytes(data)
+    with pytest.raises(PachvaultError) as caught:
+        vault.open_vault(made.store)
+    assert "pachvault repair --dry-run" in caught.value.hint
+    if data is None:
+        with pytest.raises(UsageError, match="pachvault repair --dry-run"):
+            vault.create(made.store)

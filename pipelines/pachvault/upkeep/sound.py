@@ -1,0 +1,87 @@
+"""Whether snapshots are sound, as far as records, commit lists and listings tell: for many snapshots at once.
+
+It is not verify: no pack is read, and file tables only where packs are missing. What snapshots share is
+looked at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import TypeVar
+
+import pyarrow.compute as pc
+
+from pachvault.errors import DamageError
+from pachvault.format import layout
+from pachvault.format.documents import Manifest, RepoRecord
+from pachvault.vault import blobs, marks
+from pachvault.vault.vault import Vault
+
+Found = TypeVar("Found")
+_Record = tuple[tuple[str, ...], tuple[bytes, ...]]
+"""Of a repo record the branches' names, and the commit lists."""
+
+
+class Sound:
+    """The vault's objects as one look finds them. Make it after the snapshots were listed."""
+
+    def __init__(self, vault: Vault) -> None:
+        self._vault = vault
+        self._tables = {info.name for info in vault.store.list(layout.TABLES)}
+        is_short = bool(blobs.lost_packs(marks.for_writing(vault)))
+        self._index = blobs.load(vault) if is_short else None
+        self._records: dict[bytes, _Record | DamageError] = {}
+        self._seen: dict[bytes, bool | DamageError] = {}
+
+    def branches(self, record: bytes) -> tuple[str, ...]:
+        """The names of the branches of a repo record."""
+        return self._record(record)[0]
+
+    def check(self, manifest: Manifest) -> None:
+        """Raises DamageError where something that the snapshot needs is not there, or is damaged."""
+        _once(self._seen, manifest.pipelines, partial(self._pipelines, manifest.pipelines))
+        for entry in manifest.repos:
+            for each in self._record(entry.record)[1]:
+                _once(self._seen, each, partial(self._list, each))
+
+    def _record(self, name: bytes) -> _Record:
+        return _once(self._records, name, lambda: _brief(self._vault.repo_record(name)))
+
+    def _pipelines(self, name: bytes) -> bool:
+        self._vault.pipelines_record(name)
+        return True
+
+    def _list(self, name: bytes) -> bool:
+        commits = self._vault.commit_list(name)
+        for each in pc.unique(pc.list_flatten(commits["tables"])).to_pylist():
+            if layout.table_path(each) not in self._tables:
+                raise DamageError("no such object", where=layout.table_path(each))
+            if self._index is not None:
+                _once(self._seen, each, partial(self._table, each, self._index))
+        return True
+
+    def _table(self, name: bytes, index: blobs.BlobIndex) -> bool:
+        wanted = [each.tobytes() for each in self._vault.blobs_of_table(name)]
+        if not index.has(wanted).all():
+            raise DamageError(
+                "a blob of the table is in no pack that is there", where=layout.table_path(name)
+            )
+        return True
+
+
+def _brief(record: RepoRecord) -> _Record:
+    return tuple(each.name for each in record.branches), tuple(each.table for each in record.segments)
+
+
+def _once(known: dict[bytes, Found | DamageError], name: bytes, look: Callable[[], Found]) -> Found:
+    """What `look` found, or raised, when it looked at this first."""
+    if name not in known:
+        try:
+            known[name] = look()
+        except DamageError as error:
+            known[name] = error
+    found = known[name]
+    if isinstance(found, DamageError):
+        raise DamageError(found.what, where=found.where, hint=found.hint)
+    return found
