@@ -215,9 +215,8 @@ class Upkeep(RuleBasedStateMachine):
             self._look()
 
     def _prune(self, opened: Vault) -> None:
-        done = prune.execute(
-            opened, plan(opened, Limits(max_dead=0.3, may_empty=True), clock.store_now(opened), Quiet()), Quiet()
-        )
+        limits = Limits(max_dead=0.3, may_empty=True)
+        done = prune.execute(opened, plan(opened, limits, clock.store_now(opened), Quiet()), Quiet())
         assert done.problems == []
         self._look()
 
