@@ -106,7 +106,8 @@ def _files(
         return
     commit = chance.choice(heads)
     tree = history.tree(commit)
-    order = chance.sample(range(tree.num_rows), min(tree.num_rows, 4 * _FILES))
+    # typed: of an empty tree nothing tells what the numbers are
+    order = np.array(chance.sample(range(tree.num_rows), min(tree.num_rows, 4 * _FILES)), np.int64)
     taken: list[dict[str, Any]] = []
     left = max_bytes
     for row in tree.select(["path", "size"]).take(order).to_pylist():
