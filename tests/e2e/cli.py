@@ -67,8 +67,10 @@ def pachvault(*arguments: str) -> Outcome:
 @contextmanager
 def started(*arguments: str) -> Iterator[subprocess.Popen[bytes]]:
     """A command as a process with a group of its own, as a shell makes it; it does not outlive the block."""
+    # where the tests run in the background of a shell, SIGINT is ignored, and children inherit that
+    listen = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
     code = "import sys; from pachvault.cli.main import main; sys.argv[0] = 'pachvault'; main()"
-    command = [sys.executable, "-c", code, *arguments]
+    command = [sys.executable, "-c", f"{listen}; {code}", *arguments]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdout=pipe, stderr=pipe, start_new_session=True) as process:
         try:
