@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import platform
+import shlex
+import sys
 import tempfile
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
@@ -37,6 +39,8 @@ def heading(title: str, command: str, began_at: datetime, runs: str, work: Path 
     machine = f"{_processor()}, {os.cpu_count()} cores, {memory / 2**30:.0f} GiB"
     system = f"{platform.system()} {platform.release()}, Python {platform.python_version()}"
     load = f"load average at the end {os.getloadavg()[1]:.1f}, this benchmark included"
+    if sys.argv[1:]:
+        command += f" BENCH='{shlex.join(sys.argv[1:])}'"
     lines = [
         f"## {title}",
         "",
