@@ -19,6 +19,14 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     made.close()
 
 
+@pytest.fixture(scope="module")
+def other(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """Another, empty cluster, to restore into."""
+    made = Cluster(tmp_path_factory.mktemp("other"))
+    yield made
+    made.close()
+
+
 @pytest.fixture
 def project(cluster: Cluster) -> Project:
     return cluster.project()

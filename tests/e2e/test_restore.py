@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import random
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -22,14 +21,6 @@ from pachvault.pach.target import NewCommit
 from pachvault.restore import shares
 
 pytestmark = pytest.mark.e2e
-
-
-@pytest.fixture(scope="module")
-def other(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """Another, empty cluster."""
-    made = Cluster(tmp_path_factory.mktemp("other"))
-    yield made
-    made.close()
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -17,14 +17,6 @@ from pachvault.restore import shares
 pytestmark = pytest.mark.e2e
 
 KEPT = "pachvault-differs-"
-
-
-@pytest.fixture(scope="module")
-def other(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """Another, empty cluster."""
-    made = Cluster(tmp_path_factory.mktemp("other"))
-    yield made
-    made.close()
 
 
 @pytest.fixture

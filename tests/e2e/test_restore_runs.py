@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import random
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,14 +24,6 @@ from pachvault.restore import records, shares, staging
 from pachvault.restore.lock import Holder, held
 
 pytestmark = pytest.mark.e2e
-
-
-@pytest.fixture(scope="module")
-def other(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """Another, empty cluster."""
-    made = Cluster(tmp_path_factory.mktemp("other"))
-    yield made
-    made.close()
 
 
 @pytest.fixture

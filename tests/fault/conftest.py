@@ -2,4 +2,4 @@
 
 from __future__ import annotations
 
-from e2e.conftest import backup, cluster, project  # noqa: F401  (fixtures)
+from e2e.conftest import backup, cluster, other, project  # noqa: F401  (fixtures)

@@ -8,7 +8,6 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -25,14 +24,6 @@ from pachvault.restore import heads, shares
 
 DRIVER = Path(__file__).with_name("restore_driver.py")
 PART_BYTES = 600_000
-
-
-@pytest.fixture(scope="module")
-def other(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """The cluster to restore into."""
-    made = Cluster(tmp_path_factory.mktemp("other"))
-    yield made
-    made.close()
 
 
 @pytest.fixture

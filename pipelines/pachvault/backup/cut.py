@@ -33,7 +33,7 @@ _AHEAD_BYTES = 8 * 1024 * 1024
 """On their way from the stream to their digests, or one segment where that is more."""
 _SEGMENT_BLOBS = 4
 """A segment is so many of the longest blobs; the last of them is cut again, with the next segment."""
-_ZSTD_LEVEL = 3
+ZSTD_LEVEL = 3
 
 Emit = Callable[[str, int, bytes, list[bytes] | None], None]
 """Takes a finished file: path, size, digest, blobs (None where the file is one blob or empty)."""
@@ -269,6 +269,6 @@ class Cutter:
     def _make_frame(self, blobs: list[Data], digests: list[bytes]) -> pack.Frame:
         compressor = getattr(self._local, "compressor", None)
         if compressor is None:
-            compressor = self._local.compressor = zstandard.ZstdCompressor(level=_ZSTD_LEVEL)
+            compressor = self._local.compressor = zstandard.ZstdCompressor(level=ZSTD_LEVEL)
         data = blobs[0] if len(blobs) == 1 else b"".join(blobs)
         return pack.make_frame(data, digests, [len(blob) for blob in blobs], compressor)

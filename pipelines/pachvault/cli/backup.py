@@ -7,11 +7,11 @@ from pathlib import Path
 
 import click
 
-from pachvault import home, policy
+from pachvault import policy
+from pachvault.cli import policies
 from pachvault.cli.common import State, common_options, human, put_json, read_text, say, workers_option
 from pachvault.errors import EXIT_PARTIAL, UsageError
 from pachvault.pach.connection import connect
-from pachvault.pach.source import Source
 from pachvault.policy import Policy
 from pachvault.store.store import open_store
 from pachvault.vault import vault
@@ -98,17 +98,9 @@ def _policy(state: State, file: str | None, sources: tuple[str, ...], history: s
     if file:
         chosen = policy.parse(read_text(Path(file)), file)
     else:
-        chosen = policy.parse(_policy_in_cluster(state), f"{home.POLICY}:{home.POLICY_FILE}")
+        with connect(state.pachd, state.token) as connection:
+            chosen = policies.committed(connection, "--policy FILE, or --vault URL --source PROJECT/REPO")
     return chosen.model_copy(update={"target": state.vault}) if state.vault else chosen
-
-
-def _policy_in_cluster(state: State) -> str:
-    with connect(state.pachd, state.token) as connection:
-        try:
-            return home.policy_text(Source(connection))
-        except UsageError as error:
-            error.hint = "--policy FILE, or --vault URL --source PROJECT/REPO"
-            raise
 
 
 def _report(state: State, snapshot: Snapshot) -> None:

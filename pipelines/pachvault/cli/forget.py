@@ -9,11 +9,11 @@ from typing import Any
 
 import click
 
-from pachvault import home, policy
+from pachvault import policy
+from pachvault.cli import policies
 from pachvault.cli.common import State, common_options, put_json, put_table, read_text, say
 from pachvault.errors import UsageError
 from pachvault.pach.connection import connect
-from pachvault.pach.source import Source
 from pachvault.policy import Policy, Retention
 from pachvault.store.store import open_store
 from pachvault.upkeep import forget
@@ -116,14 +116,10 @@ def _policy(state: State, file: Path | None) -> tuple[Policy, str | None]:
         where = str(file)
     else:
         with connect(state.pachd, state.token) as connection:
-            try:
-                text = home.policy_text(Source(connection))
-            except UsageError as error:
-                error.hint = "--policy FILE, --keep-last N, or name the snapshots"
-                raise
+            hint = "--policy FILE, --keep-last N, or name the snapshots"
+            chosen = policies.committed(connection, hint)
             cluster = connection.cluster_id()
-        where = f"{home.POLICY}:{home.POLICY_FILE}"
-        chosen = policy.parse(text, where)
+        where = policies.WHERE
     if not chosen.retention:
         raise UsageError(
             "the policy has no retention: nothing is forgotten", where=where, hint="add one, or --keep-last N"

@@ -6,13 +6,11 @@ from pathlib import Path
 
 import click
 
-from pachvault import home, policy
+from pachvault import policy
+from pachvault.cli import policies
 from pachvault.cli.common import State, common_options, put_json, put_table, read_text, say
 from pachvault.cli.verify import show_findings
-from pachvault.errors import UsageError
 from pachvault.pach.connection import connect
-from pachvault.pach.source import Source
-from pachvault.policy import Policy
 from pachvault.store.store import open_store
 from pachvault.upkeep.report import Round
 from pachvault.upkeep.run import exit_code, upkeep
@@ -37,22 +35,13 @@ def upkeep_command(state: State, policy_file: Path | None, dry_run: bool) -> int
     if policy_file:
         chosen = policy.parse(read_text(policy_file), str(policy_file))
     else:
-        chosen = _policy_in_cluster(state)
+        with connect(state.pachd, state.token) as connection:
+            chosen = policies.committed(connection, "--policy FILE")
     vault = open_vault(open_store(state.vault or chosen.target))
     with state.progress() as progress:
         done = upkeep(state.pachd, state.token, vault, chosen, progress, is_dry_run=dry_run)
     _show(state, done)
     return exit_code(done.report)
-
-
-def _policy_in_cluster(state: State) -> Policy:
-    with connect(state.pachd, state.token) as connection:
-        try:
-            text = home.policy_text(Source(connection))
-        except UsageError as error:
-            error.hint = "--policy FILE"
-            raise
-    return policy.parse(text, f"{home.POLICY}:{home.POLICY_FILE}")
 
 
 def _show(state: State, done: Round) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import xxhash
@@ -201,7 +202,7 @@ def frame_is_whole(stored: bytes | memoryview, checksum: int) -> bool:
     return xxhash.xxh3_64_intdigest(stored) == checksum
 
 
-def split_digests(column: NDArray[np.void]) -> list[bytes]:
-    """A column of dtype V32 as a list of 32-byte digests."""
+def split_digests(column: NDArray[Any]) -> list[bytes]:
+    """A column of dtype V32 or S32 as a list of 32-byte digests; numpy's own `tolist` cuts zeros off S32."""
     data = column.tobytes()
     return [data[at : at + DIGEST_BYTES] for at in range(0, len(data), DIGEST_BYTES)]

@@ -113,11 +113,11 @@ def digests_of(files: pa.Table) -> NDArray[np.void]:
     return np.unique(np.concatenate([as_array(single), as_array(pieces)]))
 
 
-def as_array(column: pa.ChunkedArray) -> NDArray[np.void]:
-    """A column of digests without nulls as a numpy array of 32-byte items."""
+def as_array(column: pa.ChunkedArray | pa.Array) -> NDArray[np.void]:
+    """A column of digests without nulls as a numpy array of 32-byte items, a copy."""
     chunks = [
         np.frombuffer(chunk.buffers()[1], "V32", len(chunk), chunk.offset * 32)
-        for chunk in column.chunks
+        for chunk in (column.chunks if isinstance(column, pa.ChunkedArray) else [column])
         if len(chunk)
     ]
     return np.concatenate(chunks) if chunks else np.empty(0, "V32")

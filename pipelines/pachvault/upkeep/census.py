@@ -47,9 +47,9 @@ class Part:
             packs=packs,
             rows=count,
             ends=ends,
-            blobs=as_array(rows["blob"]).copy(),  # lets go of the file that the rows were read from
+            blobs=as_array(rows["blob"]),
             codes=codes.astype(np.int32),
-            offsets=offsets.copy(),
+            offsets=offsets.copy(),  # lets go of the file that the rows were read from
             sizes=rows["size"].to_numpy().astype(np.int32),
         )
 

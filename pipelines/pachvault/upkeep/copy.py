@@ -6,14 +6,11 @@ from collections.abc import Iterable
 
 import zstandard
 
+from pachvault.backup.cut import FRAME_BLOBS, FRAME_BYTES, ZSTD_LEVEL
 from pachvault.errors import DamageError
 from pachvault.format import pack
 from pachvault.vault.reader import BlobReader
 from pachvault.vault.writer import PackWriter
-
-_FRAME_BYTES = 1024 * 1024
-_FRAME_BLOBS = 4096
-_ZSTD_LEVEL = 3
 
 
 def copy(reader: BlobReader, writer: PackWriter, blobs: Iterable[bytes]) -> list[bytes]:
@@ -22,7 +19,7 @@ def copy(reader: BlobReader, writer: PackWriter, blobs: Iterable[bytes]) -> list
     names: list[bytes] = []
     data: list[bytes] = []
     held = 0
-    compressor = zstandard.ZstdCompressor(level=_ZSTD_LEVEL)
+    compressor = zstandard.ZstdCompressor(level=ZSTD_LEVEL)
 
     def close() -> None:
         nonlocal held
@@ -38,7 +35,7 @@ def copy(reader: BlobReader, writer: PackWriter, blobs: Iterable[bytes]) -> list
         except DamageError:
             lost.append(blob)
             continue
-        if held + len(content) > _FRAME_BYTES or len(names) >= _FRAME_BLOBS:
+        if held + len(content) > FRAME_BYTES or len(names) >= FRAME_BLOBS:
             close()
         names.append(blob)
         data.append(content)

@@ -76,8 +76,6 @@ class PrunePlan:
     """Records, tables and index objects that are not simply kept."""
     expired: list[str]
     """Forgotten manifests that can no longer be brought back: deleted."""
-    stale: list[str]
-    """What runs left and none may use any more: deleted."""
     is_compacted: bool
     """Whether small index objects, and those about packs that are gone, are written anew."""
 
@@ -112,7 +110,6 @@ def plan(vault: Vault, limits: Limits, now: datetime, progress: Progress) -> Pru
         packs=packs,
         others=plan_others(look, packs),
         expired=expired,
-        stale=holds.stale(vault, now),
         is_compacted=bool(compactable(look, packs)),
     )
 

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from pachvault.errors import DamageError
 from pachvault.format import layout
 from pachvault.format.documents import Manifest, RepoRecord
+from pachvault.upkeep import whole
 from pachvault.vault import blobs, marks
 from pachvault.vault.vault import Vault
 
@@ -62,11 +63,7 @@ class Sound:
         return True
 
     def _table(self, name: bytes, index: blobs.BlobIndex) -> bool:
-        wanted = [each.tobytes() for each in self._vault.blobs_of_table(name)]
-        if not index.has(wanted).all():
-            raise DamageError(
-                "a blob of the table is in no pack that is there", where=layout.table_path(name)
-            )
+        whole.check_table(self._vault, index, name)
         return True
 
 

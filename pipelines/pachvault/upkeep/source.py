@@ -198,10 +198,26 @@ class _Commit:
         }
         said = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
         side = "the vault has not" if kind == "vault-differs" else "the vault has"
-        yield Finding(
+        yield self._of(found, kind, where, f"{said}; {side} what was sealed")
+
+    def _erased(self, where: str, found: Sequence[Difference]) -> Iterator[Finding]:
+        if found:
+            said = f"{len(found)} files were erased from the vault, and the cluster still has them"
+            yield self._of(found, "erased-here", where, said, Severity.CHANGE)
+
+    def _of(
+        self,
+        found: Sequence[Difference],
+        kind: str,
+        where: str,
+        message: str,
+        severity: Severity = Severity.DAMAGE,
+    ) -> Finding:
+        return Finding(
             kind=kind,
+            severity=severity,
             object=where,
-            message=f"{said}; {side} what was sealed",
+            message=message,
             snapshots=(self.snapshot.short_id,),
             repos=(str(self.history.name),),
             commits=(self._place,),
@@ -209,21 +225,6 @@ class _Commit:
             files=tuple(f"{self._place}:{each.path}" for each in found[:NAMED]),
             files_count=len(found),
         )
-
-    def _erased(self, where: str, found: Sequence[Difference]) -> Iterator[Finding]:
-        if found:
-            yield Finding(
-                kind="erased-here",
-                severity=Severity.CHANGE,
-                object=where,
-                message=f"{len(found)} files were erased from the vault, and the cluster still has them",
-                snapshots=(self.snapshot.short_id,),
-                repos=(str(self.history.name),),
-                commits=(self._place,),
-                commits_count=1,
-                files=tuple(f"{self._place}:{each.path}" for each in found[:NAMED]),
-                files_count=len(found),
-            )
 
     @property
     def _place(self) -> str:

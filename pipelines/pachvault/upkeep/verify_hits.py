@@ -11,8 +11,9 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pachvault.errors import PachvaultError
+from pachvault.format.pack import split_digests
 from pachvault.upkeep.findings import NAMED, Damage, Finding, Severity
-from pachvault.upkeep.verify_places import Digests, Places, as_bytes, as_digests, digests_of
+from pachvault.upkeep.verify_places import Digests, Places, as_digests, digests_of
 from pachvault.upkeep.verify_structure import Structure
 from pachvault.upkeep.verify_tables import named_by, scan
 from pachvault.vault.vault import Vault
@@ -114,7 +115,7 @@ def _finding(damage: Damage, hit: _Hits, structure: Structure, severity: Severit
         commits_count=len(commits),
         files=tuple(hit.files),
         files_count=hit.files_count,
-        blobs=tuple(blob.hex() for blob in as_bytes(hit.blobs[:NAMED])),
+        blobs=tuple(blob.hex() for blob in split_digests(hit.blobs[:NAMED])),
         blobs_count=len(hit.blobs),
     )
 

@@ -13,9 +13,10 @@ import pyarrow as pa
 from pachvault.errors import DamageError
 from pachvault.format import index, layout, pack
 from pachvault.format.ids import digest
+from pachvault.format.pack import split_digests
 from pachvault.upkeep.findings import Damage, tried
 from pachvault.upkeep.patience import is_gone
-from pachvault.upkeep.verify_places import Gathered, Places, as_bytes, as_digests
+from pachvault.upkeep.verify_places import Gathered, Places, as_digests
 from pachvault.vault.packs import read_toc
 from pachvault.vault.vault import Vault
 
@@ -100,7 +101,7 @@ def _pack(vault: Vault, places: Places, name: str, size: int, *, is_decoded: boo
     if len(unlike):
         message = f"{len(unlike)} blobs are not where the index places them"
         found.append(Damage(kind="index-wrong", object=name, message=message, places=unlike))
-    names = as_bytes(np.ascontiguousarray(toc.blobs["digest"]).view("S32"))
+    names = split_digests(toc.blobs["digest"])
     for number, frame in enumerate(toc.frames):
         of_frame = rows[places.frames[rows] == int(frame["offset"])]
         about = Damage(kind="frame", object=name, places=of_frame)

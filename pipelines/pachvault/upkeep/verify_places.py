@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pachvault.format import layout, pack
-from pachvault.format.ids import DIGEST_BYTES
+from pachvault.format.table import as_array
 
 Digests = NDArray[np.bytes_]
 """Dtype S32: numpy compares all 32 bytes of these, zeros at the end included."""
@@ -140,24 +140,12 @@ class Gathered:
 
 def digests_of(column: pa.ChunkedArray | pa.Array) -> Digests:
     """A column of digests without nulls."""
-    chunks = column.chunks if isinstance(column, pa.ChunkedArray) else [column]
-    parts = [
-        np.frombuffer(chunk.buffers()[1], "S32", len(chunk), chunk.offset * DIGEST_BYTES)
-        for chunk in chunks
-        if len(chunk)
-    ]
-    return np.concatenate(parts) if parts else np.empty(0, "S32")
+    return as_array(column).view("S32")
 
 
 def as_digests(names: Sequence[bytes]) -> Digests:
     """Digests as an array."""
     return np.frombuffer(b"".join(names), "S32") if names else np.empty(0, "S32")
-
-
-def as_bytes(digests: Digests) -> list[bytes]:
-    """The 32 bytes of each digest; numpy's own `tolist` would cut zeros off the ends."""
-    data = digests.tobytes()
-    return [data[at : at + DIGEST_BYTES] for at in range(0, len(data), DIGEST_BYTES)]
 
 
 def _keys(digests: Digests) -> NDArray[np.uint64]:

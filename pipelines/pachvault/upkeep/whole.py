@@ -5,8 +5,10 @@ from __future__ import annotations
 import pyarrow.compute as pc
 
 from pachvault.errors import DamageError
-from pachvault.format import layout, table
+from pachvault.format import layout
+from pachvault.format.pack import split_digests
 from pachvault.vault import blobs
+from pachvault.vault.blobs import BlobIndex
 from pachvault.vault.snapshots import Snapshot
 from pachvault.vault.vault import Vault
 
@@ -21,7 +23,10 @@ def check(vault: Vault, snapshot: Snapshot) -> None:
             if name in seen:
                 continue
             seen.add(name)
-            if not index.has(table.blobs_of(vault.file_table(name))).all():
-                raise DamageError(
-                    "a blob of the table is in no pack that is there", where=layout.table_path(name)
-                )
+            check_table(vault, index, name)
+
+
+def check_table(vault: Vault, index: BlobIndex, name: bytes) -> None:
+    """Raises DamageError where a file table is not there, or a blob of it is in no pack of the index."""
+    if not index.has(split_digests(vault.blobs_of_table(name))).all():
+        raise DamageError("a blob of the table is in no pack that is there", where=layout.table_path(name))

@@ -10,6 +10,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from pachvault.format.table import as_array
+
 _INTEGERS = ("frame_offset", "frame_stored", "frame_raw", "codec", "offset", "size")
 
 
@@ -62,10 +64,10 @@ class Columns:
 
 
 def _of_batch(batch: pa.RecordBatch) -> Columns:
-    blobs, packs = batch.column("blob"), batch.column("pack").dictionary_encode()
+    packs = batch.column("pack").dictionary_encode()
     return Columns(
         # copies: views would keep the batch
-        np.frombuffer(blobs.buffers()[1], "V32", len(blobs), blobs.offset * 32).copy(),
+        as_array(batch.column("blob")),
         np.frombuffer(b"".join(packs.dictionary.to_pylist()), "V32"),
         packs.indices.to_numpy().astype(np.uint32),
         {name: batch.column(name).to_numpy().copy() for name in _INTEGERS},
