@@ -95,16 +95,43 @@ class Bed:
 
 
 @contextmanager
-def bed(data_set: DataSet, work: Path | None) -> Iterator[Bed]:
-    """A bed with the data set in it; all of it is gone afterwards."""
+def bed(data_set: DataSet, work: Path | None, pachd: str | None = None) -> Iterator[Bed]:
+    """A bed with a data set; all of it is gone afterwards. On an embedded server of its own, or on `pachd`.
+
+    BusyServerError where that has repos: the benchmark deletes what it finds under its names.
+    """
     folder = Path(tempfile.mkdtemp(prefix="pachvault-bench-", dir=work))
-    state = folder / "pachyderm"
     try:
-        running = daemon.start(state)
-        yield Bed(data_set, running.address, folder)
+        with _emptied(pachd) if pachd else _embedded(folder / "pachyderm") as address:
+            yield Bed(data_set, address, folder)
+    finally:
+        shutil.rmtree(folder)
+
+
+class BusyServerError(Exception):
+    """The server given holds something."""
+
+
+@contextmanager
+def _embedded(state: Path) -> Iterator[str]:
+    try:
+        yield daemon.start(state).address
     finally:
         daemon.stop(state)
-        shutil.rmtree(folder)
+
+
+@contextmanager
+def _emptied(address: str) -> Iterator[str]:
+    with connect(address) as connection:
+        if found := [str(each.name) for each in Source(connection).repos()]:
+            raise BusyServerError(f"{address} has repos ({found[0]}, …): give an empty cluster to measure on")
+    try:
+        yield address
+    finally:
+        with connect(address) as connection:
+            target = Target(connection)
+            for each in Source(connection).repos():
+                target.delete_repo(each.name.project, each.name.repo)
 
 
 def empty(folder: Path) -> None:

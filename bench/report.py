@@ -18,6 +18,7 @@ from bench.measure import Figures
 from bench.steps import NAMES, Spent
 from bench.targets import MIB, targets, to_floor
 from pachvault import __version__
+from pachvault.pach.connection import connect
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "benchmarks.md"
 NOTHING = "–"
@@ -33,7 +34,14 @@ def write_part(document: Path, part: str, text: str) -> None:
     document.write_text(new)
 
 
-def heading(title: str, command: str, began_at: datetime, runs: str, work: Path | None = None) -> str:
+def heading(
+    title: str,
+    command: str,
+    began_at: datetime,
+    runs: str,
+    work: Path | None = None,
+    pachd: str | None = None,
+) -> str:
     """What makes figures worth something: the command, the machine, the day, the versions, the noise."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     machine = f"{_processor()}, {os.cpu_count()} cores, {memory / 2**30:.0f} GiB"
@@ -46,22 +54,23 @@ def heading(title: str, command: str, began_at: datetime, runs: str, work: Path 
         "",
         f"- Made by `{command}`, {began_at:%Y-%m-%d %H:%M} to {datetime.now(UTC):%H:%M} UTC; {runs}.",
         f"- {machine}; {system}; {load}.",
-        f"- pachvault {__version__} against its embedded server, on the same machine and the same cores;",
+        f"- pachvault {__version__} against {_server(pachd)}, on the same machine and the same cores;",
         f"  data, vault and repositories on {_file_system(work)}.",
     ]
     return "\n".join(lines)
 
 
 def benchmark(
-    figures: Figures, spent: Spent, command: str, began_at: datetime, runs: str, work: Path | None
+    figures: Figures, spent: Spent, began_at: datetime, runs: str, work: Path | None, pachd: str | None
 ) -> str:
     """The whole part of `make bench`."""
-    said = heading("Beside what a user would run instead", command, began_at, runs, work)
+    title = "Beside what a user would run instead" + (", on a real Pachyderm" if pachd else "")
+    said = heading(title, "make bench", began_at, runs, work, pachd)
     return "\n\n".join(
         [
             said + f"\n- Peers: {', '.join(peers.version(name) for name in peers.NAMES)}.",
             _WHAT,
-            "### Targets\n\n" + _targets(figures),
+            "### Targets\n\n" + _targets(figures, is_embedded=pachd is None),
             "### Backups\n\n" + _backups(figures),
             "### Sizes\n\n" + _sizes(figures),
             "### Restores\n\n" + _restores(figures),
@@ -76,7 +85,7 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def _targets(figures: Figures) -> str:
+def _targets(figures: Figures, *, is_embedded: bool) -> str:
     rows = [
         [
             each.what,
@@ -84,7 +93,7 @@ def _targets(figures: Figures) -> str:
             f"{'≥' if each.is_floor else '≤'} {each.bound:.3g} {each.unit}",
             "met" if each.is_met else "**missed**",
         ]
-        for each in targets(figures)
+        for each in targets(figures, is_embedded=is_embedded)
     ]
     return table(["what", "measured", "target", ""], rows)
 
@@ -172,6 +181,13 @@ def _file_system(work: Path | None) -> str:
     folder = (work or Path(tempfile.gettempdir())).resolve()
     mounts = [line.split()[1:3] for line in Path("/proc/mounts").read_text().splitlines()]
     return max((len(at), kind) for at, kind in mounts if folder.is_relative_to(at))[1]
+
+
+def _server(pachd: str | None) -> str:
+    if pachd is None:
+        return "its embedded server"
+    with connect(pachd) as connection:
+        return f"a Pachyderm {connection.version()}"
 
 
 def _processor() -> str:

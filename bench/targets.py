@@ -48,9 +48,10 @@ def to_floor(figures: Figures, name: str) -> float | None:
     return _ratio(net(figures, name, FIRST), figures.inner(name, FIRST, STREAM))
 
 
-def targets(figures: Figures) -> list[Target]:
+def targets(figures: Figures, *, is_embedded: bool = True) -> list[Target]:
     """All that were measured."""
     found = [*_first(figures), *_later(figures), *_sizes(figures), *_restores(figures), *_general(figures)]
+    found += _embedded(figures) if is_embedded else []
     return [target for target in found if target.measured is not None]
 
 
@@ -102,6 +103,9 @@ def _general(figures: Figures) -> Iterator[Target]:
     peak = max(((peak, where) for peak, where in peaks if peak is not None), default=None)
     if peak is not None:
         yield Target(f"largest peak memory of any command ({peak[1]})", peak[0] / MIB, 500, "MiB")
+
+
+def _embedded(figures: Figures) -> Iterator[Target]:
     seconds, size = figures.inner("mib", FIRST, STREAM), figures.said("mib", FIRST, STREAM, "bytes")
     rate = _of(lambda size, seconds: size / seconds / 1e6, size, seconds)
     yield Target("the embedded server's bare stream", rate, 500, "MB/s", is_floor=True)
