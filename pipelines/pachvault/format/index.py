@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 import numpy as np
 import pyarrow as pa
@@ -68,14 +68,20 @@ def ends_of(data: bytes) -> dict[bytes, int]:
     return dict(zip(found["pack"].to_pylist(), found["end_max"].to_pylist(), strict=True))
 
 
+def packs_of(data: bytes) -> tuple[list[bytes], int]:
+    """The packs that an index object is about, and how many rows it has; or DamageError."""
+    rows = parquet.decode(data, pa.schema([SCHEMA.field("pack")]))
+    return pc.unique(rows["pack"]).to_pylist(), len(rows)
+
+
 def encode(table: pa.Table) -> bytes:
     """Parquet bytes of an index table."""
     return parquet.encode(table, plain_columns=frozenset({"blob"}))
 
 
-def batches(data: bytes) -> Iterator[pa.Table]:
-    """The index table in `data` as `decode` gives it, some of its rows at a time."""
-    return parquet.batches(data, SCHEMA)
+def batches(data: bytes, names: Collection[str] = SCHEMA.names) -> Iterator[pa.Table]:
+    """The columns `names` of the index table in `data` as `decode` gives it, some of its rows at a time."""
+    return parquet.batches(data, pa.schema([SCHEMA.field(name) for name in names]))
 
 
 def decode(data: bytes) -> pa.Table:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -19,27 +19,35 @@ def encode(table: pa.Table, *, plain_columns: frozenset[str] = frozenset()) -> b
     The same table gives the same bytes with the same library, so a repeated run writes an object
     of the same name; another library version may give another name for the same rows.
     """
-    names = [name for name in table.column_names if name not in plain_columns]
+    return encode_batches([table], table.schema, plain_columns=plain_columns)
+
+
+def encode_batches(
+    tables: Iterable[pa.Table], schema: pa.Schema, *, plain_columns: frozenset[str] = frozenset()
+) -> bytes:
+    """The same of the rows of several tables of a schema, each let go before the next one."""
+    names = [name for name in schema.names if name not in plain_columns]
     encodings = {
         name: encoding
         for name in names
         for kind, encoding in ((pa.string(), "DELTA_BYTE_ARRAY"), (pa.int64(), "DELTA_BINARY_PACKED"))
-        if table.schema.field(name).type == kind
+        if schema.field(name).type == kind
     }
-    dictionary = [name for name in names if name not in encodings and not _nested(table, name)]
-    compression = dict.fromkeys(_leaves(table), "zstd")
+    dictionary = [name for name in names if name not in encodings and not _nested(schema, name)]
+    compression = dict.fromkeys(_leaves(schema), "zstd")
     compression.update(dict.fromkeys(plain_columns, "none"))
     sink = pa.BufferOutputStream()
-    pq.write_table(
-        table,
+    with pq.ParquetWriter(
         sink,
-        row_group_size=ROW_GROUP_ROWS,
+        schema,
         use_dictionary=dictionary,
         column_encoding=encodings or None,
         compression=compression,
         compression_level={c: 3 for c, codec in compression.items() if codec == "zstd"},
         store_schema=True,
-    )
+    ) as writer:
+        for table in tables:
+            writer.write_table(table, row_group_size=ROW_GROUP_ROWS)
     return bytes(sink.getvalue())
 
 
@@ -61,7 +69,7 @@ def decode(data: bytes, schema: pa.Schema) -> pa.Table:
     try:
         # without the detour by which read_table comes to the same: half the time of a small one
         table = pq.ParquetFile(pa.BufferReader(data)).read(columns=schema.names, use_threads=False)
-        return table.select(schema.names).cast(schema)
+        return _like(table, schema)
     except (pa.ArrowException, ValueError, KeyError, OSError) as error:
         raise DamageError(f"not a table of the expected kind: {str(error).splitlines()[0]}") from error
 
@@ -74,16 +82,19 @@ def batches(data: bytes, schema: pa.Schema) -> Iterator[pa.Table]:
         file = pq.ParquetFile(pa.BufferReader(data))
         for number in range(file.num_row_groups):
             rows = file.read_row_group(number, columns=schema.names, use_threads=False)
-            yield rows.select(schema.names).cast(schema)
+            yield _like(rows, schema)
     except (pa.ArrowException, ValueError, KeyError, OSError) as error:
         raise DamageError(f"not a table of the expected kind: {str(error).splitlines()[0]}") from error
 
 
-def _nested(table: pa.Table, name: str) -> bool:
-    return bool(pa.types.is_nested(table.schema.field(name).type))
+def _like(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """The table with the columns of `schema`; casting takes as long as reading, and is hardly ever needed."""
+    return table if table.schema.equals(schema) else table.select(schema.names).cast(schema)
 
 
-def _leaves(table: pa.Table) -> list[str]:
-    return [
-        f"{field.name}.list.element" if pa.types.is_list(field.type) else field.name for field in table.schema
-    ]
+def _nested(schema: pa.Schema, name: str) -> bool:
+    return bool(pa.types.is_nested(schema.field(name).type))
+
+
+def _leaves(schema: pa.Schema) -> list[str]:
+    return [f"{field.name}.list.element" if pa.types.is_list(field.type) else field.name for field in schema]

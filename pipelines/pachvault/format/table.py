@@ -14,7 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from pachvault.format import parquet
+from pachvault.format import digests, parquet
+from pachvault.format.digests import Digests
 
 DIGEST = pa.binary(32)
 TIME = pa.timestamp("us", "UTC")
@@ -53,20 +54,23 @@ COMMITS = pa.schema(
     ]
 )
 
+_CONTENTS = pa.schema([FILES.field(name) for name in ("size", "digest", "blobs")])
+_TABLES = pa.schema([COMMITS.field("tables")])
+
 
 def encode_files(table: pa.Table) -> bytes:
     """Parquet bytes of a file table."""
     return parquet.encode(table, plain_columns=frozenset({"digest"}))
 
 
+def encode_file_batches(tables: Iterable[pa.Table]) -> bytes:
+    """The same of the rows of several tables of schema FILES, each let go before the next one."""
+    return parquet.encode_batches(tables, FILES, plain_columns=frozenset({"digest"}))
+
+
 def decode_files(data: bytes) -> pa.Table:
     """The file table in `data`, or DamageError."""
     return parquet.decode(data, FILES)
-
-
-def decode_contents(data: bytes) -> pa.Table:
-    """Size, digest and blobs of a file table's rows, without the rest, or DamageError."""
-    return parquet.decode(data, pa.schema([FILES.field(name) for name in ("size", "digest", "blobs")]))
 
 
 def encode_commits(table: pa.Table) -> bytes:
@@ -77,6 +81,17 @@ def encode_commits(table: pa.Table) -> bytes:
 def decode_commits(data: bytes) -> pa.Table:
     """The commit list in `data`, or DamageError."""
     return parquet.decode(data, COMMITS)
+
+
+def decode_tables(data: bytes) -> list[bytes]:
+    """The file tables that the commit list in `data` names, each once, or DamageError."""
+    return tables_of(parquet.decode(data, _TABLES))
+
+
+def tables_of(commits: pa.Table) -> list[bytes]:
+    """The file tables that commits of a list name, each once."""
+    names: list[bytes] = pc.unique(pc.list_flatten(commits["tables"])).to_pylist()
+    return names
 
 
 def fold(layers: list[pa.Table]) -> pa.Table:
@@ -106,11 +121,31 @@ def blobs_of(files: pa.Table) -> list[bytes]:
     return found
 
 
-def digests_of(files: pa.Table) -> NDArray[np.void]:
-    """Every blob that rows of a file table name, each once, as 32-byte items."""
-    single = files.filter(pc.and_(pc.is_null(files["blobs"]), pc.greater(files["size"], 0)))["digest"]
-    pieces = pc.list_flatten(files["blobs"])
-    return np.unique(np.concatenate([as_array(single), as_array(pieces)]))
+def digests_of(files: pa.Table) -> Digests:
+    """Every blob that rows of a file table name, each once, sorted."""
+    return digests.unique(_digests_of(files))
+
+
+def digests_by_row(files: pa.Table) -> tuple[NDArray[np.int64], Digests]:
+    """The blobs that rows of a file table name, each with the number of its row."""
+    is_single = pc.and_(pc.is_null(files["blobs"]), pc.greater(files["size"], 0))
+    single = np.flatnonzero(is_single.to_numpy())
+    pieces = pc.list_parent_indices(files["blobs"]).to_numpy()
+    blobs = [as_array(files["digest"].filter(is_single)), as_array(pc.list_flatten(files["blobs"]))]
+    return np.concatenate([single, pieces]), digests.joined(blobs)
+
+
+def digests_in(data: bytes) -> Digests:
+    """The same of the file table in `data`, of which only what tells them is decoded; or DamageError."""
+    return digests.unique(digests.joined(_digests_of(files) for files in parquet.batches(data, _CONTENTS)))
+
+
+def _digests_of(files: pa.Table) -> Digests:
+    has_content = pc.greater(files["size"], 0)
+    if files["blobs"].null_count == len(files):  # as it is of small files
+        return as_array(files["digest"].filter(has_content))
+    single = files["digest"].filter(pc.and_(pc.is_null(files["blobs"]), has_content))
+    return digests.joined([as_array(single), as_array(pc.list_flatten(files["blobs"]))])
 
 
 def as_array(column: pa.ChunkedArray | pa.Array) -> NDArray[np.void]:
@@ -134,5 +169,10 @@ def rows_with(files: pa.Table, blobs: Iterable[bytes]) -> NDArray[np.int64]:
 
 def files_with(files: pa.Table, blobs: Iterable[bytes]) -> list[str]:
     """The files, as project/repo@commit:/path, that have any of the blobs."""
-    hit = files.select(["repo", "commit", "path"]).take(rows_with(files, blobs))
-    return [f"{row['repo']}@{row['commit']}:{row['path']}" for row in hit.to_pylist()]
+    return file_names(files.take(rows_with(files, blobs)))
+
+
+def file_names(files: pa.Table) -> list[str]:
+    """The files as project/repo@commit:/path."""
+    rows = files.select(["repo", "commit", "path"]).to_pylist()
+    return [f"{row['repo']}@{row['commit']}:{row['path']}" for row in rows]

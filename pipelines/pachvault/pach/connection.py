@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import grpc
+import grpc.experimental
 from google.protobuf.empty_pb2 import Empty
 from python_pachyderm.proto.v2.admin import admin_pb2_grpc
 from python_pachyderm.proto.v2.pfs import pfs_pb2, pfs_pb2_grpc
@@ -79,6 +80,8 @@ class Connection:
             # left to itself gRPC reads ahead hundreds of megabytes of a stream that is consumed slowly
             ("grpc.http2.bdp_probe", 0),
             ("grpc.http2.lookahead_bytes", _AHEAD_BYTES),
+            # who reads a stream takes its messages himself: another thread's turn costs more than a message
+            (grpc.experimental.ChannelOptions.SingleThreadedUnaryStream, 1),
         ]
         channel = (
             grpc.secure_channel(address.target, grpc.ssl_channel_credentials(), options)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from itertools import pairwise
 
@@ -14,7 +14,7 @@ from pachvault.format import table
 from pachvault.pach.source import after
 from pachvault.vault.snapshots import RepoHistory
 
-_FILE_BYTES = 2_000
+FILE_BYTES = 2_000
 """About what could be written in the time that a file itself takes."""
 
 
@@ -24,8 +24,8 @@ class Changes:
 
     puts: pa.Table
     deletes: list[str]
-    is_rest: bool = False
-    """The rest of one large file: it is added to the beginning, which another span holds."""
+    is_added: bool = False
+    """Nothing is to be replaced: there was nothing, or it is the beginning of the same large file."""
 
     @property
     def bytes(self) -> int:
@@ -57,12 +57,14 @@ def changes(history: RepoHistory, commit: str, parent: str | None, patterns: Seq
     else:
         old = history.tree(parent) if parent is not None else table.FILES.empty_table()
         found = between(old, history.tree(commit))
+    found = replace(found, is_added=parent is None)
     if not patterns:
         return found
     hits = [matches(path, patterns) for path in found.puts["path"].to_pylist()]
-    return Changes(
-        found.puts.filter(pa.array(hits, pa.bool_())),
-        [path for path in found.deletes if matches(path, patterns)],
+    return replace(
+        found,
+        puts=found.puts.filter(pa.array(hits, pa.bool_())),
+        deletes=[path for path in found.deletes if matches(path, patterns)],
     )
 
 
@@ -85,9 +87,9 @@ def part_of(found: Changes, span: Span) -> Changes:
         first, last = span.blobs
         rows = [row | {"blobs": row["blobs"][first:last]} for row in puts.to_pylist()]
         puts = pa.Table.from_pylist(rows, schema=table.FILES)
-    is_rest = span.blobs is not None and span.blobs[0] > 0
+    is_added = found.is_added or (span.blobs is not None and span.blobs[0] > 0)
     deletes = [path for path in found.deletes if path >= span.lower and (not span.upper or path < span.upper)]
-    return Changes(puts, deletes, is_rest)
+    return Changes(puts, deletes, is_added)
 
 
 def spans(found: Changes, size_bytes: int) -> list[Span]:
@@ -109,7 +111,7 @@ def spans(found: Changes, size_bytes: int) -> list[Span]:
             cuts.append(Span(lower, path, held))
             lower, held, weight = path, 0, 0
         held += size
-        weight += size + _FILE_BYTES
+        weight += size + FILE_BYTES
     return [*cuts, Span(lower, "", held)]
 
 

@@ -7,8 +7,10 @@ from functools import cached_property
 
 from blake3 import blake3
 
+from pachvault.format.ids import digest
 from pachvault.pach import wire
 from pachvault.pach.source import CommitRef, Source
+from pachvault.pach.tar import Run
 from pachvault.progress import Progress
 from pachvault.restore.changes import Changes, changes, matches
 from pachvault.restore.lasting import lasting, still_there
@@ -80,9 +82,12 @@ class _Checked:
         wanted = changes(self.history, step.commit, step.content_parent, self.plan.paths)
         ref = self._ref(self.done.ids[step.commit])
         self.source.commit(ref, wait=True)
-        problems = self._paths(ref, step, wanted)
-        if self.plan.verify == "full":
-            problems = _contents(self.source, ref, wanted, progress) | problems
+        if self.plan.verify == "full" and step.content_parent is None:  # all there is, is what was put
+            problems = _contents(self.source, ref, wanted, progress)
+        else:
+            problems = self._paths(ref, step, wanted)
+            if self.plan.verify == "full":
+                problems = self._put(ref, wanted, progress) | problems
         if problems and self.plan.keep_going:
             for path in _left_out(self.damage.reader, wanted, problems):
                 problems.pop(path, None)
@@ -90,6 +95,14 @@ class _Checked:
             Difference(str(self.repo.target), step.commit, ref.id, path, text)
             for path, text in sorted(problems.items())
         ]
+
+    def _put(self, ref: CommitRef, wanted: Changes, progress: Progress) -> dict[str, str]:
+        """What is amiss with the contents of what the commit itself put."""
+        with lasting(self.source, self.source.file_set_of(ref, wire.DIFF)) as own:
+            problems = _contents(self.source, own, wanted, progress)
+            if problems:
+                still_there(self.source, own)
+        return problems
 
     def _paths(self, ref: CommitRef, step: Step, wanted: Changes) -> dict[str, str]:
         parent = self.done.ids.get(step.content_parent or "")
@@ -99,8 +112,10 @@ class _Checked:
         problems = {}
         for path, change in listed.items():
             expected = sizes.get(path, -1)
-            if change.new_size != expected or (expected < 0 and path not in wanted.deletes):
-                problems[path] = f"{change.new_size} bytes where {expected} were expected (-1: none)"
+            if said := _wrong_size(change.new_size, expected):
+                problems[path] = said
+            elif expected < 0 and path not in wanted.deletes:
+                problems[path] = "was deleted"
         silent = (sizes.keys() | set(wanted.deletes)) - listed.keys()
         if silent:
             # where the same content was put again it need not show as a change
@@ -150,19 +165,35 @@ def _left_out(reader: BlobReader, wanted: Changes, problems: dict[str, str]) -> 
 
 
 def _contents(source: Source, ref: CommitRef, wanted: Changes, progress: Progress) -> dict[str, str]:
-    """Read what the commit put and compare digests."""
-    digests = dict(zip(wanted.puts["path"].to_pylist(), wanted.puts["digest"].to_pylist(), strict=True))
+    """Read all files and compare them with what was to be put."""
+    columns = (wanted.puts[name].to_pylist() for name in ("path", "size", "digest"))
+    missing = {path: (size, content) for path, size, content in zip(*columns, strict=True)}
     problems = {}
+
+    def compare(path: str, size: int, content: bytes) -> None:
+        expected = missing.pop(path, (-1, b""))
+        if expected != (size, content):
+            problems[path] = _wrong_size(size, expected[0]) or "has another content"
+        progress.add(size, 1)
+
     hasher = blake3()
-    with lasting(source, source.file_set_of(ref, wire.DIFF)) as own:
-        for piece in source.read(own):
-            if piece.offset == 0:
-                hasher = blake3()
-            hasher.update(piece.data)
-            if piece.is_last:
-                progress.add(piece.size, 1)
-                if digests.pop(piece.path, None) != hasher.digest():
-                    problems[piece.path] = "has another content"
-        if digests:
-            still_there(source, own)
-    return problems | dict.fromkeys(digests, "was not written")
+    for found in source.read_runs(ref):
+        if isinstance(found, Run):
+            for path, data in zip(*found, strict=True):
+                compare(path, len(data), digest(data))
+            continue
+        if found.offset == 0:
+            hasher = blake3()
+        hasher.update(found.data)
+        if found.is_last:
+            compare(found.path, found.size, hasher.digest())
+    return problems | dict.fromkeys(missing, "was not written")
+
+
+def _wrong_size(found: int, expected: int) -> str:
+    """What to say of sizes that differ; -1: no such file."""
+    if found == expected:
+        return ""
+    if expected < 0:
+        return f"was not expected: {found} bytes"
+    return f"{found} bytes where {expected} were expected" if found >= 0 else "was deleted"

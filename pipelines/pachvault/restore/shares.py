@@ -14,7 +14,7 @@ from pachvault.restore.changes import Changes, Span, changes, spans
 from pachvault.restore.work import FetchShare, Part, RepoPlan, RestorePlan, Step
 from pachvault.vault.snapshots import RepoHistory, Snapshot
 
-PART_BYTES = 256_000_000
+PART_BYTES = 1_000_000_000
 """A change larger than this is staged in parts by fetch workers; a smaller one is written by replay."""
 
 

@@ -2,81 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
-from pachvault.format import layout
-from pachvault.format.table import as_array
+from pachvault.format import digests, layout, pack
+from pachvault.format.digests import Digests, Rows, Sorted
 from pachvault.store.store import ObjectInfo
+from pachvault.vault.columns import ByPack, Columns
 
-_COMPARED = 65536
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """What an index object says, without what only a reader needs."""
-
-    packs: list[str]
-    rows: int
-    ends: NDArray[np.int64]
-    """Up to which byte frames of each pack are placed."""
-    blobs: NDArray[np.void]
-    """As many as `rows`, or none in a brief one."""
-    codes: NDArray[np.int32]
-    """For each blob the number of its pack in `packs`."""
-    offsets: NDArray[np.int64]
-    sizes: NDArray[np.int32]
-
-    @classmethod
-    def of(cls, rows: pa.Table, *, is_brief: bool = False) -> Part:
-        """From an index object (schema index.SCHEMA)."""
-        names, codes = np.unique(as_array(rows["pack"]), return_inverse=True)
-        offsets = rows["frame_offset"].to_numpy()
-        ends = np.zeros(len(names), np.int64)
-        np.maximum.at(ends, codes, offsets + rows["frame_stored"].to_numpy())
-        packs = [layout.pack_path(name.tobytes()) for name in names]
-        count = len(rows)
-        if is_brief:
-            rows, codes, offsets = rows.slice(0, 0), codes[:0], offsets[:0]
-        return cls(
-            packs=packs,
-            rows=count,
-            ends=ends,
-            blobs=as_array(rows["blob"]),
-            codes=codes.astype(np.int32),
-            offsets=offsets.copy(),  # lets go of the file that the rows were read from
-            sizes=rows["size"].to_numpy().astype(np.int32),
-        )
+NUMBERS = ("frame_offset", "size")
+"""What of the index takes part."""
 
 
 class Places:
-    """Every place of every blob, from all parts of the index; about 60 bytes each."""
+    """Every place of every blob, sorted by blob; about 50 bytes each."""
 
-    def __init__(self, parts: list[Part]) -> None:
-        """Empties `parts` on the way: both at once would be twice the memory."""
-        self.packs = sorted({name for part in parts for name in part.packs})
+    def __init__(self, columns: Columns) -> None:
+        """From columns in order (see Columns.in_order) with NUMBERS."""
+        self._columns = columns
+        self.packs = [layout.pack_path(name.tobytes()) for name in columns.packs]
         self.code_of = {name: code for code, name in enumerate(self.packs)}
-        self.ends = np.zeros(len(self.packs), np.int64)
-        codes, blobs = [np.empty(0, np.int32)], [np.empty(0, "V32")]
-        offsets, sizes = [np.empty(0, np.int64)], [np.empty(0, np.int32)]
-        while parts:
-            part = parts.pop()
-            here = np.array([self.code_of[name] for name in part.packs], np.int32)
-            np.maximum.at(self.ends, here, part.ends)
-            codes.append(here[part.codes])
-            blobs.append(part.blobs)
-            offsets.append(part.offsets)
-            sizes.append(part.sizes)
-            del part
-        self.codes = _joined(codes)
-        self.blobs = _joined(blobs)
-        self.offsets = _joined(offsets)
-        self.sizes = _joined(sizes)
+        self.ends, self.codes, self.sizes = columns.ends, columns.pack_codes, columns.integers["size"]
+        self.blobs = Sorted(columns.digests)
+        is_first = digests.is_new(columns.digests)
+        self.groups: NDArray[np.int32] = np.cumsum(is_first, dtype=np.int32) - 1
+        """For each place the number of its blob."""
+        self.starts = np.flatnonzero(is_first)
+        """The first place of each blob."""
+        self.totals = np.bincount(self.codes, self.sizes, len(self.packs))
+
+    def in_pack(self, name: str) -> Rows:
+        """The places in a pack, as they lie there."""
+        rows = self._by_pack.rows(layout.named_digest(name))
+        return rows[np.argsort(self._columns.integers["frame_offset"][rows], kind="stable")]
+
+    @cached_property
+    def _by_pack(self) -> ByPack:
+        return ByPack(self._columns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,113 +62,74 @@ class PackCount:
 
 
 class Census:
-    """Places against needed blobs (32-byte items, each once).
+    """Places against needed blobs (each once).
 
     A blob counts in a whole pack that is not marked before one that is, and there in the pack of which
     most is needed: so copies die in the packs that are mostly dead.
     """
 
     def __init__(
-        self,
-        places: Places,
-        listed: Collection[ObjectInfo],
-        needed: NDArray[np.void],
-        marked: Collection[str],
+        self, places: Places, listed: Collection[ObjectInfo], needed: Digests, marked: Collection[str]
     ) -> None:
         self._places = places
         codes, sizes, count = places.codes, places.sizes, len(places.packs)
-        groups = _groups(np.concatenate([places.blobs, needed]))
-        of_needed, groups = groups[len(codes) :], groups[: len(codes)]
-        is_needed = np.zeros(max(groups.max(initial=-1), of_needed.max(initial=-1)) + 1, bool)
-        is_needed[of_needed] = True
+        at = places.blobs.find(needed)
+        unknown = at < 0
+        is_needed = np.zeros(len(places.starts), bool)
+        is_needed[places.groups[at[~unknown]]] = True
         length_of = {info.name: info.size for info in listed}
         is_whole = np.array([length_of.get(name, 0) for name in places.packs], np.int64) >= places.ends
-        self._is_candidate = is_needed[groups] & is_whole[codes]
-        total = np.bincount(codes, sizes, count)
+        self._is_candidate = is_needed[places.groups] & is_whole[codes]
         wanted = np.bincount(codes, sizes * self._is_candidate, count)
-        rank = _rank(places.packs, wanted / np.maximum(total, 1), marked)
-        self._is_counted = _best_of_each(groups, rank[codes], self._is_candidate)
+        rank = _rank(places.packs, wanted / np.maximum(places.totals, 1), marked)
+        self._is_counted = _best_of_each(places, rank, self._is_candidate)
         live = np.bincount(codes, sizes * self._is_counted, count)
-        is_placed = np.zeros(len(is_needed), bool)
-        is_placed[groups[self._is_counted]] = True
-        self.missing = int(np.count_nonzero(is_needed & ~is_placed))
+        placed = np.count_nonzero(self._is_counted)
+        self.missing = int(np.count_nonzero(unknown) + np.count_nonzero(is_needed) - placed)
         """How many needed blobs no whole pack has."""
         self.packs = [
-            PackCount(info, int(total[code]), int(live[code]))
+            PackCount(info, int(places.totals[code]), int(live[code]))
             if (code := places.code_of.get(info.name)) is not None
             else PackCount(info, 0, 0)
             for info in listed
         ]
-        self._by_pack = np.argsort(codes, kind="stable").astype(np.int32)
-        self._starts = np.searchsorted(codes[self._by_pack], np.arange(count + 1))
 
-    def counted_in(self, pack: str) -> list[bytes]:
+    def counted_in(self, name: str) -> list[bytes]:
         """The needed blobs that are counted in a pack, in the order in which they lie there."""
-        rows = self._rows(pack)
-        rows = rows[self._is_counted[rows]]
-        return self._names(rows[np.argsort(self._places.offsets[rows], kind="stable")])
+        rows = self._places.in_pack(name)
+        return self._names(rows[self._is_counted[rows]])
 
-    def counted_elsewhere(self, pack: str) -> list[bytes]:
+    def counted_elsewhere(self, name: str) -> list[bytes]:
         """The needed blobs that a pack has and that are counted in another."""
-        rows = self._rows(pack)
+        rows = self._places.in_pack(name)
         return self._names(rows[self._is_candidate[rows] & ~self._is_counted[rows]])
 
-    def _rows(self, pack: str) -> NDArray[np.int32]:
-        code = self._places.code_of.get(pack)
-        if code is None:
-            return np.empty(0, np.int32)
-        return self._by_pack[self._starts[code] : self._starts[code + 1]]
-
-    def _names(self, rows: NDArray[np.int32]) -> list[bytes]:
-        return [name.tobytes() for name in self._places.blobs[rows]]
-
-
-def _joined(arrays: list[Any]) -> NDArray[Any]:
-    """The arrays as one; they themselves are let go."""
-    whole = np.concatenate(arrays)
-    arrays.clear()
-    return whole
-
-
-def _groups(blobs: NDArray[np.void]) -> NDArray[np.int32]:
-    """For each blob the number of its group: equal ones have one group.
-
-    Sorted by their first 8 bytes, which is quick and small; only those that share them are compared whole.
-    """
-    keys = blobs.view(">u8")[::4].astype(np.uint64)
-    order = np.argsort(keys, kind="stable").astype(np.int32)
-    tied = np.flatnonzero(keys[order[1:]] == keys[order[:-1]])
-    del keys
-    is_new = np.ones(len(blobs), bool)
-    is_new[tied + 1] = False
-    for first in range(0, len(tied), _COMPARED):
-        some = tied[first : first + _COMPARED]
-        if (blobs[order[some]] != blobs[order[some + 1]]).any():
-            return np.unique(blobs, return_inverse=True)[1].astype(np.int32)
-    groups = np.empty(len(blobs), np.int32)
-    groups[order] = np.cumsum(is_new, dtype=np.int32) - 1
-    return groups
+    def _names(self, rows: Rows) -> list[bytes]:
+        return pack.split_digests(self._places.blobs.digests.take(rows))
 
 
 def _rank(
-    names: Iterable[str], needed_share: NDArray[np.float64], marked: Collection[str]
+    names: Sequence[str], needed_share: NDArray[np.float64], marked: Collection[str]
 ) -> NDArray[np.int32]:
     """For each pack how well a blob is kept there: higher is better, never equal."""
     is_unmarked = np.array([name not in marked for name in names], bool)
-    order = np.lexsort((needed_share, is_unmarked))
+    order = np.lexsort((np.array(names, np.str_), needed_share, is_unmarked))
     rank = np.empty(len(order), np.int32)
     rank[order] = np.arange(len(order))
     return rank
 
 
 def _best_of_each(
-    groups: NDArray[np.int32], rank: NDArray[np.int32], is_candidate: NDArray[np.bool_]
+    places: Places, rank: NDArray[np.int32], is_candidate: NDArray[np.bool_]
 ) -> NDArray[np.bool_]:
-    """Of the candidates of each group the one of the highest rank."""
-    rows = np.flatnonzero(is_candidate).astype(np.int32)
-    rows = rows[np.lexsort((rank[rows], groups[rows]))]
-    of = groups[rows]
-    is_last = np.append(of[1:] != of[:-1], True)[: len(rows)]
-    chosen = np.zeros(len(groups), bool)
-    chosen[rows[is_last]] = True
+    """Of the candidates for each blob the one of the highest rank."""
+    if not len(places.groups):
+        return is_candidate
+    ranks = np.where(is_candidate, rank[places.codes], -1)
+    best = np.maximum.reduceat(ranks, places.starts)
+    rows = np.flatnonzero(is_candidate & (ranks == best[places.groups]))
+    # several index objects may place a blob at the same spot
+    groups = places.groups[rows]
+    chosen = np.zeros(len(ranks), bool)
+    chosen[rows[np.append(True, groups[1:] != groups[:-1])[: len(rows)]]] = True
     return chosen

@@ -10,18 +10,16 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-import numpy as np
-
 from pachvault.errors import BusyError, DamageError, PachvaultError
-from pachvault.format import documents, layout, pack
+from pachvault.format import documents, layout
+from pachvault.format.digests import Sorted
 from pachvault.format.documents import Marked, Pin
 from pachvault.progress import Progress
 from pachvault.upkeep import erase_bytes, pins
 from pachvault.upkeep.erase_plan import ErasePlan
 from pachvault.upkeep.erase_plan import plan as look
 from pachvault.upkeep.erase_rewrite import Rewriter
-from pachvault.vault import clock, marks
-from pachvault.vault.blobs import BlobIndex
+from pachvault.vault import blobs, clock, marks
 from pachvault.vault.packs import any_toc
 from pachvault.vault.snapshots import SnapshotName
 from pachvault.vault.vault import Vault
@@ -133,7 +131,8 @@ def _tables(left: ErasePlan) -> set[str]:
 
 def _mark(vault: Vault, names: list[str]) -> None:
     """Who begins to write from here on keeps away from what goes."""
-    new = [name for name in names if name not in marks.for_writing(vault).avoid]
+    marked = marks.for_writing(vault).avoid
+    new = [name for name in names if name not in marked]
     if new:
         marks.write(vault, [Marked(name=name, reason=_REASON) for name in new])
 
@@ -144,11 +143,11 @@ def _check(left: ErasePlan, progress: Progress) -> None:
     again = look(vault, left.selection, progress)
     if not again.is_empty:
         raise PachvaultError("there is still something to erase", where=vault.store.url, hint="erase again")
+    gone = Sorted(left.gone)
     still = [
-        info.name for info in vault.store.list(layout.PACKS) if _holds(vault, info.name, info.size, left)
+        info.name for info in vault.store.list(layout.PACKS) if _holds(vault, info.name, info.size, gone)
     ]
-    places = BlobIndex(erase_bytes.placed(vault))
-    if still or places.has(pack.split_digests(left.gone)).any():
+    if still or gone.has(blobs.columns(vault, ()).digests).any():
         raise PachvaultError(
             f"what was erased is still in {', '.join(still) or 'the index'}",
             where=vault.store.url,
@@ -156,9 +155,9 @@ def _check(left: ErasePlan, progress: Progress) -> None:
         )
 
 
-def _holds(vault: Vault, name: str, size: int, left: ErasePlan) -> bool:
+def _holds(vault: Vault, name: str, size: int, gone: Sorted) -> bool:
     try:
         held = any_toc(vault, name, size)[1].blobs["digest"]
     except DamageError:
         return False  # no reader finds a blob in it; the plan has named it
-    return bool(np.isin(held, left.gone).any())
+    return bool(gone.has(held).any())

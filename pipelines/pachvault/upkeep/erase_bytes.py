@@ -8,19 +8,21 @@ from contextlib import suppress
 from dataclasses import replace
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from pachvault.errors import DamageError
-from pachvault.format import documents, index, layout, table
+from pachvault.format import digests, documents, index, layout, table
+from pachvault.format.digests import Digests, Sorted
 from pachvault.format.documents import Audit
+from pachvault.format.pack import split_digests
 from pachvault.progress import Progress
-from pachvault.upkeep.copy import copy
+from pachvault.upkeep import index_objects
+from pachvault.upkeep.copy import copy, in_order, read
 from pachvault.upkeep.erase_plan import ErasePlan
 from pachvault.upkeep.erase_selection import Selection
 from pachvault.upkeep.readback import read_back
 from pachvault.vault import blobs
 from pachvault.vault.blobs import BlobIndex
+from pachvault.vault.columns import ByPack, Columns, differing
 from pachvault.vault.packs import any_toc
 from pachvault.vault.reader import BlobReader
 from pachvault.vault.vault import Vault
@@ -36,12 +38,11 @@ def repack(left: ErasePlan, writing: Vault, progress: Progress) -> int:
         return 0
     progress.start("erase: packs", left.pack_bytes)
     bad = [digest for name in left.packs if (digest := layout.named_digest(name))]
-    going = BlobIndex(_rows_of(vault, left.packs))
-    reader = BlobReader(vault, BlobIndex(blobs.without(placed(vault), bad)))
+    going, others = _places(vault, bad)
+    # the tables of contents count, too: nothing is lost with a pack because an index object was
+    stay = _staying(going, Sorted(left.gone))
     with PackWriter(writing) as writer:
-        # the tables of contents count, too: nothing is lost with a pack because an index object was
-        stay = [blob for digest in bad for blob in _in_order(going, digest, left)]
-        lost = copy(BlobReader(vault, going), writer, _only_there(writing, left, stay, reader))
+        lost = copy(BlobReader(vault, BlobIndex(going)), writer, _only_there(writing, others, stay))
         needed = _needed(left, lost)
         if needed:
             raise DamageError(
@@ -50,6 +51,7 @@ def repack(left: ErasePlan, writing: Vault, progress: Progress) -> int:
                 hint="`pachvault repair`, then erase again; or erase that file, too",
             )
         written = writer.finish()
+    del going, others, stay  # a million rows are more than a hundred megabytes
     read_back(vault, written)
     _out_of_index(vault, writing, bad)
     for name in left.packs:
@@ -57,68 +59,61 @@ def repack(left: ErasePlan, writing: Vault, progress: Progress) -> int:
     return sum(each.size for each in writer.packs)
 
 
-def placed(vault: Vault) -> pa.Table:
-    return blobs.joined(blobs.objects(vault).values())
-
-
-def _rows_of(vault: Vault, packs: list[str]) -> pa.Table:
-    """What packs hold, by the index and by their own tables of contents."""
-    digests = {name: digest for name in packs if (digest := layout.named_digest(name))}
-    rows = placed(vault)
-    found = [rows.filter(pc.is_in(rows["pack"], pa.array(list(digests.values()), index.DIGEST)))]
-    for name, digest in digests.items():
-        info = vault.store.stat(name)
+def _places(vault: Vault, packs: list[bytes]) -> tuple[Columns, Columns]:
+    """What packs hold, by the index and by their own tables of contents; and the index without them."""
+    placed = blobs.columns(vault)
+    by_pack = ByPack(placed)
+    found = [placed.take(np.concatenate([by_pack.rows(pack) for pack in packs]))]
+    for pack in packs:
+        info = vault.store.stat(layout.pack_path(pack))
         with suppress(DamageError):  # what the index says is all that is known then
-            found.append(index.rows_of(digest, any_toc(vault, name, info.size if info else 0)[1]))
-    return pa.concat_tables(found)
+            said = Columns.of_toc(pack, any_toc(vault, layout.pack_path(pack), info.size if info else 0)[1])
+            besides = differing(placed, by_pack.rows(pack), said)[1]
+            if len(besides):
+                found.append(said.take(besides))
+    return Columns.joined(found), placed.without(packs)
 
 
-def _in_order(places: BlobIndex, digest: bytes, left: ErasePlan) -> list[bytes]:
-    """What stays of a pack, as it lies there."""
-    held = list(places.blobs_in(digest))
-    is_gone = np.isin(np.frombuffer(b"".join(held), "V32"), left.gone)
-    stay = [blob for blob, goes in zip(held, is_gone, strict=True) if not goes]
-    return _by_place(places, stay)
+def _staying(going: Columns, gone: Sorted) -> Digests:
+    """The blobs that stay, each once, as they lie in the packs, so that a frame is decoded once."""
+    order = np.lexsort((going.integers["frame_offset"], going.pack_codes))
+    held = going.digests.take(order)
+    first = np.zeros(len(held), bool)
+    by_blob = digests.order(held)
+    first[by_blob[digests.is_new(held.take(by_blob))]] = True
+    return held[first & ~gone.has(held)]
 
 
-def _by_place(places: BlobIndex, wanted: list[bytes]) -> list[bytes]:
-    """Blobs as they lie in the packs, so that a frame is decoded once."""
-    order = places.place_order()[places.rows(wanted)] if wanted else np.empty(0, np.int64)
-    return [wanted[number] for number in np.argsort(order, kind="stable")]
-
-
-def _only_there(writing: Vault, left: ErasePlan, stay: list[bytes], reader: BlobReader) -> Iterator[bytes]:
+def _only_there(writing: Vault, others: Columns, stay: Digests) -> Iterator[bytes]:
     """Of the blobs that stay those that are in no other pack, one that is to stay itself, and read there."""
-    has = blobs.load(replace(writing, avoid=writing.avoid | set(left.packs))).has(stay)
-    yield from dict.fromkeys(blob for blob, is_there in zip(stay, has, strict=True) if not is_there)
-    elsewhere = list(dict.fromkeys(blob for blob, is_there in zip(stay, has, strict=True) if is_there))
-    for blob in _by_place(reader.index, elsewhere):
-        try:
-            reader.read(blob)
-        except DamageError:
-            yield blob
+    usable = blobs.usable(writing, others)
+    is_there = Sorted.of([usable.digests]).has(stay)
+    yield from digests.each(stay[~is_there])
+    elsewhere = split_digests(stay[is_there])
+    if elsewhere:
+        places = BlobIndex(usable)
+        for blob, content in read(BlobReader(writing, places), in_order(places, elsewhere)):
+            if content is None:
+                yield blob
 
 
 def _needed(left: ErasePlan, lost: list[bytes]) -> str:
     """A file that needs any of the blobs; empty where none does."""
     for name in left.file_tables if lost else ():
-        files = table.files_with(left.vault.file_table(name), lost)
-        if files:
-            return files[0]
+        for rows in left.vault.file_batches(name):
+            files = table.files_with(rows, lost)
+            if files:
+                return files[0]
     return ""
 
 
 def _out_of_index(vault: Vault, writing: Vault, packs: list[bytes]) -> None:
     """Write the index objects that name the packs anew without them, as one, and delete them."""
-    objects = {
-        name: rows
-        for name, rows in blobs.objects(vault).items()
-        if len(blobs.without(rows, packs)) < len(rows)
-    }
-    rows = index.in_order(blobs.without(blobs.joined(objects.values()), packs))
-    writing = replace(writing, avoid=writing.avoid | objects.keys())
-    if len(rows):
-        vault.read(layout.index_path(writing.put_index(index.encode(rows)).digest))
+    going = frozenset(packs)
+    named = blobs.each(vault, lambda name: index.packs_of(vault.read(name))[0])
+    objects = [name for name, found in named.items() if going.intersection(found)]
+    rows = Columns.joined(Columns.read(vault.read(name)).without(packs) for name in objects)
+    index_objects.write(replace(writing, avoid=writing.avoid | set(objects)), rows)
     for name in objects:
         vault.store.delete(name)
 

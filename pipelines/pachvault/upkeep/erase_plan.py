@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
 
-import numpy as np
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
 from pachvault.errors import DamageError
-from pachvault.format import layout
+from pachvault.format import digests, layout
+from pachvault.format.digests import Digests, Sorted
 from pachvault.format.documents import Manifest
 from pachvault.progress import Progress
 from pachvault.store.store import ObjectInfo
@@ -17,7 +18,7 @@ from pachvault.upkeep.erase_reach import Hit, Reach, unknown
 from pachvault.upkeep.erase_selection import Selection
 from pachvault.upkeep.repair_needs import manifests
 from pachvault.vault import blobs, snapshots
-from pachvault.vault.blobs import BlobIndex
+from pachvault.vault.columns import ByPack, Columns
 from pachvault.vault.packs import any_toc
 from pachvault.vault.snapshots import SnapshotName
 from pachvault.vault.vault import Vault
@@ -42,7 +43,7 @@ class ErasePlan:
     """All of them, those of dead runs too."""
     reached: frozenset[str]
     """Records and tables that snapshots need."""
-    gone: NDArray[np.void]
+    gone: Digests
     """Blobs that nothing else needs, sorted."""
     kept: int
     """Blobs that stay because other files have them."""
@@ -115,25 +116,28 @@ def _loaded(vault: Vault) -> tuple[list[tuple[SnapshotName, Manifest]], list[str
 
 def _superseded(alive: list[tuple[SnapshotName, Manifest]]) -> list[tuple[SnapshotName, SnapshotName]]:
     """Manifests of which another one is the same snapshot with more erased."""
+    alike: dict[tuple[str, datetime], list[tuple[SnapshotName, Manifest]]] = {}
+    for name, manifest in alive:
+        alike.setdefault((manifest.run_id, manifest.frozen_at), []).append((name, manifest))
     found = []
     for name, manifest in alive:
         said = manifest.erased
-        for other, later in alive:
-            is_same = (later.run_id, later.frozen_at) == (manifest.run_id, manifest.frozen_at)
-            if is_same and len(later.erased) > len(said) and later.erased[: len(said)] == said:
+        for other, later in alike[manifest.run_id, manifest.frozen_at]:
+            if len(later.erased) > len(said) and later.erased[: len(said)] == said:
                 found.append((name, other))
                 break
     return found
 
 
-def _packs_with(vault: Vault, gone: NDArray[np.void]) -> tuple[list[str], int, list[str]]:
+def _packs_with(vault: Vault, gone: Digests) -> tuple[list[str], int, list[str]]:
     """The packs that hold any of the blobs, by their own tables of contents or else by the index."""
     found: list[str] = []
     unreadable: list[str] = []
     size = 0
     if not len(gone):
         return found, size, unreadable
-    index = BlobIndex(blobs.joined(blobs.objects(vault).values()))
+    going = Sorted(gone)
+    index = _Index(vault)
     for info in vault.store.list(layout.PACKS):
         name = layout.named_digest(info.name)
         if name is None:
@@ -141,20 +145,35 @@ def _packs_with(vault: Vault, gone: NDArray[np.void]) -> tuple[list[str], int, l
         held, is_known = _held(vault, info, name, index)
         if not is_known:
             unreadable.append(info.name)
-        if np.isin(held, gone).any():
+        if going.has(held).any():
             found.append(info.name)
             size += info.size
     return found, size, unreadable
 
 
-def _held(vault: Vault, info: ObjectInfo, name: bytes, index: BlobIndex) -> tuple[NDArray[np.void], bool]:
+def _held(vault: Vault, info: ObjectInfo, name: bytes, index: _Index) -> tuple[Digests, bool]:
     """The blobs of a pack, and whether anything is known of it. Another pack may lie under its name."""
     try:
         found, toc = any_toc(vault, info.name, info.size)
     except DamageError:
-        placed = np.frombuffer(b"".join(index.blobs_in(name)), "V32")
+        placed = index.blobs_in(name)
         return placed, len(placed) > 0
     if found == name:
         return toc.blobs["digest"], True
-    placed = np.frombuffer(b"".join(index.blobs_in(name)), "V32")
-    return np.concatenate([toc.blobs["digest"], placed]), True
+    return digests.joined([toc.blobs["digest"], index.blobs_in(name)]), True
+
+
+@dataclass
+class _Index:
+    """The index, which is read only where a pack does not say itself what it holds."""
+
+    vault: Vault
+
+    def blobs_in(self, pack: bytes) -> Digests:
+        columns, by_pack = self._columns
+        return columns.digests.take(by_pack.rows(pack))
+
+    @cached_property
+    def _columns(self) -> tuple[Columns, ByPack]:
+        columns = blobs.columns(self.vault, ())
+        return columns, ByPack(columns)

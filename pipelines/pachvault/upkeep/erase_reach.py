@@ -8,19 +8,19 @@ from dataclasses import dataclass, field
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
 from pachvault.errors import DamageError
-from pachvault.format import layout, pack, table
+from pachvault.format import digests, layout, table
+from pachvault.format.digests import Digests, Gathered, Sorted
 from pachvault.format.documents import Manifest, RepoRecord
 from pachvault.format.ids import RepoName
 from pachvault.upkeep.erase_selection import Selection
-from pachvault.vault import snapshots
 from pachvault.vault.snapshots import SnapshotName
 from pachvault.vault.vault import Vault
 
 NAMED = 20
 """Files that are named of those that keep a blob."""
+_HIT = pa.schema([each for each in table.FILES if each.name != "pfs_hash"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,10 @@ class Reach:
     selection: Selection
     names: set[str] = field(default_factory=set)
     hits: dict[bytes, pa.Table] = field(default_factory=dict)
+    """Of each file table with rows that go those."""
     _tables: dict[bytes, None] = field(default_factory=dict)
+    _stay: Gathered = field(default_factory=Gathered)
+    """The blobs of all other rows."""
     _records: dict[bytes, RepoRecord] = field(default_factory=dict)
     _of_list: dict[bytes, tuple[int, int, bool]] = field(default_factory=dict)
 
@@ -54,7 +57,7 @@ class Reach:
                 for entry in manifest.repos:
                     self._record(entry.record)
             for name in self._tables:
-                self._file_table(name, self.vault.file_table(name))
+                self._file_table(name)
         except DamageError as error:
             raise unknown(error) from error
         for info in self.vault.store.list(layout.TABLES):
@@ -62,7 +65,7 @@ class Reach:
             if stray is None or info.name in self.names:
                 continue
             try:
-                self._file_table(stray, self.vault.file_table(stray))
+                self._file_table(stray)
             except DamageError:
                 continue  # a commit list, or what died half-written: nothing that a reader could read
             self._tables[stray] = None
@@ -82,27 +85,30 @@ class Reach:
     def hit_rows(self) -> pa.Table:
         """The files that go, each once however many tables have it."""
         columns = ["repo", "commit", "path", "size"]
-        rows = pa.concat_tables([table.FILES.empty_table(), *self.hits.values()])
+        rows = pa.concat_tables([_HIT.empty_table(), *self.hits.values()])
         rows = rows.filter(pc.equal(rows["kind"], table.FILE)).select(columns)
         return rows.group_by(["repo", "commit", "path"]).aggregate([("size", "max")]).rename_columns(columns)
 
-    def contents(self) -> tuple[NDArray[np.void], int, list[str]]:
+    def contents(self) -> tuple[Digests, int, list[str]]:
         """The blobs that nothing else needs, how many of the others stay, and some files that have them."""
-        mine = [table.digests_of(rows) for rows in self.hits.values()]
-        wanted = np.unique(np.concatenate([np.empty(0, "V32"), *mine]))
-        shared: list[NDArray[np.void]] = [np.empty(0, "V32")]
+        wanted = digests.unique(digests.joined(table.digests_of(rows) for rows in self.hits.values()))
+        stays = Sorted(self._stay.all()).has(wanted)
+        return wanted[~stays], int(stays.sum()), self._keepers(wanted[stays])
+
+    def _keepers(self, kept: Digests) -> list[str]:
         keepers: dict[str, None] = {}
-        for name in self._tables if len(wanted) else ():
-            files = self.vault.file_table(name)
-            if name in self.hits:
-                files = files.filter(pa.array(~self.selection.hits(files)))
-            both = np.intersect1d(wanted, table.digests_of(files))
-            if len(both):
-                shared.append(both)
-                if len(keepers) < NAMED and layout.table_path(name) in self.names:
-                    keepers.update(dict.fromkeys(table.files_with(files, pack.split_digests(both))))
-        kept = np.unique(np.concatenate(shared))
-        return np.setdiff1d(wanted, kept), len(kept), list(keepers)[:NAMED]
+        blobs = Sorted(kept)
+        for name in self._tables if len(kept) else ():
+            if layout.table_path(name) not in self.names:
+                continue
+            for files in self.vault.file_batches(name):
+                numbers, named = table.digests_by_row(files)
+                rows = np.unique(numbers[blobs.has(named)])
+                found = files.take(rows).filter(pa.array(~self.selection.hits(files.take(rows))))
+                keepers.update(dict.fromkeys(table.file_names(found.slice(0, NAMED))))
+                if len(keepers) >= NAMED:
+                    return list(keepers)[:NAMED]
+        return list(keepers)
 
     def _record(self, name: bytes) -> None:
         if name in self._records:
@@ -114,15 +120,22 @@ class Reach:
             if path in self.names:
                 continue
             self.names.add(path)
-            commits = self.vault.commit_list(segment.table)
-            for each in pc.unique(pc.list_flatten(commits["tables"])).to_pylist():
+            for each in self.vault.tables_of_list(segment.table):
                 self.names.add(layout.table_path(each))
                 self._tables[each] = None
 
-    def _file_table(self, name: bytes, files: pa.Table) -> None:
-        mask = self.selection.hits(files)
-        if mask.any():
-            self.hits[name] = files.filter(pa.array(mask)).combine_chunks()
+    def _file_table(self, name: bytes) -> None:
+        hits, stay = [], []
+        for files in self.vault.file_batches(name):
+            mask = self.selection.hits(files)
+            if mask.any():
+                hits.append(files.select(_HIT.names).filter(pa.array(mask)).combine_chunks())
+                files = files.filter(pa.array(~mask))
+            stay.append(table.digests_of(files))
+        for each in stay:
+            self._stay.add(each)
+        if hits:
+            self.hits[name] = pa.concat_tables(hits)
 
     def _sums(self, name: bytes) -> Iterator[tuple[int, int, bool]]:
         """For each commit list: files and bytes that go of its commits, and whether it is written anew."""
@@ -135,14 +148,18 @@ class Reach:
 
     def _sums_of(self, repo: RepoName, commits: pa.Table) -> tuple[int, int, bool]:
         files = size = 0
-        is_hit = False
+        owners: dict[bytes, list[str]] = {}
         for commit, tables in zip(commits["commit"].to_pylist(), commits["tables"].to_pylist(), strict=True):
-            for rows in (self.hits[each] for each in tables if each in self.hits):
-                is_hit = True
-                mine = snapshots.rows_of(rows, repo, commit)
-                files += pc.sum(pc.equal(mine["kind"], table.FILE)).as_py() or 0
-                size += pc.sum(mine["size"]).as_py() or 0
-        return files, size, is_hit
+            for name in tables:
+                if name in self.hits:
+                    owners.setdefault(name, []).append(commit)
+        for name, mine in owners.items():
+            rows = self.hits[name]
+            is_mine = pc.is_in(rows["commit"], pa.array(mine, pa.string()))
+            rows = rows.filter(pc.and_(pc.equal(rows["repo"], str(repo)), is_mine))
+            files += pc.sum(pc.equal(rows["kind"], table.FILE)).as_py() or 0
+            size += pc.sum(rows["size"]).as_py() or 0
+        return files, size, bool(owners)
 
 
 def unknown(error: DamageError) -> DamageError:

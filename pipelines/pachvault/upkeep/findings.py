@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pachvault.errors import EXIT_DAMAGE, EXIT_OK, EXIT_PARTIAL, DamageError, PachvaultError
+from pachvault.format import digests
+from pachvault.format.digests import Digests
 
 NAMED = 20
 """How many files, commits and blobs a finding names; it counts them all."""
@@ -89,7 +91,7 @@ _ADVICE = {
 
 
 NO_ROWS: NDArray[np.int64] = np.empty(0, np.int64)
-NO_BLOBS: NDArray[np.bytes_] = np.empty(0, "S32")
+NO_BLOBS: Digests = digests.of([])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,7 +107,7 @@ class Damage:
     """Whether it is damage whatever it hits."""
     places: NDArray[np.int64] = field(default_factory=lambda: NO_ROWS)
     """Rows of the index (see Places) that are no good because of it."""
-    missing: NDArray[np.bytes_] = field(default_factory=lambda: NO_BLOBS)
+    missing: Digests = field(default_factory=lambda: NO_BLOBS)
     """Blobs that tables name and no index knows."""
     snapshots: frozenset[str] = frozenset()
     repo: str = ""

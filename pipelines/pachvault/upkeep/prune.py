@@ -11,16 +11,14 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
-import pyarrow as pa
-
 from pachvault.errors import BusyError, DamageError
-from pachvault.format import index, layout
+from pachvault.format import layout
 from pachvault.format.documents import Marked
 from pachvault.progress import Progress
-from pachvault.upkeep import holds, reach
+from pachvault.upkeep import holds, index_objects, reach
 from pachvault.upkeep.copy import copy
+from pachvault.upkeep.index_objects import INDEX_ROWS
 from pachvault.upkeep.prune_plan import (
-    INDEX_ROWS,
     Action,
     Look,
     Planned,
@@ -30,6 +28,7 @@ from pachvault.upkeep.prune_plan import (
     plan_packs,
 )
 from pachvault.vault import blobs, marks
+from pachvault.vault.columns import Columns
 from pachvault.vault.reader import BlobReader
 from pachvault.vault.vault import Vault
 from pachvault.vault.writer import PackWriter
@@ -61,8 +60,8 @@ def execute(vault: Vault, planned: PrunePlan, progress: Progress) -> Pruned:
     progress.start("prune: delete", 0)
     _delete(vault, done, reach.expired(vault, planned.now))
     # what was sealed or brought back since the plan is needed, too
-    planned.needed.survey(vault, planned.now)
-    look = Look.at(vault, planned.now, planned.needed)
+    planned.look.needed.survey(vault, planned.now)
+    look = Look.at(vault, planned.now, planned.look.needed, planned.look)
     packs = plan_packs(look, planned.limits)
     every = [*plan_others(look, packs), *packs]
     chosen = {each.name for each in planned.of(Action.DELETE)}
@@ -167,22 +166,20 @@ def _compact(vault: Vault, look: Look, packs: Iterable[Planned], gone: set[str],
     there = {count.info.name for count in look.census.packs} - gone
     writing = marks.for_writing(vault)
     made: set[str] = set()
-    gathered: list[pa.Table] = []
+    gathered: list[Columns] = []
 
     def write() -> None:
-        if gathered:
-            rows = index.in_order(blobs.joined(gathered))
-            made.add(layout.index_path(writing.put_index(index.encode(rows)).digest))
+        made.update(index_objects.write(writing, Columns.joined(gathered)))
         gathered.clear()
 
     for name in old:
-        rows = blobs.one(vault, name)
-        absent = [pack for pack in rows["pack"].unique().to_pylist() if layout.pack_path(pack) not in there]
-        rows = blobs.without(rows, absent)
+        rows = Columns.read(vault.read(name))
+        absent = look.index.said[name].packs - there
+        if absent:
+            rows = rows.without(filter(None, map(layout.named_digest, absent)))
         if sum(map(len, gathered)) + len(rows) > INDEX_ROWS:
             write()
-        if len(rows):
-            gathered.append(rows)
+        gathered.append(rows)
     write()
     reason = "compacted into another"
     compacted = [

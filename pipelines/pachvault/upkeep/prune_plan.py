@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 
-import numpy as np
-
 from pachvault.errors import DamageError, UsageError
-from pachvault.format import layout
+from pachvault.format import digests, index, layout
 from pachvault.progress import Progress
 from pachvault.store.store import ObjectInfo
 from pachvault.upkeep import holds, reach
-from pachvault.upkeep.census import Census, PackCount, Part, Places
+from pachvault.upkeep.census import NUMBERS, Census, PackCount, Places
+from pachvault.upkeep.index_objects import INDEX_ROWS
 from pachvault.upkeep.reach import Needed
 from pachvault.vault import blobs, marks
+from pachvault.vault.columns import Columns
 from pachvault.vault.vault import Vault
 
 INDEX_OBJECTS = 64
 """More small index objects than this are compacted."""
-INDEX_ROWS = 250_000
-"""Rows of an index object that compaction writes, at most about; one of half as many is no small one."""
 
 
 class Action(StrEnum):
@@ -64,12 +62,136 @@ class Planned:
 
 
 @dataclass(frozen=True, slots=True)
+class Said:
+    """An index object: which packs it is about, and how many blobs it places."""
+
+    packs: frozenset[str]
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """All index objects. Their names vouch for them, so what was read once need not be read again."""
+
+    said: dict[str, Said]
+    places: Places
+    marked: frozenset[str]
+    """What was marked when it was read."""
+
+    @classmethod
+    def read(cls, vault: Vault, marked: frozenset[str]) -> Index:
+        """Of a marked object only what it is about, where others are about its packs, too."""
+        found = blobs.each(vault, lambda name: _read(vault.read(name), is_brief=name in marked))
+        said = {name: each for name, (each, _) in found.items()}
+        alive = {pack for name, each in said.items() if name not in marked for pack in each.packs}
+        for name, each in said.items():
+            if name in marked and each.packs - alive:
+                found[name] = _read(vault.read(name), is_brief=False)
+        # each is let go as it is taken: both at once would be twice the memory
+        rows = Columns.joined((part for name in said if (part := found.pop(name)[1])), NUMBERS)
+        return cls(said, Places(rows.in_order()), marked)
+
+
+def _read(data: bytes, *, is_brief: bool) -> tuple[Said, Columns | None]:
+    if is_brief:
+        packs, rows = index.packs_of(data)
+        return Said(_paths(packs), rows), None
+    part = Columns.read(data, NUMBERS)
+    return Said(_paths(pack.tobytes() for pack in part.packs), len(part)), part
+
+
+def _paths(packs: Iterable[bytes]) -> frozenset[str]:
+    return frozenset(layout.pack_path(name) for name in packs)
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """The vault's objects as one look finds them."""
+
+    vault: Vault
+    now: datetime
+    needed: Needed
+    census: Census
+    """By what the snapshots need."""
+    wider: Census
+    """By what those need, too, that may be brought back: nothing of it is deleted."""
+    index: Index
+    infos: dict[str, ObjectInfo]
+    """Records, tables, index objects and packs."""
+    marks: list[marks.Found]
+    since: dict[str, datetime] = field(default_factory=dict)
+    """Since when each marked object is."""
+    held: set[str] = field(default_factory=set)
+
+    @classmethod
+    def at(cls, vault: Vault, now: datetime, needed: Needed, before: Look | None = None) -> Look:
+        """Look now, after `needed` was surveyed: packs and index of what is needed are there, then.
+
+        Raises DamageError where they are not. What an earlier look has read is not read again.
+        """
+        found = marks.load(vault)
+        since = {each.name: mark.info.modified_at for mark in reversed(found) for each in mark.mark.objects}
+        index = before.index if before else Index.read(vault, frozenset(since))
+        listed = {info.name: info for info in vault.store.list(layout.INDEX)}
+        if index.said.keys() != listed.keys() or index.marked != since.keys():
+            index = Index.read(vault, frozenset(since))
+        packs = list(vault.store.list(layout.PACKS))
+        blobs_now = needed.current.blobs()
+        census = Census(index.places, packs, blobs_now, since.keys())
+        if census.missing:
+            raise DamageError(
+                f"{census.missing} blobs that are needed are in no pack that is there: nothing is deleted",
+                where=vault.store.url,
+                hint="`pachvault verify` names the files, `pachvault repair` looks for them",
+            )
+        wider = census
+        if needed.forgotten.roots:
+            every = digests.unique(digests.joined([blobs_now, needed.forgotten.blobs()]))
+            wider = Census(index.places, packs, every, since.keys())
+        others = [info for folder in (layout.RECORDS, layout.TABLES) for info in vault.store.list(folder)]
+        infos = listed | {info.name: info for info in [*others, *packs]}
+        return cls(vault, now, needed, census, wider, index, infos, found, since, holds.held(vault, now))
+
+    def is_due(self, name: str) -> bool:
+        """Whether an object has been marked for the whole grace."""
+        since = self.since.get(name)
+        return since is not None and self.now - since >= self.vault.config.grace
+
+    def is_free(self, name: str) -> bool:
+        """Whether an unmarked object may be marked, once nothing needs it: no run can be about to use it."""
+        is_old = self.now - self.infos[name].modified_at >= self.vault.config.grace / 2
+        return name not in self.since and name not in self.held and is_old
+
+    def unneeded(self, name: str, *, is_kept: bool) -> Planned:
+        """What becomes of an object that no snapshot needs; `is_kept`: one that may be brought back does."""
+        info = self.infos[name]
+        if self.is_due(name) and not is_kept:
+            return Planned(name, info.size, Action.DELETE, f"marked since {self._at(name)}")
+        if name in self.since:
+            return Planned(name, info.size, Action.WAIT, f"marked since {self._at(name)}")
+        if name in self.held:
+            return Planned(name, info.size, Action.KEEP, "of a run that may be resumed")
+        if not self.is_free(name):
+            return Planned(name, info.size, Action.KEEP, "young: a run may be about to seal it")
+        return Planned(name, info.size, Action.MARK, "no snapshot needs it")
+
+    def needed_again(self, name: str) -> Planned:
+        """What becomes of a marked object that is needed."""
+        action = Action.SPARE if self.is_due(name) else Action.WAIT
+        return Planned(name, self.infos[name].size, action, "marked, and needed again")
+
+    def _at(self, name: str) -> str:
+        return f"{self.since[name]:%Y-%m-%d %H:%M} UTC"
+
+
+@dataclass(frozen=True, slots=True)
 class PrunePlan:
     """What a prune will do."""
 
     now: datetime
     limits: Limits
-    needed: Needed
+    look: Look
+    """What it was planned from."""
     packs: list[Planned]
     """Every pack."""
     others: list[Planned]
@@ -106,113 +228,12 @@ def plan(vault: Vault, limits: Limits, now: datetime, progress: Progress) -> Pru
     return PrunePlan(
         now=now,
         limits=limits,
-        needed=needed,
+        look=look,
         packs=packs,
         others=plan_others(look, packs),
         expired=expired,
         is_compacted=bool(compactable(look, packs)),
     )
-
-
-@dataclass(frozen=True, slots=True)
-class Said:
-    """An index object: which packs it is about, and how many blobs it places."""
-
-    packs: frozenset[str]
-    rows: int
-
-
-@dataclass(frozen=True, slots=True)
-class Look:
-    """The vault's objects as one look finds them."""
-
-    vault: Vault
-    now: datetime
-    needed: Needed
-    census: Census
-    """By what the snapshots need."""
-    wider: Census
-    """By what those need, too, that may be brought back: nothing of it is deleted."""
-    index: dict[str, Said]
-    infos: dict[str, ObjectInfo]
-    """Records, tables, index objects and packs."""
-    marks: list[marks.Found]
-    since: dict[str, datetime] = field(default_factory=dict)
-    """Since when each marked object is."""
-    held: set[str] = field(default_factory=set)
-
-    @classmethod
-    def at(cls, vault: Vault, now: datetime, needed: Needed) -> Look:
-        """Look now, after `needed` was surveyed: packs and index of what is needed are there, then.
-
-        Raises DamageError where they are not.
-        """
-        found = marks.load(vault)
-        since = {each.name: mark.info.modified_at for mark in reversed(found) for each in mark.mark.objects}
-        index, places = _index_of(vault, since.keys())
-        packs = list(vault.store.list(layout.PACKS))
-        blobs_now = needed.current.blobs()
-        every = np.unique(np.concatenate([blobs_now, needed.forgotten.blobs()]))
-        census = Census(places, packs, blobs_now, since.keys())
-        wider = Census(places, packs, every, since.keys()) if len(every) > len(blobs_now) else census
-        if census.missing:
-            raise DamageError(
-                f"{census.missing} blobs that are needed are in no pack that is there: nothing is deleted",
-                where=vault.store.url,
-                hint="`pachvault verify` names the files, `pachvault repair` looks for them",
-            )
-        others = [
-            info
-            for folder in (layout.RECORDS, layout.TABLES, layout.INDEX)
-            for info in vault.store.list(folder)
-        ]
-        infos = {info.name: info for info in [*others, *packs]}
-        return cls(vault, now, needed, census, wider, index, infos, found, since, holds.held(vault, now))
-
-    def is_due(self, name: str) -> bool:
-        """Whether an object has been marked for the whole grace."""
-        since = self.since.get(name)
-        return since is not None and self.now - since >= self.vault.config.grace
-
-    def is_free(self, name: str) -> bool:
-        """Whether an unmarked object may be marked, once nothing needs it: no run can be about to use it."""
-        is_old = self.now - self.infos[name].modified_at >= self.vault.config.grace / 2
-        return name not in self.since and name not in self.held and is_old
-
-    def unneeded(self, name: str, *, is_kept: bool) -> Planned:
-        """What becomes of an object that no snapshot needs; `is_kept`: one that may be brought back does."""
-        info = self.infos[name]
-        if self.is_due(name) and not is_kept:
-            return Planned(name, info.size, Action.DELETE, f"marked since {self._at(name)}")
-        if name in self.since:
-            return Planned(name, info.size, Action.WAIT, f"marked since {self._at(name)}")
-        if name in self.held:
-            return Planned(name, info.size, Action.KEEP, "of a run that may be resumed")
-        if not self.is_free(name):
-            return Planned(name, info.size, Action.KEEP, "young: a run may be about to seal it")
-        return Planned(name, info.size, Action.MARK, "no snapshot needs it")
-
-    def needed_again(self, name: str) -> Planned:
-        """What becomes of a marked object that is needed."""
-        action = Action.SPARE if self.is_due(name) else Action.WAIT
-        return Planned(name, self.infos[name].size, action, "marked, and needed again")
-
-    def _at(self, name: str) -> str:
-        return f"{self.since[name]:%Y-%m-%d %H:%M} UTC"
-
-
-def _index_of(vault: Vault, marked: Collection[str]) -> tuple[dict[str, Said], Places]:
-    """What each index object is about, and the places that all of them give.
-
-    The blobs of a marked one are left out where others are about its packs, too: it says nothing new.
-    """
-    parts = blobs.mapped(vault, lambda name, rows: Part.of(rows, is_brief=name in marked))
-    said = {pack for name, part in parts.items() if name not in marked for pack in part.packs}
-    for name, part in parts.items():
-        if name in marked and set(part.packs) - said:
-            parts[name] = Part.of(blobs.one(vault, name))
-    index = {name: Said(frozenset(part.packs), part.rows) for name, part in parts.items()}
-    return index, Places([parts.pop(name) for name in list(parts)])
 
 
 def plan_packs(look: Look, limits: Limits) -> list[Planned]:
@@ -261,8 +282,8 @@ def _documents(look: Look) -> Iterator[Planned]:
 def _index(look: Look, packs: Iterable[Planned]) -> Iterator[Planned]:
     """Index objects that were compacted: they go when all that they say is said by others that stay."""
     staying = {each.name for each in packs if each.action is not Action.DELETE}
-    said = {pack for name, each in look.index.items() if name not in look.since for pack in each.packs}
-    for name, each in look.index.items():
+    said = {pack for name, each in look.index.said.items() if name not in look.since for pack in each.packs}
+    for name, each in look.index.said.items():
         if name in look.since and name in look.infos:
             is_said = not (each.packs & staying) - said
             yield look.unneeded(name, is_kept=False) if is_said else look.needed_again(name)
@@ -271,7 +292,7 @@ def _index(look: Look, packs: Iterable[Planned]) -> Iterator[Planned]:
 def compactable(look: Look, packs: Iterable[Planned]) -> list[str]:
     """Index objects to write anew: those about packs that are gone, and small ones where they are many."""
     staying = {each.name for each in packs if each.action is not Action.DELETE}
-    free = {name: said for name, said in look.index.items() if name in look.infos and look.is_free(name)}
+    free = {name: said for name, said in look.index.said.items() if name in look.infos and look.is_free(name)}
     stale = {name for name, said in free.items() if said.packs - staying}
     small = {name for name, said in free.items() if 2 * said.rows < INDEX_ROWS}
     return sorted(stale | small if len(small) > INDEX_OBJECTS else stale)

@@ -12,18 +12,14 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-import numpy as np
-import pyarrow.compute as pc
-from numpy.typing import NDArray
-
 from pachvault.errors import DamageError, PachvaultError
 from pachvault.format import layout
+from pachvault.format.digests import Digests, Gathered
 from pachvault.vault import snapshots
 from pachvault.vault.snapshots import SnapshotName
 from pachvault.vault.vault import Vault
 
 _READS_AT_ONCE = 4
-_GATHER = 64
 _LISTINGS = 5
 
 
@@ -35,20 +31,18 @@ class Reach:
     """Manifests."""
     names: set[str] = field(default_factory=set)
     """Records and tables."""
-    _blobs: list[NDArray[np.void]] = field(default_factory=list)
+    _blobs: Gathered = field(default_factory=Gathered)
 
-    def add(self, root: str, names: Iterable[str], blobs: Iterable[NDArray[np.void]]) -> None:
-        """Add a manifest with its objects, and its blobs as 32-byte items."""
-        self.roots.add(root)
+    def add(self, root: str, names: Iterable[str], blobs: Iterable[Digests]) -> None:
+        """Add a manifest with its objects and its blobs; nothing where these cannot be had."""
+        for each in list(blobs):
+            self._blobs.add(each)
         self.names.update(names)
-        for each in blobs:
-            self._blobs.append(each)
-            if len(self._blobs) > _GATHER:
-                self._blobs = [self.blobs()]
+        self.roots.add(root)
 
-    def blobs(self) -> NDArray[np.void]:
+    def blobs(self) -> Digests:
         """Every blob, each once, sorted."""
-        return np.unique(np.concatenate([np.empty(0, "V32"), *self._blobs]))
+        return self._blobs.all()
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +66,7 @@ class Needed:
             roots = [info.name for info in vault.store.list(layout.SNAPSHOTS) if snapshots.named(info.name)]
             forgotten = before | _forgotten(vault, now)
             try:
-                for root in roots:
-                    _extend(vault, root, self.current)
+                _extend(vault, roots, self.current)
             except DamageError as error:
                 if all(vault.store.stat(root) for root in roots):
                     raise DamageError(
@@ -84,38 +77,41 @@ class Needed:
                 continue
             for root in sorted(forgotten):
                 with suppress(DamageError):  # it may have been forgotten for that very reason
-                    _extend(vault, root, self.forgotten, self.current)
+                    _extend(vault, [root], self.forgotten, self.current)
             if all(vault.store.stat(root) for root in forgotten):
                 return
         raise PachvaultError("snapshots come and go faster than they can be read", where=vault.store.url)
 
-    def has(self, name: str) -> bool:
-        """Whether a record or a table is needed at all."""
-        return name in self.current.names or name in self.forgotten.names
 
-
-def _extend(vault: Vault, root: str, reach: Reach, *besides: Reach) -> None:
-    """Add what a manifest needs and what the others do not have: all of it, or nothing."""
-    if root in reach.roots:
-        return
+def _extend(vault: Vault, roots: Iterable[str], reach: Reach, *besides: Reach) -> None:
+    """Add what manifests need and what the others do not have: of each all, or nothing."""
     known = (reach, *besides)
+    with ThreadPoolExecutor(_READS_AT_ONCE, "reach") as pool:
+        for root in roots:
+            if root not in reach.roots:
+                names, tables = _reached(vault, root, known)
+                reach.add(root, names, pool.map(vault.blobs_of_table, tables))
+
+
+def _reached(vault: Vault, root: str, known: Iterable[Reach]) -> tuple[set[str], list[bytes]]:
+    """What a manifest needs that is not known: records and tables by name, of these the file tables."""
     manifest = snapshots.load(vault, _name(root)).manifest
     names = {layout.record_path(manifest.pipelines)}
-    vault.pipelines_record(manifest.pipelines)
-    tables: set[bytes] = set()
+    if not _is_known(layout.record_path(manifest.pipelines), known):
+        vault.pipelines_record(manifest.pipelines)
+    tables: dict[bytes, None] = {}
     for entry in manifest.repos:
         record = layout.record_path(entry.record)
         if _is_known(record, known):
             continue
         names.add(record)
         for segment in vault.repo_record(entry.record).segments:
-            commits = vault.commit_list(segment.table)
-            names.add(layout.table_path(segment.table))
-            tables |= set(pc.list_flatten(commits["tables"]).to_pylist())
+            listing = layout.table_path(segment.table)
+            if listing not in names and not _is_known(listing, known):
+                tables.update(dict.fromkeys(vault.tables_of_list(segment.table)))
+            names.add(listing)
     new = [each for each in tables if not _is_known(layout.table_path(each), known)]
-    with ThreadPoolExecutor(_READS_AT_ONCE, "reach") as pool:
-        blobs = list(pool.map(vault.blobs_of_table, new))
-    reach.add(root, names | {layout.table_path(each) for each in new}, blobs)
+    return names | {layout.table_path(each) for each in new}, new
 
 
 def _is_known(name: str, known: Iterable[Reach]) -> bool:

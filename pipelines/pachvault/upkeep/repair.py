@@ -11,16 +11,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-import numpy as np
-
 from pachvault.errors import DamageError
-from pachvault.format import documents, index, layout
+from pachvault.format import documents, layout
 from pachvault.format.documents import Audit, Audited, Marked
 from pachvault.format.ids import digest
 from pachvault.progress import Progress
 from pachvault.store.store import Store
-from pachvault.upkeep import repair_config
-from pachvault.upkeep.copy import copy
+from pachvault.upkeep import index_objects, repair_config
+from pachvault.upkeep.copy import copy, in_order
 from pachvault.upkeep.readback import read_back
 from pachvault.upkeep.repair_config import Rebuilt
 from pachvault.upkeep.repair_needs import Loss, Needs, Want, needs
@@ -106,7 +104,7 @@ def plan(store: Store, level: Level, progress: Progress) -> RepairPlan:
         config=config,
         packs=packs,
         needs=needs(vault, packs),
-        unindexed=packs.unplaced.num_rows,
+        unindexed=len(packs.unplaced),
         marked=marks.for_writing(vault).avoid & packs.damaged.keys(),
     )
 
@@ -122,7 +120,7 @@ def execute(plan: RepairPlan, heal: Heal | None, progress: Progress) -> Repaired
     progress.start("repair: blobs", 0)
     lost = plan.needs.lost
     with PackWriter(writing) as writer:
-        copies = _in_order(plan.packs.hurt, list(plan.needs.copies))
+        copies = in_order(plan.packs.hurt, list(plan.needs.copies))
         unread = copy(BlobReader(plan.vault, plan.packs.hurt), writer, copies)
         if heal is not None and plan.needs.wants:
             heal(plan.needs.wants, writer)
@@ -149,14 +147,6 @@ def execute(plan: RepairPlan, heal: Heal | None, progress: Progress) -> Repaired
     )
 
 
-def _in_order(places: BlobIndex, wanted: Sequence[bytes]) -> list[bytes]:
-    """Blobs as they lie in the packs, so that a frame is decoded once."""
-    if not wanted:
-        return []
-    order = np.argsort(places.place_order()[places.rows(wanted)], kind="stable")
-    return [wanted[number] for number in order]
-
-
 def _index(plan: RepairPlan, vault: Vault, still_lost: set[bytes]) -> int:
     """Write what the index lacks, and remove the objects that are wrong; how many blobs were placed."""
     packs = plan.packs
@@ -165,14 +155,10 @@ def _index(plan: RepairPlan, vault: Vault, still_lost: set[bytes]) -> int:
         # a pack that is missing may come back: it is remembered as long as something of it is lost
         if not any(still_lost & packs.placed_in(pack) for pack in missing):
             replaced.add(name)
-    rows = packs.rows_without(replaced)
-    if rows.num_rows:
-        name = layout.index_path(vault.put_index(index.encode(rows)).digest)
-        if not index.decode(vault.read(name)).equals(rows):
-            raise DamageError("the new index is not what was written: the old one is kept", where=name)
+    index_objects.write(vault, packs.rows_without(replaced))
     for name in sorted(replaced):
         vault.store.delete(name)
-    return int(packs.unplaced.num_rows)
+    return len(packs.unplaced)
 
 
 def _remaining(wants: Sequence[Want], lost: set[bytes]) -> list[Want]:

@@ -5,25 +5,21 @@ Nothing is changed, and one damage does not hide another.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
-from numpy.typing import NDArray
 
 from pachvault.errors import DamageError
 from pachvault.format import layout, pack, table
+from pachvault.format.digests import Digests
 from pachvault.format.documents import Manifest, RepoEntry
 from pachvault.format.ids import RepoName
 from pachvault.upkeep.repair_packs import Packs
 from pachvault.vault import snapshots
 from pachvault.vault.vault import Vault
-
-_AT_ONCE = 100_000
 
 Answer = TypeVar("Answer")
 
@@ -137,7 +133,7 @@ class _Walk:
             if commits is None:
                 damaged.append(path)
                 continue
-            for name in pc.unique(pc.list_flatten(commits["tables"])).to_pylist():
+            for name in table.tables_of(commits):
                 if self._table(name) is not None:
                     damaged.append(layout.table_path(name))
                     self._lost_table(repo, name, commits)
@@ -154,14 +150,13 @@ class _Walk:
                 self._tables[name] = None
         return self._tables[name]
 
-    def _blobs(self, name: bytes, digests: NDArray[np.void]) -> None:
-        lost: set[bytes] = set()
-        for at in range(0, len(digests), _AT_ONCE):
-            wanted = pack.split_digests(digests[at : at + _AT_ONCE])
-            missing = _absent(wanted, self._packs.whole.has(wanted))
-            lost_here = set(_absent(missing, self._packs.hurt.has(missing)))
-            self._found.copies.update(dict.fromkeys(blob for blob in missing if blob not in lost_here))
-            lost |= lost_here
+    def _blobs(self, name: bytes, wanted: Digests) -> None:
+        missing = pack.split_digests(wanted[~self._packs.whole.has(wanted)])
+        has = self._packs.hurt.has(missing)
+        self._found.copies.update(
+            dict.fromkeys(blob for blob, is_there in zip(missing, has, strict=True) if is_there)
+        )
+        lost = {blob for blob, is_there in zip(missing, has, strict=True) if not is_there}
         if lost:
             self._found.wants.extend(_wants(self._vault.file_table(name), lost))
 
@@ -183,10 +178,6 @@ class _Walk:
 
     def _loss(self, path: str, message: str) -> Loss:
         return self._losses.setdefault(path, Loss(path, message))
-
-
-def _absent(blobs: list[bytes], has: Iterable[bool]) -> list[bytes]:
-    return [blob for blob, is_there in zip(blobs, has, strict=True) if not is_there]
 
 
 def _wants(files: pa.Table, lost: set[bytes]) -> Iterator[Want]:

@@ -10,61 +10,49 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-from numpy.typing import NDArray
 
 from pachvault.errors import DamageError
-from pachvault.format import index, layout, pack, table
+from pachvault.format import layout, pack
+from pachvault.format.digests import Digests, Rows, Sorted
 from pachvault.format.ids import digest
+from pachvault.format.pack import split_digests
 from pachvault.progress import Progress
 from pachvault.store.store import ObjectInfo
 from pachvault.upkeep.verify import Level
-from pachvault.vault.blobs import BlobIndex, joined
-from pachvault.vault.packs import any_toc, read_toc
+from pachvault.vault.blobs import BlobIndex
+from pachvault.vault.columns import NUMBERS, ByPack, Columns, differing
+from pachvault.vault.packs import any_toc, by_frame, read_toc, wrong_blobs
 from pachvault.vault.vault import Vault
-
-_INTEGERS = [name for name in index.SCHEMA.names if name not in ("blob", "pack")]
 
 
 @dataclass(frozen=True, slots=True)
 class Packs:
     """The packs and the index of a vault as they were found."""
 
-    whole: BlobIndex
-    """Places in packs without fault."""
+    whole: Sorted
+    """The blobs in packs without fault."""
     hurt: BlobIndex
     """Places that read, in packs that are damaged."""
     damaged: dict[str, str]
     """Packs by name, with what is wrong."""
-    unplaced: pa.Table
-    """Rows that no index object has, by what the packs say of themselves (schema index.SCHEMA)."""
-    indexed: dict[str, pa.Table]
-    """The index objects that read."""
-    true: dict[str, NDArray[np.bool_]]
-    """For each index object with rows that no pack bears out: which rows are not of these."""
+    unplaced: Columns
+    """Rows that no index object has, by what the packs say of themselves."""
     gone: dict[str, frozenset[bytes]]
-    """For the same: the packs that they name, and that are not there."""
+    """For each index object with rows that no pack bears out: the packs of these that are not there."""
     wrong: frozenset[str]
     """Those of them that say what a pack that is there does not."""
     unreadable: dict[str, str]
     """The index objects that do not read, with what is wrong."""
+    _placed: Placed
 
-    def rows_without(self, replaced: Set[str]) -> pa.Table:
+    def rows_without(self, replaced: Set[str]) -> Columns:
         """What the index lacks if these objects are taken out of it."""
-        kept = [
-            self.indexed[name].filter(pa.array(self.true[name]))
-            for name in sorted(replaced)
-            if name in self.true
-        ]
-        return index.in_order(pa.concat_tables([self.unplaced, *kept]))
+        kept = [self._placed.true_of(name) for name in sorted(replaced) if name in self.gone]
+        return Columns.joined([self.unplaced, *kept])
 
     def placed_in(self, pack: bytes) -> set[bytes]:
         """The blobs that the index places in a pack."""
-        found: set[bytes] = set()
-        for rows in self.indexed.values():
-            found.update(rows.filter(pc.equal(rows["pack"], pack))["blob"].to_pylist())
-        return found
+        return set(split_digests(self._placed.rows.digests.take(self._placed.by_pack.rows(pack))))
 
 
 def survey(vault: Vault, level: Level, progress: Progress) -> Packs:
@@ -73,177 +61,128 @@ def survey(vault: Vault, level: Level, progress: Progress) -> Packs:
     placed, unreadable = _index_objects(vault)
     infos = [info for info in vault.store.list(layout.PACKS) if layout.named_digest(info.name)]
     progress.start("repair: packs", sum(info.size for info in infos))
-    whole, hurt, unplaced = ([index.SCHEMA.empty_table()] for _ in range(3))
+    whole: list[Digests] = []
+    hurt: list[Columns] = []
+    unplaced: list[Columns] = []
     damaged: dict[str, str] = {}
     for info in infos:
         name = layout.named_digest(info.name) or b""
-        numbers = placed.in_pack(name)
+        numbers = placed.by_pack.rows(name)
         try:
             toc = read_toc(vault, info.name, info.size)
         except DamageError as error:
             damaged[info.name] = error.what
             hurt.append(_salvaged(vault, info, name, placed.rows.take(numbers)))
         else:
-            rows = index.rows_of(name, toc)
-            unplaced.append(placed.compare(rows, numbers))
+            rows = Columns.of_toc(name, toc)
+            unplaced += placed.compare(rows, numbers)
             bad = _bad_blobs(vault, info.name, toc, level)
             if bad:
                 damaged[info.name] = f"{len(bad)} of its {len(toc.blobs)} blobs do not read"
-                rows = rows.take(np.setdiff1d(np.arange(len(toc.blobs)), np.array(bad, np.int64)))
-            (hurt if bad else whole).append(rows)
+                hurt.append(rows.take(np.setdiff1d(np.arange(len(rows)), np.array(bad, np.int64))))
+            else:
+                whole.append(rows.digests)
         progress.add(info.size, 1)
     listed = {layout.named_digest(info.name) or b"" for info in infos}
     gone = placed.gone(listed)
-    good = BlobIndex(pa.concat_tables(whole))
-    whole.clear()  # a million rows are a hundred megabytes
     return Packs(
-        whole=good,
-        hurt=BlobIndex(pa.concat_tables(hurt)),
+        whole=Sorted.of(whole),
+        hurt=BlobIndex(Columns.joined(hurt)),
         damaged=damaged,
-        unplaced=pa.concat_tables(unplaced),
-        indexed=placed.objects,
-        true={name: placed.true_of(name) for name in gone},
+        unplaced=Columns.joined(unplaced),
         gone={name: packs - listed for name, packs in gone.items()},
         wrong=frozenset(name for name, packs in gone.items() if packs & listed),
         unreadable=unreadable,
+        _placed=placed,
     )
 
 
-def _index_objects(vault: Vault) -> tuple[_Placed, dict[str, str]]:
-    found: dict[str, pa.Table] = {}
+def _index_objects(vault: Vault) -> tuple[Placed, dict[str, str]]:
+    found: dict[str, Columns] = {}
     unreadable: dict[str, str] = {}
     for info in vault.store.list(layout.INDEX):
         try:
-            found[info.name] = index.decode(vault.read(info.name))
+            found[info.name] = Columns.read(vault.read(info.name))
         except DamageError as error:
             if vault.store.stat(info.name) is not None:  # else prune has replaced it since the listing
                 unreadable[info.name] = error.what
-    return _Placed.of(found), unreadable
+    return Placed(found), unreadable
 
 
 def _bad_blobs(vault: Vault, name: str, toc: pack.Toc, level: Level) -> list[int]:
     """The rows of a TOC whose blobs do not read."""
     bad: list[int] = []
-    if level is Level.STRUCTURE:
-        return bad
-    bounds = np.searchsorted(toc.blobs["frame"], np.arange(len(toc.frames) + 1))
-    for number, frame in enumerate(toc.frames):
-        rows = range(int(bounds[number]), int(bounds[number + 1]))
+    for frame, rows in by_frame(toc) if level is not Level.STRUCTURE else ():
         stored = vault.store.get_range(name, int(frame["offset"]), int(frame["stored"]))
-        if not pack.frame_is_whole(stored, int(frame["checksum"])):
-            bad.extend(rows)
-        elif level is Level.DATA:
-            bad.extend(_wrong(toc, frame, stored, rows))
+        try:
+            is_whole = pack.frame_is_whole(stored, int(frame["checksum"]))
+            if is_whole and level is Level.DATA:
+                data = pack.open_frame(stored, int(frame["raw"]), int(frame["codec"]))
+                bad += wrong_blobs(toc, rows, data)
+        except DamageError:
+            is_whole = False
+        if not is_whole:
+            bad += rows.tolist()
     return bad
 
 
-def _wrong(toc: pack.Toc, frame: np.void, stored: bytes, rows: range) -> Iterator[int]:
-    """Of the blobs of a frame those that are not what their digests say."""
-    try:
-        data = pack.open_frame(stored, int(frame["raw"]), int(frame["codec"]))
-    except DamageError:
-        yield from rows
-        return
-    for row in rows:
-        blob = toc.blobs[row]
-        start, size = int(blob["offset"]), int(blob["size"])
-        if digest(data[start : start + size]) != blob["digest"].tobytes():
-            yield row
-
-
-def _salvaged(vault: Vault, info: ObjectInfo, pack_id: bytes, rows: pa.Table) -> pa.Table:
+def _salvaged(vault: Vault, info: ObjectInfo, pack_id: bytes, rows: Columns) -> Columns:
     """What reads nevertheless of an object that is not the pack its name promises.
 
     Where to look says the index; or the TOC of another pack, where one lies there.
     """
-    name = info.name
     with suppress(DamageError):
-        rows = pa.concat_tables([rows, index.rows_of(pack_id, any_toc(vault, name, info.size)[1])])
-    rows = rows.sort_by("frame_offset")
+        toc = any_toc(vault, info.name, info.size)[1]
+        rows = Columns.joined([rows, Columns.of_toc(pack_id, toc)])
+    rows = rows.take(np.argsort(rows.integers["frame_offset"], kind="stable"))
     good: list[int] = []
     opened, data = -1, b""
-    for number, row in enumerate(rows.to_pylist()):
-        if row["frame_offset"] != opened:
-            opened = row["frame_offset"]
+    said = (rows.integers[name].tolist() for name in NUMBERS)
+    for number, (blob, frame, stored, raw, codec, offset, size) in enumerate(
+        zip(split_digests(rows.digests), *said, strict=True)
+    ):
+        if frame != opened:
+            opened = frame
             try:
-                stored = vault.store.get_range(name, opened, row["frame_stored"])
-                data = pack.open_frame(stored, row["frame_raw"], row["codec"])
+                data = pack.open_frame(vault.store.get_range(info.name, frame, stored), raw, codec)
             except DamageError:
                 data = b""
-        if digest(data[row["offset"] : row["offset"] + row["size"]]) == row["blob"]:
+        if digest(data[offset : offset + size]) == blob:
             good.append(number)
     return rows.take(np.array(good, np.int64))
 
 
-@dataclass(frozen=True, slots=True)
-class _Placed:
+class Placed:
     """The rows of all index objects, and which of them are true."""
 
-    rows: pa.Table
-    objects: dict[str, pa.Table]
-    """Slices of `rows`."""
-    true: NDArray[np.bool_]
-    _packs: NDArray[np.void]
-    """Each pack that is named, sorted."""
-    _order: NDArray[np.int64]
-    """The numbers of the rows by pack."""
-    _bounds: NDArray[np.int64]
-    """Where each pack's begin in `_order`."""
+    def __init__(self, objects: dict[str, Columns]) -> None:
+        """Empties `objects` on the way: both at once would be twice the memory."""
+        ends = np.cumsum([len(each) for each in objects.values()], dtype=np.int64).tolist()
+        starts = [0, *ends[:-1]]
+        self._slices = {name: slice(*each) for name, *each in zip(objects, starts, ends, strict=False)}
+        self.rows = Columns.joined(objects.pop(name) for name in list(objects))
+        self.by_pack = ByPack(self.rows)
+        self._is_true = np.ones(len(self.rows), bool)
 
-    @classmethod
-    def of(cls, objects: dict[str, pa.Table]) -> _Placed:
-        """In one piece, so that rows can be taken without copying them all."""
-        rows = joined(objects.values()).combine_chunks()
-        ends = np.cumsum([len(each) for each in objects.values()], dtype=np.int64)
-        slices = {
-            name: rows.slice(int(end) - len(each), len(each))
-            for (name, each), end in zip(objects.items(), ends, strict=True)
-        }
-        packs, codes = np.unique(table.as_array(rows["pack"]), return_inverse=True)
-        order = np.argsort(codes, kind="stable")
-        bounds = np.searchsorted(codes[order], np.arange(len(packs) + 1))
-        return cls(rows, slices, np.ones(len(rows), np.bool_), packs, order, bounds)
-
-    def in_pack(self, name: bytes) -> NDArray[np.int64]:
-        """The numbers of the rows that place blobs in a pack."""
-        found = np.flatnonzero(self._packs == np.frombuffer(name, "V32")[0])
-        if not len(found):
-            return np.empty(0, np.int64)
-        return self._order[self._bounds[found[0]] : self._bounds[found[0] + 1]]
-
-    def compare(self, rows: pa.Table, numbers: NDArray[np.int64]) -> pa.Table:
+    def compare(self, rows: Columns, numbers: Rows) -> Iterator[Columns]:
         """Note which rows are not what the pack says of itself; what it says besides."""
-        here, there = _keys(rows), _keys(self.rows.take(numbers))
-        self.true[numbers[~np.isin(there, here)]] = False
-        return rows.filter(pa.array(~np.isin(here, there)))
+        false, besides = differing(self.rows, numbers, rows)
+        self._is_true[false] = False
+        if len(besides):
+            yield rows.take(besides)
 
     def gone(self, listed: set[bytes]) -> dict[str, frozenset[bytes]]:
         """The objects with rows that are not true, and the packs that these rows name."""
-        for number, name in enumerate(self._packs):
-            if name.tobytes() not in listed:
-                self.true[self._order[self._bounds[number] : self._bounds[number + 1]]] = False
+        for name in self.by_pack.codes.keys() - listed:
+            self._is_true[self.by_pack.rows(name)] = False
         found = {}
-        for name, rows in self.objects.items():
-            false = rows.filter(pa.array(~self.true_of(name)))
+        for name, rows in self._slices.items():
+            false = self.rows.pack_codes[rows][~self._is_true[rows]]
             if len(false):
-                found[name] = frozenset(false["pack"].unique().to_pylist())
+                found[name] = frozenset(split_digests(self.rows.packs.take(np.unique(false))))
         return found
 
-    def true_of(self, name: str) -> NDArray[np.bool_]:
-        """For each row of an object whether it is true."""
-        start = 0
-        for other, rows in self.objects.items():
-            if other == name:
-                return self.true[start : start + len(rows)]
-            start += len(rows)
-        raise KeyError(name)
-
-
-def _keys(rows: pa.Table) -> NDArray[np.void]:
-    """Each row as one value."""
-    kind = np.dtype([("blob", "V32"), *((name, "<i8") for name in _INTEGERS)])
-    made = np.zeros(len(rows), kind)
-    made["blob"] = table.as_array(rows["blob"])
-    for name in _INTEGERS:
-        made[name] = rows[name].to_numpy()
-    return made.view(f"V{kind.itemsize}")
+    def true_of(self, name: str) -> Columns:
+        """The rows of an object that are true."""
+        rows = self._slices[name]
+        return self.rows.take(np.flatnonzero(self._is_true[rows]) + rows.start)

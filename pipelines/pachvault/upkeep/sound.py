@@ -10,8 +10,6 @@ from collections.abc import Callable
 from functools import partial
 from typing import TypeVar
 
-import pyarrow.compute as pc
-
 from pachvault.errors import DamageError
 from pachvault.format import layout
 from pachvault.format.documents import Manifest, RepoRecord
@@ -54,8 +52,7 @@ class Sound:
         return True
 
     def _list(self, name: bytes) -> bool:
-        commits = self._vault.commit_list(name)
-        for each in pc.unique(pc.list_flatten(commits["tables"])).to_pylist():
+        for each in self._vault.tables_of_list(name):
             if layout.table_path(each) not in self._tables:
                 raise DamageError("no such object", where=layout.table_path(each))
             if self._index is not None:

@@ -11,11 +11,13 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pachvault.errors import PachvaultError
+from pachvault.format import digests
+from pachvault.format.digests import Digests
 from pachvault.format.pack import split_digests
+from pachvault.format.table import as_array, digests_by_row
 from pachvault.upkeep.findings import NAMED, Damage, Finding, Severity
-from pachvault.upkeep.verify_places import Digests, Places, as_digests, digests_of
+from pachvault.upkeep.verify_places import Places
 from pachvault.upkeep.verify_structure import Structure
-from pachvault.upkeep.verify_tables import named_by, scan
 from pachvault.vault.vault import Vault
 
 _INDEX = ("index-damaged", "index-unreadable", "blob-missing", "blob-unreadable")
@@ -48,20 +50,20 @@ def judged(vault: Vault, structure: Structure, places: Places, damages: Sequence
 
 def _lost_blobs(damage: Damage, places: Places, is_lost: NDArray[np.bool_]) -> Digests:
     lost = damage.places[is_lost[damage.places]]
-    return np.unique(np.concatenate([places.digests[lost], damage.missing]))
+    return digests.unique(digests.joined([places.digests[lost], damage.missing]))
 
 
 def _find_files(vault: Vault, structure: Structure, hits: Sequence[_Hits]) -> None:
     """Look through all tables for the rows that have lost blobs."""
-    blobs = np.concatenate([hit.blobs for hit in hits]) if hits else np.empty(0, "S32")
+    blobs = digests.joined(hit.blobs for hit in hits)
     if not len(blobs):
         return
     owners = np.repeat(np.arange(len(hits)), [len(hit.blobs) for hit in hits])
-    order = np.argsort(blobs, kind="stable")
+    order = digests.order(blobs)
     blobs, owners = blobs[order], owners[order]
     for name in structure.tables:
         try:
-            for rows in scan(vault, name):
+            for rows in vault.file_batches(name):
                 for hit in _find_in(rows, blobs, owners, hits):
                     hit.tables[name] = None
         except PachvaultError:
@@ -72,8 +74,9 @@ def _find_in(
     rows: pa.Table, blobs: Digests, owners: NDArray[np.int64], hits: Sequence[_Hits]
 ) -> Iterator[_Hits]:
     """Note which rows have lost blobs; the hits that this added to."""
-    numbers, wanted = named_by(rows)
-    begins, ends = np.searchsorted(blobs, wanted, "left"), np.searchsorted(blobs, wanted, "right")
+    numbers, wanted = digests_by_row(rows)
+    known, asked = blobs.view("S32"), wanted.view("S32")  # of which numpy compares all 32 bytes, quickly
+    begins, ends = np.searchsorted(known, asked, "left"), np.searchsorted(known, asked, "right")
     counts = ends - begins
     if not counts.any():
         return
@@ -131,7 +134,7 @@ def _with_table(structure: Structure, name: bytes) -> Iterable[tuple[str, str]]:
     """The commits that have rows in a file table."""
     for repo, listing in structure.naming(name):
         commits = structure.lists[repo, listing]
-        named = digests_of(pc.list_flatten(commits["tables"]))
-        rows = pc.list_parent_indices(commits["tables"]).to_numpy()[named == as_digests([name])[0]]
+        named = as_array(pc.list_flatten(commits["tables"]))
+        rows = pc.list_parent_indices(commits["tables"]).to_numpy()[named == digests.of([name])[0]]
         for commit in commits["commit"].take(np.unique(rows)).to_pylist():
             yield repo, commit

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
-import pyarrow as pa
 
 from pachvault.errors import DamageError
-from pachvault.format import index, layout, pack
-from pachvault.format.ids import digest
-from pachvault.format.pack import split_digests
+from pachvault.format import layout, pack
+from pachvault.format.digests import Digests
 from pachvault.upkeep.findings import Damage, tried
 from pachvault.upkeep.patience import is_gone
-from pachvault.upkeep.verify_places import Gathered, Places, as_digests
-from pachvault.vault.packs import read_toc
+from pachvault.upkeep.verify_places import Places
+from pachvault.vault.columns import Columns
+from pachvault.vault.packs import by_frame, read_toc, wrong_blobs
 from pachvault.vault.vault import Vault
 
 _AT_ONCE = 4
@@ -36,24 +35,24 @@ class Scrubbed:
 
 def load_index(vault: Vault) -> tuple[Places, list[Damage]]:
     """All index objects that can be read, and what keeps the others from it."""
-    gathered, loaded = Gathered(), set()
+    parts: dict[str, Columns] = {}
     damages: dict[str, list[Damage]] = {}
     for _ in range(_LISTINGS):
         listing = Damage(kind="index", object=layout.INDEX)
         listed, failed = tried(listing, lambda: [info.name for info in vault.store.list(layout.INDEX)])
         if listed is None:
-            return Places(gathered), failed
+            return Places([]), failed
         damages = {}
         for name in listed:
-            if name not in loaded:
+            if name not in parts:
                 about = Damage(kind="index", object=name)
                 found, damages[name] = tried(about, partial(_index_object, vault, name))
                 if found is not None:
-                    gathered.add(found)
-                    loaded.add(name)
+                    parts[name] = found
         if not any(failed and is_gone(vault, name) for name, failed in damages.items()):
             break
-    return Places(gathered), [each for failed in damages.values() for each in failed]
+    places = Places(parts.pop(name) for name in list(parts))
+    return places, [each for failed in damages.values() for each in failed]
 
 
 def against_listing(places: Places, sizes: Mapping[str, int]) -> Iterator[Damage]:
@@ -83,8 +82,8 @@ def scrub(vault: Vault, packs: Mapping[str, int], places: Places, *, is_decoded:
             pool.shutdown(cancel_futures=True)
 
 
-def _index_object(vault: Vault, name: str) -> pa.Table:
-    return index.decode(vault.read(name))
+def _index_object(vault: Vault, name: str) -> Columns:
+    return Columns.read(vault.read(name))
 
 
 def _pack(vault: Vault, places: Places, name: str, size: int, *, is_decoded: bool) -> list[Damage]:
@@ -101,8 +100,7 @@ def _pack(vault: Vault, places: Places, name: str, size: int, *, is_decoded: boo
     if len(unlike):
         message = f"{len(unlike)} blobs are not where the index places them"
         found.append(Damage(kind="index-wrong", object=name, message=message, places=unlike))
-    names = split_digests(toc.blobs["digest"])
-    for number, frame in enumerate(toc.frames):
+    for frame, inside in by_frame(toc):
         of_frame = rows[places.frames[rows] == int(frame["offset"])]
         about = Damage(kind="frame", object=name, places=of_frame)
         data, failed = tried(about, partial(_frame, vault, name, frame, is_decoded=is_decoded))
@@ -110,8 +108,7 @@ def _pack(vault: Vault, places: Places, name: str, size: int, *, is_decoded: boo
             message = f"frame at byte {frame['offset']}: {damage.message}"
             found.append(replace(damage, is_vital=False, message=message))
         if data is not None and is_decoded:
-            inside = (toc.blobs["frame"] == number).nonzero()[0].tolist()
-            found += _blobs(about, places, data, [(names[row], toc.blobs[row]) for row in inside])
+            found += _blobs(about, places, toc.blobs["digest"][wrong_blobs(toc, inside, data)])
     return found
 
 
@@ -123,12 +120,8 @@ def _frame(vault: Vault, name: str, frame: np.void, *, is_decoded: bool) -> byte
     return pack.open_frame(stored, int(frame["raw"]), int(frame["codec"])) if is_decoded else b""
 
 
-def _blobs(
-    frame: Damage, places: Places, data: bytes, inside: Sequence[tuple[bytes, np.void]]
-) -> Iterator[Damage]:
-    for blob, row in inside:
-        start, size = int(row["offset"]), int(row["size"])
-        if digest(data[start : start + size]) != blob:
-            bad = frame.places[places.digests[frame.places] == as_digests([blob])[0]]
-            message = f"blob {blob.hex()} has another digest"
-            yield Damage(kind="blob-damaged", object=frame.object, message=message, places=bad)
+def _blobs(frame: Damage, places: Places, wrong: Digests) -> Iterator[Damage]:
+    for blob in wrong:
+        bad = frame.places[places.digests[frame.places] == blob]
+        message = f"blob {blob.tobytes().hex()} has another digest"
+        yield Damage(kind="blob-damaged", object=frame.object, message=message, places=bad)

@@ -18,10 +18,9 @@ from pachvault.errors import DamageError
 from pachvault.format import layout, table
 from pachvault.format.documents import RepoRecord
 from pachvault.format.ids import RepoName
-from pachvault.format.pack import split_digests
+from pachvault.format.table import tables_of
 from pachvault.upkeep.findings import Damage, tried
 from pachvault.upkeep.patience import is_gone
-from pachvault.upkeep.verify_places import digests_of
 from pachvault.vault import snapshots
 from pachvault.vault.snapshots import SnapshotName
 from pachvault.vault.vault import Vault
@@ -68,7 +67,7 @@ class Structure:
         """The commit lists, each with its repo, that name a file table."""
         if not self._naming:
             for key, rows in self.lists.items():
-                for each in split_digests(np.unique(digests_of(pc.list_flatten(rows["tables"])))):
+                for each in tables_of(rows):
                     self._naming.setdefault(each, []).append(key)
         return self._naming.get(table, [])
 
@@ -128,8 +127,7 @@ def _record(vault: Vault, found: Structure, digest: bytes, repo: str, shorts: li
             found.damages += damages
             if commits is not None:
                 found.lists[repo, each] = commits
-                wanted = np.unique(digests_of(pc.list_flatten(commits["tables"])))
-                found.tables.update(dict.fromkeys(split_digests(wanted)))
+                found.tables.update(dict.fromkeys(tables_of(commits)))
         is_complete &= (repo, each) in found.lists
     if is_complete:
         found.damages += _chains(about, [found.lists[repo, each] for each in lists])

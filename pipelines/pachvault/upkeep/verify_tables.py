@@ -10,9 +10,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from pachvault.format import layout, parquet, table
+from pachvault.format import digests, layout, parquet, table
+from pachvault.format.digests import Digests
+from pachvault.format.table import as_array
 from pachvault.upkeep.findings import Damage, tried
-from pachvault.upkeep.verify_places import Digests, Places, digests_of
+from pachvault.upkeep.verify_places import Places
 from pachvault.upkeep.verify_structure import Structure
 from pachvault.vault.vault import Vault
 
@@ -38,35 +40,21 @@ def scan_tables(vault: Vault, found: Structure, places: Places) -> None:
             )
 
 
-def scan(vault: Vault, digest: bytes) -> Iterator[pa.Table]:
-    """A file table, a row group at a time (schema table.FILES)."""
-    return parquet.batches(vault.read(layout.table_path(digest)), table.FILES)
-
-
-def named_by(rows: pa.Table) -> tuple[NDArray[np.int64], Digests]:
-    """The blobs that rows of a file table name, each with the number of its row."""
-    is_single = pc.and_(pc.is_null(rows["blobs"]), pc.greater(rows["size"], 0))
-    single = np.flatnonzero(is_single.to_numpy())
-    pieces = pc.list_parent_indices(rows["blobs"]).to_numpy()
-    digests = [digests_of(rows["digest"].filter(is_single)), digests_of(pc.list_flatten(rows["blobs"]))]
-    return np.concatenate([single, pieces]), np.concatenate(digests)
-
-
 def _scan_table(vault: Vault, digest: bytes, places: Places, found: Structure) -> dict[tuple[str, str], int]:
     counts: dict[tuple[str, str], int] = {}
     missing = []
     wrong: list[str] = []
-    for rows in scan(vault, digest):
+    for rows in vault.file_batches(digest):
         grouped = rows.group_by(["repo", "commit"]).aggregate([([], "count_all")]).to_pylist()
         for each in grouped:
             key = each["repo"], each["commit"]
             counts[key] = counts.get(key, 0) + each["count_all"]
-        numbers, wanted = named_by(rows)
+        numbers, wanted = table.digests_by_row(rows)
         at = places.find(wanted)
         places.is_needed[at[at >= 0]] = True
-        missing.append(np.unique(wanted[at < 0]))
+        missing.append(wanted[at < 0])
         wrong += _wrong_sizes(rows, numbers, places.sizes[at], at >= 0)
-    unknown = np.unique(np.concatenate(missing)) if missing else np.empty(0, "S32")
+    unknown = digests.unique(digests.joined(missing))
     if len(unknown):
         found.damages.append(
             Damage(
@@ -86,7 +74,7 @@ def _scan_table(vault: Vault, digest: bytes, places: Places, found: Structure) -
 
 
 def _wrong_sizes(
-    rows: pa.Table, numbers: NDArray[np.int64], sizes: NDArray[np.int64], is_there: NDArray[np.bool_]
+    rows: pa.Table, numbers: NDArray[np.int64], sizes: NDArray[np.uint32], is_there: NDArray[np.bool_]
 ) -> list[str]:
     """The files whose size is not that of their blobs, as far as these are known."""
     said = rows["size"].to_numpy()

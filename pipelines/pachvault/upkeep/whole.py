@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import pyarrow.compute as pc
-
 from pachvault.errors import DamageError
 from pachvault.format import layout
 from pachvault.format.pack import split_digests
+from pachvault.format.table import tables_of
 from pachvault.vault import blobs
 from pachvault.vault.blobs import BlobIndex
 from pachvault.vault.snapshots import Snapshot
@@ -19,7 +18,7 @@ def check(vault: Vault, snapshot: Snapshot) -> None:
     vault.pipelines_record(snapshot.manifest.pipelines)
     seen: set[bytes] = set()
     for _, history in snapshot.repos():
-        for name in pc.unique(pc.list_flatten(history.commits["tables"])).to_pylist():
+        for name in tables_of(history.commits):
             if name in seen:
                 continue
             seen.add(name)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from pachvault.errors import DamageError, PachvaultError
 from pachvault.format import index, layout
-from pachvault.vault.columns import Columns
+from pachvault.vault.columns import NUMBERS, Columns
 from pachvault.vault.vault import Vault
 
 Taken = TypeVar("Taken")
@@ -40,7 +40,7 @@ class BlobIndex:
     """A sorted index; a million blobs take about 90 MB with places, 40 MB without."""
 
     def __init__(self, rows: pa.Table | Columns) -> None:
-        columns = rows if isinstance(rows, Columns) else Columns.of([rows])
+        self._columns = columns = rows if isinstance(rows, Columns) else Columns.of([rows])
         self._digests = columns.digests
         keys = self._digests.view(">u8")[::4].astype(np.uint64)
         self._order = np.argsort(keys, kind="stable")
@@ -96,10 +96,7 @@ class BlobIndex:
 
     def pack_ends(self) -> list[tuple[bytes, int]]:
         """Every pack that the index names, and the byte up to which frames of it are placed."""
-        ends = np.zeros(len(self._packs), np.int64)
-        stop = self._integers["frame_offset"] + self._integers["frame_stored"]
-        np.maximum.at(ends, self._pack_codes, stop)
-        return [(name.tobytes(), int(end)) for name, end in zip(self._packs, ends, strict=True)]
+        return self._columns.pack_ends()
 
     def blobs_in(self, pack: bytes) -> frozenset[bytes]:
         """The blobs that the index places in a pack."""
@@ -118,17 +115,24 @@ def load(vault: Vault) -> BlobIndex:
     What those held is stored again when it is met again, and is then read from its new place. Every
     index object is checked against its name.
     """
-    rows = Columns.joined(_each(vault, lambda name: Columns.of(index.batches(vault.read(name)))).values())
-    whole = BlobIndex(rows)
+    return BlobIndex(usable(vault, columns(vault)))
+
+
+def usable(vault: Vault, rows: Columns) -> Columns:
+    """The rows without the packs that are missing, cut short, or to be avoided."""
     sizes = {info.name: info.size for info in vault.store.list(layout.PACKS)}
     bad = [
         name
-        for name, end in whole.pack_ends()
+        for name, end in rows.pack_ends()
         if sizes.get(layout.pack_path(name), 0) < end or layout.pack_path(name) in vault.avoid
     ]
-    if not bad:
-        return whole
-    return BlobIndex(rows.without(bad))
+    return rows.without(bad) if bad else rows
+
+
+def columns(vault: Vault, names: Collection[str] = NUMBERS) -> Columns:
+    """All that the index says, also of packs that are not there; of its numbers those that are named."""
+    parts = each(vault, lambda name: Columns.read(vault.read(name), names))
+    return Columns.joined((parts.pop(name) for name in list(parts)), names)
 
 
 def lost_packs(vault: Vault) -> list[str]:
@@ -137,7 +141,7 @@ def lost_packs(vault: Vault) -> list[str]:
     The vault must be one for writing: prune's marks tell what it deleted.
     """
     ends: dict[str, int] = {}
-    for name, found in _each(vault, lambda name: index.ends_of(vault.read(name))).items():
+    for name, found in each(vault, lambda name: index.ends_of(vault.read(name))).items():
         if name not in vault.avoid:
             for pack, end in found.items():
                 path = layout.pack_path(pack)
@@ -168,10 +172,10 @@ def one(vault: Vault, name: str) -> pa.Table:
 
 def mapped(vault: Vault, take: Callable[[str, pa.Table], Taken]) -> dict[str, Taken]:
     """What `take` makes of each index object, by name."""
-    return _each(vault, lambda name: take(name, one(vault, name)))
+    return each(vault, lambda name: take(name, one(vault, name)))
 
 
-def _each(vault: Vault, read: Callable[[str], Taken]) -> dict[str, Taken]:
+def each(vault: Vault, read: Callable[[str], Taken]) -> dict[str, Taken]:
     """What `read` gives of each index object. Where prune replaced one meanwhile it begins again."""
     with ThreadPoolExecutor(_READS_AT_ONCE, "index") as pool:
         for _ in range(_LISTINGS):

@@ -1,8 +1,8 @@
-"""Index rows as numpy arrays, packs by number: half of what they take in Arrow."""
+"""Index rows as numpy arrays, packs by number: of a row what is asked for, in as few bytes as it takes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,44 +10,97 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from pachvault.errors import DamageError
+from pachvault.format import digests, index
+from pachvault.format.digests import Digests, Rows
+from pachvault.format.pack import Toc
 from pachvault.format.table import as_array
 
-_INTEGERS = ("frame_offset", "frame_stored", "frame_raw", "codec", "offset", "size")
+_KINDS = {
+    "frame_offset": pa.int64(),
+    "frame_stored": pa.uint32(),
+    "frame_raw": pa.uint32(),
+    "codec": pa.uint8(),
+    "offset": pa.uint32(),
+    "size": pa.uint32(),
+}
+"""As in a pack's table of contents."""
+NUMBERS = tuple(_KINDS)
+_ALWAYS = ("blob", "pack", "frame_offset", "frame_stored")
 
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """A row a place: the blob's digest, its pack as a number in `packs`, and the index's numbers by name."""
+    """A row a place: the blob's digest, its pack as a number in `packs`, and some of the index's numbers."""
 
-    digests: NDArray[np.void]
-    packs: NDArray[np.void]
+    digests: Digests
+    packs: Digests
+    ends: NDArray[np.int64]
+    """Up to which byte frames of each pack are placed."""
     pack_codes: NDArray[np.uint32]
     integers: dict[str, NDArray[Any]]
+    """By the name of the index's column."""
 
     @classmethod
-    def of(cls, tables: Iterable[pa.Table]) -> Columns:
-        """The rows of tables of schema index.SCHEMA, in order; each table is let go before the next one."""
-        return cls.joined(_of_batch(batch) for table in tables for batch in table.to_batches())
+    def of(cls, tables: Iterable[pa.Table], names: Collection[str] = NUMBERS) -> Columns:
+        """The rows of tables of schema index.SCHEMA, in order; each table is let go before the next one.
+
+        They may lack the numbers that are not in `names`, but for those of the frame's end.
+        """
+        batches = (batch for table in tables for batch in table.to_batches())
+        return cls.joined((_of_batch(batch, names) for batch in batches), names)
 
     @classmethod
-    def joined(cls, parts: Iterable[Columns]) -> Columns:
+    def read(cls, data: bytes, names: Collection[str] = NUMBERS) -> Columns:
+        """The rows of an index object; DamageError where it is none."""
+        return cls.of(index.batches(data, dict.fromkeys([*_ALWAYS, *names])), names)
+
+    @classmethod
+    def of_toc(cls, name: bytes, toc: Toc) -> Columns:
+        """What a pack says of itself, in the order of its TOC."""
+        of_blob = toc.frames[toc.blobs["frame"]]
+        end = (toc.frames["offset"] + toc.frames["stored"]).max(initial=0)
+        said = {name: of_blob[name.removeprefix("frame_")] for name in NUMBERS[:4]}
+        said |= {name: toc.blobs[name] for name in NUMBERS[4:]}
+        return cls(
+            np.ascontiguousarray(toc.blobs["digest"]),
+            digests.of([name]),
+            np.array([end], np.int64),
+            np.zeros(len(toc.blobs), np.uint32),
+            {name: column.astype(_KINDS[name].to_pandas_dtype()) for name, column in said.items()},
+        )
+
+    @classmethod
+    def joined(cls, parts: Iterable[Columns], names: Collection[str] = NUMBERS) -> Columns:
         """All rows of the parts, in order. Of what is joined, no more than a column is held twice."""
         numbers: dict[bytes, int] = {}
-        digests: list[NDArray[np.void]] = []
+        ends: list[int] = []
+        blobs: list[Digests] = []
         codes: list[NDArray[np.uint32]] = []
-        integers: dict[str, list[NDArray[Any]]] = {name: [] for name in _INTEGERS}
+        integers: dict[str, list[NDArray[Any]]] = {name: [] for name in names}
         for part in parts:
-            digests.append(part.digests)
+            blobs.append(part.digests)
             own = [numbers.setdefault(pack.tobytes(), len(numbers)) for pack in part.packs]
-            codes.append(np.array(own, np.uint32)[part.pack_codes])
+            ends += [0] * (len(numbers) - len(ends))
+            for code, end in zip(own, part.ends.tolist(), strict=True):
+                ends[code] = max(ends[code], end)
+            codes.append(np.array(own, np.uint32).take(part.pack_codes))
             for name, columns in integers.items():
                 columns.append(part.integers[name])
         return cls(
-            _joined(digests, "V32"),
-            np.frombuffer(b"".join(numbers), "V32") if numbers else np.empty(0, "V32"),
-            _joined(codes, "u4"),
-            {name: _joined(columns, "i8") for name, columns in integers.items()},
+            _joined(blobs, digests.DTYPE),
+            digests.of(numbers),
+            np.array(ends, np.int64),
+            _joined(codes, np.uint32),
+            {name: _joined(columns, _KINDS[name].to_pandas_dtype()) for name, columns in integers.items()},
         )
+
+    def __len__(self) -> int:
+        return len(self.digests)
+
+    def pack_ends(self) -> list[tuple[bytes, int]]:
+        """Every pack that is named, and the byte up to which frames of it are placed."""
+        return [(name.tobytes(), int(end)) for name, end in zip(self.packs, self.ends, strict=True)]
 
     def without(self, packs: Iterable[bytes]) -> Columns:
         """The rows, but for those of some packs."""
@@ -58,23 +111,92 @@ class Columns:
         return Columns(
             self.digests[kept],
             self.packs[~is_left_out],
+            self.ends[~is_left_out],
             numbers[self.pack_codes[kept]],
             {name: column[kept] for name, column in self.integers.items()},
         )
 
+    def take(self, rows: Rows) -> Columns:
+        """Some rows, by number; packs and how far they go stay what they are."""
+        return Columns(
+            self.digests.take(rows),
+            self.packs,
+            self.ends,
+            self.pack_codes.take(rows),
+            {name: column.take(rows) for name, column in self.integers.items()},
+        )
 
-def _of_batch(batch: pa.RecordBatch) -> Columns:
+    def in_order(self) -> Columns:
+        """The rows sorted by blob; those of one blob stay in their order."""
+        return self.take(digests.order(self.digests))
+
+    def table(self) -> pa.Table:
+        """The rows as schema index.SCHEMA has them; all NUMBERS must be there."""
+        columns = {"blob": _as_column(self.digests), "pack": _as_column(self.packs.take(self.pack_codes))}
+        columns |= {name: pa.array(column) for name, column in self.integers.items()}
+        return pa.table(columns).select(index.SCHEMA.names).cast(index.SCHEMA)
+
+
+def differing(columns: Columns, rows: Rows, other: Columns) -> tuple[Rows, Rows]:
+    """Of some rows those that the other columns do not have, and of the others those that are none of these.
+
+    Compared is all but the pack.
+    """
+    pairs = [(columns.digests, other.digests)]
+    pairs += [(column, other.integers[name]) for name, column in columns.integers.items()]
+    if len(rows) == len(other):
+        # as it mostly is, and without a copy of all columns
+        mine, theirs = rows[digests.order(columns.digests.take(rows))], digests.order(other.digests)
+        if all((ours.take(mine) == others.take(theirs)).all() for ours, others in pairs):
+            return rows[:0], rows[:0]
+    here = _entries([ours.take(rows) for ours, _ in pairs])
+    there = _entries([others for _, others in pairs])
+    return rows[~np.isin(here, there)], np.flatnonzero(~np.isin(there, here))
+
+
+def _entries(columns: Sequence[NDArray[Any]]) -> NDArray[np.void]:
+    """What the columns say of each row, as one value."""
+    made = np.empty(len(columns[0]), [(f"f{number}", column.dtype) for number, column in enumerate(columns)])
+    for number, column in enumerate(columns):
+        made[f"f{number}"] = column
+    return made.view(f"V{made.itemsize}")
+
+
+class ByPack:
+    """Rows by the pack that they are about."""
+
+    def __init__(self, columns: Columns) -> None:
+        self.codes = {name.tobytes(): code for code, name in enumerate(columns.packs)}
+        self._order = np.argsort(columns.pack_codes, kind="stable").astype(np.uint32)
+        self._bounds = np.searchsorted(columns.pack_codes[self._order], np.arange(len(self.codes) + 1))
+
+    def rows(self, pack: bytes | None) -> Rows:
+        """The numbers of the rows about a pack, in their order; none where none is."""
+        code = self.codes.get(pack) if pack else None
+        if code is None:
+            return np.empty(0, np.int64)
+        return self._order[self._bounds[code] : self._bounds[code + 1]].astype(np.int64)
+
+
+def _as_column(blobs: Digests) -> pa.Array:
+    return pa.FixedSizeBinaryArray.from_buffers(index.DIGEST, len(blobs), [None, pa.py_buffer(blobs)])
+
+
+def _of_batch(batch: pa.RecordBatch, names: Collection[str]) -> Columns:
     packs = batch.column("pack").dictionary_encode()
-    return Columns(
-        # copies: views would keep the batch
-        as_array(batch.column("blob")),
-        np.frombuffer(b"".join(packs.dictionary.to_pylist()), "V32"),
-        packs.indices.to_numpy().astype(np.uint32),
-        {name: batch.column(name).to_numpy().copy() for name in _INTEGERS},
-    )
+    codes = packs.indices.to_numpy().astype(np.uint32)
+    ends = np.zeros(len(packs.dictionary), np.int64)
+    stops = batch.column("frame_offset").to_numpy() + batch.column("frame_stored").to_numpy()
+    np.maximum.at(ends, codes, stops)
+    try:
+        integers = {name: batch.column(name).cast(_KINDS[name]).to_numpy().copy() for name in names}
+    except pa.ArrowInvalid as error:
+        raise DamageError("the index places blobs where no pack can have them") from error
+    # copies: views would keep the batch
+    return Columns(as_array(batch.column("blob")), as_array(packs.dictionary), ends, codes, integers)
 
 
-def _joined(arrays: list[NDArray[Any]], kind: str) -> NDArray[Any]:
+def _joined(arrays: list[NDArray[Any]], kind: Any) -> NDArray[Any]:
     """One array of them all; the list is empty afterwards."""
     joined = arrays[0] if len(arrays) == 1 else np.concatenate([np.empty(0, kind), *arrays], dtype=kind)
     arrays.clear()

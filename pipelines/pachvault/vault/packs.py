@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
 from pachvault.errors import DamageError
 from pachvault.format import layout, pack
+from pachvault.format.ids import digest
 from pachvault.vault.vault import Vault
 
 
 def read_toc(vault: Vault, name: str, size: int) -> pack.Toc:
     """The TOC of the pack at a path, `size` bytes long; DamageError unless all but the frames is true."""
-    digest, toc = any_toc(vault, name, size)
-    if digest != layout.named_digest(name):
+    named, toc = any_toc(vault, name, size)
+    if named != layout.named_digest(name):
         raise DamageError("another pack lies under this name")
     return toc
 
@@ -29,3 +36,22 @@ def any_toc(vault: Vault, name: str, size: int) -> tuple[bytes, pack.Toc]:
     if len(toc.blobs) and int(toc.blobs["frame"].max()) >= len(toc.frames):
         raise DamageError("its table of contents places a blob in a frame that it does not list")
     return trailer.digest, toc
+
+
+def by_frame(toc: pack.Toc) -> Iterator[tuple[np.void, NDArray[np.intp]]]:
+    """Every frame of a pack, with the numbers of its blobs in the TOC."""
+    of_blob = toc.blobs["frame"]
+    order = np.argsort(of_blob, kind="stable")
+    bounds = np.searchsorted(of_blob[order], np.arange(len(toc.frames) + 1)).tolist()
+    for frame, first, last in zip(toc.frames, bounds[:-1], bounds[1:], strict=True):
+        yield frame, order[first:last]
+
+
+def wrong_blobs(toc: pack.Toc, rows: NDArray[np.intp], data: bytes) -> list[int]:
+    """Of blobs of a frame, given by their numbers in the TOC, those that are not what their digests say."""
+    said: Iterable[tuple[int, bytes, int, int]] = zip(rows.tolist(), *_columns(toc.blobs[rows]), strict=True)
+    return [row for row, name, first, size in said if digest(data[first : first + size]) != name]
+
+
+def _columns(blobs: NDArray[np.void]) -> tuple[list[Any], ...]:
+    return pack.split_digests(blobs["digest"]), blobs["offset"].tolist(), blobs["size"].tolist()

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from pachvault.errors import DamageError, NoVaultError, TakenError, UsageError, VaultKeyError
 from pachvault.format import documents, layout, parquet, table
+from pachvault.format.digests import Digests
 from pachvault.format.documents import GRACE_SECONDS, Config, Document, PipelinesRecord, RepoRecord
 from pachvault.format.ids import digest
 from pachvault.format.pack import Pack
@@ -63,9 +62,17 @@ class Vault:
         """A file table by digest (schema table.FILES)."""
         return table.decode_files(self.read(layout.table_path(name)))
 
-    def blobs_of_table(self, name: bytes) -> NDArray[np.void]:
+    def file_batches(self, name: bytes) -> Iterator[pa.Table]:
+        """A file table by digest, a row group at a time (schema table.FILES)."""
+        return parquet.batches(self.read(layout.table_path(name)), table.FILES)
+
+    def tables_of_list(self, name: bytes) -> list[bytes]:
+        """Every file table that a commit list names, each once; of the list only that is decoded."""
+        return table.decode_tables(self.read(layout.table_path(name)))
+
+    def blobs_of_table(self, name: bytes) -> Digests:
         """Every blob that a file table names, each once; of the table only what tells them is decoded."""
-        return table.digests_of(table.decode_contents(self.read(layout.table_path(name))))
+        return table.digests_in(self.read(layout.table_path(name)))
 
     def put_record(self, record: Document) -> bytes:
         """Write a record; its digest."""

@@ -12,6 +12,8 @@ import pytest
 from pfs_server import Pfs, delete, file, put, refusal
 from python_pachyderm.proto.v2.pfs import pfs_pb2
 
+from pachvault.local.streams import BATCH_MESSAGES
+
 NOT_FOUND, UNKNOWN = grpc.StatusCode.NOT_FOUND, grpc.StatusCode.UNKNOWN
 MIB = 1 << 20
 
@@ -245,3 +247,16 @@ def test_urls_are_neither_read_nor_written(pfs: Pfs) -> None:
     message.add_file.path = "/a"
     message.add_file.url.URL = "http://127.0.0.1/"
     assert refusal(lambda: pfs.modify(commit, message))[0] == grpc.StatusCode.UNIMPLEMENTED
+
+
+def test_more_files_than_a_listing_holds_at_once(pfs: Pfs) -> None:
+    expected = [f"/d/{number:05d}" for number in range(2 * BATCH_MESSAGES + 1)]
+    commit = pfs.commit(pfs.repo("r"), *(put(path, path.encode()) for path in expected))
+    assert pfs.paths(commit) == ["/", "/d/", *expected]
+    listed = pfs.stub.ListFile(pfs_pb2.ListFileRequest(file=file(commit, "/d")))
+    assert [info.file.path for info in listed] == expected
+    globbed = pfs.stub.GlobFile(pfs_pb2.GlobFileRequest(commit=commit, pattern="/d/*"))
+    assert [info.file.path for info in globbed] == expected
+    differing = pfs.stub.DiffFile(pfs_pb2.DiffFileRequest(new_file=file(commit)))
+    assert [each.new_file.file.path for each in differing] == ["/", "/d/", *expected]
+    assert pfs.read(commit, expected[-1]) == expected[-1].encode()

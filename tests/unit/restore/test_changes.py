@@ -102,7 +102,7 @@ def test_a_large_file_is_cut_between_its_blobs(seed: int) -> None:
         part = part_of(found, cut)
         deletes += part.deletes
         for row in part.puts.to_pylist():
-            assert (row["path"] in blobs) == part.is_rest
+            assert (row["path"] in blobs) == part.is_added
             blobs.setdefault(row["path"], []).extend(row["blobs"] or [row["digest"]])
     whole = {row["path"]: row["blobs"] or [row["digest"]] for row in found.puts.to_pylist()}
     assert blobs == whole

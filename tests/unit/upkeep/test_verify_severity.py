@@ -8,15 +8,16 @@ import pyarrow as pa
 import pytest
 
 from made import Repo, back_up, flip, new_vault
-from pachvault.format import documents, index, layout, pack, table
+from pachvault.format import digests, documents, index, layout, pack, table
 from pachvault.format.documents import Segment
 from pachvault.format.ids import RepoName, digest
 from pachvault.format.pack import split_digests
 from pachvault.progress import Quiet
 from pachvault.upkeep.findings import Finding, Severity, exit_code
 from pachvault.upkeep.verify import Level, verify
-from pachvault.upkeep.verify_places import Gathered, Places, as_digests
+from pachvault.upkeep.verify_places import Places
 from pachvault.vault import snapshots
+from pachvault.vault.columns import Columns
 from pachvault.vault.vault import Vault
 
 NAME = RepoName("p", "r")
@@ -175,12 +176,10 @@ def test_digests_that_end_in_zeros_are_told_apart() -> None:
         | {"codec": 0, "offset": 0, "size": 1}
         for number, name in enumerate(names)
     ]
-    gathered = Gathered()
-    gathered.add(pa.Table.from_pylist(rows, index.SCHEMA))
-    places = Places(gathered)
-    found = places.find(as_digests(names))
+    places = Places([Columns.of([pa.Table.from_pylist(rows, index.SCHEMA)])])
+    found = places.find(digests.of(names))
     assert split_digests(places.digests[found]) == names
-    assert (places.find(as_digests([b"\1\0\3" + bytes(29), b"\1" * 32])) == -1).all()
+    assert (places.find(digests.of([b"\1\0\3" + bytes(29), b"\1" * 32])) == -1).all()
     for number, name in enumerate(names):
         (row,) = places.in_pack(bytes([number]) * 32).tolist()
         assert split_digests(places.digests[[row]]) == [name]

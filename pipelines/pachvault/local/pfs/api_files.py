@@ -102,7 +102,10 @@ class FilesApi:
         writer = Writer(self._file_sets.segments, parent)
         for request in requests:
             self._apply(writer, request, context)
-        return writer.finish()
+        layer = writer.finish()
+        if not context.is_active():  # broken off, which looked like the end
+            raise PfsError("context canceled")
+        return layer
 
     def _apply(self, writer: Writer, request: Any, context: Context) -> None:
         if isinstance(request, wire.Put):

@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import grpc
+from google.protobuf.message import DecodeError
 from python_pachyderm.proto.v2.pfs import pfs_pb2, pfs_pb2_grpc
 
 from pachvault.local import faults as fault_seam
+from pachvault.local import streams
 from pachvault.local.faults import Faults
 from pachvault.local.pfs import maintenance, propagate, repos, wire
 from pachvault.local.pfs.api_commits import CommitsApi
@@ -30,6 +32,9 @@ from pachvault.local.pfs.reading import Reader
 from pachvault.local.pfs.segments import Segments
 
 SERVICE = pfs_pb2.DESCRIPTOR.services_by_name["API"]
+
+#: Many small messages that are there at once: they leave in batches, which a call that waits must not do.
+_LISTINGS = {"WalkFile", "ListFile", "GlobFile", "DiffFile", "ListCommit"}
 
 _UPPER = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
@@ -77,8 +82,8 @@ class PfsService(pfs_pb2_grpc.APIServicer):  # type: ignore[misc]  # generated w
         shape = _shape(method)
         call = _Call(method.name, self._faults, behaviour or _unserved(method.name))
         return shape.make(
-            call.streamed if shape.streams_answer else call.single,
-            request_deserializer=_deserializer(method),
+            call.served(shape),
+            request_deserializer=method.input_type._concrete_class.FromString,
             response_serializer=_serialized,
         )
 
@@ -86,13 +91,15 @@ class PfsService(pfs_pb2_grpc.APIServicer):  # type: ignore[misc]  # generated w
 @dataclass(frozen=True, slots=True)
 class _Shape:
     make: Callable[..., grpc.RpcMethodHandler]
+    streams_request: bool
     streams_answer: bool
 
 
 def _shape(method: Any) -> _Shape:
     """Which side streams; the descriptor of these old messages does not tell, the generated stub does."""
     name = _StubProbe.shape_of(method.name)
-    return _Shape(getattr(grpc, f"{name}_rpc_method_handler"), name.endswith("_stream"))
+    make = getattr(grpc, f"{name}_rpc_method_handler")
+    return _Shape(make, name.startswith("stream_"), name.endswith("_stream"))
 
 
 class _StubProbe:
@@ -121,6 +128,27 @@ class _Call:
     faults: Faults
     behaviour: Behaviour
 
+    def served(self, shape: _Shape) -> Behaviour:
+        """What grpc is to call."""
+        if shape.streams_request:
+            return self.uploaded
+        if self.name in _LISTINGS:
+            return self.listed
+        return self.streamed if shape.streams_answer else self.single
+
+    def uploaded(self, _requests: Any, context: grpc.ServicerContext) -> Any:
+        def read(message: bytes) -> Any:
+            try:
+                return wire.modification(message)
+            except DecodeError:
+                context.abort(grpc.StatusCode.INTERNAL, "Exception deserializing request!")
+
+        return self.single(map(read, streams.received(context)), context)
+
+    def listed(self, request: Any, context: grpc.ServicerContext) -> Iterator[bytes]:
+        streams.send(context, map(_serialized, self.streamed(request, context)))
+        return iter(())
+
     def single(self, request: Any, context: grpc.ServicerContext) -> Any:
         fault_seam.before(self._rule(request), context)
         try:
@@ -145,14 +173,6 @@ def _unserved(name: str) -> Behaviour:
         context.abort(grpc.StatusCode.UNIMPLEMENTED, f"the embedded Pachyderm does not serve {name}")
 
     return refuse
-
-
-def _deserializer(method: Any) -> Callable[[bytes], Any]:
-    message_class = method.input_type._concrete_class
-    if message_class is pfs_pb2.ModifyFileRequest:
-        return wire.modification
-    parse: Callable[[bytes], Any] = message_class.FromString
-    return parse
 
 
 def _serialized(answer: Any) -> bytes:
