@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import threading
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,9 +17,11 @@ from e2e.backup import Backup
 from e2e.cli import Outcome, pachvault
 from e2e.cluster import Cluster, Project
 from e2e.restored import assert_restored, line_of, new_ids, nothing_left, remember, restore
+from made import flip
+from pachvault.format import layout
 from pachvault.format.ids import RepoName
-from pachvault.pach.target import NewCommit
-from pachvault.restore import shares
+from pachvault.pach.target import NewCommit, Target
+from pachvault.restore import shares, write
 
 pytestmark = pytest.mark.e2e
 
@@ -299,6 +302,47 @@ def test_how_much_is_compared(backup: Backup, history: list[str], other: Cluster
     with other.faults(rule, {**rule, "method": "DiffFile"} if level == "none" else rule):
         code = restore(backup, other, "--verify", level).code
     assert code == (1 if level == "full" else 0)
+
+
+def large_changes(project: Project) -> None:
+    project.repo("data")
+    noise = random.Random(7)
+    project.commit(
+        "data", {"/small": b"s", "/one": noise.randbytes(9_000_000), "/x": noise.randbytes(600_000)}
+    )
+    project.commit(
+        "data",
+        {f"/many/{number}": noise.randbytes(400_000) for number in range(6)},
+        append={"/one": noise.randbytes(3_000_000)},
+        delete=["/x"],
+    )
+
+
+def test_a_large_change_is_written_in_lanes(
+    backup: Backup, other: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = backup.project
+    large_changes(project)
+    backup.run()
+    old = remember(project)
+    monkeypatch.setattr(write, "_LANE_BYTES", 100_000)
+    made: list[str] = []
+    make = Target.make_file_set
+    monkeypatch.setattr(
+        Target, "make_file_set", lambda *given: made.append(threading.current_thread().name) or make(*given)
+    )
+    done(restore(backup, other, "--history", "all"))
+    assert {"lane_0", "lane_1"} <= set(made)
+    again = Project(other, project.name)
+    assert_restored(again, old)
+    for name in backup.vault.files(layout.PACKS):
+        pack = backup.vault.folder / name
+        flip(pack, pack.stat().st_size // 2)
+    again.delete_repo("data")
+    outcome = restore(backup, other, "--history", "all")
+    assert outcome.code == 13
+    assert "is damaged" in outcome.err
+    assert "data" not in again.repos() or not again.heads("data")
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])

@@ -71,7 +71,8 @@ def _batches(places: BlobIndex, blobs: Iterable[bytes]) -> Iterator[list[bytes]]
     source = iter(blobs)
     while some := list(islice(source, _AT_ONCE)):
         rows = places.rows(some)
-        batch, held = [], 0
+        batch: list[bytes] = []
+        held = 0
         sizes = (size for *_, size in places.spots(rows)) if len(places) else [0] * len(some)
         for blob, size in zip(some, sizes, strict=True):
             if batch and held + size > _BYTES_AT_ONCE:

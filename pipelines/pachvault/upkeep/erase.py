@@ -103,7 +103,7 @@ def _rewrite(
 ) -> tuple[dict[str, str], set[str]]:
     """New snapshots in place of the old ones; old id to new, and the objects that new ones stand for."""
     progress.start("erase: snapshots", 0)
-    rewriter = Rewriter(writing, plan.selection, now)
+    rewriter = Rewriter(writing, plan.selection, frozenset(plan.tables), now)
     renamed = {old.id: new.id for old, new in plan.superseded}
     for old, new in plan.superseded:
         _replace(plan.vault, old, new)

@@ -130,8 +130,7 @@ class Reach:
             mask = self.selection.hits(files)
             if mask.any():
                 hits.append(files.select(_HIT.names).filter(pa.array(mask)).combine_chunks())
-                files = files.filter(pa.array(~mask))
-            stay.append(table.digests_of(files))
+            stay.append(table.digests_of(files.filter(pa.array(~mask))))
         for each in stay:
             self._stay.add(each)
         if hits:

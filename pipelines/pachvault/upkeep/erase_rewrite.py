@@ -12,6 +12,7 @@ from datetime import datetime
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pachvault.errors import DamageError
 from pachvault.format import documents, layout, table
 from pachvault.format.documents import Erased, Manifest, Problem, RepoEntry, Segment
 from pachvault.format.ids import digest
@@ -33,11 +34,13 @@ class Rewriter:
     vault: Vault
     """For writing: it avoids the names of what is to be deleted."""
     selection: Selection
+    hit: frozenset[bytes]
+    """The file tables with rows that go."""
     at: datetime
     replaced: set[str] = field(default_factory=set)
     """The records and commit lists that new ones stand for."""
     _tables: dict[bytes, bytes | None] = field(default_factory=dict)
-    """Every file table seen, and the one that stands for it; None where nothing is left."""
+    """Every one of these seen, and the one that stands for it; None where nothing is left."""
     _gone: dict[bytes, _Layers] = field(default_factory=dict)
     _records: dict[bytes, bytes] = field(default_factory=dict)
     """Every record seen, and the one that stands for it."""
@@ -146,20 +149,30 @@ class Rewriter:
 
     def _table(self, name: bytes) -> bytes | None:
         """The table that stands for a file table; itself, where nothing of it goes."""
+        if name not in self.hit:
+            return name
         if name not in self._tables:
-            files = self.vault.file_table(name)
-            mask = self.selection.hits(files)
-            if not mask.any():
-                self._tables[name] = name
-                return name
-            self._gone[name] = _by_commit(files.filter(pa.array(mask)))
-            left = files.filter(pa.array(~mask))
-            new = None
-            if left.num_rows:
-                new = self.vault.put_table(table.encode_files(left)).digest
-                self.vault.file_table(new)
-            self._tables[name] = new
+            gone: list[pa.Table] = []
+            left = 0
+
+            def staying() -> Iterator[pa.Table]:
+                nonlocal left
+                for files in self.vault.file_batches(name):
+                    mask = self.selection.hits(files)
+                    gone.append(files.filter(pa.array(mask)).combine_chunks())
+                    left += len(files) - len(gone[-1])
+                    yield files.filter(pa.array(~mask))
+
+            data = table.encode_file_batches(staying())
+            self._gone[name] = _by_commit(pa.concat_tables([_NOTHING, *gone]))
+            self._tables[name] = self._written(data, left) if left else None
         return self._tables[name]
+
+    def _written(self, data: bytes, rows: int) -> bytes:
+        name = self.vault.put_table(data).digest
+        if sum(map(len, self.vault.file_batches(name))) != rows:
+            raise DamageError("the table does not read as it was written", where=layout.table_path(name))
+        return name
 
 
 def _by_commit(files: pa.Table) -> _Layers:

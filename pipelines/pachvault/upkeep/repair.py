@@ -25,7 +25,6 @@ from pachvault.upkeep.repair_needs import Loss, Needs, Want, needs
 from pachvault.upkeep.repair_packs import Packs, survey
 from pachvault.upkeep.verify import Level
 from pachvault.vault import marks
-from pachvault.vault.blobs import BlobIndex
 from pachvault.vault.reader import BlobReader
 from pachvault.vault.vault import Vault
 from pachvault.vault.writer import PackWriter

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import partial
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from pachvault.format import digests, layout, parquet, table
-from pachvault.format.digests import Digests
-from pachvault.format.table import as_array
+from pachvault.format import digests, layout, table
 from pachvault.upkeep.findings import Damage, tried
 from pachvault.upkeep.verify_places import Places
 from pachvault.upkeep.verify_structure import Structure

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pachvault.errors import DamageError, PachvaultError
@@ -148,31 +147,6 @@ def lost_packs(vault: Vault) -> list[str]:
                 ends[path] = max(end, ends.get(path, 0))
     sizes = {info.name: info.size for info in vault.store.list(layout.PACKS)}
     return sorted(name for name, end in ends.items() if sizes.get(name, 0) < end and name not in vault.avoid)
-
-
-def joined(tables: Iterable[pa.Table]) -> pa.Table:
-    """The rows of index objects as one table (schema index.SCHEMA)."""
-    return pa.concat_tables([index.SCHEMA.empty_table(), *tables])
-
-
-def without(rows: pa.Table, packs: Iterable[bytes]) -> pa.Table:
-    """Index rows, but for those of some packs."""
-    return rows.filter(pc.invert(pc.is_in(rows["pack"], pa.array(list(packs), index.DIGEST))))
-
-
-def objects(vault: Vault) -> dict[str, pa.Table]:
-    """The index objects, by name (schema index.SCHEMA)."""
-    return mapped(vault, lambda _, rows: rows)
-
-
-def one(vault: Vault, name: str) -> pa.Table:
-    """An index object, by name (schema index.SCHEMA)."""
-    return index.decode(vault.read(name))
-
-
-def mapped(vault: Vault, take: Callable[[str, pa.Table], Taken]) -> dict[str, Taken]:
-    """What `take` makes of each index object, by name."""
-    return each(vault, lambda name: take(name, one(vault, name)))
 
 
 def each(vault: Vault, read: Callable[[str], Taken]) -> dict[str, Taken]:
