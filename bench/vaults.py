@@ -54,7 +54,7 @@ def _make(folder: Path, count: int) -> None:
         np.zeros(count, np.int64),
         sizes,
     ]
-    made.put_index(index.encode(index.in_order(pa.table(columns, schema=index.SCHEMA))))
+    made.put_index(index.encode(pa.table(columns, schema=index.SCHEMA).sort_by("blob")))
     for pack in packs:
         path = folder / layout.pack_path(pack)
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -158,13 +158,19 @@ class Mirror:
         return ref
 
     def _equal(self, task: BranchTask, made: dict[str, CommitRef]) -> bool:
-        """Size for each, root hash for those before the head, and no difference at all for the head."""
+        """Size for each, root hash for those before the head, and no difference at all for the head.
+
+        A whole tree on a branch of its own is one file set, the source's own: its size is enough. To
+        compare it file by file takes pachd longer than all else in a freeze.
+        """
         if task.head not in made:
             return False
         for commit, mirror in made.items():
             place = CommitRef(task.repo.project, task.repo.repo, commit)
             if self._source.commit(mirror, wait=True).size_bytes != task.commits[commit].size_bytes:
                 return False
+            if self.is_whole(mirror):
+                continue
             if commit == task.head:
                 if self._source.diff(mirror, place):
                     return False

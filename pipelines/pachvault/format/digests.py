@@ -6,7 +6,7 @@ those are compared whole.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,11 +59,6 @@ def unique(digests: Digests) -> Digests:
     ordered = digests.take(order(digests))
     new = is_new(ordered)
     return ordered if new.all() else ordered[new]
-
-
-def each(some: Digests) -> Iterator[bytes]:
-    """The digests one by one, without a list of them all."""
-    return (digest.tobytes() for digest in some)
 
 
 class Gathered:
@@ -121,6 +116,11 @@ class Sorted:
             pending = pending[~is_same]
             at[pending] += 1
         return found
+
+    def count(self, some: Digests) -> NDArray[np.intp]:
+        """For each of these how often it is among others."""
+        at = self.find(some)
+        return np.bincount(at[at >= 0], minlength=len(self))
 
     def has(self, wanted: Digests) -> NDArray[np.bool_]:
         """For each wanted digest whether it is one of these."""

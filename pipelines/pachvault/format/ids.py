@@ -9,9 +9,12 @@ from blake3 import blake3
 DIGEST_BYTES = 32
 
 
-def digest(data: bytes | bytearray | memoryview) -> bytes:
-    """BLAKE3-256 of `data`: 32 bytes."""
-    return blake3(data).digest()
+def digest(data: bytes | bytearray | memoryview, *more: bytes) -> bytes:
+    """BLAKE3-256 of `data`, and of what follows it: 32 bytes."""
+    made = blake3(data)
+    for each in more:
+        made.update(each)
+    return made.digest()
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -191,10 +191,11 @@ def parse_trailer(tail: bytes) -> Trailer:
 def parse_toc(trailer: Trailer, toc_bytes: bytes) -> Toc:
     """The TOC, checked against the digest in the trailer, or DamageError."""
     counts = (trailer.toc_offset, trailer.frame_count, trailer.blob_count, trailer.seal, trailer.salt)
-    if digest(toc_bytes + _COUNTS.pack(*counts)) != trailer.digest:
+    if digest(toc_bytes, _COUNTS.pack(*counts)) != trailer.digest:
         raise DamageError("the table of contents is not what the pack's digest promises")
     split = trailer.frame_count * FRAME.itemsize
-    return Toc(np.frombuffer(toc_bytes[:split], FRAME), np.frombuffer(toc_bytes[split:], BLOB))
+    frames = np.frombuffer(toc_bytes, FRAME, trailer.frame_count)
+    return Toc(frames, np.frombuffer(toc_bytes, BLOB, trailer.blob_count, split))
 
 
 def frame_is_whole(stored: bytes | memoryview, checksum: int) -> bool:

@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from pachvault.format import digests, layout, pack
+from pachvault.format import digests, layout
 from pachvault.format.digests import Digests, Rows, Sorted
 from pachvault.store.store import ObjectInfo
 from pachvault.vault.columns import ByPack, Columns
@@ -94,18 +94,16 @@ class Census:
             for info in listed
         ]
 
-    def counted_in(self, name: str) -> list[bytes]:
+    def counted_in(self, name: str) -> Digests:
         """The needed blobs that are counted in a pack, in the order in which they lie there."""
         rows = self._places.in_pack(name)
-        return self._names(rows[self._is_counted[rows]])
+        return self._places.blobs.digests.take(rows[self._is_counted[rows]])
 
-    def counted_elsewhere(self, name: str) -> list[bytes]:
+    def counted_elsewhere(self, name: str) -> Digests:
         """The needed blobs that a pack has and that are counted in another."""
         rows = self._places.in_pack(name)
-        return self._names(rows[self._is_candidate[rows] & ~self._is_counted[rows]])
-
-    def _names(self, rows: Rows) -> list[bytes]:
-        return pack.split_digests(self._places.blobs.digests.take(rows))
+        rows = rows[self._is_candidate[rows] & ~self._is_counted[rows]]
+        return self._places.blobs.digests.take(rows)
 
 
 def _rank(

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import zstandard
@@ -11,6 +10,7 @@ import zstandard
 from pachvault.backup.cut import FRAME_BLOBS, FRAME_BYTES, ZSTD_LEVEL
 from pachvault.errors import DamageError
 from pachvault.format import pack
+from pachvault.format.digests import Digests
 from pachvault.vault.blobs import BlobIndex
 from pachvault.vault.reader import BlobReader
 from pachvault.vault.writer import PackWriter
@@ -19,7 +19,7 @@ _AT_ONCE = 1000
 _BYTES_AT_ONCE = 16 * 1024 * 1024
 
 
-def copy(reader: BlobReader, writer: PackWriter, blobs: Iterable[bytes]) -> list[bytes]:
+def copy(reader: BlobReader, writer: PackWriter, blobs: Digests) -> list[bytes]:
     """Write the blobs to new packs, in their order; those that cannot be read."""
     lost: list[bytes] = []
     names: list[bytes] = []
@@ -48,7 +48,7 @@ def copy(reader: BlobReader, writer: PackWriter, blobs: Iterable[bytes]) -> list
     return lost
 
 
-def read(reader: BlobReader, blobs: Iterable[bytes]) -> Iterator[tuple[bytes, bytes | None]]:
+def read(reader: BlobReader, blobs: Digests) -> Iterator[tuple[bytes, bytes | None]]:
     """Each blob with its bytes, which are checked; None where it cannot be read."""
     for some in _batches(reader.index, blobs):
         try:
@@ -58,29 +58,19 @@ def read(reader: BlobReader, blobs: Iterable[bytes]) -> Iterator[tuple[bytes, by
         yield from zip(some, found, strict=True)
 
 
-def in_order(places: BlobIndex, wanted: Sequence[bytes]) -> list[bytes]:
+def in_order(places: BlobIndex, wanted: Digests) -> Digests:
     """Blobs as they lie in the packs, so that a frame is decoded once."""
-    if not wanted:
-        return []
-    order = np.argsort(places.place_order()[places.rows(wanted)], kind="stable")
-    return [wanted[number] for number in order]
+    return wanted.take(np.argsort(places.place_order()[places.find(wanted)], kind="stable"))
 
 
-def _batches(places: BlobIndex, blobs: Iterable[bytes]) -> Iterator[list[bytes]]:
+def _batches(places: BlobIndex, blobs: Digests) -> Iterator[list[bytes]]:
     """Many blobs where they are small, few where they are large."""
-    source = iter(blobs)
-    while some := list(islice(source, _AT_ONCE)):
-        rows = places.rows(some)
-        batch: list[bytes] = []
-        held = 0
-        sizes = (size for *_, size in places.spots(rows)) if len(places) else [0] * len(some)
-        for blob, size in zip(some, sizes, strict=True):
-            if batch and held + size > _BYTES_AT_ONCE:
-                yield batch
-                batch, held = [], 0
-            batch.append(blob)
-            held += size
-        yield batch
+    for first in range(0, len(blobs), _AT_ONCE):
+        some = blobs[first : first + _AT_ONCE]
+        sizes = places.sizes(places.find(some)) if len(places) else np.zeros(len(some), np.int64)
+        of_blob = np.cumsum(sizes, dtype=np.int64) // _BYTES_AT_ONCE
+        for batch in np.split(some, np.flatnonzero(np.diff(of_blob)) + 1):
+            yield pack.split_digests(batch)
 
 
 def _tried(reader: BlobReader, blob: bytes) -> bytes | None:

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pachvault.errors import DamageError
 from pachvault.format import digests, documents, index, layout, table
 from pachvault.format.digests import Digests, Sorted
 from pachvault.format.documents import Audit
-from pachvault.format.pack import split_digests
 from pachvault.progress import Progress
 from pachvault.upkeep import index_objects
 from pachvault.upkeep.copy import copy, in_order, read
@@ -28,6 +27,8 @@ from pachvault.vault.reader import BlobReader
 from pachvault.vault.vault import Vault
 from pachvault.vault.writer import PackWriter
 
+_CACHE_BYTES = 8 * 1024 * 1024
+"""Of frames: blobs are read in their order."""
 _FILE = re.compile(r"([\w-]+/[\w-]+)@\w+:(/[^;,]*)")
 
 
@@ -38,11 +39,9 @@ def repack(left: ErasePlan, writing: Vault, progress: Progress) -> int:
         return 0
     progress.start("erase: packs", left.pack_bytes)
     bad = [digest for name in left.packs if (digest := layout.named_digest(name))]
-    going, others = _places(vault, bad)
-    # the tables of contents count, too: nothing is lost with a pack because an index object was
-    stay = _staying(going, Sorted(left.gone))
-    with PackWriter(writing) as writer:
-        lost = copy(BlobReader(vault, BlobIndex(going)), writer, _only_there(writing, others, stay))
+    writer = PackWriter(writing)
+    with writer:
+        lost = _moved(left, writing, bad, writer)
         needed = _needed(left, lost)
         if needed:
             raise DamageError(
@@ -51,50 +50,58 @@ def repack(left: ErasePlan, writing: Vault, progress: Progress) -> int:
                 hint="`pachvault repair`, then erase again; or erase that file, too",
             )
         written = writer.finish()
-    del going, others, stay  # a million rows are more than a hundred megabytes
+    made = sum(each.size for each in writer.packs)
+    del writer  # it knows all blobs that it wrote
     read_back(vault, written)
     _out_of_index(vault, writing, bad)
     for name in left.packs:
         vault.store.delete(name)
-    return sum(each.size for each in writer.packs)
+    return made
 
 
-def _places(vault: Vault, packs: list[bytes]) -> tuple[Columns, Columns]:
-    """What packs hold, by the index and by their own tables of contents; and the index without them."""
+def _moved(left: ErasePlan, writing: Vault, packs: list[bytes], writer: PackWriter) -> list[bytes]:
+    """Write what stays of packs, and has no other place that reads, to new ones; what could not be read."""
+    places = _places(left.vault, packs)
+    doomed = frozenset(packs)
+    is_doomed = np.array([name.tobytes() in doomed for name in places.packs], bool)
+    stay = _staying(places, is_doomed, Sorted(left.gone))
+    others = blobs.usable(writing, places.take(np.flatnonzero(~is_doomed[places.pack_codes])))
+    is_there = Sorted.of([others.digests]).has(stay)
+    if is_there.any():
+        elsewhere = BlobIndex(others)
+        found = read(BlobReader(writing, elsewhere, _CACHE_BYTES), in_order(elsewhere, stay[is_there]))
+        bad = digests.of(blob for blob, content in found if content is None)
+        stay = digests.joined([stay[~is_there], bad])
+    del others
+    return copy(BlobReader(left.vault, BlobIndex(places), _CACHE_BYTES), writer, stay)
+
+
+def _places(vault: Vault, packs: list[bytes]) -> Columns:
+    """The index, and what packs hold by their own tables of contents besides: nothing is lost with a pack
+    because an index object was."""
     placed = blobs.columns(vault)
     by_pack = ByPack(placed)
-    found = [placed.take(np.concatenate([by_pack.rows(pack) for pack in packs]))]
+    besides = []
     for pack in packs:
         info = vault.store.stat(layout.pack_path(pack))
         with suppress(DamageError):  # what the index says is all that is known then
             said = Columns.of_toc(pack, any_toc(vault, layout.pack_path(pack), info.size if info else 0)[1])
-            besides = differing(placed, by_pack.rows(pack), said)[1]
-            if len(besides):
-                found.append(said.take(besides))
-    return Columns.joined(found), placed.without(packs)
+            rows = differing(placed, by_pack.rows(pack), said)[1]
+            if len(rows):
+                besides.append(said.take(rows))
+    return Columns.joined([placed, *besides]) if besides else placed
 
 
-def _staying(going: Columns, gone: Sorted) -> Digests:
-    """The blobs that stay, each once, as they lie in the packs, so that a frame is decoded once."""
-    order = np.lexsort((going.integers["frame_offset"], going.pack_codes))
-    held = going.digests.take(order)
-    first = np.zeros(len(held), bool)
+def _staying(places: Columns, is_doomed: NDArray[np.bool_], gone: Sorted) -> Digests:
+    """The blobs that stay of packs, each once, as they lie there, so that a frame is decoded once."""
+    rows = np.flatnonzero(is_doomed[places.pack_codes])
+    rows = rows[np.lexsort((places.integers["frame_offset"][rows], places.pack_codes[rows]))]
+    held = places.digests.take(rows)
+    del rows
     by_blob = digests.order(held)
-    first[by_blob[digests.is_new(held.take(by_blob))]] = True
-    return held[first & ~gone.has(held)]
-
-
-def _only_there(writing: Vault, others: Columns, stay: Digests) -> Iterator[bytes]:
-    """Of the blobs that stay those that are in no other pack, one that is to stay itself, and read there."""
-    usable = blobs.usable(writing, others)
-    is_there = Sorted.of([usable.digests]).has(stay)
-    yield from digests.each(stay[~is_there])
-    elsewhere = split_digests(stay[is_there])
-    if elsewhere:
-        places = BlobIndex(usable)
-        for blob, content in read(BlobReader(writing, places), in_order(places, elsewhere)):
-            if content is None:
-                yield blob
+    is_first = np.zeros(len(held), bool)
+    is_first[by_blob[digests.is_new(held.take(by_blob))]] = True
+    return held[is_first & ~gone.has(held)]
 
 
 def _needed(left: ErasePlan, lost: list[bytes]) -> str:

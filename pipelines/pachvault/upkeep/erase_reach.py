@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pachvault.errors import DamageError
-from pachvault.format import digests, layout, table
-from pachvault.format.digests import Digests, Gathered, Sorted
+from pachvault.format import layout, table
+from pachvault.format.digests import Digests, Sorted
 from pachvault.format.documents import Manifest, RepoRecord
 from pachvault.format.ids import RepoName
 from pachvault.upkeep.erase_selection import Selection
@@ -20,6 +20,7 @@ from pachvault.vault.vault import Vault
 
 NAMED = 20
 """Files that are named of those that keep a blob."""
+_CONTENTS = ("size", "digest", "blobs")
 _HIT = pa.schema([each for each in table.FILES if each.name != "pfs_hash"])
 
 
@@ -44,8 +45,6 @@ class Reach:
     hits: dict[bytes, pa.Table] = field(default_factory=dict)
     """Of each file table with rows that go those."""
     _tables: dict[bytes, None] = field(default_factory=dict)
-    _stay: Gathered = field(default_factory=Gathered)
-    """The blobs of all other rows."""
     _records: dict[bytes, RepoRecord] = field(default_factory=dict)
     _of_list: dict[bytes, tuple[int, int, bool]] = field(default_factory=dict)
 
@@ -91,9 +90,16 @@ class Reach:
 
     def contents(self) -> tuple[Digests, int, list[str]]:
         """The blobs that nothing else needs, how many of the others stay, and some files that have them."""
-        wanted = digests.unique(digests.joined(table.digests_of(rows) for rows in self.hits.values()))
-        stays = Sorted(self._stay.all()).has(wanted)
-        return wanted[~stays], int(stays.sum()), self._keepers(wanted[stays])
+        mine = [table.digests_by_row(rows)[1] for rows in self.hits.values()]
+        wanted = Sorted.of(mine)
+        # what is named more often than by the rows that go is named by others, too
+        left = -sum(map(wanted.count, mine), np.zeros(len(wanted), np.int64))
+        for name in self._tables if len(wanted) else ():
+            for rows in self.vault.file_batches(name, _CONTENTS):
+                left += wanted.count(table.digests_by_row(rows)[1])
+        stays = left > 0
+        kept = wanted.digests[stays]
+        return wanted.digests[~stays], len(kept), self._keepers(kept)
 
     def _keepers(self, kept: Digests) -> list[str]:
         keepers: dict[str, None] = {}
@@ -101,7 +107,7 @@ class Reach:
         for name in self._tables if len(kept) else ():
             if layout.table_path(name) not in self.names:
                 continue
-            for files in self.vault.file_batches(name):
+            for files in self.vault.file_batches(name, _HIT.names):
                 numbers, named = table.digests_by_row(files)
                 rows = np.unique(numbers[blobs.has(named)])
                 found = files.take(rows).filter(pa.array(~self.selection.hits(files.take(rows))))
@@ -125,14 +131,11 @@ class Reach:
                 self._tables[each] = None
 
     def _file_table(self, name: bytes) -> None:
-        hits, stay = [], []
-        for files in self.vault.file_batches(name):
+        hits = []
+        for files in self.vault.file_batches(name, _HIT.names):
             mask = self.selection.hits(files)
             if mask.any():
-                hits.append(files.select(_HIT.names).filter(pa.array(mask)).combine_chunks())
-            stay.append(table.digests_of(files.filter(pa.array(~mask))))
-        for each in stay:
-            self._stay.add(each)
+                hits.append(files.filter(pa.array(mask)).combine_chunks())
         if hits:
             self.hits[name] = pa.concat_tables(hits)
 

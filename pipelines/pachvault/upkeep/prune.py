@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from pachvault.errors import BusyError, DamageError
 from pachvault.format import layout
 from pachvault.format.documents import Marked
+from pachvault.format.pack import split_digests
 from pachvault.progress import Progress
 from pachvault.upkeep import holds, index_objects, reach
 from pachvault.upkeep.copy import copy
@@ -91,14 +92,14 @@ def _unreadable(vault: Vault, look: Look, doomed: set[str], done: Pruned) -> set
     With them stays every index object, for it may be the one that knows them.
     """
     going = {name for name in doomed if name.startswith(f"{layout.PACKS}/")}
-    copied = {name: found for name in sorted(going) if (found := look.wider.counted_elsewhere(name))}
+    copied = {name: found for name in sorted(going) if len(found := look.wider.counted_elsewhere(name))}
     if not copied:
         return set()
     reader = _reader(vault, going)
     kept = set()
     for name, names in copied.items():
         try:
-            for blob in names:
+            for blob in split_digests(names):
                 reader.read(blob)
         except DamageError as error:
             kept.add(name)

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 from pachvault.errors import DamageError
-from pachvault.format import layout
-from pachvault.format.pack import split_digests
+from pachvault.format import digests, layout
+from pachvault.format.digests import Digests
 from pachvault.upkeep.copy import in_order, read
 from pachvault.vault.blobs import BlobIndex
 from pachvault.vault.columns import Columns
 from pachvault.vault.reader import BlobReader
 from pachvault.vault.vault import Vault, Written
 
+_CACHE_BYTES = 8 * 1024 * 1024
+"""Of frames: blobs are read in their order."""
 
-def read_back(vault: Vault, written: Written | None) -> frozenset[bytes]:
+
+def read_back(vault: Vault, written: Written | None) -> Digests:
     """The blobs that a new index object places, each read and checked; DamageError where one is not there."""
     if written is None:
-        return frozenset()
+        return digests.of([])
     rows = Columns.read(vault.read(layout.index_path(written.digest)))
     places = BlobIndex(rows)
-    names = in_order(places, split_digests(rows.digests))
-    for blob, content in read(BlobReader(vault, places), names):
+    for blob, content in read(BlobReader(vault, places, _CACHE_BYTES), in_order(places, rows.digests)):
         if content is None:
             raise DamageError(f"blob {blob.hex()} was just written and does not read", where=vault.store.url)
-    return frozenset(names)
+    return rows.digests

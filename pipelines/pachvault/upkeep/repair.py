@@ -12,9 +12,10 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from pachvault.errors import DamageError
-from pachvault.format import documents, layout
+from pachvault.format import digests, documents, layout
 from pachvault.format.documents import Audit, Audited, Marked
 from pachvault.format.ids import digest
+from pachvault.format.pack import split_digests
 from pachvault.progress import Progress
 from pachvault.store.store import Store
 from pachvault.upkeep import index_objects, repair_config
@@ -119,12 +120,12 @@ def execute(plan: RepairPlan, heal: Heal | None, progress: Progress) -> Repaired
     progress.start("repair: blobs", 0)
     lost = plan.needs.lost
     with PackWriter(writing) as writer:
-        copies = in_order(plan.packs.hurt, list(plan.needs.copies))
+        copies = in_order(plan.packs.hurt, digests.of(plan.needs.copies))
         unread = copy(BlobReader(plan.vault, plan.packs.hurt), writer, copies)
         if heal is not None and plan.needs.wants:
             heal(plan.needs.wants, writer)
         written = writer.finish()
-    found = read_back(plan.vault, written)
+    found = frozenset(split_digests(read_back(plan.vault, written)))
     still_lost = (lost | set(unread)) - found
     indexed = _index(plan, writing, still_lost)
     marked = sorted(damaged - plan.marked)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from pachvault.errors import DamageError, PachvaultError
 from pachvault.format import index, layout
+from pachvault.format.digests import Digests
 from pachvault.vault.columns import NUMBERS, Columns
 from pachvault.vault.vault import Vault
 
@@ -52,13 +53,16 @@ class BlobIndex:
 
     def rows(self, digests: Sequence[bytes]) -> NDArray[np.int64]:
         """For each digest the row that places it, or -1."""
-        wanted = np.frombuffer(b"".join(digests), "S32" if not digests else "V32")
-        found = np.full(len(digests), -1, np.int64)
-        if not len(self) or not digests:
+        return self.find(np.frombuffer(b"".join(digests), "V32"))
+
+    def find(self, wanted: Digests) -> NDArray[np.int64]:
+        """The same of digests in an array."""
+        found = np.full(len(wanted), -1, np.int64)
+        if not len(self) or not len(wanted):
             return found
         keys = wanted.view(">u8")[::4].astype(np.uint64)
         at = np.searchsorted(self._keys, keys)
-        pending = np.arange(len(digests))
+        pending = np.arange(len(wanted))
         # equal keys (8 bytes) with unequal digests are next to impossible; walk on where it happens
         while len(pending):
             inside = pending[at[pending] < len(self)]
@@ -78,6 +82,11 @@ class BlobIndex:
         """The place that a row (see `rows`) stands for."""
         values = {name: int(column[row]) for name, column in self._integers.items()}
         return Place(pack=self._packs[self._pack_codes[row]].tobytes(), **values)
+
+    def sizes(self, rows: NDArray[np.int64]) -> NDArray[np.integer[Any]]:
+        """The size of the blob in each row."""
+        sizes: NDArray[np.integer[Any]] = self._integers["size"][rows]
+        return sizes
 
     def spots(self, rows: NDArray[np.int64]) -> Iterator[tuple[int, int, int, int]]:
         """For each row its pack by number, and its frame, its offset in there, its size."""

@@ -58,16 +58,14 @@ class Columns:
     @classmethod
     def of_toc(cls, name: bytes, toc: Toc) -> Columns:
         """What a pack says of itself, in the order of its TOC."""
-        of_blob = toc.frames[toc.blobs["frame"]]
         end = (toc.frames["offset"] + toc.frames["stored"]).max(initial=0)
-        said = {name: of_blob[name.removeprefix("frame_")] for name in NUMBERS[:4]}
-        said |= {name: toc.blobs[name] for name in NUMBERS[4:]}
+        kinds = {each: kind.to_pandas_dtype() for each, kind in _KINDS.items()}
         return cls(
             np.ascontiguousarray(toc.blobs["digest"]),
             digests.of([name]),
             np.array([end], np.int64),
             np.zeros(len(toc.blobs), np.uint32),
-            {name: column.astype(_KINDS[name].to_pandas_dtype()) for name, column in said.items()},
+            {each: index.numbers_of(toc, each).astype(kind) for each, kind in kinds.items()},
         )
 
     @classmethod
@@ -132,7 +130,10 @@ class Columns:
 
     def table(self) -> pa.Table:
         """The rows as schema index.SCHEMA has them; all NUMBERS must be there."""
-        columns = {"blob": _as_column(self.digests), "pack": _as_column(self.packs.take(self.pack_codes))}
+        columns = {
+            "blob": index.as_column(self.digests),
+            "pack": index.as_column(self.packs.take(self.pack_codes)),
+        }
         columns |= {name: pa.array(column) for name, column in self.integers.items()}
         return pa.table(columns).select(index.SCHEMA.names).cast(index.SCHEMA)
 
@@ -176,10 +177,6 @@ class ByPack:
         if code is None:
             return np.empty(0, np.int64)
         return self._order[self._bounds[code] : self._bounds[code + 1]].astype(np.int64)
-
-
-def _as_column(blobs: Digests) -> pa.Array:
-    return pa.FixedSizeBinaryArray.from_buffers(index.DIGEST, len(blobs), [None, pa.py_buffer(blobs)])
 
 
 def _of_batch(batch: pa.RecordBatch, names: Collection[str]) -> Columns:

@@ -19,13 +19,14 @@ CACHE_BYTES = 64 * 1024 * 1024
 
 
 class BlobReader:
-    """Reads blobs of one vault; safe to share between threads. Holds at most CACHE_BYTES of frames."""
+    """Reads blobs of one vault; safe to share between threads. Holds at most `cache_bytes` of frames."""
 
-    def __init__(self, vault: Vault, index: BlobIndex) -> None:
+    def __init__(self, vault: Vault, index: BlobIndex, cache_bytes: int | None = None) -> None:
         self.vault = vault
         self.index = index
         self._frames: OrderedDict[tuple[bytes, int], bytes] = OrderedDict()
         self._held = 0
+        self._cache_bytes = CACHE_BYTES if cache_bytes is None else cache_bytes
         self._lock = threading.Lock()
 
     def place(self, blob: bytes) -> Place:
@@ -102,7 +103,7 @@ class BlobReader:
             if key not in self._frames:
                 self._frames[key] = data
                 self._held += len(data)
-            while self._held > CACHE_BYTES:
+            while self._held > self._cache_bytes:
                 self._held -= len(self._frames.popitem(last=False)[1])
         return data
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -62,9 +62,10 @@ class Vault:
         """A file table by digest (schema table.FILES)."""
         return table.decode_files(self.read(layout.table_path(name)))
 
-    def file_batches(self, name: bytes) -> Iterator[pa.Table]:
-        """A file table by digest, a row group at a time (schema table.FILES)."""
-        return parquet.batches(self.read(layout.table_path(name)), table.FILES)
+    def file_batches(self, name: bytes, columns: Sequence[str] = table.FILES.names) -> Iterator[pa.Table]:
+        """Columns of a file table by digest, a row group at a time (schema table.FILES)."""
+        schema = pa.schema([table.FILES.field(each) for each in columns])
+        return parquet.batches(self.read(layout.table_path(name)), schema)
 
     def tables_of_list(self, name: bytes) -> list[bytes]:
         """Every file table that a commit list names, each once; of the list only that is decoded."""
