@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -69,6 +70,20 @@ def test_a_sample_comes_back_and_nothing_is_left_but_the_note(saved: Backup) -> 
     known = audits.results(audits.load(saved.vault.vault), now)
     assert not is_drill_due(known, now, timedelta(days=30))
     assert is_drill_due(known, now + timedelta(days=31), timedelta(days=30))
+
+
+def test_drills_are_told_apart_from_restores(saved: Backup) -> None:
+    def restores(*options: str) -> list[dict[str, Any]]:
+        address = saved.project.cluster.address
+        return pachvault("--pachd", address, "--json", "restores", *options).objects
+
+    before, drills = restores(), len([each for each in restores("--drills") if each["is_drill"]])
+    done = drilled(saved)
+    assert restores() == before
+    after = [each for each in restores("--drills") if each["is_drill"]]
+    assert len(after) == drills + len(done.results)
+    shown = pachvault("--pachd", saved.project.cluster.address, "restores", "--drills").out
+    assert shown.count("drill: ") == len(after)
 
 
 def test_the_same_seed_takes_the_same_and_another_takes_others(saved: Backup) -> None:

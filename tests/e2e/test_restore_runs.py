@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import re
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from pachvault.errors import PachydermError
 from pachvault.format.ids import RepoName
 from pachvault.pach.pipelines import Pipelines
 from pachvault.pach.source import CommitRef
+from pachvault.policy import DRILL_PROJECT
 from pachvault.request import Request
 from pachvault.restore import records, shares, staging
 from pachvault.restore.lock import Holder, held
@@ -176,6 +178,30 @@ def test_a_run_that_died_is_listed_as_interrupted(backup: Backup, history: list[
     other.target.finish(CommitRef(repo.project, repo.repo, part))
     staging.remove(other.target, request)
     assert listed(backup, other, request[:12]) == []
+
+
+def test_a_run_whose_process_has_ended_is_interrupted_at_once(backup: Backup, other: Cluster) -> None:
+    """As after a kill: it could not release the lock, and gave a sign of life just now."""
+    request = "cd" * 32
+    with subprocess.Popen(["true"]) as ended:
+        ended.wait()
+    killed = Holder.this_process().model_copy(update={"process": ended.pid})
+    with held(other.source, other.target, request, killed) as mine:
+        mine.enter("fetch")
+        (said,) = listed(backup, other, request[:12])
+        assert (said["state"], said["phase"], said["is_drill"]) == ("interrupted", "fetch", False)
+
+
+def test_a_drill_under_way_is_told_apart(backup: Backup, other: Cluster) -> None:
+    request = "ef" * 32
+    other.target.ensure_project(DRILL_PROJECT, "")
+    other.target.ensure_repo(DRILL_PROJECT, "scratch", f"restore drill; request {request}")
+    with held(other.source, other.target, request, Holder.this_process()) as mine:
+        mine.enter("fetch")
+        assert listed(backup, other, request[:12]) == []
+        shown = command(backup, other, "--json", "restores", "--drills").objects
+        assert [each["is_drill"] for each in shown if each["request"] == request[:12]] == [True]
+    other.target.delete_repo(DRILL_PROJECT, "scratch")
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])

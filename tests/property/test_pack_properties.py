@@ -157,10 +157,10 @@ PIECES = st.none() | st.lists(DIGESTS, min_size=1, max_size=4)
     st.integers(1, 8),
     st.sets(DIGESTS, max_size=3),
 )
-def test_files_with_is_the_inverse_of_blobs_of(
+def test_files_with_is_the_inverse_of_digests_of(
     files: list[tuple[int, list[bytes] | None]], split: int, wanted: set[bytes]
 ) -> None:
-    """A file is named by files_with(B) exactly if blobs_of it and B have a blob in common."""
+    """A file is named by files_with(B) exactly if digests_of it and B have a blob in common."""
     rows = [
         {"repo": "p/r", "commit": "c", "path": f"/{number}", "kind": table.FILE,
          "size": size + bool(blobs), "digest": digest(b"0") if size or blobs else digest(b""), "blobs": blobs}
@@ -171,6 +171,6 @@ def test_files_with_is_the_inverse_of_blobs_of(
     expected = [
         f"p/r@c:/{number}"
         for number in range(len(rows))
-        if wanted & set(table.blobs_of(whole.slice(number, 1)))
+        if wanted & set(table.digests_of(whole.slice(number, 1)).tolist())
     ]
     assert table.files_with(chunked, wanted) == expected

@@ -214,7 +214,8 @@ class Cutter:
         A segment waits for the one before it, which was begun earlier.
         """
         try:
-            data = b"".join([before.result(), *parts] if before else parts)
+            held = [before.result(), *parts] if before else parts
+            data = held[0] if len(held) == 1 else b"".join(held)
             blobs: list[Data] = []
             done = 0
             for chunk in self._cdc.cut_buf(data):
@@ -253,6 +254,8 @@ class Cutter:
     def _store(self, data: Data, name: bytes) -> None:
         if self._frame_bytes + len(data) > FRAME_BYTES or len(self._frame) >= FRAME_BLOBS:
             self._compress()
+        if len(data) <= self._cutting.min_bytes:
+            data = bytes(data)  # or a frame that fills slowly would hold a whole message for each small file
         self._frame.append(data)
         self._frame_digests.append(name)
         self._frame_bytes += len(data)

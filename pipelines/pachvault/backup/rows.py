@@ -16,7 +16,6 @@ class Rows:
     def __init__(self, repo: RepoName, commit: str) -> None:
         self._repo, self._commit = str(repo), commit
         self._columns: list[list[object]] = [[] for _ in range(6)]
-        self._appends = [column.append for column in self._columns]
         self._chunks: list[pa.Table] = []
         self.count = 0
         self.bytes = 0
@@ -37,12 +36,25 @@ class Rows:
         self._close_chunk()
         return pa.concat_tables([table.FILES.empty_table(), *self._chunks])
 
-    def _row(self, *values: object) -> None:
+    def _row(
+        self,
+        path: str,
+        kind: int,
+        size: int,
+        digest: bytes | None,
+        blobs: list[bytes] | None,
+        pfs_hash: bytes | None,
+    ) -> None:
         # columns, not tuples: the collector walks every tuple that is alive
-        for append, value in zip(self._appends, values, strict=True):
-            append(value)
+        paths, kinds, sizes, digests, blob_lists, hashes = self._columns
+        paths.append(path)
+        kinds.append(kind)
+        sizes.append(size)
+        digests.append(digest)
+        blob_lists.append(blobs)
+        hashes.append(pfs_hash)
         self.count += 1
-        if len(self._columns[0]) >= _ROWS:
+        if len(paths) >= _ROWS:
             self._close_chunk()
 
     def _close_chunk(self) -> None:

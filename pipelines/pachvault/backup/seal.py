@@ -215,10 +215,10 @@ def _check_objects(vault: Vault, receipts: Sequence[Receipt]) -> None:
         return
     index = blobs.load(vault)  # without the packs that are missing, short or marked
     for name in names:
-        wanted = table.blobs_of(vault.file_table(name))
-        if index.has(wanted).all():
+        wanted = vault.blobs_of_table(name)
+        if (index.find(wanted) >= 0).all():
             continue
-        if blobs.load(replace(vault, avoid=frozenset())).has(wanted).all():
+        if (blobs.load(replace(vault, avoid=frozenset())).find(wanted) >= 0).all():
             raise BusyError(
                 "a pack that the run relies on is marked for deletion since it began: the run is not sealed",
                 where=layout.table_path(name),

@@ -15,7 +15,7 @@ from pachvault.errors import UsageError
 from pachvault.pach.connection import connect
 from pachvault.pach.source import Source
 from pachvault.request import Request
-from pachvault.restore.records import finished
+from pachvault.restore.records import finished, is_drill
 from pachvault.restore.run import plan_only, restore
 from pachvault.restore.under_way import under_way
 from pachvault.store.store import open_store
@@ -123,9 +123,10 @@ def rollback_command(state: State, place: str, snapshot: str) -> int:
 
 
 @click.command("restores")
+@click.option("--drills", is_flag=True, help="Restore drills, too, which `pachvault status` sums up.")
 @common_options
 @click.pass_obj
-def restores_command(state: State) -> int:
+def restores_command(state: State, /, drills: bool) -> int:
     """List the restores that the cluster has seen: finished ones, oldest first, then those under way.
 
     Running: a run carries it out, in the phase named. Waiting: the pipelines have planned it. Interrupted:
@@ -134,6 +135,9 @@ def restores_command(state: State) -> int:
     with connect(state.pachd, state.token) as connection:
         known = finished(Source(connection))
         others = under_way(Source(connection), {str(said["request"]) for said in known})
+    if not drills:
+        known = [said for said in known if not is_drill(said)]
+        others = [each for each in others if not each.is_drill]
     show_restores(state, known, others)
     return 0
 

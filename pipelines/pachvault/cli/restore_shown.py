@@ -10,7 +10,7 @@ import click
 
 from pachvault.cli.common import State, human, put_json, put_table, say
 from pachvault.errors import EXIT_DAMAGE, EXIT_PARTIAL
-from pachvault.restore.records import Report, state_of
+from pachvault.restore.records import Report, is_drill, state_of
 from pachvault.restore.under_way import UnderWay
 from pachvault.restore.work import BranchPlan, RestorePlan
 
@@ -94,12 +94,17 @@ def show_restores(state: State, known: Sequence[dict[str, object]], others: Sequ
     """Recorded restores, and those that are not finished."""
     if state.json:
         for said in known:
-            put_json("restore", state=state_of(said), **said)
+            put_json("restore", state=state_of(said), is_drill=is_drill(said), **said)
         for each in others:
             put_json("restore", **asdict(each))
         return
     done = [
-        [str(said["request"])[:12], state_of(said), _minute(said["finished_at"]), said["summary"]]
+        [
+            str(said["request"])[:12],
+            state_of(said),
+            _minute(said["finished_at"]),
+            _summary(str(said["summary"]), is_drill=is_drill(said)),
+        ]
         for said in known
     ]
     rest = [
@@ -107,11 +112,15 @@ def show_restores(state: State, known: Sequence[dict[str, object]], others: Sequ
             each.request,
             f"{each.state} ({each.phase})" if each.phase else each.state,
             _minute(each.since),
-            each.summary,
+            _summary(each.summary, is_drill=each.is_drill),
         ]
         for each in others
     ]
     put_table(["REQUEST", "STATE", "SINCE (UTC)", "SUMMARY"], [*done, *rest])
+
+
+def _summary(text: str, *, is_drill: bool) -> str:
+    return f"drill: {text}" if is_drill else text
 
 
 def _minute(at: object) -> str:

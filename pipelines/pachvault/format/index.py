@@ -47,8 +47,8 @@ def of_packs(packs: list[Pack]) -> pa.Table:
 def numbers_of(toc: Toc, name: str) -> NDArray[np.int64]:
     """One of the index's columns of numbers, by what a pack says of itself."""
     if name in ("offset", "size"):
-        return toc.blobs[name].astype(np.int64)
-    return toc.frames[name.removeprefix("frame_")].astype(np.int64)[toc.blobs["frame"]]
+        return np.asarray(toc.blobs[name], np.int64)
+    return np.asarray(toc.frames[name.removeprefix("frame_")], np.int64).take(toc.blobs["frame"])
 
 
 def as_column(blobs: Digests) -> pa.Array:

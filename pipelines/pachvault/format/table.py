@@ -114,13 +114,6 @@ def fold(layers: list[pa.Table]) -> pa.Table:
     return merged.drop_columns(["rank"])
 
 
-def blobs_of(files: pa.Table) -> list[bytes]:
-    """Every blob that rows of a file table name; one that several name, several times."""
-    single = files.filter(pc.and_(pc.is_null(files["blobs"]), pc.greater(files["size"], 0)))
-    found: list[bytes] = single["digest"].to_pylist() + pc.list_flatten(files["blobs"]).to_pylist()
-    return found
-
-
 def digests_of(files: pa.Table) -> Digests:
     """Every blob that rows of a file table name, each once, sorted."""
     return digests.unique(_digests_of(files))

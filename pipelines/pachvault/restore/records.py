@@ -10,7 +10,7 @@ from pachvault import home
 from pachvault.format.ids import RepoName
 from pachvault.pach.source import Source
 from pachvault.pach.target import Target
-from pachvault.policy import HOME_PROJECT
+from pachvault.policy import DRILL_PROJECT, HOME_PROJECT
 from pachvault.restore.check import Difference
 from pachvault.restore.repo_replay import Replayed
 
@@ -80,6 +80,12 @@ def finished(source: Source) -> list[dict[str, object]]:
     """All recorded requests, oldest first."""
     known = [json.loads(data) for data in home.files(source, DONE).values()]
     return sorted(known, key=lambda each: str(each["finished_at"]))
+
+
+def is_drill(recorded: dict[str, object]) -> bool:
+    """Whether a recorded request was a restore drill's."""
+    repos = list(recorded["ids"]) if isinstance(recorded["ids"], dict) else []
+    return bool(repos) and all(RepoName.parse(repo).project == DRILL_PROJECT for repo in repos)
 
 
 def state_of(recorded: dict[str, object]) -> str:

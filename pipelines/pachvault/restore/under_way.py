@@ -5,6 +5,7 @@ Reads the cluster alone. Finished ones are in `records`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,12 +16,13 @@ from pachvault.format.ids import RepoName
 from pachvault.home import MASTER
 from pachvault.pach.records import RepoInfo
 from pachvault.pach.source import CommitRef, Source
-from pachvault.policy import HOME_PROJECT
+from pachvault.policy import DRILL_PROJECT, HOME_PROJECT
 from pachvault.restore import staging
-from pachvault.restore.lock import holder_of
+from pachvault.restore.lock import Holder, holder_of
 from pachvault.restore.work import RestorePlan
 
 _PLANS, _ANSWERS = (RepoName(HOME_PROJECT, name) for name in ("restore_plan", "restore_replay"))
+_REQUEST = re.compile(r"request ([0-9a-f]{12})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,29 +36,39 @@ class UnderWay:
     phase: str
     since: datetime | None
     summary: str
+    is_drill: bool = False
 
 
 def under_way(source: Source, recorded: Collection[str] = ()) -> list[UnderWay]:
     """All of them: running ones first. `recorded`: the ids of finished requests, which wait no more."""
-    now = datetime.now(UTC)
+    now, here = datetime.now(UTC), Holder.this_process()
+    drills = _drills(source)
     planned = _planned(source, recorded)
     found = []
     for repo in staging_repos(source):
         request = repo.name.repo.removeprefix(staging.PREFIX)
         run = holder_of(source, request, repo.description)
         plan = planned.pop(request, None)
-        if run is not None and not run.is_dead(now):
+        is_drill = request in drills
+        if run is not None and not run.is_dead(now) and not here.has_ended(run.holder):
             since = run.since or run.began_at
-            found.append(UnderWay(request, "running", run.phase, since, run.holder.name))
+            found.append(UnderWay(request, "running", run.phase, since, run.holder.name, is_drill))
         elif plan is not None:
             found.append(UnderWay(request, "waiting", "planned", repo.created_at, plan))
         else:
             since = run.alive_at if run else repo.created_at
             phase = run.phase if run else "fetch"
-            found.append(UnderWay(request, "interrupted", phase, since, "goes on when it is asked for again"))
+            then = "the next drill removes it" if is_drill else "goes on when it is asked for again"
+            found.append(UnderWay(request, "interrupted", phase, since, then, is_drill))
     found += [UnderWay(request, "waiting", "planned", None, plan) for request, plan in planned.items()]
     order = ("running", "waiting", "interrupted")
     return sorted(found, key=lambda each: (order.index(each.state), each.request))
+
+
+def _drills(source: Source) -> set[str]:
+    """The requests of drills that are under way, or died: their scratch repos name them."""
+    scratch = (repo for repo in source.repos() if repo.name.project == DRILL_PROJECT)
+    return {found[1] for repo in scratch if (found := _REQUEST.search(repo.description))}
 
 
 def staging_repos(source: Source) -> list[RepoInfo]:

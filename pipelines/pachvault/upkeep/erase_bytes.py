@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from pachvault.errors import DamageError
@@ -27,6 +28,8 @@ from pachvault.vault.reader import BlobReader
 from pachvault.vault.vault import Vault
 from pachvault.vault.writer import PackWriter
 
+_BLOBS_AT_ONCE = 125_000
+"""So many are written before their index is: what is known of them is in memory until then."""
 _CACHE_BYTES = 8 * 1024 * 1024
 """Of frames: blobs are read in their order."""
 _FILE = re.compile(r"([\w-]+/[\w-]+)@\w+:(/[^;,]*)")
@@ -38,29 +41,27 @@ def repack(left: ErasePlan, writing: Vault, progress: Progress) -> int:
     if not left.packs:
         return 0
     progress.start("erase: packs", left.pack_bytes)
+    pa.default_memory_pool().release_unused()  # what the tables took
     bad = [digest for name in left.packs if (digest := layout.named_digest(name))]
-    writer = PackWriter(writing)
-    with writer:
-        lost = _moved(left, writing, bad, writer)
-        needed = _needed(left, lost)
-        if needed:
-            raise DamageError(
-                f"{len(lost)} blobs that stay cannot be read, those of {needed} for one: no pack was deleted",
-                where=vault.store.url,
-                hint="`pachvault repair`, then erase again; or erase that file, too",
-            )
-        written = writer.finish()
-    made = sum(each.size for each in writer.packs)
-    del writer  # it knows all blobs that it wrote
-    read_back(vault, written)
+    made, lost = _moved(left, writing, bad)
+    needed = _needed(left, lost)
+    if needed:
+        raise DamageError(
+            f"{len(lost)} blobs that stay cannot be read, those of {needed} for one: no pack was deleted",
+            where=vault.store.url,
+            hint="`pachvault repair`, then erase again; or erase that file, too",
+        )
     _out_of_index(vault, writing, bad)
     for name in left.packs:
         vault.store.delete(name)
     return made
 
 
-def _moved(left: ErasePlan, writing: Vault, packs: list[bytes], writer: PackWriter) -> list[bytes]:
-    """Write what stays of packs, and has no other place that reads, to new ones; what could not be read."""
+def _moved(left: ErasePlan, writing: Vault, packs: list[bytes]) -> tuple[int, list[bytes]]:
+    """Write what stays of packs, and has no other place that reads, to new ones, and read these back.
+
+    The bytes of the new packs, and the blobs that cannot be read.
+    """
     places = _places(left.vault, packs)
     doomed = frozenset(packs)
     is_doomed = np.array([name.tobytes() in doomed for name in places.packs], bool)
@@ -73,12 +74,23 @@ def _moved(left: ErasePlan, writing: Vault, packs: list[bytes], writer: PackWrit
         bad = digests.of(blob for blob, content in found if content is None)
         stay = digests.joined([stay[~is_there], bad])
     del others
-    return copy(BlobReader(left.vault, BlobIndex(places), _CACHE_BYTES), writer, stay)
+    reader = BlobReader(left.vault, BlobIndex(places), _CACHE_BYTES)
+    made, lost = 0, []
+    for first in range(0, len(stay), _BLOBS_AT_ONCE):
+        with PackWriter(writing) as writer:
+            lost += copy(reader, writer, stay[first : first + _BLOBS_AT_ONCE])
+            written = writer.finish()
+        made += sum(each.size for each in writer.packs)
+        del writer  # it knows all blobs that it wrote
+        read_back(left.vault, written)
+    return made, lost
 
 
 def _places(vault: Vault, packs: list[bytes]) -> Columns:
-    """The index, and what packs hold by their own tables of contents besides: nothing is lost with a pack
-    because an index object was."""
+    """The index, and what packs hold besides by their own tables of contents.
+
+    So nothing is lost with a pack because an index object was.
+    """
     placed = blobs.columns(vault)
     by_pack = ByPack(placed)
     besides = []
@@ -115,7 +127,7 @@ def _needed(left: ErasePlan, lost: list[bytes]) -> str:
 
 
 def _out_of_index(vault: Vault, writing: Vault, packs: list[bytes]) -> None:
-    """Write the index objects that name the packs anew without them, as one, and delete them."""
+    """Write what index objects that name the packs say besides anew, and delete them."""
     going = frozenset(packs)
     named = blobs.each(vault, lambda name: index.packs_of(vault.read(name))[0])
     objects = [name for name, found in named.items() if going.intersection(found)]

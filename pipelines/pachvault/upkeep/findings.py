@@ -57,7 +57,7 @@ class Finding:
     def advice(self) -> str:
         """What to do."""
         if self.severity is Severity.NOTE:
-            return "nothing: no snapshot needs it; prune removes what nobody needs"
+            return _NOTES.get(self.kind, "nothing: no snapshot needs it; prune removes what nobody needs")
         if self.severity is Severity.UNREADABLE:
             return "run it again; if it stays, look at the storage and at the rights"
         return _ADVICE.get(self.kind, _HEAL)
@@ -69,7 +69,9 @@ class Finding:
 
 _HEAL = "`pachvault repair --dry-run` shows what the cluster can still give back"
 """For what is lost with a pack, or a part of one."""
+_NOTES = {"stray": "delete it, if it is of no use to you: nothing here reads or removes it"}
 _ADVICE = {
+    "manifest-misnamed": "give it the name that the message says, before a prune takes what it needs",
     "index-damaged": "`pachvault repair` rebuilds the index from the packs; nothing is lost",
     "index-wrong": "`pachvault repair` rebuilds the index from the packs; nothing is lost",
     "blob-missing": "`pachvault repair` looks for it in all packs, then in the cluster",
@@ -105,6 +107,8 @@ class Damage:
     """False where the object could not be looked at."""
     is_vital: bool = False
     """Whether it is damage whatever it hits."""
+    is_stray: bool = False
+    """Whether it is nothing that a snapshot could need."""
     places: NDArray[np.int64] = field(default_factory=lambda: NO_ROWS)
     """Rows of the index (see Places) that are no good because of it."""
     missing: Digests = field(default_factory=lambda: NO_BLOBS)

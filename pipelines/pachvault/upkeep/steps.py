@@ -89,7 +89,10 @@ def verify(context: Context) -> Outcome:
     context.is_verified = True
     audits.record(vault, Level.PACKS, done.audited)
     audits.compact(vault, now, chosen.verify_within)
-    lines = [f"{each.severity}: {each.kind}: {each.object}: {each.message}" for each in done.findings]
+    lines = [
+        f"{each.severity}: {each.kind}: {each.object}: {each.message}; to do: {each.advice}"
+        for each in done.findings
+    ]
     return Outcome(f"{done.snapshots} snapshots, {what}{why}; {len(done.findings)} findings", lines)
 
 

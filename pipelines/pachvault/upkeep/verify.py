@@ -16,7 +16,7 @@ from pachvault.errors import UsageError
 from pachvault.format import layout
 from pachvault.format.documents import Audited
 from pachvault.progress import Progress
-from pachvault.upkeep import verify_hits, verify_packs, verify_structure, verify_tables
+from pachvault.upkeep import verify_hits, verify_names, verify_packs, verify_structure, verify_tables
 from pachvault.upkeep.findings import Damage, Finding, Severity, tried
 from pachvault.upkeep.patience import patient
 from pachvault.upkeep.verify_structure import Structure
@@ -96,13 +96,13 @@ def examine(
     vault, store = patient(vault)
     progress.start("verify: structure", 0)
     # in this order: what is sealed or deleted meanwhile must not look like damage
-    names, unnamed = _names(vault, snapshot)
+    names, unnamed, strays = _names(vault, snapshot)
     structure = verify_structure.walk(vault, names)
     places, unindexed = verify_packs.load_index(vault)
     verify_tables.scan_tables(vault, structure, places)
     sizes, unlisted = _sizes(vault)
     structure.damages += unnamed
-    damages = [*structure.damages, *unindexed, *unlisted]
+    damages = [*structure.damages, *strays, *unindexed, *unlisted]
     if not all(damage.is_read for damage in unindexed):
         # they may be in the part of the index that was not to be had
         damages = [_unknown(damage) if damage.kind == "blob-missing" else damage for damage in damages]
@@ -140,12 +140,17 @@ def examine(
     )
 
 
-def _names(vault: Vault, snapshot: SnapshotName | None) -> tuple[list[SnapshotName], list[Damage]]:
+def _names(
+    vault: Vault, snapshot: SnapshotName | None
+) -> tuple[list[SnapshotName], list[Damage], list[Damage]]:
+    """The snapshots to look at; what keeps others from being found; what lies among them and is none."""
     if snapshot is not None:
-        return [snapshot], []
+        return [snapshot], [], []
     listing = Damage(kind="listing", object=layout.SNAPSHOTS)
     names, failed = tried(listing, lambda: snapshots.names(vault))
-    return names or [], failed
+    if failed:
+        return [], failed, []
+    return names or [], *verify_names.unnamed(vault)
 
 
 def _sizes(vault: Vault) -> tuple[dict[str, int], list[Damage]]:

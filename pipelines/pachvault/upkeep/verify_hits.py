@@ -127,6 +127,8 @@ def _severity(damage: Damage, hit: _Hits, *, is_placed: bool) -> Severity:
     """Without `is_placed` it is not known what was in the damaged place: then nobody may call it a note."""
     if not damage.is_read:
         return Severity.UNREADABLE
+    if damage.is_stray:
+        return Severity.NOTE
     return Severity.DAMAGE if damage.is_vital or len(hit.blobs) or not is_placed else Severity.NOTE
 
 

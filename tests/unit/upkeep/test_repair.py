@@ -62,8 +62,11 @@ def test_a_corrupt_index_is_replaced(made: Damaged, *, is_cut: bool) -> None:
             file.write_bytes(file.read_bytes()[:100])
         else:
             flip(file, 60)
-    with pytest.raises(DamageError):
+    with pytest.raises(DamageError, match="pachvault repair") as refused:
         blobs.load(made.vault)
+    assert refused.value.where.endswith(made.files(layout.INDEX)[0].name)
+    with pytest.raises(DamageError, match="pachvault repair"):
+        prune_plan.plan(made.vault, prune_plan.Limits(), clock.store_now(made.vault), Quiet())
     assert made.repaired().indexed == 12
     for file in made.files(layout.INDEX):
         assert digest(file.read_bytes()) == layout.named_digest(file.name)

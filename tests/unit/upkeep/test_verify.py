@@ -239,6 +239,31 @@ def test_a_damaged_index_is_found(made: Damaged) -> None:
     assert kinds == {"index-damaged", "blob-missing"}
 
 
+def test_a_manifest_under_a_wrong_name_is_damage_and_named_rightly(made: Damaged) -> None:
+    file = made.files(layout.SNAPSHOTS)[0]
+    file.rename(file.with_name("20260101T000000Z.json"))
+    (finding,) = made.at(Level.STRUCTURE)
+    assert (finding.kind, finding.severity) == ("manifest-misnamed", Severity.DAMAGE)
+    assert finding.object == "snapshots/20260101T000000Z.json"
+    assert f"{layout.SNAPSHOTS}/{file.name}" in finding.message
+    assert "before a prune" in finding.advice
+
+
+@pytest.mark.parametrize("is_index_whole", [True, False])
+def test_what_is_no_manifest_among_the_snapshots_is_a_note(made: Damaged, *, is_index_whole: bool) -> None:
+    file = made.files(layout.SNAPSHOTS)[0]
+    (file.parent / "notes.txt").write_text("mine")
+    (file.parent / "copy.json").write_bytes(file.read_bytes())
+    if not is_index_whole:
+        flip(made.files(layout.INDEX)[0], 40)
+    found = {each.object: each for each in made.at(Level.STRUCTURE)}
+    for name in ("notes.txt", "copy.json"):
+        finding = found[f"{layout.SNAPSHOTS}/{name}"]
+        assert (finding.kind, finding.severity) == ("stray", Severity.NOTE)
+        assert "delete it" in finding.advice
+    assert (len(found) == 2) == is_index_whole
+
+
 def test_a_chain_that_lost_its_base_is_found(made: Damaged) -> None:
     """A record that names a commit list without the base of its deltas."""
     snapshot = snapshots.resolve(made.vault, "latest")
