@@ -70,13 +70,13 @@ class Bed:
         words = ["--shape", shape, "--change", change, *(["--lazy"] if lazy else [])]
         return self.floor("put", *words, repo=repo)
 
-    def read_to(self, folder: Path) -> Sample:
+    def read_to(self, folder: Path, repo: RepoName | None = None) -> Sample:
         """What a recursive get does: the repo as plain files in an emptied folder.
 
         The reader's start-up is left out: Pachyderm's own client has next to none.
         """
         empty(folder)
-        cat = f"'{sys.executable}' -m bench.floors cat {self.address} {self.repo}"
+        cat = f"'{sys.executable}' -m bench.floors cat {self.address} {repo or self.repo}"
         extract = f"tar -x -P --transform 's,^/,,' -C '{folder}'"
         sample = run(["bash", "-o", "pipefail", "-c", f"{cat} | {extract}"], environment())
         return replace(sample, seconds=sample.seconds - sample.said["start_up_seconds"], said={})

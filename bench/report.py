@@ -146,12 +146,11 @@ def _restores(figures: Figures) -> str:
         row.append(_seconds(figures.cpu(name, case, US)))
         row.append(_seconds(figures.seconds(name, case, restores.UNCHECKED)))
         row.append(_seconds(figures.inner(name, case, restores.WRITE)))
-        row.append(_seconds(figures.seconds(name, case, restores.RESTIC)))
+        row += [_seconds(figures.seconds(name, case, who)) for who in (restores.RESTIC, restores.COMPARED)]
         row.append(_mib(figures.peak(name, case, US)))
         rows.append(row)
-    return table(
-        ["case", "pachvault, s", "processor, s", "unchecked", "write", restores.RESTIC, "peak, MiB"], rows
-    )
+    headings = ["case", "pachvault, s", "processor, s", "unchecked", "write"]
+    return table([*headings, restores.RESTIC, restores.COMPARED, "peak, MiB"], rows)
 
 
 def _steps(spent: Spent) -> str:
@@ -211,5 +210,7 @@ command that finds nothing to do is taken off: a `pachvault backup` whose patter
 - `write`: parallel `ModifyFile` streams of the same bytes, at hand in memory, until the commit is finished.
 - `processor`: user and system time of the command's processes. `peak`: resident memory of the largest one.
 - `unchecked`: with `--verify none`; otherwise all that was restored is read back and compared.
+- `{restores.RESTIC}`: restic's restore to plain files, then these written by parallel `ModifyFile` streams;
+  nothing is compared. `compare`: all of it read back, as `{READ}` does, and `diff -r`.
 
 Data: {"; ".join(f"`{each.name}` {each.title}" for each in (*SETS, ONE))}."""

@@ -9,11 +9,12 @@ from dataclasses import replace
 
 from bench.backups import start_up
 from bench.bed import BRANCH, PROJECT, Bed
-from bench.measure import Figures
+from bench.measure import Figures, run
 from bench.peers import Peers
 from pachvault.format.ids import RepoName
 
-US, UNCHECKED, WRITE, RESTIC = "pachvault", "pachvault unchecked", "write", "restic + put"
+US, UNCHECKED, WRITE = "pachvault", "pachvault unchecked", "write"
+RESTIC, COMPARED = "restic + put", "restic + put + compare"
 RESTORE, ONE_FILE, ROLLBACK = "restore", "one file", "rollback"
 CASES = (RESTORE, ONE_FILE, ROLLBACK)
 _BACK = RepoName(PROJECT, "back")
@@ -22,7 +23,7 @@ _BACK = RepoName(PROJECT, "back")
 def measure(bed: Bed, figures: Figures, runs: int) -> None:
     """From the vault, against writing the same bytes, and against restic and a recursive put."""
     name, peers = bed.data_set.name, Peers(bed.folder / "peers")
-    folder = bed.folder / "restored"
+    folder, again = bed.folder / "restored", bed.folder / "again"
     whole = ("restore", f"{bed.repo}@{BRANCH}", "--to", str(_BACK), "--from", "vault")
     for _ in range(runs):
         start_up(bed, figures, RESTORE)
@@ -35,7 +36,10 @@ def measure(bed: Bed, figures: Figures, runs: int) -> None:
         restored = peers.restic_restore(folder)
         put = bed.floor("put-folder", "--folder", str(folder) + str(peers.files), repo=_BACK)
         # the putter's start-up is left out: Pachyderm's own client has next to none
-        figures.add(name, RESTORE, RESTIC, restored + replace(put, seconds=put.inner_seconds))
+        theirs = figures.add(name, RESTORE, RESTIC, restored + replace(put, seconds=put.inner_seconds))
+        read = bed.read_to(again, _BACK)
+        compared = run(["diff", "-r", str(folder) + str(peers.files), str(again)])
+        figures.add(name, RESTORE, COMPARED, theirs + read + compared)
         bed.drop(_BACK)
     if bed.data_set.count > 1:
         path = bed.data_set.path(bed.data_set.count // 3)
