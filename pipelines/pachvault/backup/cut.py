@@ -31,7 +31,7 @@ FRAME_BLOBS = 4096
 _BATCH_BYTES = 1024 * 1024
 _AHEAD_BYTES = 8 * 1024 * 1024
 """On their way from the stream to their digests, or one segment where that is more."""
-_SEGMENT_BLOBS = 4
+_SEGMENT_BLOBS = 2
 """A segment is so many of the longest blobs; the last of them is cut again, with the next segment."""
 ZSTD_LEVEL = 3
 

@@ -52,8 +52,8 @@ def export_share(source: Source, vault: Vault, share: Share, progress: Progress)
         return kept.model_copy(update={"run_id": share.run_id, "number": share.number, "is_reused": True})
     if not share.items:
         return Receipt(run_id=share.run_id, number=share.number, key=key, items=[])
-    # three packs are in memory at once, and about as much again is on its way to them
-    with PackWriter(vault, min(PACK_BYTES, share.memory // 8)) as writer:
+    # three packs are in memory at once, as much again is on its way to them, and freed memory is not all used again
+    with PackWriter(vault, min(PACK_BYTES, share.memory // 16)) as writer:
         exporter = _Exporter(source, vault, share, writer, progress)
         try:
             receipts = [exporter.item(item) for item in share.items]

@@ -26,7 +26,7 @@ _CONNECT_SECONDS = 10.0
 _TRIES = 8
 _HOST = re.compile(r"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]+(%[\w.-]+)?")
 _MESSAGE_BYTES = 64 * 1024 * 1024  # pachd sends up to 20 MiB
-_AHEAD_BYTES = 32 * 1024 * 1024
+_AHEAD_BYTES = 24 * 1024 * 1024
 _TRANSIENT = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.ABORTED, grpc.StatusCode.INTERNAL)
 _GONE = ("not found", "does not exist", "has been forgotten", "was deleted")
 
