@@ -34,19 +34,25 @@ def main() -> int:
     parser.add_argument("--document", type=Path, default=report.DOCUMENT, help="where the report goes")
     options = parser.parse_args()
     began_at = datetime.now(UTC)
+    rows: list[Row] = []
     try:
-        rows = list(_measured(options))
+        for row in _measured(options):
+            rows.append(row)  # a run that is broken off leaves what it has
+            _write(options, began_at, rows)
     except CommandError as error:
         sys.stderr.write(f"bench: {error}\n")
         return 1
+    sys.stderr.write(f"written to {options.document}\n")
+    return 0
+
+
+def _write(options: argparse.Namespace, began_at: datetime, rows: list[Row]) -> None:
     said = [
         report.heading("How cost grows", "make bench-curves", began_at, "one run of each", options.work),
         _WHAT,
+        report.table(["what", "seconds", "peak, MiB", "unit cost"], rows),
     ]
-    said.append(report.table(["what", "seconds", "peak, MiB", "unit cost"], rows))
     report.write_part(options.document, "curves", "\n\n".join(said))
-    sys.stderr.write(f"written to {options.document}\n")
-    return 0
 
 
 def _measured(options: argparse.Namespace) -> Iterator[Row]:

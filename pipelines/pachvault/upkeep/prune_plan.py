@@ -16,6 +16,7 @@ from pachvault.upkeep.census import Census, PackCount
 from pachvault.upkeep.index_objects import INDEX_ROWS
 from pachvault.upkeep.prune_index import Index
 from pachvault.upkeep.reach import Needed
+from pachvault.upkeep.verify_names import unnamed
 from pachvault.vault import marks
 from pachvault.vault.vault import Vault
 
@@ -166,10 +167,17 @@ class PrunePlan:
 def plan(vault: Vault, limits: Limits, now: datetime, progress: Progress) -> PrunePlan:
     """What a prune would do at `now`, by the store's clock (see clock.store_now).
 
-    Raises DamageError where something that a snapshot needs is missing or damaged, for then it is not
-    known what else is needed.
+    Raises DamageError where something that a snapshot needs is missing or damaged, or a snapshot has lost
+    its name, for then it is not known what else is needed.
     """
     progress.start("prune: what snapshots need", 0)
+    misnamed, _ = unnamed(vault)
+    if misnamed:
+        raise DamageError(
+            f"{misnamed[0].message}: nothing is deleted",
+            where=f"{vault.store.url}/{misnamed[0].object}",
+            hint="give it back its name, or move it out of the vault",
+        )
     needed = Needed()
     needed.survey(vault, now)
     expired = reach.expired(vault, now)

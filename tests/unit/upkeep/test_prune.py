@@ -355,6 +355,22 @@ def test_a_vault_whose_snapshots_are_gone_is_not_emptied(story: Story) -> None:
     assert story.names("") == before
 
 
+def test_nothing_is_deleted_beside_a_snapshot_that_lost_its_name(story: Story) -> None:
+    made, _ = story.back_up(1, 2), story.back_up(3)
+    store, wrong = story.vault.store, f"{layout.SNAPSHOTS}/mine.json"
+    data = store.get(made.name.path)
+    store.put(wrong, [data], len(data))
+    store.delete(made.name.path)
+    story.pass_time(30)
+    before = story.names("")
+    with pytest.raises(DamageError, match=f"must be named {made.name.path}"):
+        story.prune()
+    assert story.names("") == before
+    store.put(made.name.path, [data], len(data))
+    story.prune()  # a copy is no snapshot without a name
+    story.check()
+
+
 def test_a_pack_that_repair_marked_stays_marked_while_it_is_there(story: Story) -> None:
     story.back_up(1, 2)
     [pack] = story.names(layout.PACKS)
