@@ -12,6 +12,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
+from pachvault import heap
 from pachvault.errors import PachvaultError
 from pachvault.pach.connection import Connection, connect
 from pachvault.progress import Progress, Quiet
@@ -116,6 +117,7 @@ _child: dict[str, Any] = {}
 
 
 def _begin(address: str, token: str | None, reports: Any, work: Any, common: Any) -> None:
+    heap.share()
     _child.update(connection=connect(address, token), progress=_Reports(reports), work=work, common=common)
 
 

@@ -13,7 +13,7 @@ from importlib import import_module
 
 import click
 
-from pachvault import __version__
+from pachvault import __version__, heap
 from pachvault.cli.common import State, common_options
 from pachvault.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, PachvaultError
 
@@ -75,6 +75,7 @@ def main() -> None:
     """Run the command and exit with its documented code."""
     # many objects, few cycles: by default the collector would walk through all of them too often
     gc.set_threshold(50_000)
+    heap.share()
     code = run(sys.argv[1:])
     atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):
