@@ -103,6 +103,7 @@ class Cutter:
     def close(self) -> None:
         """Stop the threads; what was not finished is dropped."""
         self._pool.shutdown(cancel_futures=True)
+        self._seen.clear()
 
     def has(self, blob: bytes) -> bool:
         """Whether a blob is in the vault, or on its way there."""

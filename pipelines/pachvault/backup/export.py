@@ -52,7 +52,7 @@ def export_share(source: Source, vault: Vault, share: Share, progress: Progress)
         return kept.model_copy(update={"run_id": share.run_id, "number": share.number, "is_reused": True})
     if not share.items:
         return Receipt(run_id=share.run_id, number=share.number, key=key, items=[])
-    # three packs are in memory at once, as much again is on its way to them, and freed memory is not all used again
+    # three packs are in memory at once, as much again is on its way, and freed memory is not all used again
     with PackWriter(vault, min(PACK_BYTES, share.memory // 16)) as writer:
         exporter = _Exporter(source, vault, share, writer, progress)
         try:
@@ -88,7 +88,7 @@ class _Exporter:
         self, source: Source, vault: Vault, share: Share, writer: PackWriter, progress: Progress
     ) -> None:
         self._source, self._vault, self._progress = source, vault, progress
-        self.cutter = Cutter(writer, blobs.load(vault), vault.config.cutting)
+        self.cutter = Cutter(writer, blobs.held(vault), vault.config.cutting)
         self._throttle = _throttle(share.bandwidth)
         self._tables: list[pa.Table] = []
         self._whole: dict[tuple[RepoName, str], tuple[Item, pa.Table]] = {}

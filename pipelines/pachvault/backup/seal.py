@@ -213,12 +213,12 @@ def _check_objects(vault: Vault, receipts: Sequence[Receipt]) -> None:
     names = {each.digest for receipt in receipts for each in receipt.tables}
     if not names:
         return
-    index = blobs.load(vault)  # without the packs that are missing, short or marked
+    index = blobs.held(vault)  # without the packs that are missing, short or marked
     for name in names:
         wanted = vault.blobs_of_table(name)
         if (index.find(wanted) >= 0).all():
             continue
-        if (blobs.load(replace(vault, avoid=frozenset())).find(wanted) >= 0).all():
+        if (blobs.held(replace(vault, avoid=frozenset())).find(wanted) >= 0).all():
             raise BusyError(
                 "a pack that the run relies on is marked for deletion since it began: the run is not sealed",
                 where=layout.table_path(name),

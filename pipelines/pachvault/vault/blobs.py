@@ -127,6 +127,11 @@ def load(vault: Vault) -> BlobIndex:
     return BlobIndex(usable(vault, columns(vault)))
 
 
+def held(vault: Vault) -> BlobIndex:
+    """The same for who only asks whether a blob is there: in half the memory, without places."""
+    return BlobIndex(usable(vault, columns(vault, ())))
+
+
 def usable(vault: Vault, rows: Columns) -> Columns:
     """The rows without the packs that are missing, cut short, or to be avoided."""
     sizes = {info.name: info.size for info in vault.store.list(layout.PACKS)}

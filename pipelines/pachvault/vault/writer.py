@@ -57,7 +57,9 @@ class PackWriter:
             self._uploaded()
         if not self._indexed:
             return None
-        return self._vault.put_index(index.encode(index.of_packs(self._indexed)))
+        data = index.encode(index.of_packs(self._indexed))
+        self._indexed.clear()
+        return self._vault.put_index(data)
 
     def _close_pack(self) -> None:
         full, self._builder = self._builder, PackBuilder()
