@@ -350,17 +350,7 @@ def test_a_large_change_is_staged_in_parts(
     backup: Backup, other: Cluster, workers: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     project = backup.project
-    noise = random.Random(7)
-    project.repo("data")
-    project.commit(
-        "data", {"/small": b"s", "/one": noise.randbytes(9_000_000), "/x": noise.randbytes(600_000)}
-    )
-    project.commit(
-        "data",
-        {f"/many/{number}": noise.randbytes(400_000) for number in range(6)},
-        append={"/one": noise.randbytes(3_000_000)},
-        delete=["/x"],
-    )
+    large_changes(project)
     backup.run()
     old = remember(project)
     monkeypatch.setattr(shares, "PART_BYTES", 1_000_000)
