@@ -16,7 +16,7 @@ from python_pachyderm.proto.v2.pfs import pfs_pb2
 from e2e.backup import Backup
 from e2e.cli import Outcome, pachvault
 from e2e.cluster import Cluster, Project
-from e2e.restored import assert_restored, line_of, new_ids, nothing_left, remember, restore
+from e2e.restored import OldRepo, assert_restored, line_of, new_ids, nothing_left, remember, restore
 from made import flip
 from pachvault.format import layout
 from pachvault.format.ids import RepoName
@@ -304,7 +304,9 @@ def test_how_much_is_compared(backup: Backup, history: list[str], other: Cluster
     assert code == (1 if level == "full" else 0)
 
 
-def large_changes(project: Project) -> None:
+def large_changes(backup: Backup) -> dict[str, OldRepo]:
+    """Two commits of megabytes, backed up."""
+    project = backup.project
     project.repo("data")
     noise = random.Random(7)
     project.commit(
@@ -316,15 +318,14 @@ def large_changes(project: Project) -> None:
         append={"/one": noise.randbytes(3_000_000)},
         delete=["/x"],
     )
+    backup.run()
+    return remember(project)
 
 
 def test_a_large_change_is_written_in_lanes(
     backup: Backup, other: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    project = backup.project
-    large_changes(project)
-    backup.run()
-    old = remember(project)
+    project, old = backup.project, large_changes(backup)
     monkeypatch.setattr(write, "_LANE_BYTES", 100_000)
     made: list[str] = []
     make = Target.make_file_set
@@ -349,10 +350,7 @@ def test_a_large_change_is_written_in_lanes(
 def test_a_large_change_is_staged_in_parts(
     backup: Backup, other: Cluster, workers: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    project = backup.project
-    large_changes(project)
-    backup.run()
-    old = remember(project)
+    project, old = backup.project, large_changes(backup)
     monkeypatch.setattr(shares, "PART_BYTES", 1_000_000)
     where = ["--vault", backup.vault.url, "--pachd", other.address, "--json", "restore"]
     dry = done(pachvault(*where, project.everything(), "--history", "all", "--dry-run"))

@@ -216,9 +216,9 @@ def _check_objects(vault: Vault, receipts: Sequence[Receipt]) -> None:
     index = blobs.held(vault)  # without the packs that are missing, short or marked
     for name in names:
         wanted = vault.blobs_of_table(name)
-        if (index.find(wanted) >= 0).all():
+        if index.has_all(wanted):
             continue
-        if (blobs.held(replace(vault, avoid=frozenset())).find(wanted) >= 0).all():
+        if blobs.held(replace(vault, avoid=frozenset())).has_all(wanted):
             raise BusyError(
                 "a pack that the run relies on is marked for deletion since it began: the run is not sealed",
                 where=layout.table_path(name),

@@ -6,7 +6,7 @@ those are compared whole.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,6 +61,26 @@ def unique(digests: Digests) -> Digests:
     return ordered if new.all() else ordered[new]
 
 
+def lookup(ordered: NDArray[np.uint64], at_place: Callable[[Rows], Digests], wanted: Digests) -> Rows:
+    """For each wanted digest the first place among sorted ones where it is, or -1.
+
+    `ordered`: the keys of the sorted ones; `at_place` gives those at some places.
+    """
+    found = np.full(len(wanted), -1, np.int64)
+    numbers = keys(wanted)
+    at = np.searchsorted(ordered, numbers)
+    pending = np.arange(len(wanted))
+    # equal numbers with unequal digests are next to impossible; walk on where it happens
+    while len(pending):
+        pending = pending[at[pending] < len(ordered)]
+        pending = pending[ordered[at[pending]] == numbers[pending]]
+        is_same = at_place(at[pending]) == wanted.take(pending)
+        found[pending[is_same]] = at[pending[is_same]]
+        pending = pending[~is_same]
+        at[pending] += 1
+    return found
+
+
 class Gathered:
     """Digests from many places, each once. What many places have does not pile up."""
 
@@ -103,19 +123,7 @@ class Sorted:
 
     def find(self, wanted: Digests) -> Rows:
         """For each wanted digest the number of the first one that equals it, or -1."""
-        found = np.full(len(wanted), -1, np.int64)
-        numbers = keys(wanted)
-        at = np.searchsorted(self._keys, numbers)
-        pending = np.arange(len(wanted))
-        # equal numbers with unequal digests are next to impossible; walk on where it happens
-        while len(pending):
-            pending = pending[at[pending] < len(self._keys)]
-            pending = pending[self._keys[at[pending]] == numbers[pending]]
-            is_same = self.digests.take(at[pending]) == wanted.take(pending)
-            found[pending[is_same]] = at[pending[is_same]]
-            pending = pending[~is_same]
-            at[pending] += 1
-        return found
+        return lookup(self._keys, self.digests.take, wanted)
 
     def count(self, some: Digests) -> NDArray[np.intp]:
         """For each of these how often it is among others."""

@@ -26,12 +26,13 @@ def collect(source: Source, target: Target, older_than: timedelta) -> list[str]:
     """
     bound = datetime.now(UTC) - older_than
     removed = []
-    for repo in staging_repos(source):
+    for repo in staging_repos(source.repos()):
         request = repo.name.repo.removeprefix(staging.PREFIX)
         if _touched_at(source, repo, request) < bound and _settle(source, target, request):
             removed.append(f"{repo.name}: parts of request {request}, which nobody goes on with")
-    in_use = {repo.name.repo.removeprefix(staging.PREFIX) for repo in staging_repos(source)}
-    for each in source.repos():
+    repos = source.repos()
+    in_use = {repo.name.repo.removeprefix(staging.PREFIX) for repo in staging_repos(repos)}
+    for each in repos:
         removed += _branches(source, target, each.name, bound, in_use)
     return removed
 

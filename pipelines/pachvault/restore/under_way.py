@@ -6,7 +6,7 @@ Reads the cluster alone. Finished ones are in `records`.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
@@ -42,10 +42,11 @@ class UnderWay:
 def under_way(source: Source, recorded: Collection[str] = ()) -> list[UnderWay]:
     """All of them: running ones first. `recorded`: the ids of finished requests, which wait no more."""
     now, here = datetime.now(UTC), Holder.this_process()
-    drills = _drills(source)
+    repos = source.repos()
+    drills = _drills(repos)
     planned = _planned(source, recorded)
     found = []
-    for repo in staging_repos(source):
+    for repo in staging_repos(repos):
         request = repo.name.repo.removeprefix(staging.PREFIX)
         run = holder_of(source, request, repo.description)
         plan = planned.pop(request, None)
@@ -65,17 +66,17 @@ def under_way(source: Source, recorded: Collection[str] = ()) -> list[UnderWay]:
     return sorted(found, key=lambda each: (order.index(each.state), each.request))
 
 
-def _drills(source: Source) -> set[str]:
+def _drills(repos: Iterable[RepoInfo]) -> set[str]:
     """The requests of drills that are under way, or died: their scratch repos name them."""
-    scratch = (repo for repo in source.repos() if repo.name.project == DRILL_PROJECT)
+    scratch = (repo for repo in repos if repo.name.project == DRILL_PROJECT)
     return {found[1] for repo in scratch if (found := _REQUEST.search(repo.description))}
 
 
-def staging_repos(source: Source) -> list[RepoInfo]:
+def staging_repos(repos: Iterable[RepoInfo]) -> list[RepoInfo]:
     """The repos of requests that are not settled."""
     return [
         repo
-        for repo in source.repos()
+        for repo in repos
         if repo.name.project == HOME_PROJECT and repo.name.repo.startswith(staging.PREFIX)
     ]
 

@@ -29,7 +29,7 @@ class Sound:
         self._vault = vault
         self._tables = {info.name for info in vault.store.list(layout.TABLES)}
         is_short = bool(blobs.lost_packs(marks.for_writing(vault)))
-        self._index = blobs.load(vault) if is_short else None
+        self._index = blobs.held(vault) if is_short else None
         self._records: dict[bytes, _Record | DamageError] = {}
         self._seen: dict[bytes, bool | DamageError] = {}
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pachvault.errors import DamageError
 from pachvault.format import layout
-from pachvault.format.pack import split_digests
 from pachvault.format.table import tables_of
 from pachvault.vault import blobs
 from pachvault.vault.blobs import BlobIndex
@@ -14,7 +13,7 @@ from pachvault.vault.vault import Vault
 
 def check(vault: Vault, snapshot: Snapshot) -> None:
     """Raises DamageError where a record, a table, or a pack with a blob of the snapshot is not there."""
-    index = blobs.load(vault)
+    index = blobs.held(vault)
     vault.pipelines_record(snapshot.manifest.pipelines)
     seen: set[bytes] = set()
     for _, history in snapshot.repos():
@@ -27,5 +26,5 @@ def check(vault: Vault, snapshot: Snapshot) -> None:
 
 def check_table(vault: Vault, index: BlobIndex, name: bytes) -> None:
     """Raises DamageError where a file table is not there, or a blob of it is in no pack of the index."""
-    if not index.has(split_digests(vault.blobs_of_table(name))).all():
+    if not index.has_all(vault.blobs_of_table(name)):
         raise DamageError("a blob of the table is in no pack that is there", where=layout.table_path(name))

@@ -12,7 +12,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from pachvault.errors import DamageError, PachvaultError
-from pachvault.format import index, layout
+from pachvault.format import digests, index, layout
 from pachvault.format.digests import Digests
 from pachvault.vault.columns import NUMBERS, Columns
 from pachvault.vault.vault import Vault
@@ -43,7 +43,7 @@ class BlobIndex:
     def __init__(self, rows: pa.Table | Columns) -> None:
         self._columns = columns = rows if isinstance(rows, Columns) else Columns.of([rows])
         self._digests = columns.digests
-        keys = self._digests.view(">u8")[::4].astype(np.uint64)
+        keys = digests.keys(self._digests)
         self._order = np.argsort(keys, kind="stable")
         self._keys = keys[self._order]
         self._packs, self._pack_codes = columns.packs, columns.pack_codes
@@ -52,32 +52,24 @@ class BlobIndex:
     def __len__(self) -> int:
         return len(self._keys)
 
-    def rows(self, digests: Sequence[bytes]) -> NDArray[np.int64]:
+    def rows(self, blobs: Sequence[bytes]) -> NDArray[np.int64]:
         """For each digest the row that places it, or -1."""
-        return self.find(np.frombuffer(b"".join(digests), "V32"))
+        return self.find(digests.of(blobs))
 
     def find(self, wanted: Digests) -> NDArray[np.int64]:
         """The same of digests in an array."""
-        found = np.full(len(wanted), -1, np.int64)
-        if not len(self) or not len(wanted):
-            return found
-        keys = wanted.view(">u8")[::4].astype(np.uint64)
-        at = np.searchsorted(self._keys, keys)
-        pending = np.arange(len(wanted))
-        # equal keys (8 bytes) with unequal digests are next to impossible; walk on where it happens
-        while len(pending):
-            inside = pending[at[pending] < len(self)]
-            inside = inside[self._keys[at[inside]] == keys[inside]]
-            rows = self._order[at[inside]]
-            same = self._digests[rows] == wanted[inside]
-            found[inside[same]] = rows[same]
-            pending = inside[~same]
-            at[pending] += 1
-        return found
+        places = digests.lookup(self._keys, lambda at: self._digests.take(self._order[at]), wanted)
+        is_there = places >= 0
+        places[is_there] = self._order[places[is_there]]
+        return places
 
-    def has(self, digests: Sequence[bytes]) -> NDArray[np.bool_]:
+    def has_all(self, wanted: Digests) -> bool:
+        """Whether the vault has every one of these."""
+        return bool((self.find(wanted) >= 0).all())
+
+    def has(self, blobs: Sequence[bytes]) -> NDArray[np.bool_]:
         """For each digest whether the vault has it."""
-        return self.rows(digests) >= 0
+        return self.rows(blobs) >= 0
 
     def place(self, row: int) -> Place:
         """The place that a row (see `rows`) stands for."""
