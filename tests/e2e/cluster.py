@@ -174,3 +174,8 @@ def eventually(what: str, condition: Callable[[], bool], seconds: float = 60) ->
     while not condition():
         assert time.monotonic() < deadline, f"waited {seconds} s in vain for {what}"
         time.sleep(0.05)
+
+
+def next_second() -> None:
+    """Wait for it: ticks of one second are one file, hence one datum, and the later one is skipped."""
+    time.sleep(1 - time.time() % 1)

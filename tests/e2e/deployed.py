@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from e2e.cluster import Cluster, Project, Tree
+from e2e.cluster import Cluster, Project, Tree, next_second
 from pachvault.pach.pipelines import Pipelines
 from pachvault.policy import HOME_PROJECT
 
@@ -55,7 +55,12 @@ class Deployed:
         return self.home.commit("policy", {"/policy.yaml": text.encode()})
 
     def tick(self) -> str:
-        """Tick now; the id of the jobs that it starts."""
+        """Tick in a second of its own; the id of the jobs that it starts."""
+        next_second()
+        return self.tick_now()
+
+    def tick_now(self) -> str:
+        """Tick, be it in the second of another tick."""
         return self.pipelines.tick(HOME_PROJECT, "freeze", "tick")
 
     def ended(self, job: str) -> Ran:

@@ -97,7 +97,7 @@ def test_a_source_that_cannot_be_read_makes_a_partial_record(deployed: Deployed,
 
 @pytest.mark.slow
 def test_ticks_that_follow_closely_seal_at_most_a_snapshot_each(deployed: Deployed, backup: Backup) -> None:
-    jobs = [deployed.policy(policy(backup)), deployed.tick(), deployed.tick()]
+    jobs = [deployed.policy(policy(backup)), deployed.tick_now(), deployed.tick_now()]
     ran: list[Ran] = [deployed.ended(job) for job in jobs]
     states = [each.snapshot["status"] for each in ran]
     assert set(states) <= {"sealed", "covered"}, states
