@@ -11,7 +11,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import pyarrow as pa
 from pyfastcdc import FastCDC
 
 from pachvault.backup import known, runs
@@ -20,8 +19,8 @@ from pachvault.backup.plan import Sealed, plan_repo
 from pachvault.backup.rows import Rows
 from pachvault.backup.seal import seal
 from pachvault.backup.survey import SurveyedRepo
+from pachvault.backup.tables import Tables
 from pachvault.backup.work import ItemReceipt, Object, Plan, PlannedRepo, Receipt
-from pachvault.format import table
 from pachvault.format.documents import Cluster, Cutting, Pipeline, Problem, Project
 from pachvault.format.ids import RepoName
 from pachvault.pach.records import BranchInfo, CommitInfo, RepoInfo
@@ -152,14 +151,17 @@ def _export(
     unreadable: frozenset[str],
 ) -> Receipt:
     into = marks.for_writing(into)
-    items, made = [], [table.FILES.empty_table()]
+    done: list[tuple[ItemReceipt, Rows]] = []
+    tables = Tables(into)
     with PackWriter(into, pack_bytes) as writer:
         cutter = Cutter(writer, blobs.load(into), into.config.cutting)
         for repo, planned in work:
             for commit in planned.new:
                 receipt = ItemReceipt(project=planned.project, repo=planned.repo, commit=commit.id, lower="")
                 if commit.id in unreadable:
-                    items.append(receipt.model_copy(update={"problem": "no rights"}))
+                    done.append(
+                        (receipt.model_copy(update={"problem": "no rights"}), Rows(repo.name, commit.id))
+                    )
                     continue
                 if commit.error:
                     continue
@@ -168,18 +170,18 @@ def _export(
                 size = _changes(
                     repo.trees[commit.id], repo.trees[commit.base] if commit.base else {}, cutter, rows
                 )
-                made.append(rows.table())
-                items.append(receipt.model_copy(update={"rows": rows.count, "bytes": size}))
+                tables.add(rows)
+                done.append((receipt.model_copy(update={"rows": rows.count, "bytes": size}), rows))
         cutter.close()
-        index = writer.finish()
-    rows = into.put_table(table.encode_files(pa.concat_tables(made)))
+        writer.finish()
+    tables.close()
     return Receipt(
         run_id=run_id,
         number=0,
         key="by-hand",
-        items=items,
-        tables=[Object(digest=rows.digest, size=rows.size)],
-        index=[Object(digest=index.digest, size=index.size)] if index else [],
+        items=[receipt.model_copy(update={"tables": rows.tables}) for receipt, rows in done],
+        tables=[Object(digest=each.digest, size=each.size) for each in tables.written],
+        index=[Object(digest=each.digest, size=each.size) for each in writer.indexes],
         packs=[Object(digest=pack.digest, size=pack.size) for pack in writer.packs],
         blobs_new=writer.blobs,
         bytes_new=writer.raw_bytes,

@@ -5,11 +5,12 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import Counter
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pachvault.format import digests
-from pachvault.format.digests import Gathered, Sorted
+from pachvault.format.digests import Gathered, Seen, Sorted
 from pachvault.format.pack import split_digests
 
 # few values for each part: equal ones, and equal beginnings, are met often; zeros at the end must count
@@ -51,3 +52,15 @@ def test_what_is_gathered_is_there_once(parts: list[list[bytes]]) -> None:
     for part in parts:
         gathered.add(digests.of(part))
     assert split_digests(gathered.all()) == sorted({each for part in parts for each in part})
+
+
+@given(st.lists(NAMES, max_size=8), NAMES)
+def test_what_came_up_before_is_known(parts: list[list[bytes]], others: list[bytes]) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(digests, "_PILED", 20)  # so few that they are sorted in
+        seen, known = Seen(), set[bytes]()
+        for part in parts:
+            expected = [each not in known and each not in part[:number] for number, each in enumerate(part)]
+            assert seen.add(part) == expected
+            known.update(part)
+        assert [each in seen for each in others] == [each in known for each in others]

@@ -20,7 +20,7 @@ import zstandard
 from blake3 import blake3
 from pyfastcdc import FastCDC
 
-from pachvault.format import pack
+from pachvault.format import digests, pack
 from pachvault.format.documents import Cutting
 from pachvault.format.ids import digest
 from pachvault.vault.blobs import BlobIndex
@@ -31,6 +31,8 @@ FRAME_BLOBS = 4096
 _BATCH_BYTES = 1024 * 1024
 _AHEAD_BYTES = 8 * 1024 * 1024
 """On their way from the stream to their digests, or one segment where that is more."""
+_TAR_BYTES = 1024
+"""What a file takes in the stream besides its content, which a view of the content keeps in memory."""
 _SEGMENT_BLOBS = 2
 """A segment is so many of the longest blobs; the last of them is cut again, with the next segment."""
 ZSTD_LEVEL = 3
@@ -60,7 +62,7 @@ class _Digested(NamedTuple):
     """Blobs in order, their digests, and whether the vault has them."""
 
     blobs: list[Data]
-    digests: list[bytes]
+    names: list[bytes]
     stored: list[bool]
 
 
@@ -88,7 +90,7 @@ class Cutter:
         self._digested: deque[_OnTheirWay] = deque()
         self._ahead = 0
         self._compressed: deque[Future[pack.Frame]] = deque()
-        self._seen: set[bytes] = set()
+        self._seen = digests.Seen()
         self._paths: list[str] = []
         self._batch: list[Data] = []
         self._batch_bytes = 0
@@ -103,7 +105,7 @@ class Cutter:
     def close(self) -> None:
         """Stop the threads; what was not finished is dropped."""
         self._pool.shutdown(cancel_futures=True)
-        self._seen.clear()
+        self._seen = digests.Seen()
 
     def has(self, blob: bytes) -> bool:
         """Whether a blob is in the vault, or on its way there."""
@@ -181,7 +183,8 @@ class Cutter:
         """Send the batch on its way."""
         if self._batch:
             future = self._pool.submit(self._digest, self._batch)
-            self._send(_OnTheirWay(self._paths, ends=True, size=self._batch_bytes, result=future))
+            held = self._batch_bytes + len(self._batch) * _TAR_BYTES
+            self._send(_OnTheirWay(self._paths, ends=True, size=held, result=future))
             self._paths, self._batch, self._batch_bytes = [], [], 0
 
     def _cut(self, large: _LargeFile, *, ends: bool) -> None:
@@ -198,8 +201,8 @@ class Cutter:
             self._take()
 
     def _digest(self, blobs: list[Data]) -> _Digested:
-        digests = [digest(blob) for blob in blobs]
-        return _Digested(blobs, digests, self._index.has(digests).tolist())
+        names = [digest(blob) for blob in blobs]
+        return _Digested(blobs, names, self._index.has(names).tolist())
 
     def _cut_segment(
         self,
@@ -237,19 +240,19 @@ class Cutter:
         """The next blobs that are digested: what is new of them into frames, finished files to `emit`."""
         owner, ends, size, result = self._digested.popleft()
         self._ahead -= size
-        blobs, digests, stored = result.result()
-        for data, name, is_stored in zip(blobs, digests, stored, strict=True):
-            if not is_stored and name not in self._seen:
-                self._seen.add(name)
-                self._store(data, name)
+        blobs, names, stored = result.result()
+        new = [number for number, is_stored in enumerate(stored) if not is_stored]
+        for number, is_first in zip(new, self._seen.add([names[number] for number in new]), strict=True):
+            if is_first:
+                self._store(blobs[number], names[number])
         if isinstance(owner, _LargeFile):
-            owner.blobs += digests
+            owner.blobs += names
             if ends:
                 is_one = len(owner.blobs) == 1
                 content = owner.blobs[0] if is_one else owner.hasher.digest()
                 self.emit(owner.path, owner.size, content, None if is_one else owner.blobs)
             return
-        for path, data, name in zip(owner, blobs, digests, strict=True):
+        for path, data, name in zip(owner, blobs, names, strict=True):
             self.emit(path, len(data), name, None)
 
     def _store(self, data: Data, name: bytes) -> None:
@@ -270,9 +273,9 @@ class Cutter:
         while len(self._compressed) > self._frames_ahead:
             self._writer.add(self._compressed.popleft().result())
 
-    def _make_frame(self, blobs: list[Data], digests: list[bytes]) -> pack.Frame:
+    def _make_frame(self, blobs: list[Data], names: list[bytes]) -> pack.Frame:
         compressor = getattr(self._local, "compressor", None)
         if compressor is None:
             compressor = self._local.compressor = zstandard.ZstdCompressor(level=ZSTD_LEVEL)
         data = blobs[0] if len(blobs) == 1 else b"".join(blobs)
-        return pack.make_frame(data, digests, [len(blob) for blob in blobs], compressor)
+        return pack.make_frame(data, names, [len(blob) for blob in blobs], compressor)

@@ -18,7 +18,8 @@ from pachvault.backup import known, runs
 from pachvault.backup.cut import Cutter
 from pachvault.backup.known import Content
 from pachvault.backup.rows import Rows
-from pachvault.backup.work import Item, ItemReceipt, Object, Receipt, Share
+from pachvault.backup.tables import Tables
+from pachvault.backup.work import Item, ItemReceipt, Link, Object, Receipt, Share
 from pachvault.errors import PachydermError, SourceGoneError
 from pachvault.format import table
 from pachvault.format.ids import RepoName, digest
@@ -29,7 +30,7 @@ from pachvault.pach.source import Source, after, file_set
 from pachvault.pach.tar import Piece, Run
 from pachvault.progress import Progress
 from pachvault.vault import blobs, marks
-from pachvault.vault.vault import Vault
+from pachvault.vault.vault import Vault, Written
 from pachvault.vault.writer import PACK_BYTES, PackWriter
 
 _BRIDGE_BYTES = 256 * 1024
@@ -56,19 +57,20 @@ def export_share(source: Source, vault: Vault, share: Share, progress: Progress)
     with PackWriter(vault, min(PACK_BYTES, share.memory // 16)) as writer:
         exporter = _Exporter(source, vault, share, writer, progress)
         try:
-            receipts = [exporter.item(item) for item in share.items]
+            for item in share.items:
+                exporter.export(item)
         finally:
             exporter.cutter.close()
-        index = writer.finish()
-    rows = vault.put_table(table.encode_files(exporter.rows()))
+        writer.finish()
+    items = exporter.receipts()
     receipt = Receipt(
         run_id=share.run_id,
         number=share.number,
         key=key,
-        items=receipts,
-        tables=[Object(digest=rows.digest, size=rows.size)],
-        index=[Object(digest=index.digest, size=index.size)] if index else [],
-        packs=[Object(digest=pack.digest, size=pack.size) for pack in writer.packs],
+        items=items,
+        tables=_objects(exporter.tables.written),
+        index=_objects(writer.indexes),
+        packs=_objects(writer.packs),
         files_read=exporter.files_read,
         files_known=exporter.files_known,
         bytes_read=exporter.bytes_read,
@@ -76,7 +78,7 @@ def export_share(source: Source, vault: Vault, share: Share, progress: Progress)
         blobs_new=writer.blobs,
         seconds=round(time.monotonic() - began, 3),
     )
-    if not any(item.problem for item in receipts):
+    if not any(item.problem for item in items):
         runs.keep_receipt(vault, receipt)
     return receipt
 
@@ -90,17 +92,19 @@ class _Exporter:
         self._source, self._vault, self._progress = source, vault, progress
         self.cutter = Cutter(writer, blobs.held(vault), vault.config.cutting)
         self._throttle = _throttle(share.bandwidth)
-        self._tables: list[pa.Table] = []
-        self._whole: dict[tuple[RepoName, str], tuple[Item, pa.Table]] = {}
+        self.tables = Tables(vault)
+        self._done: list[tuple[ItemReceipt, Rows]] = []
+        self._whole: dict[tuple[RepoName, str], tuple[Item, Rows]] = {}
         self.files_read = self.files_known = self.bytes_read = 0
 
-    def rows(self) -> pa.Table:
-        """The rows of all items that were read whole."""
-        return pa.concat_tables([table.FILES.empty_table(), *self._tables])
+    def receipts(self) -> list[ItemReceipt]:
+        """What became of the items; the rest of their rows is written."""
+        self.tables.close()
+        return [receipt.model_copy(update={"tables": rows.tables}) for receipt, rows in self._done]
 
-    def item(self, item: Item) -> ItemReceipt:
-        """Export an item, or say why that cannot be."""
-        rows = Rows(item.repo_name, item.commit)
+    def export(self, item: Item) -> None:
+        """Export an item, or note why that cannot be."""
+        rows = self.tables.rows(item)
         receipt = ItemReceipt(project=item.project, repo=item.repo, commit=item.commit, lower=item.lower)
         try:
             size = self._delta(item, rows) if item.base_source else self._full(item, rows)
@@ -108,11 +112,13 @@ class _Exporter:
             self.cutter.abandon()
             if isinstance(error, TransientError):
                 self._source.projects()  # raises where it is the server, not this item
-            return receipt.model_copy(update={"problem": str(error)})
-        self._tables.append(rows.table())
+            failed = receipt.model_copy(update={"problem": str(error)})
+            self._done.append((failed, Rows(item.repo_name, item.commit)))
+            return
+        self.tables.add(rows)
         if item.is_whole:
-            self._whole[item.repo_name, item.commit] = (item, self._tables[-1])
-        return receipt.model_copy(update={"rows": rows.count, "bytes": size})
+            self._whole[item.repo_name, item.commit] = (item, rows)
+        self._done.append((receipt.model_copy(update={"rows": rows.count, "bytes": size}), rows))
 
     def _full(self, item: Item, rows: Rows) -> int:
         self.cutter.emit = rows.file
@@ -180,11 +186,18 @@ class _Exporter:
 
     def _base_layers(self, item: Item) -> list[pa.Table]:
         """What is at hand of the base's chain: rows of this share's commits on those of sealed ones."""
-        layers: list[pa.Table] = []
+        own: list[tuple[Item, Rows]] = []
         while item.base is not None and (item.repo_name, item.base) in self._whole:
-            item, rows = self._whole[item.repo_name, item.base]
-            layers.append(rows)
-        return known.sealed_layers(self._vault, item.repo_name, item.base_chain) + layers[::-1]
+            own.append(self._whole[item.repo_name, item.base])
+            item = own[-1][0]
+        layers = known.sealed_layers(self._vault, item.repo_name, item.base_chain)
+        for item, rows in reversed(own):
+            link = Link(commit=item.commit, tables=rows.tables)
+            written = known.sealed_layers(self._vault, item.repo_name, [link])
+            if rows.tables and not written:
+                return []  # without one of these an older row of a path would be taken for its newest
+            layers += [*written, rows.table()]
+        return layers
 
     def _write_known(
         self, changes: Sequence[Change], contents: dict[bytes, Content], rows: Rows
@@ -231,6 +244,10 @@ class _Exporter:
         self.files_read += piece.is_last
         self._progress.add(len(piece.data), int(piece.is_last))
         self._throttle(len(piece.data))
+
+
+def _objects(written: Sequence[Written]) -> list[Object]:
+    return [Object(digest=each.digest, size=each.size) for each in written]
 
 
 def _inside(item: Item, path: str) -> bool:

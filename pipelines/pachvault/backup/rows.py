@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pyarrow as pa
 
 from pachvault.format import table
 from pachvault.format.ids import RepoName
 
-_ROWS = 16 * 1024
+TABLE_ROWS = 256 * 1024
+"""So many are worth a table; they are some 40 MiB in memory."""
+_CHUNK_ROWS = 16 * 1024
 
 
 class Rows:
-    """The rows of one item."""
+    """The rows of one item. `put` writes a table and gives its name: many rows are not held to the end."""
 
-    def __init__(self, repo: RepoName, commit: str) -> None:
-        self._repo, self._commit = str(repo), commit
+    def __init__(self, repo: RepoName, commit: str, put: Callable[[pa.Table], bytes] | None = None) -> None:
+        self._repo, self._commit, self._put = str(repo), commit, put
         self._columns: list[list[object]] = [[] for _ in range(6)]
         self._chunks: list[pa.Table] = []
         self.count = 0
         self.bytes = 0
+        self.held = 0
+        """Rows that are in no table yet."""
+        self.tables: list[bytes] = []
+        """The names of those that hold the others."""
 
     def file(
         self, path: str, size: int, digest: bytes, blobs: list[bytes] | None, pfs_hash: bytes | None = None
@@ -32,9 +40,14 @@ class Rows:
         self._row(path, table.DELETED, 0, None, None, None)
 
     def table(self) -> pa.Table:
-        """All rows so far (schema table.FILES)."""
+        """The rows that are in no table yet (schema table.FILES)."""
         self._close_chunk()
         return pa.concat_tables([table.FILES.empty_table(), *self._chunks])
+
+    def are_in(self, name: bytes) -> None:
+        """Let go of the rows: a table holds them."""
+        self.tables.append(name)
+        self._chunks, self.held = [], 0
 
     def _row(
         self,
@@ -54,8 +67,11 @@ class Rows:
         blob_lists.append(blobs)
         hashes.append(pfs_hash)
         self.count += 1
-        if len(paths) >= _ROWS:
+        self.held += 1
+        if len(paths) >= _CHUNK_ROWS:
             self._close_chunk()
+            if self._put and self.held >= TABLE_ROWS:
+                self.are_in(self._put(self.table()))
 
     def _close_chunk(self) -> None:
         size = len(self._columns[0])

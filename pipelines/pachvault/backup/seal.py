@@ -104,12 +104,11 @@ def _exported(receipts: Iterable[Receipt]) -> dict[RepoName, dict[str, Exported]
     """What the shares made of each commit, by repo and commit."""
     found: dict[RepoName, dict[str, Exported]] = {}
     for receipt in receipts:
-        tables = tuple(each.digest for each in receipt.tables)
         for item in receipt.items:
             commits = found.setdefault(RepoName(item.project, item.repo), {})
             was = commits.get(item.commit, Exported())
             commits[item.commit] = Exported(
-                tables=was.tables + (tables if item.rows else ()),
+                tables=(*was.tables, *item.tables),
                 rows=was.rows + item.rows,
                 bytes=was.bytes + item.bytes,
                 problem=was.problem or item.problem,

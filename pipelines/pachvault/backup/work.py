@@ -105,6 +105,8 @@ class ItemReceipt(WorkDocument):
     rows: int = 0
     bytes: int = 0
     """Size of the files the rows put, less that of the ones they replace or delete."""
+    tables: list[Hex] = []
+    """Those of the share's tables that hold the rows."""
     problem: str | None = None
     """Why it could not be read, in one line."""
 

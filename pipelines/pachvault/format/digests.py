@@ -6,7 +6,7 @@ those are compared whole.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -104,6 +104,31 @@ class Gathered:
             self._more.clear()
             self._piled = 0
         return self._all
+
+
+class Seen:
+    """Digests as they come up: which of them came up before. A million take about 60 MB."""
+
+    def __init__(self) -> None:
+        self._new: set[bytes] = set()
+        self._old = Sorted(of([]))
+
+    def __contains__(self, name: bytes) -> bool:
+        return name in self._new or bool(self._old.has(of([name]))[0])
+
+    def add(self, names: Sequence[bytes]) -> list[bool]:
+        """Take in some; for each whether it came up for the first time."""
+        first = []
+        for name, is_old in zip(names, self._old.has(of(names)).tolist(), strict=True):
+            is_first = not is_old and name not in self._new
+            first.append(is_first)
+            if is_first:
+                self._new.add(name)
+        # a set takes three times as much room; not each time: to sort takes long
+        if len(self._new) > max(_PILED // 4, len(self._old) // 2):
+            self._old = Sorted.of([self._old.digests, of(self._new)])
+            self._new = set()
+        return first
 
 
 class Sorted:

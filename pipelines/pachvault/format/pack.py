@@ -116,15 +116,22 @@ def open_frame(stored: bytes | memoryview, raw_bytes: int, codec: int) -> bytes:
 class PackBuilder:
     """Gathers frames into one pack, in the order they are added."""
 
-    size: int = len(HEADER)
-    blob_count: int = 0
-    _frames: list[Frame] = field(default_factory=list)
+    size: int = len(HEADER) + TRAILER_BYTES
+    """Of the pack, were it finished now."""
+    _frames: list[tuple[bytes, int, int]] = field(default_factory=list)
+    _blobs: list[NDArray[np.void]] = field(default_factory=list)
 
     def add(self, frame: Frame) -> None:
-        """Append a frame."""
-        self._frames.append(frame)
-        self.size += len(frame.stored)
-        self.blob_count += len(frame.digests)
+        """Append a frame. Its blobs become rows of the TOC now: as objects a million would be large."""
+        blobs = np.zeros(len(frame.digests), BLOB)
+        sizes = np.array(frame.sizes, "<u4")
+        blobs["digest"] = np.frombuffer(b"".join(frame.digests), "V32")
+        blobs["frame"] = len(self._frames)
+        blobs["size"] = sizes
+        blobs["offset"] = np.cumsum(sizes, dtype="<u4") - sizes
+        self._frames.append((frame.stored, frame.raw_bytes, frame.codec))
+        self._blobs.append(blobs)
+        self.size += len(frame.stored) + FRAME.itemsize + blobs.nbytes
 
     def __bool__(self) -> bool:
         return bool(self._frames)
@@ -132,24 +139,17 @@ class PackBuilder:
     def finish(self, salt: int = 0) -> Pack:
         """The pack's bytes and name; another name for each `salt`, for when a name must not be used."""
         frames = np.zeros(len(self._frames), FRAME)
-        blobs = np.zeros(self.blob_count, BLOB)
-        offset, row = len(HEADER), 0
-        for number, frame in enumerate(self._frames):
-            checksum = xxhash.xxh3_64_intdigest(frame.stored)
-            frames[number] = (offset, len(frame.stored), frame.raw_bytes, checksum, frame.codec, b"")
-            offset += len(frame.stored)
-            rows = slice(row, row + len(frame.digests))
-            sizes = np.array(frame.sizes, "<u4")
-            blobs["digest"][rows] = np.frombuffer(b"".join(frame.digests), "V32")
-            blobs["frame"][rows] = number
-            blobs["size"][rows] = sizes
-            blobs["offset"][rows] = np.cumsum(sizes, dtype="<u4") - sizes
-            row = rows.stop
+        offset = len(HEADER)
+        for number, (stored, raw_bytes, codec) in enumerate(self._frames):
+            checksum = xxhash.xxh3_64_intdigest(stored)
+            frames[number] = (offset, len(stored), raw_bytes, checksum, codec, b"")
+            offset += len(stored)
+        blobs = np.concatenate([np.empty(0, BLOB), *self._blobs])
         toc_bytes = frames.tobytes() + blobs.tobytes()
         counts = (offset, len(frames), len(blobs), SEAL_PLAIN, salt)
         name = digest(toc_bytes + _COUNTS.pack(*counts))
         trailer = TRAILER.pack(*counts, name, END)
-        parts = [HEADER, *(frame.stored for frame in self._frames), toc_bytes, trailer]
+        parts = [HEADER, *(stored for stored, _, _ in self._frames), toc_bytes, trailer]
         return Pack(name, parts, offset + len(toc_bytes) + TRAILER_BYTES, Toc(frames, blobs))
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from pachvault.errors import DamageError
-from pachvault.format import digests, layout
+from pachvault.format import layout
 from pachvault.format.digests import Digests
 from pachvault.upkeep.copy import in_order, read
 from pachvault.vault.blobs import BlobIndex
@@ -15,11 +17,9 @@ _CACHE_BYTES = 8 * 1024 * 1024
 """Of frames: blobs are read in their order."""
 
 
-def read_back(vault: Vault, written: Written | None) -> Digests:
-    """The blobs that a new index object places, each read and checked; DamageError where one is not there."""
-    if written is None:
-        return digests.of([])
-    rows = Columns.read(vault.read(layout.index_path(written.digest)))
+def read_back(vault: Vault, written: Iterable[Written]) -> Digests:
+    """The blobs that new index objects place, each read and checked; DamageError where one is not there."""
+    rows = Columns.joined(Columns.read(vault.read(layout.index_path(each.digest))) for each in written)
     places = BlobIndex(rows)
     for blob, content in read(BlobReader(vault, places, _CACHE_BYTES), in_order(places, rows.digests)):
         if content is None:

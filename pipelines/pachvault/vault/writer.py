@@ -13,13 +13,15 @@ from pachvault.vault.vault import Vault, Written
 
 PACK_BYTES = 64 * 1024 * 1024
 _UPLOADS_AT_ONCE = 2
+_INDEX_BLOBS = 256 * 1024
+"""An index object is written as soon as it can have so many rows, so that they do not pile up."""
 
 
 class PackWriter:
     """Gathers frames into packs of about PACK_BYTES; at most three packs are in memory.
 
-    Frames given in the same order make the same packs under the same names, so a repeated run
-    finds its packs and uploads none twice.
+    Frames given in the same order make the same packs under the same names, so a repeated run finds its
+    packs and uploads none twice. What it has indexed already it does not even put in frames again.
     """
 
     def __init__(self, vault: Vault, pack_bytes: int = PACK_BYTES) -> None:
@@ -28,8 +30,9 @@ class PackWriter:
         self._builder = PackBuilder()
         self._uploads: deque[Future[Pack]] = deque()
         self._pool = ThreadPoolExecutor(_UPLOADS_AT_ONCE, "upload")
-        self._indexed: list[Pack] = []
+        self._unindexed: list[Pack] = []
         self.packs: list[Written] = []
+        self.indexes: list[Written] = []
         self.blobs = 0
         self.raw_bytes = 0
 
@@ -49,17 +52,15 @@ class PackWriter:
         if self._builder.size >= self._pack_bytes:
             self._close_pack()
 
-    def finish(self) -> Written | None:
-        """Upload the rest, then the index of all packs; None where nothing was new."""
+    def finish(self) -> list[Written]:
+        """Upload the rest, then the rest of the index; its objects, none where nothing was new."""
         if self._builder:
             self._close_pack()
         while self._uploads:
             self._uploaded()
-        if not self._indexed:
-            return None
-        data = index.encode(index.of_packs(self._indexed))
-        self._indexed.clear()
-        return self._vault.put_index(data)
+        if self._unindexed:
+            self._index()
+        return self.indexes
 
     def _close_pack(self) -> None:
         full, self._builder = self._builder, PackBuilder()
@@ -69,5 +70,12 @@ class PackWriter:
 
     def _uploaded(self) -> None:
         done = self._uploads.popleft().result()
-        self._indexed.append(Pack(done.digest, [], done.size, done.toc))
+        self._unindexed.append(Pack(done.digest, [], done.size, done.toc))
         self.packs.append(Written(done.digest, done.size))
+        if sum(len(each.toc.blobs) for each in self._unindexed) >= _INDEX_BLOBS:
+            self._index()
+
+    def _index(self) -> None:
+        """Write an index object of the packs that none names yet."""
+        packs, self._unindexed = self._unindexed, []
+        self.indexes.append(self._vault.put_index(index.encode(index.of_packs(packs))))

@@ -34,7 +34,7 @@ def test_no_rows_give_an_empty_table() -> None:
 
 def test_rows_over_several_chunks_keep_their_order() -> None:
     made = Rows(REPO, "c1")
-    count = 2 * rows._ROWS + 7
+    count = 2 * rows._CHUNK_ROWS + 7
     for number in range(count):
         made.file(f"/{number}", number, digest(b""), None)
     paths = made.table()["path"].to_pylist()

@@ -164,8 +164,7 @@ def test_an_interrupted_runs_pack_that_no_index_names_is_found(kept: Kept) -> No
     with PackWriter(kept.vault) as writer:
         body = BODIES["/people/42/b"]
         writer.add(pack.Frame(body, len(body), pack.CODEC_RAW, (digest(body),), (len(body),)))
-        written = writer.finish()
-    assert written is not None
+        [written] = writer.finish()
     kept.vault.store.delete(layout.index_path(written.digest))
     kept.erase()
     kept.assert_erased()

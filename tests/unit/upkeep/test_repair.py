@@ -77,8 +77,7 @@ def test_index_rows_that_no_pack_bears_out_are_replaced(made: Damaged) -> None:
     """Rows of a pack that nobody needs and that is gone."""
     with PackWriter(made.vault) as writer:
         writer.add(pack.Frame(b"stray", 5, pack.CODEC_RAW, (digest(b"stray"),), (5,)))
-        stale = writer.finish()
-    assert stale is not None
+        [stale] = writer.finish()
     made.vault.store.delete(layout.pack_path(writer.packs[0].digest))
     plan = repair.plan(made.vault.store, Level.STRUCTURE, Quiet())
     assert plan.replaced == [layout.index_path(stale.digest)]

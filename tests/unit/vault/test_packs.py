@@ -83,7 +83,7 @@ def test_the_same_frames_give_the_same_objects_and_nothing_new(tmp_path: Path) -
 def test_nothing_new_writes_no_index(tmp_path: Path) -> None:
     vault = new_vault(tmp_path)
     with PackWriter(vault) as writer:
-        assert writer.finish() is None
+        assert writer.finish() == []
     assert objects(vault, "") == [layout.CONFIG]
 
 
