@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from pachvault import heap
 from pachvault.format import index, layout
 from pachvault.store.store import open_store
 from pachvault.vault import blobs, vault
@@ -32,6 +33,7 @@ def main() -> None:
     if options.what == "make":
         _make(options.folder, options.blobs)
     else:
+        heap.share()
         began = time.perf_counter()
         count = len(blobs.load(vault.open_vault(open_store(options.folder.as_uri()))))
         sys.stdout.write(json.dumps({"seconds": time.perf_counter() - began, "blobs": count}) + "\n")
@@ -54,7 +56,9 @@ def _make(folder: Path, count: int) -> None:
         np.zeros(count, np.int64),
         sizes,
     ]
-    made.put_index(index.encode(pa.table(columns, schema=index.SCHEMA).sort_by("blob")))
+    rows = pa.table(columns, schema=index.SCHEMA)
+    for first in range(0, count, index.ROWS):
+        made.put_index(index.encode(rows.slice(first, index.ROWS).sort_by("blob")))
     for pack in packs:
         path = folder / layout.pack_path(pack)
         path.parent.mkdir(parents=True, exist_ok=True)

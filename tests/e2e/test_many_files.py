@@ -6,6 +6,7 @@ import pytest
 
 from e2e.backup import Backup
 from pachvault.backup import rows, tables
+from pachvault.format import index
 from pachvault.format.ids import RepoName
 from pachvault.vault import writer
 from pachvault.vault.snapshots import Snapshot
@@ -19,7 +20,7 @@ def small_objects(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (rows, tables):
         monkeypatch.setattr(module, "TABLE_ROWS", TABLE_ROWS)
     monkeypatch.setattr(rows, "_CHUNK_ROWS", TABLE_ROWS // 4)
-    monkeypatch.setattr(writer, "_INDEX_BLOBS", 50)
+    monkeypatch.setattr(index, "ROWS", 50)
     monkeypatch.setattr(writer, "PACK_BYTES", 20_000)
     monkeypatch.setattr("pachvault.backup.export.PACK_BYTES", 20_000)
     monkeypatch.setattr("pachvault.backup.cut.FRAME_BLOBS", 16)

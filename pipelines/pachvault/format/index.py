@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pyarrow as pa
@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 from pachvault.format import digests, parquet
 from pachvault.format.digests import Digests
 from pachvault.format.pack import Pack, Toc
+
+ROWS = 250_000
+"""An index object is written as soon as it has so many rows: they do not pile up, nor do small objects."""
 
 DIGEST = pa.binary(32)
 SCHEMA = pa.schema(
@@ -76,9 +79,9 @@ def encode(table: pa.Table) -> bytes:
     return parquet.encode(table, plain_columns=frozenset({"blob"}))
 
 
-def batches(data: bytes, names: Collection[str] = SCHEMA.names) -> Iterator[pa.Table]:
-    """The columns `names` of the index table in `data` as `decode` gives it, some of its rows at a time."""
-    return parquet.batches(data, pa.schema([SCHEMA.field(name) for name in names]))
+def columns(data: bytes) -> Iterator[Callable[[str], pa.Array]]:
+    """For some rows after the other of the index table in `data` what reads a column, by name."""
+    return parquet.columns(data, SCHEMA)
 
 
 def decode(data: bytes) -> pa.Table:

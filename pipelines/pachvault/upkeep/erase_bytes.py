@@ -129,7 +129,7 @@ def _needed(left: ErasePlan, lost: list[bytes]) -> str:
 def _out_of_index(vault: Vault, writing: Vault, packs: list[bytes]) -> None:
     """Write what index objects that name the packs say besides anew, and delete them."""
     going = frozenset(packs)
-    named = blobs.each(vault, lambda name: index.packs_of(vault.read(name))[0])
+    named = blobs.each(vault, lambda _, data: index.packs_of(data)[0])
     objects = [name for name, found in named.items() if going.intersection(found)]
     rows = Columns.joined(Columns.read(vault.read(name)).without(packs) for name in objects)
     index_objects.write(replace(writing, avoid=writing.avoid | set(objects)), rows)

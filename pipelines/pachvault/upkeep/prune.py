@@ -12,13 +12,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from pachvault.errors import BusyError, DamageError
-from pachvault.format import layout
+from pachvault.format import index, layout
 from pachvault.format.documents import Marked
 from pachvault.format.pack import split_digests
 from pachvault.progress import Progress
 from pachvault.upkeep import holds, index_objects, reach
 from pachvault.upkeep.copy import copy
-from pachvault.upkeep.index_objects import INDEX_ROWS
 from pachvault.upkeep.prune_plan import (
     Action,
     Look,
@@ -178,7 +177,7 @@ def _compact(vault: Vault, look: Look, packs: Iterable[Planned], gone: set[str],
         absent = look.index.said[name].packs - there
         if absent:
             rows = rows.without(filter(None, map(layout.named_digest, absent)))
-        if sum(map(len, gathered)) + len(rows) > INDEX_ROWS:
+        if sum(map(len, gathered)) + len(rows) > index.ROWS:
             write()
         gathered.append(rows)
     write()

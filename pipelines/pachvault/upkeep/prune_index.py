@@ -32,7 +32,7 @@ class Index:
     @classmethod
     def read(cls, vault: Vault, marked: frozenset[str]) -> Index:
         """Of a marked object only what it is about, where others are about its packs, too."""
-        found = blobs.each(vault, lambda name: _read(vault.read(name), is_brief=name in marked))
+        found = blobs.each(vault, lambda name, data: _read(data, is_brief=name in marked))
         said = {name: each for name, (each, _) in found.items()}
         alive = {pack for name, each in said.items() if name not in marked for pack in each.packs}
         for name, each in said.items():

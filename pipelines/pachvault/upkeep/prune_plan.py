@@ -8,12 +8,11 @@ from datetime import datetime
 from enum import StrEnum
 
 from pachvault.errors import DamageError, UsageError
-from pachvault.format import digests, layout
+from pachvault.format import digests, index, layout
 from pachvault.progress import Progress
 from pachvault.store.store import ObjectInfo
 from pachvault.upkeep import holds, reach
 from pachvault.upkeep.census import Census, PackCount
-from pachvault.upkeep.index_objects import INDEX_ROWS
 from pachvault.upkeep.prune_index import Index
 from pachvault.upkeep.reach import Needed
 from pachvault.upkeep.verify_names import unnamed
@@ -259,5 +258,5 @@ def compactable(look: Look, packs: Iterable[Planned]) -> list[str]:
     staying = {each.name for each in packs if each.action is not Action.DELETE}
     free = {name: said for name, said in look.index.said.items() if name in look.infos and look.is_free(name)}
     stale = {name for name, said in free.items() if said.packs - staying}
-    small = {name for name, said in free.items() if 2 * said.rows < INDEX_ROWS}
+    small = {name for name, said in free.items() if 2 * said.rows < index.ROWS}
     return sorted(stale | small if len(small) > INDEX_OBJECTS else stale)

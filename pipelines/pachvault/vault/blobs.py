@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -11,17 +12,18 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from pachvault import heap
 from pachvault.errors import DamageError, PachvaultError
 from pachvault.format import digests, index, layout
 from pachvault.format.digests import Digests
-from pachvault.vault.columns import NUMBERS, Columns
+from pachvault.vault.columns import NUMBERS, Columns, at_most
 from pachvault.vault.vault import Vault
 
 Taken = TypeVar("Taken")
 
 _REBUILT = "`pachvault repair` rebuilds the index from the packs; nothing is lost"
 _LISTINGS = 5
-_READS_AT_ONCE = 4
+_READS_AT_ONCE = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +46,7 @@ class BlobIndex:
         self._columns = columns = rows if isinstance(rows, Columns) else Columns.of([rows])
         self._digests = columns.digests
         keys = digests.keys(self._digests)
-        self._order = np.argsort(keys, kind="stable")
+        self._order = np.argsort(keys, kind="stable").astype(np.uint32)
         self._keys = keys[self._order]
         self._packs, self._pack_codes = columns.packs, columns.pack_codes
         self._integers = columns.integers
@@ -137,8 +139,13 @@ def usable(vault: Vault, rows: Columns) -> Columns:
 
 def columns(vault: Vault, names: Collection[str] = NUMBERS) -> Columns:
     """All that the index says, also of packs that are not there; of its numbers those that are named."""
-    parts = each(vault, lambda name: Columns.read(vault.read(name), names))
-    return Columns.joined((parts.pop(name) for name in list(parts)), names)
+
+    def joined(found: Iterator[tuple[str, bytes]], size: int) -> Columns:
+        parts = (part for _, data in found for part in Columns.parts(data, names))
+        return Columns.joined(parts, names, at_most(size))
+
+    with heap.returning():
+        return _read(vault, joined)
 
 
 def lost_packs(vault: Vault) -> list[str]:
@@ -147,7 +154,7 @@ def lost_packs(vault: Vault) -> list[str]:
     The vault must be one for writing: prune's marks tell what it deleted.
     """
     ends: dict[str, int] = {}
-    for name, found in each(vault, lambda name: index.ends_of(vault.read(name))).items():
+    for name, found in each(vault, lambda _, data: index.ends_of(data)).items():
         if name not in vault.avoid:
             for pack, end in found.items():
                 path = layout.pack_path(pack)
@@ -156,27 +163,35 @@ def lost_packs(vault: Vault) -> list[str]:
     return sorted(name for name, end in ends.items() if sizes.get(name, 0) < end and name not in vault.avoid)
 
 
-def each(vault: Vault, read: Callable[[str], Taken]) -> dict[str, Taken]:
-    """What `read` gives of each index object. Where prune replaced one meanwhile it begins again.
+def each(vault: Vault, read: Callable[[str, bytes], Taken]) -> dict[str, Taken]:
+    """What `read` makes of each index object's name and bytes. Where prune replaced one it begins again.
 
     Raises DamageError, with what to do, where one does not read.
     """
+    return _read(vault, lambda found, _: {name: read(name, data) for name, data in found})
 
-    def taken(name: str) -> Taken:
-        try:
-            return read(name)
-        except DamageError as error:
-            where = error.where or f"{vault.store.url}/{name}"
-            raise DamageError(
-                f"an index object is damaged: {error.what}", where=where, hint=_REBUILT
-            ) from error
+
+def _read(vault: Vault, take: Callable[[Iterator[tuple[str, bytes]], int], Taken]) -> Taken:
+    """What `take` makes of the names and bytes of all index objects, and of how many bytes they are."""
+    at = ""
+
+    def found(names: list[str]) -> Iterator[tuple[str, bytes]]:
+        nonlocal at
+        under_way: deque[Future[bytes]] = deque()
+        for number, name in enumerate(names):
+            while len(under_way) < _READS_AT_ONCE and number + len(under_way) < len(names):
+                under_way.append(pool.submit(vault.read, names[number + len(under_way)]))
+            at = name
+            yield name, under_way.popleft().result()
 
     with ThreadPoolExecutor(_READS_AT_ONCE, "index") as pool:
         for _ in range(_LISTINGS):
-            names = [info.name for info in vault.store.list(layout.INDEX)]
+            infos = list(vault.store.list(layout.INDEX))
             try:
-                return dict(zip(names, pool.map(taken, names), strict=True))
-            except DamageError:
-                if all(vault.store.stat(name) for name in names):
-                    raise
+                return take(found([info.name for info in infos]), sum(info.size for info in infos))
+            except DamageError as error:
+                if all(vault.store.stat(info.name) for info in infos):
+                    where = error.where or f"{vault.store.url}/{at}"
+                    what = f"an index object is damaged: {error.what}"
+                    raise DamageError(what, where=where, hint=_REBUILT) from error
     raise PachvaultError("the index changes faster than it can be read", where=vault.store.url)

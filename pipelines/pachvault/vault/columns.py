@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,7 +26,11 @@ _KINDS = {
 }
 """As in a pack's table of contents."""
 NUMBERS = tuple(_KINDS)
-_ALWAYS = ("blob", "pack", "frame_offset", "frame_stored")
+
+
+def at_most(size: int) -> int:
+    """So many rows index objects of `size` bytes together may have: digests do not compress."""
+    return size // digests.DTYPE.itemsize
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,18 +46,20 @@ class Columns:
     """By the name of the index's column."""
 
     @classmethod
-    def of(cls, tables: Iterable[pa.Table], names: Collection[str] = NUMBERS) -> Columns:
-        """The rows of tables of schema index.SCHEMA, in order; each table is let go before the next one.
-
-        They may lack the numbers that are not in `names`, but for those of the frame's end.
-        """
+    def of(cls, tables: Iterable[pa.Table]) -> Columns:
+        """The rows of tables of schema index.SCHEMA, in order."""
         batches = (batch for table in tables for batch in table.to_batches())
-        return cls.joined((_of_batch(batch, names) for batch in batches), names)
+        return cls.joined(_of_rows(batch.column, NUMBERS) for batch in batches)
 
     @classmethod
     def read(cls, data: bytes, names: Collection[str] = NUMBERS) -> Columns:
         """The rows of an index object; DamageError where it is none."""
-        return cls.of(index.batches(data, dict.fromkeys([*_ALWAYS, *names])), names)
+        return cls.joined(cls.parts(data, names), names, at_most(len(data)))
+
+    @classmethod
+    def parts(cls, data: bytes, names: Collection[str]) -> Iterator[Columns]:
+        """The same, some rows after the other."""
+        return (_of_rows(column, names) for column in index.columns(data))
 
     @classmethod
     def of_toc(cls, name: bytes, toc: Toc) -> Columns:
@@ -69,13 +75,13 @@ class Columns:
         )
 
     @classmethod
-    def joined(cls, parts: Iterable[Columns], names: Collection[str] = NUMBERS) -> Columns:
-        """All rows of the parts, in order. Of what is joined, no more than a column is held twice."""
+    def joined(cls, parts: Iterable[Columns], names: Collection[str] = NUMBERS, room: int = 0) -> Columns:
+        """All rows of the parts, in order. Where they are no more than `room`, nothing is held twice."""
         numbers: dict[bytes, int] = {}
         ends: list[int] = []
-        blobs: list[Digests] = []
-        codes: list[NDArray[np.uint32]] = []
-        integers: dict[str, list[NDArray[Any]]] = {name: [] for name in names}
+        blobs = _Growing(digests.DTYPE, room)
+        codes = _Growing(np.dtype(np.uint32), room)
+        integers = {name: _Growing(_KINDS[name].to_pandas_dtype(), room) for name in names}
         for part in parts:
             blobs.append(part.digests)
             own = [numbers.setdefault(pack.tobytes(), len(numbers)) for pack in part.packs]
@@ -83,14 +89,14 @@ class Columns:
             for code, end in zip(own, part.ends.tolist(), strict=True):
                 ends[code] = max(ends[code], end)
             codes.append(np.array(own, np.uint32).take(part.pack_codes))
-            for name, columns in integers.items():
-                columns.append(part.integers[name])
+            for name, column in integers.items():
+                column.append(part.integers[name])
         return cls(
-            _joined(blobs, digests.DTYPE),
+            blobs.all(),
             digests.of(numbers),
             np.array(ends, np.int64),
-            _joined(codes, np.uint32),
-            {name: _joined(columns, _KINDS[name].to_pandas_dtype()) for name, columns in integers.items()},
+            codes.all(),
+            {name: column.all() for name, column in integers.items()},
         )
 
     def __len__(self) -> int:
@@ -179,22 +185,37 @@ class ByPack:
         return self._order[self._bounds[code] : self._bounds[code + 1]].astype(np.int64)
 
 
-def _of_batch(batch: pa.RecordBatch, names: Collection[str]) -> Columns:
-    packs = batch.column("pack").dictionary_encode()
+def _of_rows(column: Callable[[str], pa.Array], names: Collection[str]) -> Columns:
+    """Some rows, of which `column` gives a column by its name; each is let go before the next."""
+    blobs = as_array(column("blob"))
+    packs = column("pack").dictionary_encode()
     codes = packs.indices.to_numpy().astype(np.uint32)
-    ends = np.zeros(len(packs.dictionary), np.int64)
-    stops = batch.column("frame_offset").to_numpy() + batch.column("frame_stored").to_numpy()
-    np.maximum.at(ends, codes, stops)
+    named = as_array(packs.dictionary)
+    del packs
+    ends = np.zeros(len(named), np.int64)
+    np.maximum.at(ends, codes, column("frame_offset").to_numpy() + column("frame_stored").to_numpy())
     try:
-        integers = {name: batch.column(name).cast(_KINDS[name]).to_numpy().copy() for name in names}
+        integers = {name: column(name).cast(_KINDS[name]).to_numpy().copy() for name in names}
     except pa.ArrowInvalid as error:
         raise DamageError("the index places blobs where no pack can have them") from error
-    # copies: views would keep the batch
-    return Columns(as_array(batch.column("blob")), as_array(packs.dictionary), ends, codes, integers)
+    return Columns(blobs, named, ends, codes, integers)
 
 
-def _joined(arrays: list[NDArray[Any]], kind: Any) -> NDArray[Any]:
-    """One array of them all; the list is empty afterwards."""
-    joined = arrays[0] if len(arrays) == 1 else np.concatenate([np.empty(0, kind), *arrays], dtype=kind)
-    arrays.clear()
-    return joined
+class _Growing:
+    """An array that others are appended to. Room that is not used takes no memory: nobody touches it."""
+
+    def __init__(self, kind: np.dtype[Any], room: int) -> None:
+        self._rows = np.empty(room, kind)
+        self._count = 0
+
+    def append(self, more: NDArray[Any]) -> None:
+        end = self._count + len(more)
+        if end > len(self._rows):
+            larger = np.empty(max(end, 2 * self._count), self._rows.dtype)
+            larger[: self._count] = self.all()
+            self._rows = larger
+        self._rows[self._count : end] = more
+        self._count = end
+
+    def all(self) -> NDArray[Any]:
+        return self._rows[: self._count]

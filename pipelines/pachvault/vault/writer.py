@@ -13,8 +13,6 @@ from pachvault.vault.vault import Vault, Written
 
 PACK_BYTES = 64 * 1024 * 1024
 _UPLOADS_AT_ONCE = 2
-_INDEX_BLOBS = 256 * 1024
-"""An index object is written as soon as it can have so many rows, so that they do not pile up."""
 
 
 class PackWriter:
@@ -72,7 +70,7 @@ class PackWriter:
         done = self._uploads.popleft().result()
         self._unindexed.append(Pack(done.digest, [], done.size, done.toc))
         self.packs.append(Written(done.digest, done.size))
-        if sum(len(each.toc.blobs) for each in self._unindexed) >= _INDEX_BLOBS:
+        if sum(len(each.toc.blobs) for each in self._unindexed) >= index.ROWS:
             self._index()
 
     def _index(self) -> None:
