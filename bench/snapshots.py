@@ -6,7 +6,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pyarrow as pa
-import zstandard
 
 from pachvault.format import documents, layout, pack, table
 from pachvault.format.documents import (
@@ -49,7 +48,7 @@ def _seal(made: Vault, number: int, files: int, pipelines: bytes) -> None:
     contents = [content(number * files + each) for each in range(files)]
     names = [digest(each) for each in contents]
     with PackWriter(made) as writer:
-        compressor = zstandard.ZstdCompressor(level=3)
+        compressor = pack.new_compressor()
         for first in range(0, files, _FRAME_BLOBS):
             some = contents[first : first + _FRAME_BLOBS]
             sizes = [len(each) for each in some]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from itertools import pairwise
 
 import pyarrow as pa
-import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -13,7 +12,7 @@ from pachvault.errors import DamageError
 from pachvault.format import index, pack, table
 from pachvault.format.ids import digest
 
-COMPRESSOR = zstandard.ZstdCompressor(level=3)
+COMPRESSOR = pack.new_compressor()
 BLOBS = st.lists(st.binary(max_size=3000) | st.integers(0, 20_000).map(lambda size: b"z" * size), max_size=12)
 FRAMES = st.lists(BLOBS.filter(bool), max_size=5)
 PATHS = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=12).map(

@@ -16,7 +16,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-import zstandard
 from blake3 import blake3
 from pyfastcdc import FastCDC
 
@@ -35,7 +34,6 @@ _TAR_BYTES = 1024
 """What a file takes in the stream besides its content, which a view of the content keeps in memory."""
 _SEGMENT_BLOBS = 2
 """A segment is so many of the longest blobs; the last of them is cut again, with the next segment."""
-ZSTD_LEVEL = 3
 
 Emit = Callable[[str, int, bytes, list[bytes] | None], None]
 """Takes a finished file: path, size, digest, blobs (None where the file is one blob or empty)."""
@@ -276,6 +274,6 @@ class Cutter:
     def _make_frame(self, blobs: list[Data], names: list[bytes]) -> pack.Frame:
         compressor = getattr(self._local, "compressor", None)
         if compressor is None:
-            compressor = self._local.compressor = zstandard.ZstdCompressor(level=ZSTD_LEVEL)
+            compressor = self._local.compressor = pack.new_compressor()
         data = blobs[0] if len(blobs) == 1 else b"".join(blobs)
         return pack.make_frame(data, names, [len(blob) for blob in blobs], compressor)

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-import zstandard
 
-from pachvault.backup.cut import FRAME_BLOBS, FRAME_BYTES, ZSTD_LEVEL
+from pachvault.backup.cut import FRAME_BLOBS, FRAME_BYTES
 from pachvault.errors import DamageError
 from pachvault.format import pack
 from pachvault.format.digests import Digests
@@ -25,7 +24,7 @@ def copy(reader: BlobReader, writer: PackWriter, blobs: Digests) -> list[bytes]:
     names: list[bytes] = []
     data: list[bytes] = []
     held = 0
-    compressor = zstandard.ZstdCompressor(level=ZSTD_LEVEL)
+    compressor = pack.new_compressor()
 
     def close() -> None:
         nonlocal held

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import zstandard
 
 from pachvault.errors import DamageError
 from pachvault.format import pack
 from pachvault.format.ids import digest
 from pachvault.format.pack import Frame, Pack, PackBuilder, Toc
 
-COMPRESSOR = zstandard.ZstdCompressor(level=3)
+COMPRESSOR = pack.new_compressor()
 
 
 def frame(*blobs: bytes) -> Frame:
