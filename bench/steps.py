@@ -31,7 +31,7 @@ STEPS = {
     "digest": r"Cutter\._digest|Cutter\._take|Cutter\._store|^digest |vault/blobs\.py",
     "compress": r"Cutter\._make_frame|make_frame|_pays|_sample",
     "write": r"store/local\.py|PackBuilder|put_pack|vault/writer\.py",
-    "rows": r"backup/rows\.py|format/table\.py",
+    "rows": r"backup/(rows|tables)\.py|format/table\.py",
     "index": r"format/index\.py|put_index",
     START_UP: r"cli/|click/|<module>",
 }

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import ctypes
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-
-import pyarrow as pa
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
 _ARENAS = 2
@@ -14,13 +13,13 @@ _SMALL, _LARGE = 256 * 1024, 32 * 1024 * 1024
 
 
 def share() -> None:
-    """Let all threads, and Arrow, share two heaps. To be called before there are threads.
+    """Let all threads, and Arrow, share two heaps. To be called before there are threads and before Arrow.
 
     glibc gives each thread a heap of its own, eight for each core, and Arrow brings another allocator; what
     is freed in one is not used in the others: a backup's buffers of megabytes, made by one thread and
     dropped by another, took a quarter more memory. Where there is no glibc its part is left out.
     """
-    pa.set_memory_pool(pa.system_memory_pool())
+    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")  # read when Arrow is first asked for memory
     _set(_M_ARENA_MAX, _ARENAS)
 
 

@@ -1,4 +1,4 @@
-"""The export stage: one share, from streams to packs, an index and a file table in the vault.
+"""The export stage: one share, from streams to packs, index objects and file tables in the vault.
 
 A full commit is one stream over its paths. A delta is planned from `DiffFile`, and only files whose
 content the vault does not know are read: first from the commit's own change (a DIFF file set), where
