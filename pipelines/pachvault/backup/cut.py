@@ -107,7 +107,7 @@ class Cutter:
 
     def has(self, blob: bytes) -> bool:
         """Whether a blob is in the vault, or on its way there."""
-        return blob in self._seen or bool(self._index.has([blob])[0])
+        return bool(self._index.has([blob])[0]) or blob in self._seen
 
     def add(self, path: str, size: int, offset: int, data: memoryview) -> None:
         """A piece of a file, in order; offset 0 again begins the file anew."""
