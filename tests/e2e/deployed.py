@@ -37,21 +37,22 @@ class Ran:
         return dict(json.loads(self.seal["/snapshot.json"]))
 
 
-class Deployed:
-    """Project pachvault of one server: pipelines freeze, export and seal, and the repo policy."""
+class Home:
+    """Project pachvault of one server: pipelines, of which the first one has a tick, and the repo policy."""
 
-    def __init__(self, cluster: Cluster) -> None:
+    def __init__(self, cluster: Cluster, *names: str) -> None:
         self.cluster = cluster
         cluster.target.ensure_project(HOME_PROJECT)
         self.home = Project(cluster, HOME_PROJECT)
         self.home.repo("policy")
         self.home.branch("policy", "master")
         self.pipelines = Pipelines(cluster.connection)
-        for stage in STAGES:
-            self.pipelines.create((SPECS / f"{stage}.json").read_text(), f"{stage}.json")
+        for name in names:
+            self.pipelines.create((SPECS / f"{name}.json").read_text(), f"{name}.json")
+        self._first = names[0]
 
     def policy(self, text: str) -> str:
-        """Commit a policy; the id of the jobs that it starts."""
+        """Commit a policy; the id of the jobs that it starts, which have the newest tick there is."""
         return self.home.commit("policy", {"/policy.yaml": text.encode()})
 
     def tick(self) -> str:
@@ -61,7 +62,14 @@ class Deployed:
 
     def tick_now(self) -> str:
         """Tick, be it in the second of another tick."""
-        return self.pipelines.tick(HOME_PROJECT, "freeze", "tick")
+        return self.pipelines.tick(HOME_PROJECT, self._first, "tick")
+
+
+class Deployed(Home):
+    """With pipelines freeze, export and seal."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        super().__init__(cluster, *STAGES)
 
     def ended(self, job: str) -> Ran:
         """Wait for a run; each of its stages must succeed."""

@@ -13,16 +13,15 @@ import pytest
 
 from e2e.backup import Backup
 from e2e.cli import pachvault
-from e2e.cluster import Cluster, Project, next_second
+from e2e.cluster import Cluster
+from e2e.deployed import Home
 from made import age_all, flip
 from pachvault import policy as policies
 from pachvault.errors import PachvaultError
 from pachvault.format import layout
 from pachvault.format.documents import Audited
-from pachvault.pach.pipelines import Pipelines
 from pachvault.policy import HOME_PROJECT
 from pachvault.progress import Quiet
-from pachvault.shipped import spec
 from pachvault.store.local import LocalStore
 from pachvault.upkeep import audits, pins, steps
 from pachvault.upkeep.run import exit_code, upkeep
@@ -51,30 +50,11 @@ class Ran:
         return str(next(step["summary"] for step in self.report["steps"] if step["name"] == name))
 
 
-class Deployed:
-    """A server with pipeline upkeep, made from the spec that users deploy."""
+class Deployed(Home):
+    """With pipeline upkeep, made from the spec that users deploy."""
 
     def __init__(self, cluster: Cluster) -> None:
-        self.cluster = cluster
-        cluster.target.ensure_project(HOME_PROJECT)
-        self.home = Project(cluster, HOME_PROJECT)
-        self.home.repo("policy")
-        self.home.branch("policy", "master")
-        self.pipelines = Pipelines(cluster.connection)
-        self.pipelines.create(spec("upkeep"), "upkeep.json")
-
-    def policy(self, text: str) -> str:
-        """Commit a policy; the id of the job that it starts, which has the newest tick there is."""
-        return self.home.commit("policy", {"/policy.yaml": text.encode()})
-
-    def tick(self) -> str:
-        """Tick in a second of its own; the id of the job that it starts."""
-        next_second()
-        return self.tick_now()
-
-    def tick_now(self) -> str:
-        """Tick, be it in the second of another tick."""
-        return self.pipelines.tick(HOME_PROJECT, "upkeep", "tick")
+        super().__init__(cluster, "upkeep")
 
     def ended(self, job: str) -> Ran:
         done = self.pipelines.wait(HOME_PROJECT, "upkeep", job)
