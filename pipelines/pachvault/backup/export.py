@@ -192,11 +192,13 @@ class _Exporter:
             item = own[-1][0]
         layers = known.sealed_layers(self._vault, item.repo_name, item.base_chain)
         for item, rows in reversed(own):
-            link = Link(commit=item.commit, tables=rows.tables)
-            written = known.sealed_layers(self._vault, item.repo_name, [link])
-            if rows.tables and not written:
-                return []  # without one of these an older row of a path would be taken for its newest
-            layers += [*written, rows.table()]
+            if rows.tables:
+                link = Link(commit=item.commit, tables=rows.tables)
+                written = known.sealed_layers(self._vault, item.repo_name, [link])
+                if not written:
+                    return []  # without one of these an older row of a path would be taken for its newest
+                layers += written
+            layers.append(rows.table())
         return layers
 
     def _write_known(

@@ -110,11 +110,10 @@ def known_contents(
 
 
 def _by_noted_hash(layers: Sequence[pa.Table], wanted: set[bytes]) -> dict[bytes, Content]:
-    hashes = pa.array(list(wanted), pa.binary())
-    found: dict[bytes, Content] = {}
-    for layer in layers:
-        rows = layer.filter(pc.is_in(layer["pfs_hash"], hashes))
-        for row in rows.select(["pfs_hash", "digest", "blobs", "kind"]).to_pylist():
-            if row["kind"] == table.FILE:
-                found[row["pfs_hash"]] = Content(row["digest"], row["blobs"])
-    return found
+    rows = pa.concat_tables(layers).select(["pfs_hash", "digest", "blobs", "kind"])
+    rows = rows.filter(pc.is_in(rows["pfs_hash"], pa.array(list(wanted), pa.binary())))
+    return {
+        row["pfs_hash"]: Content(row["digest"], row["blobs"])
+        for row in rows.to_pylist()
+        if row["kind"] == table.FILE
+    }

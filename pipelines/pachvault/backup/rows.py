@@ -42,7 +42,9 @@ class Rows:
     def table(self) -> pa.Table:
         """The rows that are in no table yet (schema table.FILES)."""
         self._close_chunk()
-        return pa.concat_tables([table.FILES.empty_table(), *self._chunks])
+        if len(self._chunks) != 1:  # once: deltas ask for the rows of their base again and again
+            self._chunks = [pa.concat_tables([table.FILES.empty_table(), *self._chunks])]
+        return self._chunks[0]
 
     def are_in(self, name: bytes) -> None:
         """Let go of the rows: a table holds them."""
@@ -75,6 +77,8 @@ class Rows:
 
     def _close_chunk(self) -> None:
         size = len(self._columns[0])
+        if size == 0:
+            return
         names = [pa.repeat(self._repo, size), pa.repeat(self._commit, size)]
         types = [field.type for field in table.FILES][2:]
         values = [pa.array(column, kind) for column, kind in zip(self._columns, types, strict=True)]
