@@ -71,7 +71,7 @@ def shares(stacks: Iterable[str]) -> dict[str, float]:
     for line in stacks:
         stack, _, count = line.rpartition(" ")
         frames = stack.split(";")[1:]
-        if frames and not _is_waiting(frames):
+        if frames and count.isdigit() and not _is_waiting(frames):  # now and then the sampler misreads a name
             seconds[_step(frames)] += int(count) / _A_SECOND
     return seconds
 
