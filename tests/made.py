@@ -15,12 +15,13 @@ from pyfastcdc import FastCDC
 
 from pachvault.backup import known, runs
 from pachvault.backup.cut import Cutter
+from pachvault.backup.export import objects
 from pachvault.backup.plan import Sealed, plan_repo
 from pachvault.backup.rows import Rows
 from pachvault.backup.seal import seal
 from pachvault.backup.survey import SurveyedRepo
 from pachvault.backup.tables import Tables
-from pachvault.backup.work import ItemReceipt, Object, Plan, PlannedRepo, Receipt
+from pachvault.backup.work import ItemReceipt, Plan, PlannedRepo, Receipt
 from pachvault.format.documents import Cluster, Cutting, Pipeline, Problem, Project
 from pachvault.format.ids import RepoName
 from pachvault.pach.records import BranchInfo, CommitInfo, RepoInfo
@@ -180,9 +181,9 @@ def _export(
         number=0,
         key="by-hand",
         items=[receipt.model_copy(update={"tables": rows.tables}) for receipt, rows in done],
-        tables=[Object(digest=each.digest, size=each.size) for each in tables.written],
-        index=[Object(digest=each.digest, size=each.size) for each in writer.indexes],
-        packs=[Object(digest=pack.digest, size=pack.size) for pack in writer.packs],
+        tables=objects(tables.written),
+        index=objects(writer.indexes),
+        packs=objects(writer.packs),
         blobs_new=writer.blobs,
         bytes_new=writer.raw_bytes,
     )

@@ -19,7 +19,7 @@ def share() -> None:
     is freed in one is not used in the others: a backup's buffers of megabytes, made by one thread and
     dropped by another, took a quarter more memory. Where there is no glibc its part is left out.
     """
-    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")  # read when Arrow is first asked for memory
+    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")  # read when Arrow is imported
     _set(_M_ARENA_MAX, _ARENAS)
 
 

@@ -68,9 +68,9 @@ def export_share(source: Source, vault: Vault, share: Share, progress: Progress)
         number=share.number,
         key=key,
         items=items,
-        tables=_objects(exporter.tables.written),
-        index=_objects(writer.indexes),
-        packs=_objects(writer.packs),
+        tables=objects(exporter.tables.written),
+        index=objects(writer.indexes),
+        packs=objects(writer.packs),
         files_read=exporter.files_read,
         files_known=exporter.files_known,
         bytes_read=exporter.bytes_read,
@@ -248,7 +248,8 @@ class _Exporter:
         self._throttle(len(piece.data))
 
 
-def _objects(written: Sequence[Written]) -> list[Object]:
+def objects(written: Sequence[Written]) -> list[Object]:
+    """What was written, as a receipt names it."""
     return [Object(digest=each.digest, size=each.size) for each in written]
 
 
