@@ -5,10 +5,21 @@
     ├── NoVaultError     10   no vault there, or not one this version reads
     ├── BusyError        11   the vault or the backup repo is in use by another run
     ├── VaultKeyError    12   wrong or missing key
-    ├── DamageError      13   what is stored is not what was stored
-    │   └── TakenError        another object has the name already
-    └── PachydermError    1   the cluster cannot be reached, or refused
-        └── SourceGoneError   what was to be read is no longer there
+    ├── DamageError      13   the vault is not what was stored; one of:
+    │   ├── AbsentError       an object that should be there is not there
+    │   └── CorruptError      an object is there, and its bytes are wrong
+    │       └── TakenError    another object has the name already
+    ├── StoreError        1   the target does not answer or refuses: says nothing of what is stored
+    │   ├── FullError         there is no room left
+    │   └── DeniedError       this user may not do that
+    └── PachydermError    1   the cluster refused
+        ├── TransientError    the cluster does not answer: worth another try
+        └── SourceGoneError   pachd says that what was to be read is no longer there
+
+Unreachable is not absent, and absent is not corrupt. Whoever takes "absent" for an answer catches
+AbsentError (a store) or SourceGoneError (a cluster) by name. DamageError is caught where either kind is a
+finding of one thing. Running out of memory is Python's own MemoryError, which nothing but the outermost
+layer catches: it says nothing of the data either.
 
 An error carries fields (what, where); the sentence a user reads is its `str`, one line, and is
 printed once, by the outermost layer.
@@ -68,18 +79,42 @@ class VaultKeyError(PachvaultError):
 
 
 class DamageError(PachvaultError):
-    """Stored bytes are missing or are not what their name promises."""
+    """Stored objects are absent or corrupt. Raise one of its kinds."""
 
     exit_code = EXIT_DAMAGE
 
 
-class TakenError(DamageError):
+class AbsentError(DamageError):
+    """An object that should be in the store is not there, by the store's own word."""
+
+
+class CorruptError(DamageError):
+    """Stored bytes are not what their name, or what names them, promises."""
+
+
+class TakenError(CorruptError):
     """Another complete object has the name already: it is damaged, or what was to be written is."""
 
 
+class StoreError(PachvaultError):
+    """The target does not answer, or refuses the call."""
+
+
+class FullError(StoreError):
+    """The target has no room left."""
+
+
+class DeniedError(StoreError):
+    """The target does not allow this to this user."""
+
+
 class PachydermError(PachvaultError):
-    """Pachyderm cannot be reached, or refused the call."""
+    """Pachyderm refused the call."""
+
+
+class TransientError(PachydermError):
+    """Pachyderm does not answer, or failed in a way that may pass: worth another try."""
 
 
 class SourceGoneError(PachydermError):
-    """A source commit can no longer be read: deleted, squashed, forgotten, or no rights."""
+    """Pachyderm says that a source can no longer be read: deleted, squashed, forgotten."""

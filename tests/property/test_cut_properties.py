@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 
 from made import cut_points, new_vault
 from pachvault.backup.cut import Cutter
+from pachvault.errors import TransientError
 from pachvault.format.documents import Cutting
 from pachvault.format.ids import digest
 from pachvault.pach import tar
-from pachvault.pach.connection import TransientError
 from pachvault.vault import blobs
 from pachvault.vault.reader import BlobReader
 from pachvault.vault.writer import PackWriter

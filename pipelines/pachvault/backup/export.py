@@ -20,11 +20,10 @@ from pachvault.backup.known import Content
 from pachvault.backup.rows import Rows
 from pachvault.backup.tables import Tables
 from pachvault.backup.work import Item, ItemReceipt, Link, Object, Receipt, Share
-from pachvault.errors import PachydermError, SourceGoneError
+from pachvault.errors import PachydermError, SourceGoneError, TransientError
 from pachvault.format import table
 from pachvault.format.ids import RepoName, digest
 from pachvault.pach import wire
-from pachvault.pach.connection import TransientError
 from pachvault.pach.records import Change
 from pachvault.pach.source import Source, after, file_set
 from pachvault.pach.tar import Piece, Run

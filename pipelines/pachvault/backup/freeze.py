@@ -12,12 +12,11 @@ from pachvault.backup import known, runs
 from pachvault.backup.plan import Sealed, head_tasks, plan_repo, split
 from pachvault.backup.survey import Survey, SurveyedRepo, survey
 from pachvault.backup.work import Item, Place, Plan, PlannedCommit, PlannedRepo, Share
-from pachvault.errors import PachydermError, UsageError
+from pachvault.errors import PachydermError, TransientError, UsageError
 from pachvault.format.documents import Problem
 from pachvault.format.ids import RepoName
 from pachvault.mirror import BACKUP_REPO, BranchTask, Mirror
 from pachvault.pach import wire
-from pachvault.pach.connection import TransientError
 from pachvault.pach.source import CommitRef, Source
 from pachvault.pach.target import Target
 from pachvault.policy import HOME_PROJECT, Policy, matches

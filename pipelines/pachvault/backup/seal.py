@@ -13,7 +13,7 @@ from pachvault.backup.erased import inherited
 from pachvault.backup.freeze import NOTES
 from pachvault.backup.history import MAX_DEPTH, Exported, Row, commit_rows, settle_branches, write_record
 from pachvault.backup.work import Plan, PlannedRepo, Receipt
-from pachvault.errors import BusyError, DamageError, PachvaultError
+from pachvault.errors import BusyError, CorruptError, DamageError, PachvaultError
 from pachvault.format import documents, layout, table
 from pachvault.format.documents import Manifest, PipelinesRecord, Problem, RepoEntry, Totals
 from pachvault.format.ids import RepoName, digest
@@ -223,7 +223,7 @@ def _check_objects(vault: Vault, receipts: Sequence[Receipt]) -> None:
                 where=layout.table_path(name),
                 hint="the next run stores again what it needs",
             )
-        raise DamageError(
+        raise CorruptError(
             "a blob of the table is in no pack that is there: the run is not sealed",
             where=layout.table_path(name),
         )
@@ -246,7 +246,7 @@ def _check_size(vault: Vault, name: bytes, size: int) -> None:
     found = vault.store.stat(path)
     if found is None or found.size != size:
         was = "missing" if found is None else f"{found.size} bytes long where {size} were written"
-        raise DamageError(f"the pack is {was}: the run is not sealed", where=f"{vault.store.url}/{path}")
+        raise CorruptError(f"the pack is {was}: the run is not sealed", where=f"{vault.store.url}/{path}")
 
 
 def _totals(plan: Plan, receipts: Sequence[Receipt]) -> Totals:

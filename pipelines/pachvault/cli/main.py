@@ -115,6 +115,9 @@ def run(arguments: list[str]) -> int:  # noqa: PLR0911  (one return a kind of en
         reason = os.strerror(error.errno) if error.errno else str(error)
         _report(state, f"cannot read or write {error.filename or 'the output'}: {reason}", EXIT_FAILED)
         return EXIT_FAILED
+    except MemoryError:
+        _report(state, "out of memory (no data is damaged by that)", EXIT_FAILED)
+        return EXIT_FAILED
     except Exception as error:  # noqa: BLE001  (the last resort: a line, and the trace where asked for)
         if state.debug:
             traceback.print_exc()

@@ -10,7 +10,7 @@ from typing import Annotated, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, ValidationError
 
-from pachvault.errors import DamageError
+from pachvault.errors import CorruptError
 
 FORMAT = 1
 GRACE_SECONDS = 7 * 86400
@@ -259,4 +259,4 @@ def decode(kind: type[AnyDocument], data: bytes) -> AnyDocument:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise DamageError(f"not a {kind.__name__}: {where + ': ' if where else ''}{first['msg']}") from error
+        raise CorruptError(f"not a {kind.__name__}: {where + ': ' if where else ''}{first['msg']}") from error

@@ -16,7 +16,7 @@ import xxhash
 import zstandard
 from numpy.typing import NDArray
 
-from pachvault.errors import DamageError
+from pachvault.errors import CorruptError
 from pachvault.format.ids import DIGEST_BYTES, digest
 
 HEADER = b"PVPACK\x01\x00"
@@ -117,14 +117,16 @@ def open_frame(stored: bytes | memoryview, raw_bytes: int, codec: int) -> bytes:
         try:
             # what a damaged frame says of its own size must not be allocated
             if zstandard.frame_content_size(stored) > raw_bytes:
-                raise DamageError(f"frame says it holds more than the {raw_bytes} bytes promised")
+                raise CorruptError(f"frame says it holds more than the {raw_bytes} bytes promised")
             data = zstandard.ZstdDecompressor().decompress(stored, max_output_size=raw_bytes)
         except zstandard.ZstdError as error:
-            raise DamageError(f"frame does not decompress: {error}") from error
+            if "memory" in str(error):  # libzstd's "Allocation error : not enough memory"
+                raise MemoryError(str(error)) from error
+            raise CorruptError(f"frame does not decompress: {error}") from error
     else:
-        raise DamageError(f"frame says codec {codec}, which this version does not know")
+        raise CorruptError(f"frame says codec {codec}, which this version does not know")
     if len(data) != raw_bytes:
-        raise DamageError(f"frame holds {len(data)} bytes where {raw_bytes} were promised")
+        raise CorruptError(f"frame holds {len(data)} bytes where {raw_bytes} were promised")
     return data
 
 
@@ -194,13 +196,13 @@ class Trailer:
 def parse_trailer(tail: bytes) -> Trailer:
     """The trailer from a pack's last TRAILER_BYTES bytes, or DamageError."""
     if len(tail) != TRAILER_BYTES or not tail.endswith(END):
-        raise DamageError("no pack trailer at the end: the object is cut short or is no pack")
+        raise CorruptError("no pack trailer at the end: the object is cut short or is no pack")
     said = TRAILER.unpack(tail)
     if tail != TRAILER.pack(*said):
-        raise DamageError("the pack's trailer holds bytes that should be zero")
+        raise CorruptError("the pack's trailer holds bytes that should be zero")
     trailer = Trailer(*said[:-1])
     if trailer.seal != SEAL_PLAIN:
-        raise DamageError("the pack is sealed with a key, which this version does not know")
+        raise CorruptError("the pack is sealed with a key, which this version does not know")
     return trailer
 
 
@@ -208,7 +210,7 @@ def parse_toc(trailer: Trailer, toc_bytes: bytes) -> Toc:
     """The TOC, checked against the digest in the trailer, or DamageError."""
     counts = (trailer.toc_offset, trailer.frame_count, trailer.blob_count, trailer.seal, trailer.salt)
     if digest(toc_bytes, _COUNTS.pack(*counts)) != trailer.digest:
-        raise DamageError("the table of contents is not what the pack's digest promises")
+        raise CorruptError("the table of contents is not what the pack's digest promises")
     split = trailer.frame_count * FRAME.itemsize
     frames = np.frombuffer(toc_bytes, FRAME, trailer.frame_count)
     return Toc(frames, np.frombuffer(toc_bytes, BLOB, trailer.blob_count, split))

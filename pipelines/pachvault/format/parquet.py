@@ -9,7 +9,7 @@ from functools import partial
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pachvault.errors import DamageError
+from pachvault.errors import CorruptError
 
 SEALED_MAGIC = b"PVSEAL"
 ROW_GROUP_ROWS = 128 * 1024
@@ -96,7 +96,7 @@ def _column(file: pq.ParquetFile, number: int, schema: pa.Schema, name: str) -> 
 
 def _opened(data: bytes) -> pq.ParquetFile:
     if data[:6] == SEALED_MAGIC:
-        raise DamageError("the object is sealed with a key, which this version does not know")
+        raise CorruptError("the object is sealed with a key, which this version does not know")
     return pq.ParquetFile(pa.BufferReader(data))
 
 
@@ -104,8 +104,10 @@ def _opened(data: bytes) -> pq.ParquetFile:
 def _as_damage() -> Iterator[None]:
     try:
         yield
+    except MemoryError:  # Arrow's own is one of its exceptions, too: it says nothing of the bytes
+        raise
     except (pa.ArrowException, ValueError, KeyError, OSError) as error:
-        raise DamageError(f"not a table of the expected kind: {str(error).splitlines()[0]}") from error
+        raise CorruptError(f"not a table of the expected kind: {str(error).splitlines()[0]}") from error
 
 
 def _like(table: pa.Table, schema: pa.Schema) -> pa.Table:

@@ -19,7 +19,7 @@ from python_pachyderm.proto.v2.transaction import transaction_pb2_grpc
 from python_pachyderm.proto.v2.version.versionpb import version_pb2_grpc
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
-from pachvault.errors import PachydermError, SourceGoneError, UsageError
+from pachvault.errors import PachydermError, SourceGoneError, TransientError, UsageError
 
 OLDEST_SUPPORTED = (2, 7)
 _CONNECT_SECONDS = 10.0
@@ -27,12 +27,20 @@ _TRIES = 8
 _HOST = re.compile(r"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]+(%[\w.-]+)?")
 _MESSAGE_BYTES = 64 * 1024 * 1024  # pachd sends up to 20 MiB
 _AHEAD_BYTES = 24 * 1024 * 1024
-_TRANSIENT = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.ABORTED, grpc.StatusCode.INTERNAL)
-_GONE = ("not found", "does not exist", "has been forgotten", "was deleted")
-
-
-class TransientError(PachydermError):
-    """The call failed in a way that may pass: worth another try."""
+_TRANSIENT = (
+    grpc.StatusCode.UNAVAILABLE,
+    grpc.StatusCode.ABORTED,
+    grpc.StatusCode.INTERNAL,
+    grpc.StatusCode.RESOURCE_EXHAUSTED,
+    grpc.StatusCode.CANCELLED,
+)
+_GONE = re.compile(
+    r"\b(project|repos?|branch|commit|commitset|file|pipelines?|jobs?|secrets?|datum)\b.*"
+    r"\b(not found|does not exist|was deleted)"
+    r"|no commits found for commitset|path does not exist|the commit is forgotten|has been forgotten"
+)
+"""What pachd says of its own objects under status UNKNOWN (src/server/pfs/pfs.go, fileset/metadata_store.go,
+driver_file.go at v2.11.6). A host, a database or a chunk that is "not found" is none of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,13 +154,16 @@ def connect(address: str, token: str | None = None) -> Connection:
 
 @contextmanager
 def explained(where: str) -> Iterator[None]:
-    """Turn a failed call into one line: SourceGoneError, TransientError or PachydermError."""
+    """Turn a failed call into one line: SourceGoneError, TransientError or PachydermError.
+
+    The status decides; the text only where pachd has no status for what it means.
+    """
     try:
         yield
     except grpc.RpcError as error:
         code = error.code()
         said = " ".join((error.details() or "no reason given").split())[:400]
-        if code == grpc.StatusCode.NOT_FOUND or any(word in said for word in _GONE):
+        if code == grpc.StatusCode.NOT_FOUND or (code == grpc.StatusCode.UNKNOWN and _GONE.search(said)):
             raise SourceGoneError(said, where=where) from error
         if code == grpc.StatusCode.DEADLINE_EXCEEDED:
             raise TransientError("no answer in time", where=where, hint="is the address right?") from error

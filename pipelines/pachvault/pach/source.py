@@ -13,13 +13,12 @@ from google.protobuf.empty_pb2 import Empty
 from python_pachyderm.proto.v2.pfs import pfs_pb2
 from python_pachyderm.proto.v2.pps import pps_pb2
 
-from pachvault.errors import PachydermError, SourceGoneError
+from pachvault.errors import PachydermError, SourceGoneError, TransientError
 from pachvault.format.documents import Pipeline, Project
 from pachvault.format.ids import RepoName
 from pachvault.pach import records, tar, wire
 from pachvault.pach.connection import (
     Connection,
-    TransientError,
     commit_message,
     explained,
     retrying,

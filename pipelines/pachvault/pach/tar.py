@@ -11,7 +11,7 @@ import struct
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from pachvault.pach.connection import TransientError
+from pachvault.errors import TransientError
 
 BLOCK = 512
 _ZEROS = bytes(BLOCK)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from blake3 import blake3
 
-from pachvault.errors import DamageError, PachvaultError, UsageError
+from pachvault.errors import CorruptError, DamageError, PachvaultError, UsageError
 from pachvault.format.ids import RepoName
 from pachvault.policy import matches
 from pachvault.progress import Progress
@@ -150,7 +150,7 @@ def _below(root: Path, path: str) -> Path:
     """The file's place; DamageError for a path that would leave the folder."""
     parts = PurePosixPath(path.lstrip("/")).parts
     if not parts or ".." in parts:
-        raise DamageError(f"{path!r} would lie outside its folder")
+        raise CorruptError(f"{path!r} would lie outside its folder")
     return root.joinpath(*parts)
 
 
@@ -168,7 +168,7 @@ def _write(reader: BlobReader, path: Path, row: dict[str, Any]) -> None:
                 if hasher is not None:
                     hasher.update(data)
         if size != row["size"] or (hasher is not None and hasher.digest() != row["digest"]):
-            raise DamageError("the blobs do not add up to the file that the table promises")
+            raise CorruptError("the blobs do not add up to the file that the table promises")
         temporary.rename(path)
     finally:
         temporary.unlink(missing_ok=True)

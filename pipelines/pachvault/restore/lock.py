@@ -21,10 +21,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from pachvault.errors import BusyError, PachvaultError, PachydermError, SourceGoneError
+from pachvault.errors import BusyError, PachvaultError, PachydermError, SourceGoneError, TransientError
 from pachvault.format.ids import RepoName
 from pachvault.handover import WorkDocument
-from pachvault.pach.connection import TransientError, retrying
+from pachvault.pach.connection import retrying
 from pachvault.pach.source import CommitRef, Source
 from pachvault.pach.target import Target
 from pachvault.restore import staging

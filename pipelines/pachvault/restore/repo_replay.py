@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from pachvault.errors import DamageError, PachvaultError, PachydermError
+from pachvault.errors import CorruptError, DamageError, PachvaultError, PachydermError
 from pachvault.format.ids import RepoName
 from pachvault.mirror import mirrored
 from pachvault.pach import wire
@@ -180,7 +180,7 @@ class RepoReplay:
         if step.parent is None:
             return None
         if step.parent not in self.done.ids:
-            raise DamageError(f"its parent {step.parent} could not be restored")
+            raise CorruptError(f"its parent {step.parent} could not be restored")
         return self.done.ids[step.parent]
 
     def _fill(self, step: Step) -> int:
@@ -196,7 +196,7 @@ class RepoReplay:
         for branch in staging.part_branches(step):
             part = staging.staged(self.source, self.plan.request_id, branch)
             if part is None and not self.plan.keep_going:
-                raise DamageError(f"its part {branch} could not be staged", where=str(ref))
+                raise CorruptError(f"its part {branch} could not be staged", where=str(ref))
             parts += [part] if part else []
         if not parts or len(parts) < step.parts:
             return self._write(step, ref)

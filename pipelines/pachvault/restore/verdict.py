@@ -18,10 +18,11 @@ from pachvault.errors import (
     NoVaultError,
     PachvaultError,
     PachydermError,
+    TransientError,
     UsageError,
     VaultKeyError,
 )
-from pachvault.pach.connection import TransientError, retrying
+from pachvault.pach.connection import retrying
 
 JUDGED = (UsageError, NoVaultError, VaultKeyError, DamageError)
 """What the request, the vault or the cluster's state decide."""

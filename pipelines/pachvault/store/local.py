@@ -17,10 +17,19 @@ from pathlib import Path
 
 from pyarrow.fs import FileSelector, FileType, LocalFileSystem
 
-from pachvault.errors import DamageError, PachvaultError, TakenError, UsageError
+from pachvault.errors import (
+    AbsentError,
+    CorruptError,
+    DeniedError,
+    FullError,
+    StoreError,
+    TakenError,
+    UsageError,
+)
 from pachvault.store.store import ObjectInfo
 
 _TEMPORARY = ".part"
+_MOUNTED = "is it still mounted?"
 
 
 class LocalStore:
@@ -30,6 +39,7 @@ class LocalStore:
         self.root = root
         self.url = root.as_uri()
         self._fs = LocalFileSystem()
+        self._identity: tuple[int, int] | None = None
 
     def put(self, name: str, parts: Iterable[bytes], size: int) -> bool:
         """See Store.put."""
@@ -57,7 +67,7 @@ class LocalStore:
         with self._explained(name), self._fs.open_input_file(str(self.root / name)) as file:
             data: bytes = file.read_at(length, offset)
         if len(data) != length:
-            raise DamageError(
+            raise CorruptError(
                 f"the object ends at byte {offset + len(data)}, {offset + length} were promised",
                 where=self._where(name),
             )
@@ -67,6 +77,8 @@ class LocalStore:
         """See Store.stat."""
         with self._explained(name):
             info = self._fs.get_file_info(str(self.root / name))
+            if info.type == FileType.NotFound:
+                self._check_place()
         return _entry(name, info) if info.type == FileType.File else None
 
     def list(self, folder: str) -> Iterator[ObjectInfo]:
@@ -74,6 +86,8 @@ class LocalStore:
         selector = FileSelector(str(self.root / folder), allow_not_found=True, recursive=True)
         with self._explained(folder):
             infos = self._fs.get_file_info(selector)
+            if not infos:
+                self._check_place()
         prefix = len(str(self.root)) + 1
         for info in sorted(infos, key=lambda info: info.path):
             if info.type == FileType.File and not info.base_name.startswith("."):
@@ -101,7 +115,29 @@ class LocalStore:
 
     def exists(self) -> bool:
         """See Store.exists."""
-        return self.root.is_dir()
+        with self._explained(""):
+            try:
+                self._check_place()
+            except AbsentError:
+                return False
+            return self.root.is_dir()
+
+    def _check_place(self) -> None:
+        """StoreError where the folder is another one than at first, AbsentError where there never was one.
+
+        An unmounted folder is empty or gone: what was in it is not absent, it cannot be reached.
+        """
+        try:
+            status = self.root.stat()
+        except FileNotFoundError as error:
+            if self._identity is None:
+                raise AbsentError("no such place", where=self.url) from error
+            raise StoreError("the place is gone", where=self.url, hint=_MOUNTED) from error
+        identity = (status.st_dev, status.st_ino)
+        if self._identity is None:
+            self._identity = identity
+        elif self._identity != identity:
+            raise StoreError("the place is another one than before", where=self.url, hint=_MOUNTED)
 
     def _write(self, path: Path, parts: Iterable[bytes], size: int) -> None:
         temporary = path.with_name(f".{path.name[:80]}.{secrets.token_hex(4)}{_TEMPORARY}")
@@ -113,7 +149,7 @@ class LocalStore:
                 os.fsync(file.fileno())
             written = temporary.stat().st_size
             if written != size:
-                raise DamageError(f"{written} bytes arrived where {size} were sent", where=str(path))
+                raise CorruptError(f"{written} bytes arrived where {size} were sent", where=str(path))
             temporary.rename(path)
             _sync_folder(path.parent)
         finally:
@@ -142,15 +178,14 @@ class LocalStore:
             number = error.errno
             where = self._where(name)
             if number == errno.ENOENT:
-                raise DamageError("no such object", where=where) from error
+                self._check_place()
+                raise AbsentError("no such object", where=where) from error
             if number in (errno.ENOSPC, errno.EDQUOT):
-                raise PachvaultError(
-                    "the target is full", where=self.url, hint="make room, run again"
-                ) from error
+                raise FullError("the target is full", where=self.url, hint="make room, run again") from error
             if number in (errno.EACCES, errno.EPERM, errno.EROFS):
-                raise PachvaultError("no right to read or write here", where=where) from error
+                raise DeniedError("no right to read or write here", where=where) from error
             reason = os.strerror(number) if number else str(error).splitlines()[0]
-            raise PachvaultError(f"input or output failed: {reason}", where=where) from error
+            raise StoreError(f"input or output failed: {reason}", where=where) from error
 
 
 def _entry(name: str, info: object) -> ObjectInfo:

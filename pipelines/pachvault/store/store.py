@@ -25,7 +25,11 @@ class ObjectInfo:
 
 
 class Store(Protocol):
-    """A place for objects. Every method raises PachvaultError with one clear line."""
+    """A place for objects.
+
+    Every method raises StoreError where the place does not answer or refuses: that says nothing of what is
+    in it. AbsentError and CorruptError are the place's own word of one object.
+    """
 
     url: str
 
@@ -37,10 +41,10 @@ class Store(Protocol):
         """
 
     def get(self, name: str) -> bytes:
-        """All bytes of an object; DamageError where there is none."""
+        """All bytes of an object; AbsentError where there is none."""
 
     def get_range(self, name: str, offset: int, length: int) -> bytes:
-        """`length` bytes from `offset`; DamageError where there is no object or it is too short."""
+        """`length` bytes from `offset`; AbsentError without an object, CorruptError where it is too short."""
 
     def stat(self, name: str) -> ObjectInfo | None:
         """The object's listing entry, or None."""

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pachvault.errors import DamageError
+from pachvault.errors import CorruptError, DamageError
 from pachvault.format import digests, documents, index, layout, table
 from pachvault.format.digests import Digests, Sorted
 from pachvault.format.documents import Audit
@@ -46,7 +46,7 @@ def repack(left: ErasePlan, writing: Vault, progress: Progress) -> int:
     made, lost = _moved(left, writing, bad)
     needed = _needed(left, lost)
     if needed:
-        raise DamageError(
+        raise CorruptError(
             f"{len(lost)} blobs that stay cannot be read, those of {needed} for one: no pack was deleted",
             where=vault.store.url,
             hint="`pachvault repair`, then erase again; or erase that file, too",

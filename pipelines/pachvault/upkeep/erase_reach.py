@@ -166,7 +166,7 @@ class Reach:
 
 def unknown(error: DamageError) -> DamageError:
     """The damage, with what it means here."""
-    return DamageError(
+    return type(error)(
         f"{error.what}: what it holds is not known, and nothing was erased",
         where=error.where,
         hint="`pachvault repair`; or forget the snapshots that it hits, and prune",

@@ -12,7 +12,7 @@ from datetime import datetime
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pachvault.errors import DamageError
+from pachvault.errors import CorruptError
 from pachvault.format import documents, layout, table
 from pachvault.format.documents import Erased, Manifest, Problem, RepoEntry, Segment
 from pachvault.format.ids import digest
@@ -171,7 +171,7 @@ class Rewriter:
     def _written(self, data: bytes, rows: int) -> bytes:
         name = self.vault.put_table(data).digest
         if sum(map(len, self.vault.file_batches(name))) != rows:
-            raise DamageError("the table does not read as it was written", where=layout.table_path(name))
+            raise CorruptError("the table does not read as it was written", where=layout.table_path(name))
         return name
 
 

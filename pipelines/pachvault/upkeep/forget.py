@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 
-from pachvault.errors import DamageError, UsageError
+from pachvault.errors import AbsentError, CorruptError, DamageError, UsageError
 from pachvault.format import layout
 from pachvault.policy import Retention
 from pachvault.upkeep import audits, damage, moving, pins, whole
@@ -111,7 +111,7 @@ def check_known(vault: Vault, now: datetime) -> None:
     found = damage.known(vault, audits.load(vault), now).lost
     if found:
         more = f", and {len(found) - 1} more" if len(found) > 1 else ""
-        raise DamageError(
+        raise CorruptError(
             f"nothing is forgotten by rules of a vault that is damaged: {found[0].name}{more}",
             where=vault.store.url,
             hint="`pachvault repair`, then `pachvault verify`; or name the snapshots to forget",
@@ -201,7 +201,7 @@ def bring_back(vault: Vault, reference: str) -> SnapshotName:
                 pins.unpin(vault, name.id)
         raise
     if not moving.has(vault, back.path, data):
-        raise DamageError("was there a moment ago, and is gone", where=f"{vault.store.url}/{back.path}")
+        raise AbsentError("was there a moment ago, and is gone", where=f"{vault.store.url}/{back.path}")
     vault.store.delete(name.path)
     return back
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from pachvault.errors import DamageError
+from pachvault.errors import CorruptError, DamageError
 from pachvault.format import layout
 from pachvault.format.ids import digest
 from pachvault.upkeep import pins
@@ -66,7 +66,9 @@ def _is_written(vault: Vault, name: SnapshotName, data: bytes) -> bool:
     except DamageError:
         return False
     if not is_there:
-        raise DamageError("what was just written there is something else", where=f"{vault.store.url}/{there}")
+        raise CorruptError(
+            "what was just written there is something else", where=f"{vault.store.url}/{there}"
+        )
     # who brings it back pins it first; in both places it is not forgotten
     return not pins.is_pinned(vault, name.id)
 

@@ -22,7 +22,7 @@ Answer = TypeVar("Answer")
 
 
 class PatientStore:
-    """See `Store` for the contract. DamageError is an answer, and is given at once."""
+    """See `Store` for the contract. AbsentError and CorruptError are answers, and are given at once."""
 
     def __init__(self, store: Store) -> None:
         self._store = store

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 
-from pachvault.errors import DamageError, UsageError
+from pachvault.errors import AbsentError, CorruptError, UsageError
 from pachvault.format import digests, index, layout
 from pachvault.progress import Progress
 from pachvault.store.store import ObjectInfo
@@ -96,7 +96,7 @@ class Look:
         blobs_now = needed.current.blobs()
         census = Census(index.places, packs, blobs_now, since.keys())
         if census.missing:
-            raise DamageError(
+            raise AbsentError(
                 f"{census.missing} blobs that are needed are in no pack that is there: nothing is deleted",
                 where=vault.store.url,
                 hint="`pachvault verify` names the files, `pachvault repair` looks for them",
@@ -172,7 +172,7 @@ def plan(vault: Vault, limits: Limits, now: datetime, progress: Progress) -> Pru
     progress.start("prune: what snapshots need", 0)
     misnamed, _ = unnamed(vault)
     if misnamed:
-        raise DamageError(
+        raise CorruptError(
             f"{misnamed[0].message}: nothing is deleted",
             where=f"{vault.store.url}/{misnamed[0].object}",
             hint="give it back its name, or move it out of the vault",

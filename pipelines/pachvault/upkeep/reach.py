@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from pachvault.errors import DamageError, PachvaultError
+from pachvault.errors import CorruptError, DamageError, PachvaultError
 from pachvault.format import layout
 from pachvault.format.digests import Digests, Gathered
 from pachvault.vault import snapshots
@@ -69,7 +69,7 @@ class Needed:
                 _extend(vault, roots, self.current)
             except DamageError as error:
                 if all(vault.store.stat(root) for root in roots):
-                    raise DamageError(
+                    raise type(error)(
                         f"{error.what}: nothing is deleted from a damaged vault",
                         where=error.where,
                         hint="`pachvault verify` names the snapshots that it hits: repair or forget them",
@@ -139,5 +139,5 @@ def _name(root: str) -> SnapshotName:
     is_forgotten = root.startswith(layout.FORGOTTEN)
     found = snapshots.named(layout.remembered_path(root) if is_forgotten else root)
     if found is None:
-        raise DamageError("not a manifest's name", where=root)
+        raise CorruptError("not a manifest's name", where=root)
     return replace(found, path=root)

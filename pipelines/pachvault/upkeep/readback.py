@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from pachvault.errors import DamageError
+from pachvault.errors import CorruptError
 from pachvault.format import layout
 from pachvault.format.digests import Digests
 from pachvault.upkeep.copy import in_order, read
@@ -23,5 +23,5 @@ def read_back(vault: Vault, written: Iterable[Written]) -> Digests:
     places = BlobIndex(rows)
     for blob, content in read(BlobReader(vault, places, _CACHE_BYTES), in_order(places, rows.digests)):
         if content is None:
-            raise DamageError(f"blob {blob.hex()} was just written and does not read", where=vault.store.url)
+            raise CorruptError(f"blob {blob.hex()} was just written and does not read", where=vault.store.url)
     return rows.digests

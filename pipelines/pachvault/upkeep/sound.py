@@ -10,7 +10,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TypeVar
 
-from pachvault.errors import DamageError
+from pachvault.errors import AbsentError, DamageError
 from pachvault.format import layout
 from pachvault.format.documents import Manifest, RepoRecord
 from pachvault.upkeep import whole
@@ -54,7 +54,7 @@ class Sound:
     def _list(self, name: bytes) -> bool:
         for each in self._vault.tables_of_list(name):
             if layout.table_path(each) not in self._tables:
-                raise DamageError("no such object", where=layout.table_path(each))
+                raise AbsentError("no such object", where=layout.table_path(each))
             if self._index is not None:
                 _once(self._seen, each, partial(self._table, each, self._index))
         return True
@@ -77,5 +77,5 @@ def _once(known: dict[bytes, Found | DamageError], name: bytes, look: Callable[[
             known[name] = error
     found = known[name]
     if isinstance(found, DamageError):
-        raise DamageError(found.what, where=found.where, hint=found.hint)
+        raise type(found)(found.what, where=found.where, hint=found.hint)
     return found

@@ -9,7 +9,7 @@ from functools import partial
 
 import numpy as np
 
-from pachvault.errors import DamageError
+from pachvault.errors import CorruptError
 from pachvault.format import layout, pack
 from pachvault.format.digests import Digests
 from pachvault.upkeep.findings import Damage, tried
@@ -116,7 +116,7 @@ def _frame(vault: Vault, name: str, frame: np.void, *, is_decoded: bool) -> byte
     """What a frame holds; nothing where it is not to be decoded. DamageError where it is not whole."""
     stored = vault.store.get_range(name, int(frame["offset"]), int(frame["stored"]))
     if not pack.frame_is_whole(stored, int(frame["checksum"])):
-        raise DamageError("wrong checksum")
+        raise CorruptError("wrong checksum")
     return pack.open_frame(stored, int(frame["raw"]), int(frame["codec"])) if is_decoded else b""
 
 

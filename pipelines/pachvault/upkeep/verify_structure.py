@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pachvault.errors import DamageError
+from pachvault.errors import CorruptError
 from pachvault.format import layout, table
 from pachvault.format.documents import RepoRecord
 from pachvault.format.ids import RepoName
@@ -137,7 +137,7 @@ def _read_record(vault: Vault, digest: bytes, repo: str) -> RepoRecord:
     record = vault.repo_record(digest)
     said = str(RepoName(record.project, record.repo))
     if said != repo:
-        raise DamageError(f"the manifest names it for {repo}, it is that of {said}")
+        raise CorruptError(f"the manifest names it for {repo}, it is that of {said}")
     return record
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pachvault.errors import DamageError
+from pachvault.errors import AbsentError
 from pachvault.format import layout
 from pachvault.format.table import tables_of
 from pachvault.vault import blobs
@@ -27,4 +27,4 @@ def check(vault: Vault, snapshot: Snapshot) -> None:
 def check_table(vault: Vault, index: BlobIndex, name: bytes) -> None:
     """Raises DamageError where a file table is not there, or a blob of it is in no pack of the index."""
     if not index.has_all(vault.blobs_of_table(name)):
-        raise DamageError("a blob of the table is in no pack that is there", where=layout.table_path(name))
+        raise AbsentError("a blob of the table is in no pack that is there", where=layout.table_path(name))

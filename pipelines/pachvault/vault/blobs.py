@@ -193,5 +193,5 @@ def _read(vault: Vault, take: Callable[[Iterator[tuple[str, bytes]], int], Taken
                 if all(vault.store.stat(info.name) for info in infos):
                     where = error.where or f"{vault.store.url}/{at}"
                     what = f"an index object is damaged: {error.what}"
-                    raise DamageError(what, where=where, hint=_REBUILT) from error
+                    raise type(error)(what, where=where, hint=_REBUILT) from error
     raise PachvaultError("the index changes faster than it can be read", where=vault.store.url)

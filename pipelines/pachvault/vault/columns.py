@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pachvault.errors import DamageError
+from pachvault.errors import CorruptError
 from pachvault.format import digests, index
 from pachvault.format.digests import Digests, Rows
 from pachvault.format.pack import Toc
@@ -197,7 +197,7 @@ def _of_rows(column: Callable[[str], pa.Array], names: Collection[str]) -> Colum
     try:
         integers = {name: column(name).cast(_KINDS[name]).to_numpy().copy() for name in names}
     except pa.ArrowInvalid as error:
-        raise DamageError("the index places blobs where no pack can have them") from error
+        raise CorruptError("the index places blobs where no pack can have them") from error
     return Columns(blobs, named, ends, codes, integers)
 
 

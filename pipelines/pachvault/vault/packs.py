@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pachvault.errors import DamageError
+from pachvault.errors import CorruptError
 from pachvault.format import layout, pack
 from pachvault.format.ids import digest
 from pachvault.vault.vault import Vault
@@ -18,23 +18,23 @@ def read_toc(vault: Vault, name: str, size: int) -> pack.Toc:
     """The TOC of the pack at a path, `size` bytes long; DamageError unless all but the frames is true."""
     named, toc = any_toc(vault, name, size)
     if named != layout.named_digest(name):
-        raise DamageError("another pack lies under this name")
+        raise CorruptError("another pack lies under this name")
     return toc
 
 
 def any_toc(vault: Vault, name: str, size: int) -> tuple[bytes, pack.Toc]:
     """Which pack lies at a path, whatever the path says, and its TOC; DamageError where that is none."""
     if size < pack.TRAILER_BYTES:
-        raise DamageError("too short for a pack")
+        raise CorruptError("too short for a pack")
     if vault.store.get_range(name, 0, len(pack.HEADER)) != pack.HEADER:
-        raise DamageError("does not begin as a pack does")
+        raise CorruptError("does not begin as a pack does")
     tail = vault.store.get_range(name, size - pack.TRAILER_BYTES, pack.TRAILER_BYTES)
     trailer = pack.parse_trailer(tail)
     if trailer.pack_bytes != size:
-        raise DamageError(f"{size} bytes long where its trailer promises {trailer.pack_bytes}")
+        raise CorruptError(f"{size} bytes long where its trailer promises {trailer.pack_bytes}")
     toc = pack.parse_toc(trailer, vault.store.get_range(name, trailer.toc_offset, trailer.toc_bytes))
     if len(toc.blobs) and int(toc.blobs["frame"].max()) >= len(toc.frames):
-        raise DamageError("its table of contents places a blob in a frame that it does not list")
+        raise CorruptError("its table of contents places a blob in a frame that it does not list")
     return trailer.digest, toc
 
 

@@ -9,7 +9,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterator
 
-from pachvault.errors import DamageError
+from pachvault.errors import AbsentError, CorruptError, DamageError
 from pachvault.format import layout, pack
 from pachvault.format.ids import digest
 from pachvault.vault.blobs import BlobIndex, Place
@@ -33,7 +33,7 @@ class BlobReader:
         """Where a blob is; DamageError where no index names it."""
         row = int(self.index.rows([blob])[0])
         if row < 0:
-            raise DamageError(f"blob {blob.hex()} is in no pack that is there")
+            raise AbsentError(f"blob {blob.hex()} is in no pack that is there")
         return self.index.place(row)
 
     def read(self, blob: bytes) -> bytes:
@@ -71,7 +71,7 @@ class BlobReader:
         frame = self._frame(place)
         data = frame[place.offset : place.offset + place.size]
         if len(data) != place.size or digest(data) != blob:
-            raise DamageError(f"blob {blob.hex()} is damaged", where=self._where(place))
+            raise CorruptError(f"blob {blob.hex()} is damaged", where=self._where(place))
         return data
 
     def _tried(self, place: Place, blob: bytes) -> bytes | None:
@@ -98,7 +98,7 @@ class BlobReader:
             stored = self.vault.store.get_range(name, place.frame_offset, place.frame_stored)
             data = pack.open_frame(stored, place.frame_raw, place.codec)
         except DamageError as error:
-            raise DamageError(error.what, where=self._where(place)) from error
+            raise type(error)(error.what, where=self._where(place)) from error
         with self._lock:
             if key not in self._frames:
                 self._frames[key] = data

@@ -12,7 +12,7 @@ from itertools import groupby
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pachvault.errors import DamageError, UsageError
+from pachvault.errors import CorruptError, DamageError, UsageError
 from pachvault.format import documents, layout, table
 from pachvault.format.documents import Branch, Manifest, RepoEntry, RepoRecord
 from pachvault.format.ids import RepoName
@@ -100,7 +100,7 @@ class RepoHistory:
         current: str | None = commit_id
         while current is not None:
             if current not in self.by_id or len(rows) > len(self.by_id):
-                raise DamageError(f"commit {commit_id} needs commit {current}, which the record lacks")
+                raise CorruptError(f"commit {commit_id} needs commit {current}, which the record lacks")
             rows.append(self.by_id[current])
             current = bases[rows[-1]].as_py()
         return rows[::-1]
@@ -202,9 +202,9 @@ def load(vault: Vault, name: SnapshotName) -> Snapshot:
     """Open a snapshot; DamageError where the manifest is not what its name promises."""
     manifest = documents.decode(Manifest, vault.read(name.path))
     if manifest.vault_id != vault.config.vault_id:
-        raise DamageError("the manifest belongs to another vault", where=f"{vault.store.url}/{name.path}")
+        raise CorruptError("the manifest belongs to another vault", where=f"{vault.store.url}/{name.path}")
     if manifest.frozen_at.replace(microsecond=0) != name.frozen_at:
-        raise DamageError(
+        raise CorruptError(
             "the manifest was frozen at another time than its name says",
             where=f"{vault.store.url}/{name.path}",
         )

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 import pyarrow as pa
 
-from pachvault.errors import DamageError, NoVaultError, TakenError, UsageError, VaultKeyError
+from pachvault.errors import CorruptError, DamageError, NoVaultError, TakenError, UsageError, VaultKeyError
 from pachvault.format import documents, layout, parquet, table
 from pachvault.format.digests import Digests
 from pachvault.format.documents import GRACE_SECONDS, Config, Document, PipelinesRecord, RepoRecord
@@ -43,7 +43,7 @@ class Vault:
         """An object's bytes; DamageError unless they have the digest in its name."""
         data = self.store.get(name)
         if digest(data) != layout.named_digest(name):
-            raise DamageError("the object is not what its name promises", where=f"{self.store.url}/{name}")
+            raise CorruptError("the object is not what its name promises", where=f"{self.store.url}/{name}")
         return data
 
     def repo_record(self, name: bytes) -> RepoRecord:
@@ -168,7 +168,7 @@ def open_vault(store: Store) -> Vault:
     try:
         config = documents.decode(Config, data)
     except DamageError as error:
-        raise DamageError(error.what, where=where, hint=_REPAIR) from error
+        raise type(error)(error.what, where=where, hint=_REPAIR) from error
     if config.seal != "plain":
         raise VaultKeyError(
             f"the vault is sealed with {config.seal!r}", where=store.url, hint="use a newer pachvault"

@@ -7,9 +7,9 @@ import pytest
 from google.protobuf.wrappers_pb2 import BytesValue
 from python_pachyderm.proto.v2.pfs import pfs_pb2
 
-from pachvault.errors import PachvaultError, PachydermError, SourceGoneError, UsageError
+from pachvault.errors import PachvaultError, PachydermError, SourceGoneError, TransientError, UsageError
 from pachvault.pach import wire
-from pachvault.pach.connection import Address, TransientError, connect, explained
+from pachvault.pach.connection import Address, connect, explained
 from pachvault.pach.source import after
 
 

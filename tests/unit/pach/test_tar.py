@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator
 
 import pytest
 
+from pachvault.errors import TransientError
 from pachvault.pach import tar
-from pachvault.pach.connection import TransientError
 
 FORMATS = {"ustar": tarfile.USTAR_FORMAT, "pax": tarfile.PAX_FORMAT, "gnu": tarfile.GNU_FORMAT}
 LONG = "/" + "/".join(["d" * 60] * 5) + "/" + "f" * 120

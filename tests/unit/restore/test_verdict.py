@@ -11,10 +11,11 @@ from pachvault.errors import (
     NoVaultError,
     PachvaultError,
     PachydermError,
+    TransientError,
     UsageError,
     VaultKeyError,
 )
-from pachvault.pach.connection import TransientError, retrying
+from pachvault.pach.connection import retrying
 from pachvault.restore import verdict as module
 from pachvault.restore.verdict import verdict
 

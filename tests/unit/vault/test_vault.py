@@ -8,7 +8,14 @@ from pathlib import Path
 import pytest
 
 from made import new_vault
-from pachvault.errors import DamageError, NoVaultError, PachvaultError, UsageError, VaultKeyError
+from pachvault.errors import (
+    CorruptError,
+    DamageError,
+    NoVaultError,
+    PachvaultError,
+    UsageError,
+    VaultKeyError,
+)
 from pachvault.format import layout, table
 from pachvault.format.documents import PipelinesRecord
 from pachvault.format.ids import digest
@@ -70,7 +77,7 @@ def test_a_vault_sealed_otherwise_asks_for_a_key_by_code_12(tmp_path: Path) -> N
 
 def test_a_damaged_configuration_is_damage(tmp_path: Path) -> None:
     error = refused(config(tmp_path, created_at="yesterday"))
-    assert (type(error), error.exit_code) == (DamageError, 13)
+    assert (type(error), error.exit_code) == (CorruptError, 13)
 
 
 def test_a_place_that_is_taken_is_refused(tmp_path: Path) -> None:
