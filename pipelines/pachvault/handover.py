@@ -6,7 +6,7 @@ from typing import Self
 
 from pydantic import ConfigDict, ValidationError
 
-from pachvault.errors import PachvaultError
+from pachvault.errors import CorruptError
 from pachvault.format import documents
 from pachvault.format.documents import Document
 
@@ -22,8 +22,8 @@ class WorkDocument(Document):
 
     @classmethod
     def read(cls, data: bytes, where: str) -> Self:
-        """From JSON; PachvaultError where it is something else."""
+        """From JSON; CorruptError where it is something else."""
         try:
             return cls.model_validate_json(data)
         except ValidationError as error:
-            raise PachvaultError(f"not a {cls.__name__}: {error.errors()[0]['msg']}", where=where) from error
+            raise CorruptError(f"not a {cls.__name__}: {error.errors()[0]['msg']}", where=where) from error

@@ -14,16 +14,19 @@ REQUESTS = RepoName(HOME_PROJECT, "requests")
 
 
 def files(source: Source, repo: RepoName) -> dict[str, bytes]:
-    """All files on the repo's master, by path; none where there is no such repo, branch or commit."""
-    found: dict[str, bytes] = {}
+    """All files on the repo's master, by path; none where there is no such repo or branch.
+
+    Raises SourceGoneError where the head goes while it is read: what it held is not known then.
+    """
     try:
         heads = {branch.name: branch.head for branch in source.branches(repo)}
-        if heads.get(MASTER):
-            for piece in source.read(CommitRef(repo.project, repo.repo, heads[MASTER])):
-                found[piece.path] = (found[piece.path] if piece.offset else b"") + bytes(piece.data)
     except SourceGoneError:
         return {}
-    return found
+    contents: dict[str, bytes] = {}
+    if heads.get(MASTER):
+        for piece in source.read(CommitRef(repo.project, repo.repo, heads[MASTER])):
+            contents[piece.path] = (contents[piece.path] if piece.offset else b"") + bytes(piece.data)
+    return contents
 
 
 def policy_text(source: Source) -> str:

@@ -178,9 +178,8 @@ class _ItemMaker:
 
     def items(self, repo: SurveyedRepo, planned: PlannedRepo) -> tuple[list[Item], list[Problem]]:
         """The items of a repo, and what could not be planned."""
-        mirrored = self._mirrored(repo, planned)
+        mirrored, problems = self._mirrored(repo, planned)
         items: list[Item] = []
-        problems: list[Problem] = []
         for commit in planned.new:
             if commit.error:
                 continue
@@ -195,17 +194,24 @@ class _ItemMaker:
                 problems.append(problem)
         return items, problems
 
-    def _mirrored(self, repo: SurveyedRepo, planned: PlannedRepo) -> dict[str, CommitRef]:
+    def _mirrored(
+        self, repo: SurveyedRepo, planned: PlannedRepo
+    ) -> tuple[dict[str, CommitRef], list[Problem]]:
+        """The mirrors of a repo's new commits, and a note for each branch without: its source is read."""
         found: dict[str, CommitRef] = {}
+        notes: list[Problem] = []
         if self._mirror is None:
-            return found
+            return found, notes
         for branch, head in head_tasks(repo, planned):
             task = BranchTask(planned.name, planned.created_at, branch, head, repo.commits)
             try:
                 found |= self._mirror.add(task)
-            except PachydermError:
-                continue  # the source itself is read instead
-        return found
+            except PachydermError as error:
+                message = f"not mirrored, read from the source: {error}"
+                notes.append(
+                    Problem(repo=str(planned.name), branch=branch, kind=NOT_MIRRORED, message=message)
+                )
+        return found, notes
 
     def _of_commit(
         self, planned: PlannedRepo, commit: PlannedCommit, mirrored: dict[str, CommitRef]

@@ -9,7 +9,7 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 from pachvault.backup.work import Object, Receipt
-from pachvault.errors import BusyError, DamageError, PachvaultError
+from pachvault.errors import BusyError, DamageError, StoreError, TakenError
 from pachvault.format import layout
 from pachvault.handover import WorkDocument
 from pachvault.vault import clock, snapshots
@@ -94,8 +94,8 @@ def covering(vault: Vault, policy: str, run_id: str, tick: datetime | None, clus
             continue
         try:
             said = Announcement.read(vault.store.get(info.name), info.name)
-        except PachvaultError:
-            continue
+        except DamageError:
+            continue  # sealed since the listing, or of another version: it covers nothing
         mine = (said.policy, said.cluster_id) == (policy, cluster_id) and said.run_id != run_id
         if mine and said.frozen_at >= tick:
             return f"run {said.run_id}, frozen at {said.frozen_at:%H:%M:%S}, not sealed yet,"
@@ -103,20 +103,18 @@ def covering(vault: Vault, policy: str, run_id: str, tick: datetime | None, clus
 
 
 def finish(vault: Vault, run_id: str) -> None:
-    """Take back a run's announcement once it has sealed; a store that forbids deletion keeps it."""
-    with suppress(PachvaultError):
+    """Take back a run's announcement once it has sealed; a store that does not delete it keeps it."""
+    with suppress(StoreError):
         vault.store.delete(layout.run_path(f"frozen-{run_id}"))
 
 
 def kept_receipt(vault: Vault, key: str) -> Receipt | None:
     """The receipt of an equal share of an earlier run, if all that it names is still there."""
     name = layout.run_path(f"share-{key}")
-    if not vault.store.stat(name):
-        return None
     try:
         receipt = Receipt.read(vault.store.get(name), name)
-    except PachvaultError:
-        return None
+    except DamageError:
+        return None  # there is none, or one of another version
     groups = (
         (layout.table_path, receipt.tables),
         (layout.index_path, receipt.index),
@@ -130,13 +128,13 @@ def keep_receipt(vault: Vault, receipt: Receipt) -> None:
     """Keep a share's receipt for runs to come, where the store lets us replace an outdated one."""
     drop_receipt(vault, receipt.key)
     data = receipt.encode()
-    with suppress(DamageError):  # another worker was quicker
+    with suppress(TakenError):  # another worker was quicker
         vault.store.put(layout.run_path(f"share-{receipt.key}"), [data], len(data))
 
 
 def drop_receipt(vault: Vault, key: str) -> None:
     """Forget a receipt that is outdated or turned out wrong."""
-    with suppress(PachvaultError):  # a store that forbids deletion keeps it; the next reader checks
+    with suppress(StoreError):  # it stays then, and the next reader checks what it names
         vault.store.delete(layout.run_path(f"share-{key}"))
 
 

@@ -45,6 +45,16 @@ class Survey:
     """Repos that were deleted while the survey went on."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Heads:
+    """One listing of all heads."""
+
+    branches: dict[RepoInfo, list[BranchInfo]]
+    """Of each repo with chosen branches those."""
+    vanished: list[RepoName]
+    """Repos that were listed and then were not there."""
+
+
 def survey(source: Source, policy: Policy) -> Survey:
     """Look at the cluster; the listings of heads are repeated until two agree, a bounded number of times."""
     cluster = Cluster(id=source.connection.cluster_id(), version=source.connection.version())
@@ -52,12 +62,15 @@ def survey(source: Source, policy: Policy) -> Survey:
     outputs = {RepoName(each.project, each.name): each.name for each in pipelines}
     with ThreadPoolExecutor(_CALLS_AT_ONCE, "survey") as pool:
 
-        def heads() -> dict[RepoInfo, list[BranchInfo]]:
+        def heads() -> _Heads:
             repos = [
                 repo for repo in source.repos() if policy.outputs == "include" or repo.name not in outputs
             ]
-            listed = pool.map(lambda repo: _chosen_branches(source, policy, repo), repos)
-            return {repo: branches for repo, branches in zip(repos, listed, strict=True) if branches}
+            listed = list(pool.map(lambda repo: _chosen_branches(source, policy, repo), repos))
+            return _Heads(
+                {repo: branches for repo, branches in zip(repos, listed, strict=True) if branches},
+                [repo.name for repo, branches in zip(repos, listed, strict=True) if branches is None],
+            )
 
         previous = heads()
         for _ in range(_PASSES):
@@ -68,32 +81,33 @@ def survey(source: Source, policy: Policy) -> Survey:
             if is_settled:
                 break
         ended_at = datetime.now(UTC)
-        histories = list(pool.map(lambda repo: _history(source, repo.name), current))
-    found = [
+        histories = list(pool.map(lambda repo: _history(source, repo.name), current.branches))
+    surveyed = [
         SurveyedRepo(repo, outputs.get(repo.name), tuple(branches), commits)
-        for (repo, branches), commits in zip(current.items(), histories, strict=True)
+        for (repo, branches), commits in zip(current.branches.items(), histories, strict=True)
         if commits is not None
     ]
-    gone = [repo.name for repo, commits in zip(current, histories, strict=True) if commits is None]
+    gone = [repo.name for repo, commits in zip(current.branches, histories, strict=True) if commits is None]
     return Survey(
         cluster=cluster,
         began_at=began_at,
         ended_at=ended_at,
         is_settled=is_settled,
-        projects=_projects_of(source, found),
-        repos=tuple(found),
+        projects=_projects_of(source, surveyed),
+        repos=tuple(surveyed),
         pipelines=tuple(pipelines) if policy.pipelines == "include" else (),
-        vanished=tuple(gone),
+        vanished=tuple(sorted({*gone, *current.vanished})),
     )
 
 
-def _chosen_branches(source: Source, policy: Policy, repo: RepoInfo) -> list[BranchInfo]:
+def _chosen_branches(source: Source, policy: Policy, repo: RepoInfo) -> list[BranchInfo] | None:
+    """The chosen branches of a repo that was just listed; None where it is there no more."""
     if not _may_choose(policy, repo.name):
         return []
     try:
         branches = source.branches(repo.name)
-    except SourceGoneError:  # deleted between the two listings
-        return []
+    except SourceGoneError:
+        return None
     return [branch for branch in branches if policy.chooses(repo.name, branch.name)]
 
 
@@ -102,8 +116,12 @@ def _may_choose(policy: Policy, repo: RepoName) -> bool:
     return any(policy.reaches(repo, pattern) for pattern in policy.sources)
 
 
-def _agree(first: dict[RepoInfo, list[BranchInfo]], second: dict[RepoInfo, list[BranchInfo]]) -> bool:
-    return list(first) == list(second) and all(settled(first[repo], second[repo]) for repo in first)
+def _agree(first: _Heads, second: _Heads) -> bool:
+    return (
+        first.vanished == second.vanished
+        and list(first.branches) == list(second.branches)
+        and all(settled(first.branches[repo], second.branches[repo]) for repo in first.branches)
+    )
 
 
 def _history(source: Source, repo: RepoName) -> dict[str, CommitInfo] | None:

@@ -21,7 +21,14 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from pachvault.errors import BusyError, PachvaultError, PachydermError, SourceGoneError, TransientError
+from pachvault.errors import (
+    BusyError,
+    CorruptError,
+    PachvaultError,
+    PachydermError,
+    SourceGoneError,
+    TransientError,
+)
 from pachvault.format.ids import RepoName
 from pachvault.handover import WorkDocument
 from pachvault.pach.connection import retrying
@@ -203,13 +210,13 @@ def holder_of(source: Source, request_id: str, description: str | None = None) -
     began_at = commit.started_at or datetime.now(UTC)
     try:
         holder = Holder.read(commit.description.encode(), str(repo))
-    except PachvaultError:  # of another version, say: its sign of life is what counts
+    except CorruptError:  # of another version, say: its sign of life is what counts
         holder = Holder(name="an unknown run", place="", process=0, token="")
     if description is None:
         description = next((each.description for each in source.repos() if each.name == repo), "")
     try:
         state = State.read(description.encode(), str(repo))
-    except PachvaultError:
+    except CorruptError:
         state = None
     if state is None or state.lock != commit.id:
         return Run(holder, commit.id, began_at, began_at)

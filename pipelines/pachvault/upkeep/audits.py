@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from pachvault.errors import DamageError, PachvaultError
+from pachvault.errors import DamageError, DeniedError
 from pachvault.format import documents, layout
 from pachvault.format.documents import Audit, Audited
 from pachvault.format.ids import digest
@@ -120,7 +120,7 @@ def compact(vault: Vault, now: datetime, period: timedelta) -> int:
             if each.name != name:
                 try:
                     vault.store.delete(each.name)
-                except PachvaultError:
+                except DeniedError:
                     return removed
                 removed += 1
     return removed

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from pachvault import strict_yaml
-from pachvault.errors import DamageError, PachvaultError, PachydermError
+from pachvault.errors import DamageError, DeniedError, PachvaultError, PachydermError
 from pachvault.format.documents import Audited
 from pachvault.pach.connection import connect
 from pachvault.pach.source import Source
@@ -85,7 +85,7 @@ def drill(
             done.bytes += trial.size_bytes
     done.seconds = time.monotonic() - began
     if done.results:
-        with suppress(PachvaultError):  # a vault that takes no notes is no reason for the drill to fail
+        with suppress(DeniedError):  # a vault that takes no notes is no reason for the drill to fail
             audits.record(vault, audits.DRILL, done.results)
     return done
 

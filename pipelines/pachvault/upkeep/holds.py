@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from pachvault.backup.work import Receipt
-from pachvault.errors import PachvaultError
+from pachvault.errors import DamageError
 from pachvault.format import layout
 from pachvault.vault.vault import Vault
 
@@ -18,7 +18,7 @@ def held(vault: Vault, now: datetime) -> set[str]:
             continue
         try:
             receipt = Receipt.read(vault.store.get(info.name), info.name)
-        except PachvaultError:
+        except DamageError:
             continue  # gone since the listing, or not one that a run would use
         names |= {layout.pack_path(each.digest) for each in receipt.packs}
         names |= {layout.index_path(each.digest) for each in receipt.index}

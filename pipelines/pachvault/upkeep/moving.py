@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from pachvault.errors import CorruptError, DamageError
+from pachvault.errors import AbsentError, CorruptError, DamageError
 from pachvault.format import layout
 from pachvault.format.ids import digest
 from pachvault.upkeep import pins
@@ -22,7 +22,7 @@ def forget(vault: Vault, name: SnapshotName, now: datetime) -> bool:
     """Move a manifest to where the forgotten ones are; False where it is gone or brought back meanwhile."""
     try:
         data = vault.store.get(name.path)
-    except DamageError:
+    except AbsentError:
         return False  # gone: another one was quicker
     there = layout.forgotten_path(name.path)
     if digest(data) != layout.named_digest(name.path):
@@ -40,7 +40,7 @@ def has(vault: Vault, path: str, data: bytes) -> bool:
     """Whether an object is there, with these bytes."""
     try:
         return vault.store.get(path) == data
-    except DamageError:
+    except AbsentError:
         return False
 
 
@@ -63,7 +63,7 @@ def _is_written(vault: Vault, name: SnapshotName, data: bytes) -> bool:
     vault.store.put(there, [data], len(data))
     try:
         is_there = vault.store.get(there) == data
-    except DamageError:
+    except AbsentError:
         return False
     if not is_there:
         raise CorruptError(

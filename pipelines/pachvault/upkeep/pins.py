@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from pachvault.errors import DamageError
+from pachvault.errors import AbsentError, CorruptError, TakenError
 from pachvault.format import documents, layout
 from pachvault.format.documents import Pin
 from pachvault.store.store import ObjectInfo
@@ -28,7 +28,7 @@ def pin(vault: Vault, snapshot_id: str, reason: str = "") -> bool:
     data = documents.encode(Pin(snapshot=snapshot_id, pinned_at=datetime.now(UTC), reason=reason))
     try:
         return vault.store.put(layout.pin_path(snapshot_id), [data], len(data))
-    except DamageError:
+    except TakenError:
         return False  # somebody was quicker
 
 
@@ -45,7 +45,9 @@ def _read(vault: Vault, info: ObjectInfo) -> Pin | None:
         return None
     try:
         found = documents.decode(Pin, vault.store.get(info.name))
-    except DamageError:
+    except AbsentError:
+        return None  # taken away since the listing
+    except CorruptError:
         found = None
     if found is None or found.snapshot != snapshot_id:
         return Pin(snapshot=snapshot_id, pinned_at=info.modified_at, reason="(the pin is damaged)")

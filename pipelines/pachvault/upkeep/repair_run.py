@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pachvault.backup.cut import Cutter
-from pachvault.errors import PachvaultError, PachydermError, SourceGoneError
+from pachvault.errors import PachydermError, SourceGoneError
 from pachvault.format import index
 from pachvault.format.documents import Cutting
 from pachvault.format.ids import RepoName
@@ -56,7 +56,7 @@ def prospect(address: str, token: str | None, plan: RepairPlan) -> Prospect:
         with connect(address, token) as connection:
             finder = _Finder(Source(connection))
             there = [want for want in plan.needs.wants if finder.own_places(want.repo, want.commit)]
-    except PachvaultError as error:
+    except PachydermError as error:
         return Prospect(gone=tuple(plan.needs.wants), unreachable=str(error))
     known = set(there)
     return Prospect(tuple(there), tuple(want for want in plan.needs.wants if want not in known))

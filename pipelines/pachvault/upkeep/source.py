@@ -130,23 +130,19 @@ class _Commit:
             found = self._files(done, live, tree, "source-differs")
             is_equal = not found
             done.findings += found
-        if mirror is None or not self._counts(mirror) or (is_equal and self._is_mirrored(mirror, live)):
+        if mirror is None:
             return
-        done.findings += self._files(done, mirror, tree, "mirror-differs")
+        try:
+            if self._counts(mirror) and (not is_equal or self.source.diff(mirror, live)):
+                done.findings += self._files(done, mirror, tree, "mirror-differs")
+        except SourceGoneError:
+            return  # deleted since it was listed: no restore takes it
+        except PachvaultError as error:
+            done.findings.append(_failed(self.snapshot, self.history.name, str(mirror), "mirror", error))
 
     def _counts(self, mirror: CommitRef) -> bool:
         """Whether restores would take a mirror: one of another size was given up when it was made."""
-        try:
-            return self.source.commit(mirror).size_bytes == self.history.size_of(self.commit)
-        except PachvaultError:
-            return False
-
-    def _is_mirrored(self, mirror: CommitRef, live: CommitRef) -> bool:
-        """Whether the cluster itself sees no difference between a commit and its mirror."""
-        try:
-            return not self.source.diff(mirror, live)
-        except PachvaultError:
-            return False
+        return self.source.commit(mirror).size_bytes == self.history.size_of(self.commit)
 
     def _files(self, done: Compared, ref: CommitRef, tree: pa.Table, kind: str) -> list[Finding]:
         listing = listed_files if self.is_quick else read_files
@@ -154,8 +150,6 @@ class _Commit:
             found = differences(self.source, ref, tree, listing(self.source, ref, self.progress))
             erased = [each for each in found if self._is_erased(each)]
             ours, theirs = self._blamed([each for each in found if not self._is_erased(each)], tree)
-        except SourceGoneError:
-            return []  # deleted meanwhile: the next comparison says so
         except PachvaultError as error:
             return [_failed(self.snapshot, self.history.name, str(ref), "source", error)]
         done.commits += 1

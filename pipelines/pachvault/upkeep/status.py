@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from pachvault.backup.runs import Announcement
-from pachvault.errors import DamageError, PachvaultError
+from pachvault.errors import AbsentError, CorruptError, DamageError
 from pachvault.format import layout
 from pachvault.format.documents import Audited
 from pachvault.policy import Policy
@@ -108,8 +108,11 @@ def _running(vault: Vault) -> list[str]:
         if info.name.startswith(layout.run_path("frozen-").removesuffix(".json")):
             try:
                 said = Announcement.read(vault.store.get(info.name), info.name)
-            except PachvaultError:
+            except AbsentError:
                 continue  # sealed since the listing
+            except CorruptError:
+                found.append(f"{info.name}: an announcement that cannot be read")
+                continue
             found.append(
                 f"run {said.run_id}, policy {said.policy}, frozen {said.frozen_at:%Y-%m-%d %H:%M} UTC"
             )

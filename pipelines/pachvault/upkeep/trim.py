@@ -14,7 +14,7 @@ from enum import StrEnum
 
 from pachvault.backup import known
 from pachvault.backup.runs import Announcement
-from pachvault.errors import DamageError, PachvaultError, PachydermError, SourceGoneError
+from pachvault.errors import AbsentError, CorruptError, DamageError, PachydermError, SourceGoneError
 from pachvault.format import layout
 from pachvault.format.ids import RepoName
 from pachvault.mirror import BACKUP_REPO, branch_of, said_by
@@ -107,7 +107,9 @@ def _running(vault: Vault, cluster: str, now: datetime) -> Iterator[datetime]:
             continue
         try:
             said = Announcement.read(vault.store.get(info.name), info.name)
-        except PachvaultError:
+        except AbsentError:
+            continue  # sealed since the listing
+        except CorruptError:
             yield info.modified_at  # whatever it says, it is of about then
             continue
         if said.cluster_id == cluster:

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from pachvault.errors import PachvaultError
-from pachvault.format import digests
+from pachvault.format import digests, layout
 from pachvault.format.digests import Digests
 from pachvault.format.pack import split_digests
 from pachvault.format.table import as_array, digests_by_row
-from pachvault.upkeep.findings import NAMED, Damage, Finding, Severity
+from pachvault.upkeep.findings import NAMED, NO_BLOBS, Damage, Finding, Severity, tried
 from pachvault.upkeep.verify_places import Places
 from pachvault.upkeep.verify_structure import Structure
 from pachvault.vault.vault import Vault
@@ -40,9 +40,10 @@ def judged(vault: Vault, structure: Structure, places: Places, damages: Sequence
     is_indexed = not any(damage.kind in _INDEX for damage in damages)
     is_lost = places.lost() & (places.needed() | (not structure.is_whole))
     hits = [_Hits(_lost_blobs(damage, places, is_lost)) for damage in damages]
-    _find_files(vault, structure, hits)
+    # what a second look at a table finds wrong with it, when the first one did not
+    late = _find_files(vault, structure, hits)
     findings = []
-    for damage, hit in zip(damages, hits, strict=True):
+    for damage, hit in zip([*damages, *late], [*hits, *(_Hits(NO_BLOBS) for _ in late)], strict=True):
         severity = _severity(damage, hit, is_placed=is_indexed or len(damage.places) > 0)
         findings.append(_finding(damage, hit, structure, severity))
     return findings
@@ -53,21 +54,29 @@ def _lost_blobs(damage: Damage, places: Places, is_lost: NDArray[np.bool_]) -> D
     return digests.unique(digests.joined([places.digests[lost], damage.missing]))
 
 
-def _find_files(vault: Vault, structure: Structure, hits: Sequence[_Hits]) -> None:
-    """Look through all tables for the rows that have lost blobs."""
+def _find_files(vault: Vault, structure: Structure, hits: Sequence[_Hits]) -> list[Damage]:
+    """Look through all tables for the rows that have lost blobs; the tables that did not read.
+
+    Those are left out here that did not read before: they are findings already.
+    """
     blobs = digests.joined(hit.blobs for hit in hits)
     if not len(blobs):
-        return
+        return []
     owners = np.repeat(np.arange(len(hits)), [len(hit.blobs) for hit in hits])
     order = digests.order(blobs)
     blobs, owners = blobs[order], owners[order]
+    damages: list[Damage] = []
+    known = {damage.table for damage in structure.damages}
+
+    def look(name: bytes) -> None:
+        for rows in vault.file_batches(name):
+            for hit in _find_in(rows, blobs, owners, hits):
+                hit.tables[name] = None
+
     for name in structure.tables:
-        try:
-            for rows in vault.file_batches(name):
-                for hit in _find_in(rows, blobs, owners, hits):
-                    hit.tables[name] = None
-        except PachvaultError:
-            continue  # it is a finding of its own
+        about = Damage(kind="table", object=layout.table_path(name), table=name)
+        damages += tried(about, partial(look, name))[1] if name not in known else []
+    return damages
 
 
 def _find_in(

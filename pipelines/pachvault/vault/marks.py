@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from pachvault.errors import DamageError
+from pachvault.errors import AbsentError, CorruptError, DamageError
 from pachvault.format import documents, layout
 from pachvault.format.documents import Mark, Marked
 from pachvault.format.ids import digest
@@ -25,14 +25,27 @@ class Found:
 
 
 def load(vault: Vault) -> list[Found]:
-    """Every mark that can be read, oldest first. One that cannot marks nothing, for prune either."""
+    """Every mark that can be read, oldest first. A corrupt one marks nothing, for prune either.
+
+    It is read once more before it is taken for corrupt: prune may read what a writer once misread.
+    """
     found = []
     for info in vault.store.list(layout.MARKS):
         try:
-            found.append(Found(info, documents.decode(Mark, vault.read(info.name))))
-        except DamageError:
-            continue  # gone since the listing, or damaged
+            mark = _read(vault, info.name)
+        except AbsentError:
+            continue  # deleted since the listing
+        except CorruptError:
+            try:
+                mark = _read(vault, info.name)
+            except DamageError:
+                continue
+        found.append(Found(info, mark))
     return sorted(found, key=lambda each: each.info.modified_at)
+
+
+def _read(vault: Vault, name: str) -> Mark:
+    return documents.decode(Mark, vault.read(name))
 
 
 def for_writing(vault: Vault) -> Vault:
