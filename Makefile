@@ -37,7 +37,7 @@ lint: setup ## ruff, mypy, import-linter
 
 .PHONY: test
 test: setup ## every test but the slow ones, in parallel
-	$(BIN)/pytest -n auto --dist loadgroup -m 'not slow' tests
+	$(BIN)/pytest -n auto --dist loadgroup -m 'not slow and not soak' tests
 
 .PHONY: slow
 slow: setup ## the slow tests

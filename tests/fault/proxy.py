@@ -79,9 +79,7 @@ class Proxy(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc has no types
 
         def forward(requests: Iterator[bytes], context: Any) -> Iterator[bytes]:
             self._strike(method.rpartition("/")[2], context)
-            metadata = [
-                (key, value) for key, value in context.invocation_metadata() if key == "authn-token"
-            ]
+            metadata = [(key, value) for key, value in context.invocation_metadata() if key == "authn-token"]
             call = self._channel.stream_stream(method)(requests, metadata=metadata)
             context.add_callback(call.cancel)
             try:

@@ -43,6 +43,10 @@ BRANCH = "holder"
 _TRIES = 5
 
 
+_holding: set[str] = set()
+"""The tokens of the holders that run in this process."""
+
+
 class HeldError(BusyError):
     """Another run carries the request out."""
 
@@ -79,6 +83,8 @@ class Holder(WorkDocument):
         """Whether `other`, which shares this one's place, runs no more."""
         if other.place != self.place:
             return False
+        if other.process == os.getpid():  # its release did not reach the cluster, if it ended
+            return other.token not in _holding
         return other.process == 0 or not _is_running(other.process)
 
 
@@ -186,15 +192,19 @@ class Held:
 @contextmanager
 def held(source: Source, target: Target, request_id: str, holder: Holder) -> Iterator[Held]:
     """Hold a request while it lasts. Raises HeldError where another run that lives holds it."""
-    commit = retrying()(_acquire, source, target, request_id, holder)
-    mine = Held(source, target, request_id, commit)
-    thread = threading.Thread(target=mine.beat, name="sign-of-life", daemon=True)
+    _holding.add(holder.token)
     try:
-        thread.start()
-        yield mine
+        commit = retrying()(_acquire, source, target, request_id, holder)
+        mine = Held(source, target, request_id, commit)
+        thread = threading.Thread(target=mine.beat, name="sign-of-life", daemon=True)
+        try:
+            thread.start()
+            yield mine
+        finally:
+            mine.release()
+            thread.join()
     finally:
-        mine.release()
-        thread.join()
+        _holding.discard(holder.token)
 
 
 def holder_of(source: Source, request_id: str, description: str | None = None) -> Run | None:
