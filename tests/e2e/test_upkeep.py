@@ -17,7 +17,7 @@ from e2e.cluster import Cluster
 from e2e.deployed import Home
 from made import age_all, flip
 from pachvault import policy as policies
-from pachvault.errors import PachvaultError
+from pachvault.errors import DeniedError
 from pachvault.format import layout
 from pachvault.format.documents import Audited
 from pachvault.policy import HOME_PROJECT
@@ -233,7 +233,7 @@ def test_the_shell_does_the_same_and_a_dry_run_nothing(
 def test_a_target_that_forbids_deletion_is_verified_and_says_so(deployed: Deployed, backup: Backup) -> None:
     class AppendOnly(LocalStore):
         def delete(self, name: str) -> None:
-            raise PachvaultError("no right to delete", where=name)
+            raise DeniedError("no right to delete", where=name)
 
     vault = replace(backup.vault.vault, store=AppendOnly(backup.vault.folder))
     chosen = policies.parse(policy(backup), "policy.yaml")

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import cast
 
 from memory import Killed, MemoryStore
-from pachvault.errors import PachvaultError
+from pachvault.errors import DeniedError, FullError, StoreError
 from pachvault.store.store import ObjectInfo, Store
 
 Point = tuple[str, str]
@@ -131,20 +131,20 @@ def at(point: Point, fault: Fault, *, once: bool) -> Fault:
 
 
 def fails(_: Call) -> object:
-    raise PachvaultError("input or output failed: the network is down")
+    raise StoreError("input or output failed: the network is down")
 
 
 def refuses(_: Call) -> object:
-    raise PachvaultError("no right to read or write here")
+    raise DeniedError("no right to read or write here")
 
 
 def is_full(_: Call) -> object:
-    raise PachvaultError("the target is full", hint="make room, run again")
+    raise FullError("the target is full", hint="make room, run again")
 
 
 def tears_and_fails(call: Call) -> object:
     _tear(call)
-    raise PachvaultError("input or output failed: the connection was reset")
+    raise StoreError("input or output failed: the connection was reset")
 
 
 def tears(call: Call) -> object:

@@ -1,4 +1,4 @@
-"""A proxy between the product and a Pachyderm, at which any call can fail: it passes bytes and knows no message.
+"""A proxy before a Pachyderm, at which any call can fail: it passes bytes on and knows no message.
 
 Every method of every service goes through it, so it needs no list of them, and it works in front of a real
 pachd as in front of the embedded one.

@@ -81,7 +81,8 @@ class BackupStory:
 
     def _judge(self, fault: Fault, outcome: Outcome, sealed: set[str]) -> str:
         where = f"{fault}: exit {outcome.code}: {outcome.err.strip()[-400:]}"
-        assert "Traceback" not in outcome.err and "(a bug" not in outcome.err, where
+        assert "Traceback" not in outcome.err, where
+        assert "(a bug" not in outcome.err, where
         if outcome.code == 0:
             assert len(sealed) == 1, where
             self.backup.assert_restorable(self.backup.vault.snapshot(next(iter(sealed))))
@@ -90,7 +91,8 @@ class BackupStory:
         if outcome.code == 3:
             assert len(sealed) == 1, where
             manifest = self.backup.vault.snapshot(next(iter(sealed))).manifest
-            assert manifest.partial and manifest.problems, where
+            assert manifest.partial, where
+            assert manifest.problems, where
             project = self.backup.project
             now, saved = heads_now(project), heads_in(self.backup.vault.snapshot(), project)
             wrong = {place.partition("@")[0] for place in now if now[place] != saved.get(place)}
@@ -151,7 +153,8 @@ class RestoreStory:
         with self.proxy.failing(fault):
             outcome = self._restore()
         where = f"{fault}: exit {outcome.code}: {outcome.err.strip()[-400:]}"
-        assert "Traceback" not in outcome.err and "(a bug" not in outcome.err, where
+        assert "Traceback" not in outcome.err, where
+        assert "(a bug" not in outcome.err, where
         if outcome.code == 0:
             assert_restored(self.again, self.old)
             return "complete"
@@ -214,7 +217,8 @@ class UpkeepStory:
         with self.proxy.failing(fault):
             outcome = self._keep_up()
         where = f"{fault}: exit {outcome.code}: {(outcome.out + outcome.err).strip()[-600:]}"
-        assert "Traceback" not in outcome.err and "a bug" not in outcome.out + outcome.err, where
+        assert "Traceback" not in outcome.err, where
+        assert "a bug" not in outcome.out + outcome.err, where
         assert outcome.code in (0, 1, 3), where  # never 13: an unreachable cluster is no damage
         assert set(self.backup.vault.snapshots()) == before, where
         assert verify(self.backup.vault.vault, Level.DATA, Quiet()) == [], where

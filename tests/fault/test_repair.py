@@ -11,7 +11,7 @@ import pytest
 from damaged import CONTENT, Damaged, from_memory
 from fault.dying import Answer, DyingStore, killed
 from made import flip
-from pachvault.errors import PachvaultError
+from pachvault.errors import FullError, PachvaultError
 from pachvault.format import documents, layout
 from pachvault.format.ids import digest
 from pachvault.progress import Quiet
@@ -100,7 +100,7 @@ class FullStore(DyingStore):
     def _counted(self, call: Callable[[], Answer]) -> Answer:
         self.calls += 1
         if self.calls >= self._nth:
-            raise PachvaultError("the target is full", where=self.url, hint="make room, run again")
+            raise FullError("the target is full", where=self.url, hint="make room, run again")
         return call()
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from made import Repo, back_up, flip, new_vault
 from pachvault.cli.main import run
-from pachvault.errors import PachvaultError
+from pachvault.errors import DeniedError, StoreError
 from pachvault.format import layout
 from pachvault.format.documents import Audit
 from pachvault.format.ids import RepoName
@@ -116,7 +116,7 @@ def test_what_cannot_be_read_ends_with_3_and_is_named(bench: Bench, monkeypatch:
 
     def failing(self: LocalStore, name: str, offset: int, length: int) -> bytes:
         if name == pack:
-            raise PachvaultError("input or output failed: Stale file handle", where=name)
+            raise StoreError("input or output failed: Stale file handle", where=name)
         return real(self, name, offset, length)
 
     monkeypatch.setattr(LocalStore, "get_range", failing)
@@ -146,7 +146,7 @@ def test_a_vault_that_takes_no_notes_is_verified_all_the_same(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(self: LocalStore, *_: object) -> bool:
-        raise PachvaultError("no right to read or write here", where=self.url)
+        raise DeniedError("no right to read or write here", where=self.url)
 
     monkeypatch.setattr(LocalStore, "put", refuse)
     ran = bench.verify("--level", "data")

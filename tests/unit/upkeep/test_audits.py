@@ -10,7 +10,7 @@ from typing import Literal
 import pytest
 
 from made import Repo, back_up, new_vault
-from pachvault.errors import PachvaultError
+from pachvault.errors import DeniedError
 from pachvault.format import documents, layout
 from pachvault.format.documents import Audit, Audited
 from pachvault.format.ids import RepoName, digest
@@ -195,7 +195,7 @@ def test_folding_changes_no_answer_and_leaves_one_audit_a_level(vault: Vault) ->
 
 class Undeletable(LocalStore):
     def delete(self, name: str) -> None:
-        raise PachvaultError("no right to delete", where=self._where(name))
+        raise DeniedError("no right to delete", where=self._where(name))
 
 
 def test_where_nothing_can_be_deleted_folding_leaves_all_as_it_is_and_does_not_pile_up(vault: Vault) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from fault.dying import killed
 from made import CLUSTER, Repo, age, age_all, back_up, flip, new_vault
-from pachvault.errors import DamageError, PachvaultError, UsageError
+from pachvault.errors import DamageError, DeniedError, PachvaultError, UsageError
 from pachvault.format import layout
 from pachvault.format.documents import Audited, Pipeline, Problem
 from pachvault.format.ids import RepoName
@@ -243,7 +243,7 @@ def test_a_target_that_refuses_deletion_is_told_before_anything_is_written(
 ) -> None:
     class AppendOnly(LocalStore):
         def delete(self, name: str) -> None:
-            raise PachvaultError("no right to delete", where=name)
+            raise DeniedError("no right to delete", where=name)
 
     assert isinstance(vault.store, LocalStore)
     kept = replace(vault, store=AppendOnly(vault.store.root))

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from made import Repo, back_up, flip, new_vault
-from pachvault.errors import DamageError, PachvaultError
+from pachvault.errors import DamageError, PachvaultError, StoreError
 from pachvault.format import layout
 from pachvault.format.ids import RepoName
 from pachvault.progress import Quiet
@@ -54,7 +54,7 @@ class Failing:
     def _read(self, name: str) -> None:
         self.reads += 1
         if self._fails(self.reads, name):
-            raise PachvaultError("input or output failed: the network is down", where=self.url)
+            raise StoreError("input or output failed: the network is down", where=self.url)
 
 
 def never(_: int, __: str) -> bool:

@@ -11,7 +11,7 @@ import pytest
 import zstandard
 
 from made import flip, new_vault
-from pachvault.errors import DamageError, PachvaultError
+from pachvault.errors import DamageError, FullError, PachvaultError
 from pachvault.format import index, layout, pack
 from pachvault.format.ids import digest
 from pachvault.format.pack import Frame
@@ -92,7 +92,7 @@ class FullStore(LocalStore):
 
     def put(self, name: str, parts: Iterable[bytes], size: int) -> bool:
         if name.startswith(layout.PACKS) and next(iter(self.list(layout.PACKS)), None):
-            raise PachvaultError("the target is full", where=self.url)
+            raise FullError("the target is full", where=self.url)
         return super().put(name, parts, size)
 
 
