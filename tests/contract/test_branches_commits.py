@@ -326,6 +326,33 @@ def test_commits_of_one_transaction_share_their_id(pach: Pach, project: Project)
     assert pach.head(one) == pach.head(two)
 
 
+def test_branches_of_one_transaction_move_all_or_none(pach: Pach, project: Project) -> None:
+    from python_pachyderm.proto.v2.transaction import transaction_pb2, transaction_pb2_grpc  # noqa: PLC0415
+
+    stub = transaction_pb2_grpc.APIStub(pach.channel)
+    one, two = project.repo("one"), project.repo("two")
+    old = [pach.commit(repo, add("/a", b"1")) for repo in (one, two)]
+    new = [pach.commit(repo, add("/b", b"2")) for repo in (one, two)]
+
+    def move(*heads: Commit) -> None:
+        requests = [
+            transaction_pb2.TransactionRequest(
+                create_branch=pfs_pb2.CreateBranchRequest(
+                    branch=pfs_pb2.Branch(repo=head.repo, name="live"), head=head
+                )
+            )
+            for head in heads
+        ]
+        stub.BatchTransaction(transaction_pb2.BatchTransactionRequest(requests=requests))
+
+    move(*old)
+    unknown = pfs_pb2.Commit(repo=two, id="0123456789abcdef" * 2)
+    assert refusal(move, new[0], unknown) != "OK"
+    assert [pach.head(repo, "live") for repo in (one, two)] == [commit.id for commit in old]
+    move(*new)
+    assert [pach.head(repo, "live") for repo in (one, two)] == [commit.id for commit in new]
+
+
 def test_unknown_names_are_not_found(
     pach: Pach, project: Project, repo: Message, recorded: Recording
 ) -> None:

@@ -75,12 +75,12 @@ class BackupStory:
             outcome = self._back_up()
         end = self._judge(fault, outcome, set(self.backup.vault.snapshots()) - before)
         if end != "complete":
-            assert self._back_up().code == 0, f"after {fault}"
+            assert self._back_up().code == 0, "the next one"
             self.backup.assert_restorable()
         return end
 
     def _judge(self, fault: Fault, outcome: Outcome, sealed: set[str]) -> str:
-        where = f"{fault}: exit {outcome.code}: {outcome.err.strip()[-400:]}"
+        where = f"exit {outcome.code}: {outcome.err.strip()[-400:]}"
         assert "Traceback" not in outcome.err, where
         assert "(a bug" not in outcome.err, where
         if outcome.code == 0:
@@ -152,16 +152,17 @@ class RestoreStory:
         self._clear()
         with self.proxy.failing(fault):
             outcome = self._restore()
-        where = f"{fault}: exit {outcome.code}: {outcome.err.strip()[-400:]}"
+        where = f"exit {outcome.code}: {outcome.err.strip()[-400:]}"
         assert "Traceback" not in outcome.err, where
         assert "(a bug" not in outcome.err, where
         if outcome.code == 0:
             assert_restored(self.again, self.old)
             return "complete"
-        assert outcome.code in ((1, 2, 11) if fault.code is grpc.StatusCode.NOT_FOUND else (1,)), where
+        # pachd answers NOT_FOUND for a path range without files, too: what is read back seems to lack them
+        allowed = (1, 2, 11, 13) if fault.code is grpc.StatusCode.NOT_FOUND else (1,)
+        assert outcome.code in allowed, where
         moved = self._moved()
-        if fault.method != "CreateBranch" and "DeleteBranch" not in fault.method:
-            assert moved in (set(), set(self.old)), f"{where}: only {moved} moved"
+        assert moved in (set(), set(self.old)), f"{where}: only {moved} moved"
         repeated = self._restore()
         assert repeated.code == 0, f"after {where}: {repeated.err}"
         assert_restored(self.again, self.old)
@@ -216,7 +217,7 @@ class UpkeepStory:
         before = set(self.backup.vault.snapshots())
         with self.proxy.failing(fault):
             outcome = self._keep_up()
-        where = f"{fault}: exit {outcome.code}: {(outcome.out + outcome.err).strip()[-600:]}"
+        where = f"exit {outcome.code}: {(outcome.out + outcome.err).strip()[-600:]}"
         assert "Traceback" not in outcome.err, where
         assert "a bug" not in outcome.out + outcome.err, where
         assert outcome.code in (0, 1, 3), where  # never 13: an unreachable cluster is no damage

@@ -61,7 +61,7 @@ def checked(story: Story, faults: list[Fault]) -> Counter[str]:
         try:
             ends[story.check(fault)] += 1
         except AssertionError as error:
-            wrong.append(str(error).splitlines()[0])
+            wrong.append(f"{fault}: {str(error).splitlines()[0]}")
     assert not wrong, f"{len(wrong)} of {len(faults)}:\n" + "\n".join(wrong)
     return ends
 

@@ -41,7 +41,7 @@ def commit_rows(
         known = {row["commit"]: row for row in previous.commits.to_pylist()}
     problems: list[Problem] = []
     for commit in planned.new:
-        row, why = _new_row(commit, known, exported.get(commit.id, Exported()))
+        row, why = _new_row(commit, known, exported.get(commit.id))
         if row is None:
             problems.append(Problem(repo=str(planned.name), commit=commit.id, kind="unreadable", message=why))
         else:
@@ -91,8 +91,14 @@ def write_record(
     return vault.put_record(record)
 
 
-def _new_row(commit: PlannedCommit, known: Mapping[str, Row], exported: Exported) -> tuple[Row | None, str]:
+def _new_row(
+    commit: PlannedCommit, known: Mapping[str, Row], exported: Exported | None
+) -> tuple[Row | None, str]:
     base = known.get(commit.base) if commit.base else None
+    if exported is None:
+        if not commit.error:  # a delta of nothing would pass for it where the sizes happen to be equal
+            return None, "no share of the run exported it"
+        exported = Exported()
     if exported.problem:
         return None, exported.problem
     if commit.base and base is None:

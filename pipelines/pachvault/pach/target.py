@@ -31,6 +31,16 @@ class NewCommit:
     description: str
 
 
+@dataclass(frozen=True, slots=True)
+class Pointed:
+    """A branch, and the commit that it is to point at."""
+
+    project: str
+    repo: str
+    branch: str
+    commit: str
+
+
 class Target:
     """Writes one cluster. Every method raises PachydermError with one clear line.
 
@@ -154,6 +164,25 @@ class Target:
             request.trigger.CopyFrom(pfs_pb2.Trigger(**trigger))
         with explained(f"{project}/{repo}@{branch}"):
             self._pfs.CreateBranch(request)
+
+    def point_together(self, wanted: Sequence[Pointed]) -> None:
+        """Make branches of several repos point at commits, in order: all of them, or none."""
+        requests = [
+            transaction_pb2.TransactionRequest(
+                create_branch=pfs_pb2.CreateBranchRequest(
+                    branch=commit_message(each.project, each.repo, "", branch=each.branch).branch,
+                    head=commit_message(each.project, each.repo, each.commit),
+                )
+            )
+            for each in wanted
+        ]
+        if requests:
+            self._called(
+                f"{len(requests)} branch heads",
+                lambda: self._transactions.BatchTransaction(
+                    transaction_pb2.BatchTransactionRequest(requests=requests)
+                ),
+            )
 
     def delete_repo(self, project: str, repo: str) -> None:
         """Delete a repo with all its commits; no error where there is none."""

@@ -5,6 +5,7 @@ What goes on top of a branch is made on a hidden one, too, so that it can be com
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from pachvault.errors import BusyError, PachvaultError
@@ -12,7 +13,7 @@ from pachvault.format.ids import RepoName
 from pachvault.pach import wire
 from pachvault.pach.records import CommitInfo
 from pachvault.pach.source import CommitRef, Source
-from pachvault.pach.target import Target
+from pachvault.pach.target import Pointed, Target
 from pachvault.restore import journal
 from pachvault.restore.changes import changes, matches
 from pachvault.restore.work import BranchPlan, RepoPlan, RestorePlan
@@ -50,16 +51,19 @@ class Heads:
         self._check_unmoved(branch, current, new)
         return new
 
-    def move(self, branch: BranchPlan, new: str) -> None:
-        """Move a head to what was prepared. Raises BusyError where the branch was moved meanwhile."""
+    def moves(self, branch: BranchPlan, new: str) -> Iterator[Pointed]:
+        """What moves a head to what was prepared; nothing where it is there.
+
+        Raises BusyError where the branch was moved meanwhile.
+        """
         now = self._heads()
         current = now.get(branch.name, "")
         if current == new:
             return
         self._check_unmoved(branch, current, new)
         if branch.keep_as and branch.keep_as not in now:
-            self._point(branch.keep_as, current)
-        self._point(branch.name, new)
+            yield self._pointed(branch.keep_as, current)
+        yield self._pointed(branch.name, new)
 
     def arm(self, branch: BranchPlan) -> None:
         """Give a branch its trigger back."""
@@ -126,8 +130,8 @@ class Heads:
         name = RepoName(self.repo.to_project, self.repo.to_repo)
         return {branch.name: branch.head for branch in self.source.branches(name)}
 
-    def _point(self, branch: str, commit: str) -> None:
-        self.target.point(self.repo.to_project, self.repo.to_repo, branch, commit)
+    def _pointed(self, branch: str, commit: str) -> Pointed:
+        return Pointed(self.repo.to_project, self.repo.to_repo, branch, commit)
 
     def _ref(self, commit: str) -> CommitRef:
         if not commit:

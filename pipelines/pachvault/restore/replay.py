@@ -62,9 +62,10 @@ class Replay:
             each.prepare_heads()
 
     def settle(self) -> None:
-        """Move the heads; then create the pipelines that read them."""
+        """Move the heads, all or none; then their triggers, and the pipelines that read them."""
+        self._target.point_together([move for each in self._repos for move in each.moves()])
         for each in self._repos:
-            each.move_heads()
+            each.close()
         definitions.create_rest(self._source, self._plan.pipelines)
 
     def give_up(self, differences: Iterable[Difference]) -> list[str]:

@@ -13,12 +13,12 @@ from pachvault.format.ids import RepoName
 from pachvault.mirror import mirrored
 from pachvault.pach import wire
 from pachvault.pach.source import CommitRef, Source
-from pachvault.pach.target import NewCommit, Target
+from pachvault.pach.target import NewCommit, Pointed, Target
 from pachvault.progress import Progress
 from pachvault.restore import hidden, journal, staging
 from pachvault.restore.changes import changes
 from pachvault.restore.heads import Heads
-from pachvault.restore.work import RepoPlan, RestorePlan, Step
+from pachvault.restore.work import BranchPlan, RepoPlan, RestorePlan, Step
 from pachvault.restore.write import readable, write_change
 from pachvault.vault.reader import BlobReader
 from pachvault.vault.snapshots import RepoHistory
@@ -145,12 +145,17 @@ class RepoReplay:
             if branch.action == "append":
                 self.done.appended[branch.head] = new
 
-    def move_heads(self) -> None:
-        """Move the heads, triggers last, then remove the hidden branches."""
-        ready = [branch for branch in self.repo.branches if branch.name in self.done.heads]
-        for branch in ready:
-            self._heads.move(branch, self.done.heads[branch.name])
-        for branch in ready:
+    def moves(self) -> list[Pointed]:
+        """What moves the heads."""
+        return [
+            move
+            for branch in self._ready()
+            for move in self._heads.moves(branch, self.done.heads[branch.name])
+        ]
+
+    def close(self) -> None:
+        """Once the heads have moved: give the branches their triggers, then remove the hidden ones."""
+        for branch in self._ready():
             self._heads.arm(branch)
         self.tidy(hidden.replayed(self.plan.request_id), hidden.differing(self.plan.request_id))
 
@@ -165,6 +170,9 @@ class RepoReplay:
         for name in {each.name for each in self.source.branches(self.repo.target)}:
             if name.startswith(prefixes):
                 self.target.delete_branch(self.repo.to_project, self.repo.to_repo, name)
+
+    def _ready(self) -> list[BranchPlan]:
+        return [branch for branch in self.repo.branches if branch.name in self.done.heads]
 
     @property
     def _heads(self) -> Heads:

@@ -66,6 +66,15 @@ def test_a_commit_that_no_share_told_of_is_not_taken_for_an_empty_one() -> None:
     assert len(problems) == 1
 
 
+def test_a_delta_that_no_share_told_of_is_left_out_though_its_size_is_that_of_its_base() -> None:
+    repo = Repo(NAME)
+    first = repo.commit({"/a": b"123"})
+    second = repo.commit({"/a": b"456"})
+    rows, problems = commit_rows(planned(repo), None, {first: Exported(bytes=3)})
+    assert [row["commit"] for row in rows] == [first]
+    assert [problem.commit for problem in problems] == [second]
+
+
 def test_a_branch_whose_head_is_missing_settles_on_its_nearest_ancestor() -> None:
     repo = Repo(NAME)
     first = repo.commit({"/a": b"1"})
