@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from pachvault.errors import DamageError, TakenError
+from pachvault.errors import AbsentError, CorruptError, TakenError
 from pachvault.store.store import ObjectInfo
 
 
@@ -36,13 +36,13 @@ class MemoryStore:
 
     def get(self, name: str) -> bytes:
         if name not in self.objects:
-            raise DamageError("no such object", where=name)
+            raise AbsentError("no such object", where=name)
         return self.objects[name][0]
 
     def get_range(self, name: str, offset: int, length: int) -> bytes:
         data = self.get(name)[offset : offset + length]
         if len(data) != length:
-            raise DamageError("the object is too short", where=name)
+            raise CorruptError("the object is too short", where=name)
         return data
 
     def stat(self, name: str) -> ObjectInfo | None:

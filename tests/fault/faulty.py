@@ -127,6 +127,21 @@ def at(point: Point, fault: Fault, *, once: bool) -> Fault:
     return chosen
 
 
+def at_call(nth: int, fault: Fault, methods: tuple[str, ...], times: int) -> Fault:
+    """A fault at the n-th of all calls, and at those of these methods that follow, so many in all."""
+    seen = hits = 0
+
+    def chosen(call: Call) -> object:
+        nonlocal seen, hits
+        seen += 1
+        if seen < nth or hits >= times or call.method not in methods:
+            return call.go()
+        hits += 1
+        return fault(call)
+
+    return chosen
+
+
 # what can be wrong with a call
 
 

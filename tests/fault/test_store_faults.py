@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 
 import pytest
 
 import stored
 from fault.faulty import (
+    Call,
     Fault,
     Point,
     appends_only,
     at,
+    at_call,
     cuts,
     fails,
     faulty,
@@ -27,7 +30,7 @@ from fault.faulty import (
     true,
     writes_nothing,
 )
-from pachvault.errors import PachvaultError
+from pachvault.errors import DamageError, PachvaultError
 from pachvault.upkeep import patience
 from stored import Stored, attempt
 
@@ -47,6 +50,8 @@ FAULTS: dict[str, tuple[Fault, tuple[str, ...]]] = {
     "hidden": (hides, LOOKS),
 }
 """What goes wrong, and with which methods."""
+UNREACHABLE = ("fails", "no rights", "full")
+"""What says nothing of what is stored, and must not be taken for damage."""
 
 
 @pytest.fixture(autouse=True)
@@ -91,6 +96,8 @@ def test_a_fault_at_every_point(command: str, fault: str, *, once: bool) -> None
     for story, point, said in hit(command, fault, once=once):
         if said is None:
             assert story.has_done(command)
+        if fault in UNREACHABLE:
+            assert not isinstance(said, DamageError)
         if command == "verify" and point[0] in READS and not once:
             assert said is not None
         assert "\n" not in str(said)
@@ -99,6 +106,52 @@ def test_a_fault_at_every_point(command: str, fault: str, *, once: bool) -> None
         if command != "repair":
             story.mend()
         story.again(command)
+
+
+def calls_of(command: str) -> list[tuple[str, str]]:
+    """Every call that a command makes, in order, as the method and what it is called with."""
+    seen: list[tuple[str, str]] = []
+
+    def noted(call: Call) -> object:
+        seen.append((call.method, call.name))
+        return call.go()
+
+    story = fresh(command)
+    stored.COMMANDS[command](story, faulty(story.store, noted)[0])
+    return seen
+
+
+def broken(command: str, nth: int, fault: str, times: int) -> Iterator[tuple[Stored, Exception | None]]:
+    """A vault in which a command met a fault at its n-th call, and at those after it, and what it said."""
+    what, methods = FAULTS[fault]
+    story = fresh(command)
+    store, _ = faulty(story.store, at_call(nth, what, methods, times))
+    yield story, attempt(command, story, store)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(0)
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("command", stored.COMMANDS)
+def test_a_fault_at_every_call(command: str, fault: str) -> None:
+    """Once, twice, and for ever from then on."""
+    ends: Counter[str] = Counter()
+    untouched = fresh(command).store.objects
+    for nth, (method, name) in enumerate(calls_of(command), 1):
+        if method not in FAULTS[fault][1]:
+            continue
+        for times in (1, 2, 1_000_000):
+            for story, said in broken(command, nth, fault, times):
+                where = f"{command}: {fault} at call {nth}, {method} {name}, {times} times: {said!r}"
+                assert said is not None or story.has_done(command), where
+                assert fault not in UNREACHABLE or not isinstance(said, DamageError), where
+                ends["said" if said else "done"] += 1
+                if story.store.objects == untouched:
+                    continue
+                if command != "repair":
+                    story.mend()
+                story.again(command)
+    print(f"{command}, {fault}: {dict(ends)}")
 
 
 @pytest.mark.parametrize("command", stored.COMMANDS)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 
-from pachvault.errors import AbsentError, CorruptError, UsageError
+from pachvault.errors import AbsentError, CorruptError, StoreError, UsageError
 from pachvault.format import digests, index, layout
 from pachvault.progress import Progress
 from pachvault.store.store import ObjectInfo
@@ -171,6 +171,11 @@ def plan(vault: Vault, limits: Limits, now: datetime, progress: Progress) -> Pru
     """
     progress.start("prune: what snapshots need", 0)
     misnamed, _ = unnamed(vault)
+    unlooked = next((damage for damage in misnamed if not damage.is_read), None)
+    if unlooked is not None:
+        raise StoreError(
+            f"{unlooked.message}: nothing is deleted", where=f"{vault.store.url}/{unlooked.object}"
+        )
     if misnamed:
         raise CorruptError(
             f"{misnamed[0].message}: nothing is deleted",
