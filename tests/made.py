@@ -16,7 +16,7 @@ from pyfastcdc import FastCDC
 from pachvault.backup import known, runs
 from pachvault.backup.cut import Cutter
 from pachvault.backup.export import objects
-from pachvault.backup.plan import Sealed, plan_repo
+from pachvault.backup.plan import plan_repo
 from pachvault.backup.rows import Rows
 from pachvault.backup.seal import seal
 from pachvault.backup.survey import SurveyedRepo
@@ -115,12 +115,12 @@ def back_up(
     now = BEGAN + timedelta(hours=1 + number)
     run_id = f"run-{number}"
     runs.announce(into, run_id, "default", CLUSTER.id, now)
-    records, _ = known.newest_records(into, CLUSTER.id, [repo.name for repo in repos])
+    newest = known.newest_records(into, CLUSTER.id, [repo.name for repo in repos])
     planned = [
         plan_repo(
             repo.surveyed,
             history or History(),
-            Sealed(*records[repo.name]) if repo.name in records else None,
+            newest.records.get(repo.name),
             now,
         )
         for repo in repos
@@ -136,7 +136,7 @@ def back_up(
         projects=[Project(name=name) for name in sorted({repo.name.project for repo in repos})],
         repos=planned,
         pipelines=list(pipelines),
-        problems=list(problems),
+        problems=[*problems, *newest.notes],
         shares=1,
     )
     return seal(

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from pachvault.backup import known, runs
-from pachvault.backup.plan import Sealed, head_tasks, plan_repo, split
+from pachvault.backup.known import METADATA_LOST, Sealed
+from pachvault.backup.plan import head_tasks, plan_repo, split
 from pachvault.backup.survey import Survey, SurveyedRepo, survey
 from pachvault.backup.work import Item, Place, Plan, PlannedCommit, PlannedRepo, Share
 from pachvault.errors import PachydermError, TransientError, UsageError
@@ -27,7 +28,8 @@ HEAD_MISSING = "head-missing"
 NOTHING_MATCHED = "nothing-matched"
 UNSETTLED = "unsettled"
 NOT_MIRRORED = "not-mirrored"
-NOTES = (NOTHING_MATCHED, NOT_MIRRORED, UNSETTLED)
+INDEX_HEALED = "index-healed"
+NOTES = (INDEX_HEALED, METADATA_LOST, NOTHING_MATCHED, NOT_MIRRORED, UNSETTLED)
 """Problems that a snapshot notes but that leave nothing out."""
 
 
@@ -57,11 +59,14 @@ def freeze(
         reason = "; ".join(problem.message for problem in problems)
         raise UsageError(f"nothing to back up: {reason}", where=f"policy {policy.name}")
     runs.announce(vault, run_id, policy.name, seen.cluster.id, seen.ended_at)
-    records, newest = known.newest_records(vault, seen.cluster.id, [repo.info.name for repo in seen.repos])
+    newest = known.newest_records(vault, seen.cluster.id, [repo.info.name for repo in seen.repos])
+    problems += newest.notes
+    sealed = newest.records
     doubtful = frozenset(
-        problem.commit for problem in (newest.manifest.problems if newest else []) if problem.commit
+        problem.commit
+        for problem in (newest.snapshot.manifest.problems if newest.snapshot else [])
+        if problem.commit
     )
-    sealed = {name: Sealed(*found) for name, found in records.items()}
     planned = [
         plan_repo(repo, policy.history, sealed.get(repo.info.name), seen.ended_at, doubtful)
         for repo in seen.repos
@@ -223,7 +228,7 @@ class _ItemMaker:
             base_place = mirrored.get(commit.base, CommitRef(planned.project, planned.repo, commit.base))
         sealed = self._sealed.get(planned.name)
         chain = []
-        if commit.base and sealed and commit.base in sealed.history.by_id:
+        if commit.base and sealed and commit.base in sealed.commits():
             chain = known.chain_links(sealed.history, commit.base)
         item = Item(
             project=planned.project,

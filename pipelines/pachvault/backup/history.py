@@ -39,6 +39,8 @@ def commit_rows(
     known: dict[str, Row] = {}
     if previous is not None:
         known = {row["commit"]: row for row in previous.commits.to_pylist()}
+        for commit in planned.new:  # one that the vault has lost is exported again
+            known.pop(commit.id, None)
     problems: list[Problem] = []
     for commit in planned.new:
         row, why = _new_row(commit, known, exported.get(commit.id))

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from pachvault.backup.work import Link
 from pachvault.errors import DamageError
-from pachvault.format import table
+from pachvault.format import layout, table
+from pachvault.format.documents import Problem
 from pachvault.format.ids import RepoName
-from pachvault.pach.records import Change
+from pachvault.pach.records import Change, CommitInfo
+from pachvault.store.store import ObjectInfo
 from pachvault.vault import snapshots
 from pachvault.vault.snapshots import RepoHistory, Snapshot
 from pachvault.vault.vault import Vault
+
+METADATA_LOST = "metadata-lost"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,43 +31,126 @@ class Content:
     blobs: list[bytes] | None
 
 
-def newest_records(
-    vault: Vault, cluster_id: str, repos: Iterable[RepoName]
-) -> tuple[dict[RepoName, tuple[bytes, RepoHistory]], Snapshot | None]:
-    """The newest sealed record of each repo, and the cluster's newest snapshot.
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """The newest sealed record of a repo."""
 
-    A repo that no snapshot of this cluster has is left out. Damaged manifests and records are passed
-    over: verify names them, and a backup goes on from what is whole.
+    digest: bytes
+    history: RepoHistory
+    lost: frozenset[str] = frozenset()
+    """Its commits of which the vault has lost rows: they are exported again."""
+
+    def commits(self) -> set[str]:
+        """Every commit that the vault holds the rows of."""
+        return set(self.history.by_id) - self.lost
+
+    def can_be_base(self, commit: str, now: CommitInfo | None) -> bool:
+        """Whether a delta may stand on a sealed commit: it did not fail, and its chain is undamaged.
+
+        Where the cluster still has the commit, as `now`, the vault must have all of it: nothing was erased.
+        """
+        if self.history.commit(commit)["error"]:
+            return False
+        if now is not None and now.size_bytes != self.history.size_of(commit):
+            return False
+        try:
+            for row in self.history.chain(commit):
+                for name in self.history.commits["tables"][row].as_py():
+                    self.history.vault.read(layout.table_path(name))
+        except DamageError:
+            return False
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class Newest:
+    """What a run builds on."""
+
+    records: dict[RepoName, Sealed]
+    """The newest record of each repo that reads."""
+    snapshot: Snapshot | None
+    """The cluster's newest one."""
+    notes: list[Problem]
+    """What was passed over because it does not read, and what is therefore exported again."""
+
+
+def newest_records(vault: Vault, cluster_id: str, repos: Iterable[RepoName]) -> Newest:
+    """The newest sealed record of each repo; one that no snapshot of this cluster has is left out.
+
+    A backup goes on from what is whole: damaged manifests and records are passed over, commits whose file
+    tables are lost count as not stored, and notes say so.
     """
     wanted = set(repos)
-    found: dict[RepoName, tuple[bytes, RepoHistory]] = {}
+    records: dict[RepoName, Sealed] = {}
     newest: Snapshot | None = None
+    notes: list[Problem] = []
+    tables = {info.name: info for info in vault.store.list(layout.TABLES)}
     for name in reversed(snapshots.names(vault)):
         if newest is not None and not wanted:
             break
         try:
             snapshot = snapshots.load(vault, name)
-        except DamageError:
+        except DamageError as error:
+            notes.append(_passed_over("*", f"snapshot {name.id[:12]}", error))
             continue
         if snapshot.manifest.cluster.id != cluster_id:
             continue
         newest = newest or snapshot
+        sealed_at = vault.store.stat(name.path)
         for entry in snapshot.manifest.repos:
             repo = RepoName(entry.project, entry.repo)
-            if repo in wanted and (history := _whole_history(vault, entry.record)) is not None:
-                wanted.discard(repo)
-                found[repo] = (entry.record, history)
-    return found, newest
+            if repo not in wanted:
+                continue
+            try:
+                history = RepoHistory(vault, vault.repo_record(entry.record))
+                _ = history.commits  # read here, where damage can be passed over
+            except DamageError as error:
+                notes.append(_passed_over(str(repo), f"its record in snapshot {name.id[:12]}", error))
+                continue
+            wanted.discard(repo)
+            lost = _lost_commits(history, tables, sealed_at.modified_at if sealed_at else None)
+            records[repo] = Sealed(entry.record, history, lost)
+            if lost:
+                message = f"the vault has lost file tables of {len(lost)} commits: they are exported again"
+                notes.append(Problem(repo=str(repo), kind=METADATA_LOST, message=message))
+    return Newest(records, newest, notes)
 
 
-def _whole_history(vault: Vault, record: bytes) -> RepoHistory | None:
-    """A sealed record with its commit lists read; None where one of them is damaged."""
-    try:
-        history = RepoHistory(vault, vault.repo_record(record))
-        _ = history.commits  # read here, where damage can be passed over
-    except DamageError:
-        return None
-    return history
+def _passed_over(repo: str, what: str, error: DamageError) -> Problem:
+    message = f"{what} does not read and is passed over: {error.what}; `pachvault verify` names what it hits"
+    return Problem(repo=repo, kind=METADATA_LOST, message=message)
+
+
+def _lost_commits(
+    history: RepoHistory, tables: Mapping[str, ObjectInfo], sealed_at: datetime | None
+) -> frozenset[str]:
+    """The commits whose own tables, or those of a base, are missing or not what their names promise.
+
+    `sealed_at`: when the manifest was written, by the store's clock. What was there by then the seal has
+    vouched for; what was written since is read again.
+    """
+    vault = history.vault
+
+    def is_lost(name: bytes) -> bool:
+        info = tables.get(layout.table_path(name))
+        if info is None:
+            return True
+        if sealed_at is not None and info.modified_at <= sealed_at:
+            return False
+        try:
+            vault.read(info.name)
+        except DamageError:
+            return True
+        return False
+
+    gone = {name for name in table.tables_of(history.commits) if is_lost(name)}
+    if not gone:
+        return frozenset()
+    lost: set[str] = set()
+    for row in history.commits.select(["commit", "base", "tables"]).to_pylist():
+        if row["base"] in lost or not gone.isdisjoint(row["tables"]):
+            lost.add(row["commit"])
+    return frozenset(lost)
 
 
 def chain_links(history: RepoHistory, commit_id: str) -> list[Link]:

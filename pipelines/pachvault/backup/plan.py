@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
+from pachvault.backup.known import Sealed
 from pachvault.backup.select import chosen_commits, finished_head, usable_base
 from pachvault.backup.survey import SurveyedRepo
 from pachvault.backup.work import Item, PlannedCommit, PlannedRepo, Share
-from pachvault.errors import DamageError
-from pachvault.format import layout
 from pachvault.format.documents import Branch
 from pachvault.pach.records import CommitInfo
 from pachvault.policy import History
@@ -18,35 +16,6 @@ from pachvault.vault.snapshots import RepoHistory
 
 SHARE_BYTES = 1_000_000_000
 SHARE_ITEMS = 200
-
-
-@dataclass(frozen=True, slots=True)
-class Sealed:
-    """The newest sealed record of a repo."""
-
-    digest: bytes
-    history: RepoHistory
-
-    def commits(self) -> set[str]:
-        """Every commit that it holds the rows of."""
-        return set(self.history.by_id)
-
-    def can_be_base(self, commit: str, now: CommitInfo | None) -> bool:
-        """Whether a delta may stand on a sealed commit: it did not fail, and its chain is undamaged.
-
-        Where the cluster still has the commit, as `now`, the vault must have all of it: nothing was erased.
-        """
-        if self.history.commit(commit)["error"]:
-            return False
-        if now is not None and now.size_bytes != self.history.size_of(commit):
-            return False
-        try:
-            for row in self.history.chain(commit):
-                for name in self.history.commits["tables"][row].as_py():
-                    self.history.vault.read(layout.table_path(name))
-        except DamageError:
-            return False
-        return True
 
 
 def plan_repo(
@@ -141,13 +110,14 @@ def _planned(
     if sealed is not None:
         was = {branch.name: branch.head for branch in sealed.history.record.branches}
         mine = [branch.name for branch in repo.branches if branch.head == commit.id]
-        heads = [was[name] for name in mine if was.get(name) in repo.commits]
+        heads = [was[name] for name in mine if was.get(name) in repo.commits and was[name] in available]
         fallback = heads[0] if heads else None
     base = None if commit.error else usable_base(commit, repo.commits, available, fallback)
     if (
         base is not None
         and sealed is not None
         and base in sealed.history.by_id
+        and base not in sealed.lost
         and not sealed.can_be_base(base, repo.commits.get(base))
     ):
         base = None

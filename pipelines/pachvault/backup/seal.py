@@ -10,14 +10,14 @@ import pyarrow.compute as pc
 
 from pachvault.backup import runs
 from pachvault.backup.erased import inherited
-from pachvault.backup.freeze import NOTES
+from pachvault.backup.freeze import INDEX_HEALED, NOTES
 from pachvault.backup.history import MAX_DEPTH, Exported, Row, commit_rows, settle_branches, write_record
 from pachvault.backup.work import Plan, PlannedRepo, Receipt
-from pachvault.errors import BusyError, CorruptError, DamageError, PachvaultError
+from pachvault.errors import AbsentError, BusyError, CorruptError, DamageError, PachvaultError
 from pachvault.format import documents, layout, table
 from pachvault.format.documents import Manifest, PipelinesRecord, Problem, RepoEntry, Totals
 from pachvault.format.ids import RepoName, digest
-from pachvault.vault import blobs, marks, snapshots
+from pachvault.vault import blobs, index_objects, marks, snapshots
 from pachvault.vault.snapshots import RepoHistory, Snapshot, SnapshotName
 from pachvault.vault.vault import Vault
 
@@ -42,19 +42,22 @@ def seal(vault: Vault, plan: Plan, receipts: Sequence[Receipt]) -> Snapshot:
     problems = list(plan.problems)
     told = {(problem.repo, problem.commit) for problem in problems if problem.commit}
     entries = []
+    tables: set[bytes] = set()
     for planned in plan.repos:
-        entry, found = _repo(vault, planned, exported.get(planned.name, {}))
+        entry, found, history = _repo(vault, planned, exported.get(planned.name, {}))
         entries.append(entry)
+        tables.update(table.tables_of(history.commits))
         problems.extend(each for each in found if (each.repo, each.commit) not in told)
     _drop_bad_receipts(vault, receipts, problems)
     try:
         _check_objects(vault, receipts)
+        _check_tables(vault, tables)
     except (DamageError, BusyError):
         for receipt in receipts:  # or the next run would take up what this one stumbled over
             runs.drop_receipt(vault, receipt.key)
         runs.check_age(vault, plan.run_id)  # what a run lacks that took too long was pruned: no damage
         raise
-    problems += _lost(vault)
+    problems += [*_index_healed(vault), *_lost(vault)]
     manifest = Manifest(
         vault_id=vault.config.vault_id,
         run_id=plan.run_id,
@@ -118,17 +121,18 @@ def _exported(receipts: Iterable[Receipt]) -> dict[RepoName, dict[str, Exported]
 
 def _repo(
     vault: Vault, planned: PlannedRepo, exported: dict[str, Exported]
-) -> tuple[RepoEntry, list[Problem]]:
+) -> tuple[RepoEntry, list[Problem], RepoHistory]:
     previous = None
     if planned.previous is not None:
         previous = RepoHistory(vault, vault.repo_record(planned.previous))
     if planned.is_unchanged and previous is not None and planned.previous is not None:
-        return _entry(planned, planned.previous, previous), []
+        return _entry(planned, planned.previous, previous), [], previous
     rows, problems = commit_rows(planned, previous, exported)
     branches, missing = settle_branches(planned, rows)
     rows = _with_checkpoints(vault, planned.name, rows)
     name = write_record(vault, planned, previous, rows, branches)
-    return _entry(planned, name, RepoHistory(vault, vault.repo_record(name))), problems + missing
+    history = RepoHistory(vault, vault.repo_record(name))
+    return _entry(planned, name, history), problems + missing, history
 
 
 def _entry(planned: PlannedRepo, record: bytes, history: RepoHistory) -> RepoEntry:
@@ -187,6 +191,18 @@ def _drop_bad_receipts(vault: Vault, receipts: Sequence[Receipt], problems: Sequ
             runs.drop_receipt(vault, receipt.key)
 
 
+def _check_tables(vault: Vault, tables: Iterable[bytes]) -> None:
+    """Every file table that the records reach is there, inherited ones too: see known for their bytes."""
+    listed = {info.name for info in vault.store.list(layout.TABLES)}
+    lost = [path for name in tables if (path := layout.table_path(name)) not in listed]
+    if lost:
+        raise AbsentError(
+            f"{len(lost)} file tables have gone since the freeze: the run is not sealed",
+            where=f"{vault.store.url}/{min(lost)}",
+            hint="the next run exports their commits again",
+        )
+
+
 def _check_objects(vault: Vault, receipts: Sequence[Receipt]) -> None:
     """Every pack has its size, index and tables their bytes, and every blob of the tables a place.
 
@@ -227,6 +243,19 @@ def _check_objects(vault: Vault, receipts: Sequence[Receipt]) -> None:
             "a blob of the table is in no pack that is there: the run is not sealed",
             where=layout.table_path(name),
         )
+
+
+def _index_healed(vault: Vault) -> list[Problem]:
+    """Place the blobs of packs that no index object is about: of a lost one, or of a run that died.
+
+    The snapshot may rely on them (docs/format.md, 6.1).
+    """
+    rows = blobs.unindexed(vault)
+    if not len(rows):
+        return []
+    index_objects.write(vault, rows)
+    message = f"{len(rows.packs)} packs were in no index object; one was written for them"
+    return [Problem(repo="*", kind=INDEX_HEALED, message=message)]
 
 
 def _lost(vault: Vault) -> list[Problem]:

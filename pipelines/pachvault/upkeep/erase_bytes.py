@@ -15,12 +15,11 @@ from pachvault.format import digests, documents, index, layout, table
 from pachvault.format.digests import Digests, Sorted
 from pachvault.format.documents import Audit
 from pachvault.progress import Progress
-from pachvault.upkeep import index_objects
 from pachvault.upkeep.copy import copy, in_order, read
 from pachvault.upkeep.erase_plan import ErasePlan
 from pachvault.upkeep.erase_selection import Selection
 from pachvault.upkeep.readback import read_back
-from pachvault.vault import blobs
+from pachvault.vault import blobs, index_objects
 from pachvault.vault.blobs import BlobIndex
 from pachvault.vault.columns import ByPack, Columns, differing
 from pachvault.vault.packs import any_toc

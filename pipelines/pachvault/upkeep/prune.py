@@ -16,7 +16,7 @@ from pachvault.format import index, layout
 from pachvault.format.documents import Marked
 from pachvault.format.pack import split_digests
 from pachvault.progress import Progress
-from pachvault.upkeep import holds, index_objects, reach
+from pachvault.upkeep import holds, reach
 from pachvault.upkeep.copy import copy
 from pachvault.upkeep.prune_plan import (
     Action,
@@ -27,7 +27,7 @@ from pachvault.upkeep.prune_plan import (
     plan_others,
     plan_packs,
 )
-from pachvault.vault import blobs, marks
+from pachvault.vault import blobs, index_objects, marks
 from pachvault.vault.columns import Columns
 from pachvault.vault.reader import BlobReader
 from pachvault.vault.vault import Vault

@@ -18,14 +18,14 @@ from pachvault.format.ids import digest
 from pachvault.format.pack import split_digests
 from pachvault.progress import Progress
 from pachvault.store.store import Store
-from pachvault.upkeep import index_objects, repair_config
+from pachvault.upkeep import repair_config
 from pachvault.upkeep.copy import copy, in_order
 from pachvault.upkeep.readback import read_back
 from pachvault.upkeep.repair_config import Rebuilt
 from pachvault.upkeep.repair_needs import Loss, Needs, Want, needs
 from pachvault.upkeep.repair_packs import Packs, survey
 from pachvault.upkeep.verify import Level
-from pachvault.vault import marks
+from pachvault.vault import index_objects, marks
 from pachvault.vault.reader import BlobReader
 from pachvault.vault.vault import Vault
 from pachvault.vault.writer import PackWriter

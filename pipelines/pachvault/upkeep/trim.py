@@ -148,9 +148,9 @@ def _sealed(vault: Vault, cluster: str, commits: Iterable[CommitInfo]) -> list[C
     """Those whose source commits a snapshot has: no run reads them any more."""
     sources = [(commit, said) for commit in commits if (said := said_by(commit)) is not None]
     repos = {RepoName.parse(said["source"]) for _, said in sources}
-    records, _ = known.newest_records(vault, cluster, repos)
-    by_repo = {str(name): history.by_id for name, (_, history) in records.items()}
-    return [commit for commit, said in sources if said["commit"] in by_repo.get(said["source"], {})]
+    records = known.newest_records(vault, cluster, repos).records
+    by_repo = {str(name): sealed.commits() for name, sealed in records.items()}
+    return [commit for commit, said in sources if said["commit"] in by_repo.get(said["source"], set())]
 
 
 def _is_ours(commit: CommitInfo) -> bool:

@@ -13,9 +13,11 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from pachvault import heap
-from pachvault.errors import DamageError, PachvaultError
+from pachvault.errors import CorruptError, DamageError, PachvaultError
 from pachvault.format import digests, index, layout
 from pachvault.format.digests import Digests
+from pachvault.store.store import ObjectInfo
+from pachvault.vault import packs
 from pachvault.vault.columns import NUMBERS, Columns, at_most
 from pachvault.vault.vault import Vault
 
@@ -113,17 +115,45 @@ class BlobIndex:
 
 
 def load(vault: Vault) -> BlobIndex:
-    """The vault's index, without the packs that are missing, cut short, or to be avoided.
+    """Where blobs are, without the packs that are missing, cut short, or to be avoided.
 
     What those held is stored again when it is met again, and is then read from its new place. Every
-    index object is checked against its name.
+    index object is checked against its name. Packs that no readable index object is about are asked for
+    their own tables of contents: a lost index costs time, not data.
     """
-    return BlobIndex(usable(vault, columns(vault)))
+    return BlobIndex(usable(vault, _placed(vault, NUMBERS)))
 
 
 def held(vault: Vault) -> BlobIndex:
     """The same for who only asks whether a blob is there: in half the memory, without places."""
-    return BlobIndex(usable(vault, columns(vault, ())))
+    return BlobIndex(usable(vault, _placed(vault, ())))
+
+
+def _placed(vault: Vault, names: Collection[str]) -> Columns:
+    rows = columns(vault, names, is_lenient=True)
+    besides = _unindexed(vault, rows)
+    return Columns.joined([rows, *besides], names) if besides else rows
+
+
+def unindexed(vault: Vault) -> Columns:
+    """What the packs hold that no readable index object is about, and that are not to be avoided."""
+    return Columns.joined(_unindexed(vault, columns(vault, (), is_lenient=True)))
+
+
+def _unindexed(vault: Vault, rows: Columns) -> list[Columns]:
+    """By the tables of contents of packs that have no row; one that does not read says nothing."""
+    known = {layout.pack_path(name.tobytes()) for name in rows.packs} | vault.avoid
+    infos = [info for info in vault.store.list(layout.PACKS) if info.name not in known]
+
+    def said(info: ObjectInfo) -> Columns | None:
+        name = layout.named_digest(info.name)
+        try:
+            return Columns.of_toc(name, packs.read_toc(vault, info.name, info.size)) if name else None
+        except DamageError:
+            return None  # deleted since it was listed, an aborted write, or damage that verify names
+
+    with ThreadPoolExecutor(_READS_AT_ONCE, "toc") as pool:
+        return [columns for columns in pool.map(said, infos) if columns is not None]
 
 
 def usable(vault: Vault, rows: Columns) -> Columns:
@@ -137,15 +167,18 @@ def usable(vault: Vault, rows: Columns) -> Columns:
     return rows.without(bad) if bad else rows
 
 
-def columns(vault: Vault, names: Collection[str] = NUMBERS) -> Columns:
-    """All that the index says, also of packs that are not there; of its numbers those that are named."""
+def columns(vault: Vault, names: Collection[str] = NUMBERS, *, is_lenient: bool = False) -> Columns:
+    """All that the index says, also of packs that are not there; of its numbers those that are named.
+
+    Where `is_lenient`, corrupt index objects are passed over: verify names them.
+    """
 
     def joined(found: Iterator[tuple[str, bytes]], size: int) -> Columns:
         parts = (part for _, data in found for part in Columns.parts(data, names))
         return Columns.joined(parts, names, at_most(size))
 
     with heap.returning():
-        return _read(vault, joined)
+        return _read(vault, joined, is_lenient=is_lenient)
 
 
 def lost_packs(vault: Vault) -> list[str]:
@@ -154,7 +187,8 @@ def lost_packs(vault: Vault) -> list[str]:
     The vault must be one for writing: prune's marks tell what it deleted.
     """
     ends: dict[str, int] = {}
-    for name, found in each(vault, lambda _, data: index.ends_of(data)).items():
+    named = each(vault, lambda _, data: index.ends_of(data), is_lenient=True)
+    for name, found in named.items():
         if name not in vault.avoid:
             for pack, end in found.items():
                 path = layout.pack_path(pack)
@@ -163,15 +197,22 @@ def lost_packs(vault: Vault) -> list[str]:
     return sorted(name for name, end in ends.items() if sizes.get(name, 0) < end and name not in vault.avoid)
 
 
-def each(vault: Vault, read: Callable[[str, bytes], Taken]) -> dict[str, Taken]:
+def each(vault: Vault, read: Callable[[str, bytes], Taken], *, is_lenient: bool = False) -> dict[str, Taken]:
     """What `read` makes of each index object's name and bytes. Where prune replaced one it begins again.
 
-    Raises DamageError, with what to do, where one does not read.
+    Raises DamageError, with what to do, where one does not read; corrupt ones are passed over where
+    `is_lenient`.
     """
-    return _read(vault, lambda found, _: {name: read(name, data) for name, data in found})
+
+    def take(objects: Iterator[tuple[str, bytes]], _: int) -> dict[str, Taken]:
+        return {name: read(name, data) for name, data in objects}
+
+    return _read(vault, take, is_lenient=is_lenient)
 
 
-def _read(vault: Vault, take: Callable[[Iterator[tuple[str, bytes]], int], Taken]) -> Taken:
+def _read(
+    vault: Vault, take: Callable[[Iterator[tuple[str, bytes]], int], Taken], *, is_lenient: bool
+) -> Taken:
     """What `take` makes of the names and bytes of all index objects, and of how many bytes they are."""
     at = ""
 
@@ -182,7 +223,13 @@ def _read(vault: Vault, take: Callable[[Iterator[tuple[str, bytes]], int], Taken
             while len(under_way) < _READS_AT_ONCE and number + len(under_way) < len(names):
                 under_way.append(pool.submit(vault.read, names[number + len(under_way)]))
             at = name
-            yield name, under_way.popleft().result()
+            try:
+                data = under_way.popleft().result()
+            except CorruptError:
+                if not is_lenient:
+                    raise
+            else:
+                yield name, data
 
     with ThreadPoolExecutor(_READS_AT_ONCE, "index") as pool:
         for _ in range(_LISTINGS):

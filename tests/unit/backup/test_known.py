@@ -10,10 +10,21 @@ import pytest
 
 from made import BEGAN, CLUSTER, Repo, back_up, flip, new_vault, tree_of
 from pachvault.backup import known, runs
-from pachvault.backup.known import Content, chain_links, known_contents, newest_records, sealed_layers
+from pachvault.backup.freeze import INDEX_HEALED
+from pachvault.backup.known import (
+    METADATA_LOST,
+    Content,
+    Newest,
+    chain_links,
+    known_contents,
+    newest_records,
+    sealed_layers,
+)
 from pachvault.format import layout, table
 from pachvault.format.ids import RepoName, digest
 from pachvault.pach.records import Change
+from pachvault.vault import blobs
+from pachvault.vault.reader import BlobReader
 from pachvault.vault.snapshots import Snapshot
 
 NAME, OTHER = RepoName("p", "r"), RepoName("p", "other")
@@ -31,13 +42,14 @@ def test_the_newest_record_of_each_repo_is_found_whichever_snapshot_has_it(tmp_p
     first = back_up(vault, repo, other)
     repo.commit({"/a": b"2"})
     second = back_up(vault, repo)
-    found, newest = newest_records(vault, CLUSTER.id, [NAME, OTHER, RepoName("p", "never")])
-    assert {name: record for name, (record, _) in found.items()} == {
+    newest = newest_records(vault, CLUSTER.id, [NAME, OTHER, RepoName("p", "never")])
+    assert {name: sealed.digest for name, sealed in newest.records.items()} == {
         NAME: record_of(second, NAME),
         OTHER: record_of(first, OTHER),
     }
-    assert newest is not None
-    assert newest.name == second.name
+    assert newest.snapshot is not None
+    assert newest.snapshot.name == second.name
+    assert newest.notes == []
 
 
 def test_another_clusters_records_are_not_built_on(tmp_path: Path) -> None:
@@ -45,7 +57,7 @@ def test_another_clusters_records_are_not_built_on(tmp_path: Path) -> None:
     repo = Repo(NAME)
     repo.commit({"/a": b"1"})
     back_up(vault, repo)
-    assert newest_records(vault, "another cluster", [NAME]) == ({}, None)
+    assert newest_records(vault, "another cluster", [NAME]) == Newest({}, None, [])
 
 
 def damage_manifest(snapshot: Snapshot) -> str:
@@ -69,14 +81,89 @@ def test_a_backup_goes_on_from_what_is_whole(tmp_path: Path, damaged: Callable[[
     first = back_up(vault, repo)
     repo.commit({"/a": b"1", "/b": b"2"})
     flip(tmp_path / "vault" / damaged(back_up(vault, repo)), 30)
-    found, _ = newest_records(vault, CLUSTER.id, [NAME])
-    assert found[NAME][0] == record_of(first, NAME)
+    newest = newest_records(vault, CLUSTER.id, [NAME])
+    assert newest.records[NAME].digest == record_of(first, NAME)
+    assert [note.kind for note in newest.notes] == [METADATA_LOST]
     repo.commit({"/c": b"3"})
     third = back_up(vault, repo)
+    assert not third.manifest.partial
+    assert [problem.kind for problem in third.manifest.problems] == [METADATA_LOST]
     for commit, tree in repo.trees.items():
         assert tree_of(third, NAME, commit) == {
             path: (len(data), digest(data)) for path, data in tree.items()
         }
+
+
+@pytest.mark.parametrize("harm", ["lost", "flipped", "cut"])
+@pytest.mark.parametrize("which", [0, 1, 2])
+@pytest.mark.parametrize("is_changed", [False, True])
+def test_a_file_table_that_is_lost_is_made_again_by_the_next_backup(
+    tmp_path: Path, harm: str, which: int, *, is_changed: bool
+) -> None:
+    vault = new_vault(tmp_path)
+    repo = Repo(NAME)
+    for number in range(3):
+        repo.commit({f"/{each}": b"x%d" % each for each in range(number + 1)})
+        before = back_up(vault, repo)
+    name = before.repo(NAME).commits["tables"][which].as_py()[0]
+    file = tmp_path / "vault" / layout.table_path(name)
+    if harm == "lost":
+        file.unlink()
+    elif harm == "flipped":
+        flip(file, 200)
+    else:
+        file.write_bytes(file.read_bytes()[:50])
+    if is_changed:
+        repo.commit({"/new": b"3"})
+    after = back_up(vault, repo)
+    assert not after.manifest.partial
+    (note,) = after.manifest.problems
+    assert (note.kind, note.repo) == (METADATA_LOST, str(NAME))
+    assert f"{3 - which} commits" in note.message
+    for commit, tree in repo.trees.items():
+        assert tree_of(after, NAME, commit) == {
+            path: (len(data), digest(data)) for path, data in tree.items()
+        }
+    assert back_up(vault, repo).manifest.problems == []
+
+
+def test_commits_whose_tables_are_lost_and_that_cannot_be_read_again_make_a_snapshot_partial(
+    tmp_path: Path,
+) -> None:
+    vault = new_vault(tmp_path)
+    repo = Repo(NAME)
+    first, second = repo.commit({"/a": b"1"}), repo.commit({"/a": b"2"})
+    before = back_up(vault, repo)
+    name = before.repo(NAME).commits["tables"][1].as_py()[0]
+    (tmp_path / "vault" / layout.table_path(name)).unlink()
+    after = back_up(vault, repo, unreadable=frozenset({first, second}))
+    assert after.manifest.partial
+    assert {problem.commit for problem in after.manifest.problems} >= {second}
+    assert [branch.head for branch in after.repo(NAME).record.branches] != [second]
+
+
+@pytest.mark.parametrize("harm", ["lost", "flipped"])
+def test_an_index_object_that_is_lost_is_made_again_by_the_next_backup(tmp_path: Path, harm: str) -> None:
+    vault = new_vault(tmp_path)
+    repo = Repo(NAME)
+    for number in range(2):
+        repo.commit({"/a": b"content %d" % number})
+        back_up(vault, repo)
+    file = next((tmp_path / "vault" / layout.INDEX).iterdir())
+    if harm == "lost":
+        file.unlink()
+    else:
+        flip(file, 30)
+    repo.commit({"/a": b"content 0"})
+    after = back_up(vault, repo)
+    assert not after.manifest.partial
+    assert [problem.kind for problem in after.manifest.problems] == [INDEX_HEALED]
+    assert len(blobs.unindexed(vault)) == 0
+    reader = BlobReader(vault, blobs.load(vault))
+    for number in range(2):
+        assert reader.read(digest(b"content %d" % number)) == b"content %d" % number
+    repo.commit({"/a": b"content 1"})
+    assert back_up(vault, repo).manifest.problems == []
 
 
 def test_a_damaged_snapshot_covers_no_tick(tmp_path: Path) -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from made import BEGAN, Repo, back_up, new_vault
 from pachvault.backup.freeze import _ranges
-from pachvault.backup.plan import SHARE_BYTES, SHARE_ITEMS, Sealed, head_tasks, plan_repo, split
+from pachvault.backup.known import Sealed
+from pachvault.backup.plan import SHARE_BYTES, SHARE_ITEMS, head_tasks, plan_repo, split
 from pachvault.backup.work import Item, Place, PlannedRepo, Share
 from pachvault.format.ids import RepoName
 from pachvault.policy import History

@@ -11,8 +11,8 @@ import pytest
 import zstandard
 
 from made import flip, new_vault
-from pachvault.errors import DamageError, FullError, PachvaultError
-from pachvault.format import index, layout, pack
+from pachvault.errors import CorruptError, DamageError, FullError, PachvaultError
+from pachvault.format import digests, index, layout, pack
 from pachvault.format.ids import digest
 from pachvault.format.pack import Frame
 from pachvault.store.local import LocalStore
@@ -162,12 +162,22 @@ def test_a_blob_in_several_index_objects_is_found_once(tmp_path: Path) -> None:
     assert BlobReader(vault, known).read(wanted[1]) == noise(2)
 
 
-def test_a_damaged_index_is_damage_when_loading(tmp_path: Path) -> None:
+@pytest.mark.parametrize("is_lost", [False, True])
+def test_without_the_index_packs_tell_themselves_what_they_hold(tmp_path: Path, *, is_lost: bool) -> None:
     vault = new_vault(tmp_path)
     write(vault, [frame(noise(1))])
-    flip(tmp_path / "vault" / objects(vault, layout.INDEX)[0], 100)
-    with pytest.raises(DamageError, match="not what its name promises"):
-        blobs.load(vault)
+    write(vault, [frame(noise(2))])
+    file = tmp_path / "vault" / objects(vault, layout.INDEX)[0]
+    if is_lost:
+        file.unlink()
+    else:
+        flip(file, 100)
+        with pytest.raises(CorruptError, match="not what its name promises"):
+            blobs.columns(vault)
+    reader = BlobReader(vault, blobs.load(vault))
+    assert [reader.read(digest(noise(seed))) for seed in (1, 2)] == [noise(1), noise(2)]
+    assert blobs.held(vault).has_all(digests.of([digest(noise(1)), digest(noise(2))]))
+    assert len(blobs.unindexed(vault)) == 1
 
 
 def test_the_index_knows_how_far_each_pack_goes(tmp_path: Path) -> None:
