@@ -23,6 +23,8 @@ class Severity(StrEnum):
 
     DAMAGE = "damage"
     """Something that a snapshot needs is lost, or the vault cannot be read until it is repaired."""
+    DEGRADED = "degraded"
+    """Nothing is lost, but the last good copy is in a pack that waits for deletion."""
     UNREADABLE = "unreadable"
     """It could not be looked at: nothing is known of it."""
     CHANGE = "change"
@@ -58,6 +60,8 @@ class Finding:
         """What to do."""
         if self.severity is Severity.NOTE:
             return _NOTES.get(self.kind, "nothing: no snapshot needs it; prune removes what nobody needs")
+        if self.severity is Severity.DEGRADED:
+            return "`pachvault repair` copies what is needed to a pack that stays; prune keeps the last copy"
         if self.severity is Severity.UNREADABLE:
             return "run it again; if it stays, look at the storage and at the rights"
         return _ADVICE.get(self.kind, _HEAL)
@@ -137,8 +141,8 @@ def tried(about: Damage, read: Callable[[], Answer]) -> tuple[Answer | None, lis
 
 
 def exit_code(findings: Iterable[Finding]) -> int:
-    """13 where something is damaged, 3 where something could only not be read, else 0."""
+    """13 where something is damaged, 3 where it is degraded or could only not be read, else 0."""
     severities = {finding.severity for finding in findings}
     if Severity.DAMAGE in severities:
         return EXIT_DAMAGE
-    return EXIT_PARTIAL if Severity.UNREADABLE in severities else EXIT_OK
+    return EXIT_PARTIAL if severities & {Severity.DEGRADED, Severity.UNREADABLE} else EXIT_OK

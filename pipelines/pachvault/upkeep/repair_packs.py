@@ -19,6 +19,7 @@ from pachvault.format.pack import split_digests
 from pachvault.progress import Progress
 from pachvault.store.store import ObjectInfo
 from pachvault.upkeep.verify import Level
+from pachvault.vault import marks
 from pachvault.vault.blobs import BlobIndex
 from pachvault.vault.columns import NUMBERS, ByPack, Columns, differing
 from pachvault.vault.packs import any_toc, by_frame, read_toc, wrong_blobs
@@ -32,7 +33,7 @@ class Packs:
     whole: Sorted
     """The blobs in packs without fault."""
     hurt: BlobIndex
-    """Places that read, in packs that are damaged."""
+    """Places that read, in packs that are damaged or marked for deletion."""
     damaged: dict[str, str]
     """Packs by name, with what is wrong."""
     unplaced: Columns
@@ -65,6 +66,7 @@ def survey(vault: Vault, level: Level, progress: Progress) -> Packs:
     hurt: list[Columns] = []
     unplaced: list[Columns] = []
     damaged: dict[str, str] = {}
+    going = marks.for_writing(vault).avoid
     for info in infos:
         name = layout.named_digest(info.name) or b""
         numbers = placed.by_pack.rows(name)
@@ -80,6 +82,8 @@ def survey(vault: Vault, level: Level, progress: Progress) -> Packs:
             if bad:
                 damaged[info.name] = f"{len(bad)} of its {len(toc.blobs)} blobs do not read"
                 hurt.append(rows.take(np.setdiff1d(np.arange(len(rows)), np.array(bad, np.int64))))
+            elif info.name in going:  # what is needed of it is copied, unless another pack has it
+                hurt.append(rows)
             else:
                 whole.append(rows.digests)
         progress.add(info.size, 1)

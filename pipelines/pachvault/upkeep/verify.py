@@ -20,7 +20,7 @@ from pachvault.upkeep import verify_hits, verify_names, verify_packs, verify_str
 from pachvault.upkeep.findings import Damage, Finding, Severity, tried
 from pachvault.upkeep.patience import patient
 from pachvault.upkeep.verify_structure import Structure
-from pachvault.vault import snapshots
+from pachvault.vault import marks, snapshots
 from pachvault.vault.snapshots import SnapshotName
 from pachvault.vault.vault import Vault
 
@@ -108,6 +108,12 @@ def examine(
         damages = [_unknown(damage) if damage.kind == "blob-missing" else damage for damage in damages]
     short = list(verify_packs.against_listing(places, sizes)) if not unlisted else []
     damages += short
+    marked, failed = tried(
+        Damage(kind="listing", object=layout.MARKS), lambda: marks.for_writing(vault).avoid
+    )
+    damages += failed
+    for name in marked or ():
+        places.is_staying[places.in_pack(layout.named_digest(name))] = False
     chosen: dict[str, int] = {}
     read: dict[str, list[Damage]] = {}
     if level is not Level.STRUCTURE:

@@ -39,12 +39,15 @@ def judged(vault: Vault, structure: Structure, places: Places, damages: Sequence
     """The findings that damages come to, in their order."""
     is_indexed = not any(damage.kind in _INDEX for damage in damages)
     is_lost = places.lost() & (places.needed() | (not structure.is_whole))
+    is_degraded = places.degraded() & places.needed()
     hits = [_Hits(_lost_blobs(damage, places, is_lost)) for damage in damages]
     # what a second look at a table finds wrong with it, when the first one did not
     late = _find_files(vault, structure, hits)
     findings = []
     for damage, hit in zip([*damages, *late], [*hits, *(_Hits(NO_BLOBS) for _ in late)], strict=True):
         severity = _severity(damage, hit, is_placed=is_indexed or len(damage.places) > 0)
+        if severity is Severity.NOTE and is_degraded[damage.places].any():
+            severity = Severity.DEGRADED
         findings.append(_finding(damage, hit, structure, severity))
     return findings
 

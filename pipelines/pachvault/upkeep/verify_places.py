@@ -29,6 +29,8 @@ class Places:
         self.frames: Rows = self._columns.integers["frame_offset"]
         """The offset of the frame in its pack."""
         self.is_good = np.ones(len(self._columns), bool)
+        self.is_staying = np.ones(len(self._columns), bool)
+        """Whether the pack is not marked for deletion."""
         self.is_needed = np.zeros(len(self._columns), bool)
         """Of the first place of each blob: whether a table names the blob."""
 
@@ -52,6 +54,10 @@ class Places:
     def lost(self) -> NDArray[np.bool_]:
         """For each place whether no place of its blob is good."""
         return ~self._of_blobs(self.is_good)
+
+    def degraded(self) -> NDArray[np.bool_]:
+        """For each place whether all good places of its blob are in packs that are marked for deletion."""
+        return self._of_blobs(self.is_good) & ~self._of_blobs(self.is_good & self.is_staying)
 
     def needed(self) -> NDArray[np.bool_]:
         """For each place whether a table names its blob."""

@@ -9,15 +9,17 @@ import pytest
 
 from made import Repo, back_up, flip, new_vault
 from pachvault.format import digests, documents, index, layout, pack, table
-from pachvault.format.documents import Segment
+from pachvault.format.documents import Marked, Segment
 from pachvault.format.ids import RepoName, digest
 from pachvault.format.pack import split_digests
 from pachvault.progress import Quiet
+from pachvault.upkeep import repair
 from pachvault.upkeep.findings import Finding, Severity, exit_code
 from pachvault.upkeep.verify import Level, verify
 from pachvault.upkeep.verify_places import Places
-from pachvault.vault import snapshots
+from pachvault.vault import blobs, marks, snapshots
 from pachvault.vault.columns import Columns
+from pachvault.vault.reader import BlobReader
 from pachvault.vault.vault import Vault
 
 NAME = RepoName("p", "r")
@@ -183,3 +185,20 @@ def test_digests_that_end_in_zeros_are_told_apart() -> None:
     for number, name in enumerate(names):
         (row,) = places.in_pack(bytes([number]) * 32).tolist()
         assert split_digests(places.digests[[row]]) == [name]
+
+
+def test_a_last_good_copy_that_waits_for_deletion_is_degraded_and_repair_copies_it(vault: Vault) -> None:
+    first = only_pack(vault)
+    second = pack_of(vault, b"content", padding=b"padding")
+    marks.write(vault, [Marked(name=str(second.relative_to(root(vault))), reason="no snapshot needs it")])
+    assert at(vault) == []
+    flip(first, 10)
+    findings = [each for each in at(vault) if each.severity is not Severity.NOTE]
+    assert [(each.kind, each.severity) for each in findings] == [("frame-damaged", Severity.DEGRADED)]
+    assert "pachvault repair" in findings[0].advice
+    assert exit_code(findings) == 3
+    repair.execute(repair.plan(vault.store, Level.DATA, Quiet()), None, Quiet())
+    assert [each for each in at(vault) if each.severity is not Severity.NOTE] == []
+    second.unlink()
+    reader = BlobReader(vault, blobs.load(marks.for_writing(vault)))
+    assert reader.read(digest(b"content")) == b"content"
