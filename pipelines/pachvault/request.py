@@ -123,8 +123,8 @@ def place(text: str) -> dict[str, str]:
     UsageError otherwise.
     """
     names, _, branch = text.partition("@")
-    if text.endswith("/") and text.count("/") == 1 and len(text) > 1:
-        return {"project": text[:-1]}
+    if _PLAIN.fullmatch(text.removesuffix("/")) and text.endswith("/"):
+        return {"project": text.removesuffix("/")}
     project, _, repo = names.rpartition("/")
     if not repo:
         raise UsageError(

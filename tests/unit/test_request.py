@@ -102,6 +102,7 @@ def test_a_place_may_be_written_in_a_word() -> None:
     assert request.place("repo") == {"repo": "repo"}
     assert request.place("repo@v1") == {"repo": "repo", "branch": "v1"}
     assert request.place("project/repo@v1") == {"project": "project", "repo": "repo", "branch": "v1"}
-    for bad in ("", "@v1", "project/", "project/@v1"):
+    assert request.place("project/") == {"project": "project"}
+    for bad in ("", "@v1", "/", "a/b/", "project/@v1"):
         with pytest.raises(UsageError, match="not a place"):
             request.place(bad)

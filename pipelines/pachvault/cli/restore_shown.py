@@ -36,7 +36,7 @@ def show_plan(state: State, plan: RestorePlan) -> None:
         click.echo("the record of finished requests is added to the cluster's")
     for line in plan.lost:
         click.echo(f"left out, damaged: {line}")
-    for line in plan.not_recomputed:
+    for line in plan.not_restored:
         click.echo(f"not restored: {line}")
     for line in plan.notes:
         click.echo(f"note: {line}")
@@ -92,7 +92,7 @@ def show_report(state: State, report: Report) -> int:
             kept=report.kept,
             moved=report.moved,
             pipelines=report.pipelines,
-            not_recomputed=report.not_recomputed,
+            not_restored=report.not_restored,
             notes=report.notes,
             is_unchanged=report.is_unchanged,
         )
@@ -105,7 +105,7 @@ def show_report(state: State, report: Report) -> int:
             say(f"and {len(report.differences) - _SHOWN} more (--json names all)")
         for line in report.kept:
             say(f"what differs is kept as {line}, to be looked at and deleted; a next run makes it anew")
-        for line in report.not_recomputed:
+        for line in report.not_restored:
             say(f"not restored: {line}")
         for line in report.notes:
             say(f"note: {line}")
@@ -114,7 +114,7 @@ def show_report(state: State, report: Report) -> int:
         say(f"{_done(report)}; {report.summary}; request {report.request_id[:12]}")
     if report.differences:
         return EXIT_DAMAGE
-    return EXIT_PARTIAL if report.lost or report.not_recomputed else 0
+    return EXIT_PARTIAL if report.lost or report.not_restored else 0
 
 
 def _done(report: Report) -> str:

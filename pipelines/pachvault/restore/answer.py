@@ -47,14 +47,14 @@ class Answer:
     """Branches that keep what differs; the heads were not moved then."""
     pipelines: list[str] = field(default_factory=list)
     """Those that were created, project/name each."""
-    not_recomputed: list[str] = field(default_factory=list)
-    """A line for each output that neither the restore nor a pipeline brings back."""
+    not_restored: list[str] = field(default_factory=list)
+    """A line for each pipeline that was not created, and each output that nothing brings back."""
 
     def report(self) -> bytes:
         """`report.json`."""
         names = (
             *("request", "status", "summary", "finished_at", "lost", "differences", "kept"),
-            *("pipelines", "not_recomputed"),
+            *("pipelines", "not_restored"),
         )
         return _json({name: getattr(self, name) for name in names})
 
@@ -132,7 +132,7 @@ def _settle(
 def _status(report: Report) -> str:
     if report.differences:
         return "different"
-    if report.lost or report.not_recomputed:
+    if report.lost or report.not_restored:
         return "partial"
     return "unchanged" if report.is_unchanged else "restored"
 
@@ -140,7 +140,7 @@ def _status(report: Report) -> str:
 def _answered(recorded: dict[str, object], status: str, kept: Sequence[str] = ()) -> Answer:
     fields = {
         name: recorded[name] for name in ("request", "summary", "finished_at", "ids", "lost", "differences")
-    } | {name: recorded.get(name, []) for name in ("pipelines", "not_recomputed")}
+    } | {name: recorded.get(name, []) for name in ("pipelines", "not_restored")}
     return Answer(status=status, kept=list(kept), **fields)  # type: ignore[arg-type]  # as said() gives them
 
 

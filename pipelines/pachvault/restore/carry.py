@@ -62,7 +62,7 @@ def carry_out(
         bytes=plan.bytes,
         seconds=round(monotonic() - began, 3) if began is not None else None,
         pipelines=plan.new_pipelines if not kept else [],
-        not_recomputed=plan.not_recomputed if not kept else [],
+        not_restored=plan.not_restored if not kept else [],
         notes=plan.notes,
         is_unchanged=not (was_begun or kept or _has_changed(plan, replay)),
     )

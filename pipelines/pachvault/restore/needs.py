@@ -42,35 +42,30 @@ def projects(
 
 
 def can_run(
-    plans: Sequence[PipelinePlan], cluster: Cluster, repos: Sequence[RepoPlan], lost: Collection[RepoName]
+    plans: Sequence[PipelinePlan], cluster: Cluster, repos: Sequence[RepoPlan], named: Collection[str]
 ) -> tuple[list[PipelinePlan], list[str]]:
-    """The pipelines that can be created, and a line for each that reads what was lost to damage.
+    """The pipelines that can be created, and a line for each that reads what will not be there.
 
-    Raises UsageError where one cannot be created for any other reason. `lost`: repos that are left out
-    because of damage, which the request lets pass.
+    Raises UsageError for such a one that is among the `named`, as project/name, and not just matched by a
+    wildcard; and where its repo is in the way.
     """
     targets = {each.target for each in repos}
     there = {*cluster.repos} | targets
     possible: list[PipelinePlan] = []
     lines: list[str] = []
-    unmade = {*lost}
     for plan in plans:
         name = RepoName(plan.project, plan.name)
         if plan.is_new:
             _check_place(name, cluster, targets)
-        inputs = [RepoName.parse(text) for text in plan.inputs]
-        absent = [repo for repo in inputs if repo not in there]
-        if any(repo in unmade for repo in absent):
-            lines.append(f"{name}: pipeline not created: it reads {absent[0]}, which could not be had")
-            unmade.add(name)
-            continue
+        absent = [repo for repo in map(RepoName.parse, plan.inputs) if repo not in there]
+        why = f"reads {absent[0]}, which is neither in the cluster nor restored with it" if absent else ""
+        if absent and str(name) in named:
+            raise UsageError(f"pipeline {name} {why}", hint=f"name {absent[0]} too, or restore it first")
         if absent:
-            raise UsageError(
-                f"pipeline {name} reads {absent[0]}, which is neither in the cluster nor restored with it",
-                hint=f"name {absent[0]} too, or restore it first",
-            )
-        there.add(name)
-        possible.append(plan)
+            lines.append(f"{name}: the pipeline is not created: it {why}")
+        else:
+            there.add(name)
+            possible.append(plan)
     return possible, lines
 
 

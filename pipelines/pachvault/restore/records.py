@@ -36,8 +36,8 @@ class Report:
     finished_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     pipelines: list[str] = field(default_factory=list)
     """Those that were created, project/name each."""
-    not_recomputed: list[str] = field(default_factory=list)
-    """A line for each output that neither the restore nor a pipeline brings back."""
+    not_restored: list[str] = field(default_factory=list)
+    """A line for each pipeline that was not created, and each output that nothing brings back."""
     notes: list[str] = field(default_factory=list)
     is_unchanged: bool = False
     """Whether there was nothing to do: the cluster has all that was asked for."""
@@ -86,7 +86,7 @@ def said(report: Report) -> dict[str, object]:
         "lost": report.lost,
         "differences": [asdict(each) for each in report.differences],
         "pipelines": report.pipelines,
-        "not_recomputed": report.not_recomputed,
+        "not_restored": report.not_restored,
     }
 
 
@@ -122,5 +122,5 @@ def state_of(recorded: dict[str, object]) -> str:
     """The state of a recorded request, in a word or three."""
     if recorded.get("came_back"):
         return "not carried out"
-    is_partial = recorded["lost"] or recorded.get("not_recomputed")
+    is_partial = recorded["lost"] or recorded.get("not_restored")
     return "partial" if is_partial else "different" if recorded["differences"] else "done"

@@ -82,15 +82,15 @@ def resolve(request: Request, vault: Vault, source: Source) -> Resolved:
             hint="pipelines: true restores the pipelines, outputs: as-repos what they wrote",
         )
     pipelines, unmade = needs.can_run(
-        definitions.choose(request, known, source), cluster, plans, {_lost_repo(line) for line in lost}
+        definitions.choose(request, known, source), cluster, plans, {_repo_of(each) for each in request.what}
     )
     needs.check_licence(source, pipelines, cluster.outputs)
-    resolved = with_shares(request, snapshot, found, [*lost, *unmade])
+    resolved = with_shares(request, snapshot, found, lost)
     more: dict[str, object] = {
         "projects": needs.projects(snapshot, cluster, plans, pipelines),
         "pipelines": pipelines,
         "done_requests": done_requests,
-        "not_recomputed": needs.not_recomputed(snapshot, source, chosen, pipelines, cluster),
+        "not_restored": unmade + needs.not_recomputed(snapshot, source, chosen, pipelines, cluster),
         "notes": _notes(plans, begun, left_out),
     }
     pace = _pace(source, vault) if resolved.plan.bytes else None
@@ -136,11 +136,6 @@ def _notes(plans: Sequence[RepoPlan], begun: Snapshot | None, left_out: list[str
     if POLICY in targets:
         notes.append("a policy from another cluster is not in force before it is committed again")
     return notes
-
-
-def _lost_repo(line: str) -> RepoName:
-    """The repo that a line about damage names."""
-    return RepoName.parse(line.partition(":")[0])
 
 
 def _entry(

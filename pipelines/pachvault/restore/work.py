@@ -130,8 +130,8 @@ class RestorePlan(WorkDocument):
     """The record of repo `restored` in the snapshot: its files are added to the cluster's."""
     notes: list[str] = []
     """What is left out on purpose, or is not as one might expect; a line each."""
-    not_recomputed: list[str] = []
-    """A line for each output that neither the restore nor a pipeline brings back."""
+    not_restored: list[str] = []
+    """A line for each pipeline that cannot be created, and each output that nothing brings back."""
     shares: int = 0
     bytes: int = 0
     commits: int = 0
