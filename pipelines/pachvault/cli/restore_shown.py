@@ -47,9 +47,7 @@ def _pipeline(plan: PipelinePlan) -> str:
     name = f"{plan.project}/{plan.name}"
     if not plan.is_new:
         return f"stop pipeline {name}"
-    if plan.stopped:
-        return f"create pipeline {name} (stopped)"
-    return f"create pipeline {name} (running: its jobs make its output anew, and are not waited for)"
+    return f"create pipeline {name} ({'stopped' if plan.stopped else 'running'})"
 
 
 def _fate(branch: BranchPlan) -> str:

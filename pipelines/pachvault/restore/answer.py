@@ -47,6 +47,7 @@ class Answer:
     """Branches that keep what differs; the heads were not moved then."""
     pipelines: list[str] = field(default_factory=list)
     """Those that were created, project/name each."""
+    notes: list[str] = field(default_factory=list)
     not_restored: list[str] = field(default_factory=list)
     """A line for each pipeline that was not created, and each output that nothing brings back."""
 
@@ -54,7 +55,7 @@ class Answer:
         """`report.json`."""
         names = (
             *("request", "status", "summary", "finished_at", "lost", "differences", "kept"),
-            *("pipelines", "not_restored"),
+            *("pipelines", "not_restored", "notes"),
         )
         return _json({name: getattr(self, name) for name in names})
 
@@ -140,7 +141,7 @@ def _status(report: Report) -> str:
 def _answered(recorded: dict[str, object], status: str, kept: Sequence[str] = ()) -> Answer:
     fields = {
         name: recorded[name] for name in ("request", "summary", "finished_at", "ids", "lost", "differences")
-    } | {name: recorded.get(name, []) for name in ("pipelines", "not_restored")}
+    } | {name: recorded.get(name, []) for name in ("pipelines", "not_restored", "notes")}
     return Answer(status=status, kept=list(kept), **fields)  # type: ignore[arg-type]  # as said() gives them
 
 

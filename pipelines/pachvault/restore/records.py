@@ -87,6 +87,7 @@ def said(report: Report) -> dict[str, object]:
         "differences": [asdict(each) for each in report.differences],
         "pipelines": report.pipelines,
         "not_restored": report.not_restored,
+        "notes": report.notes,
     }
 
 

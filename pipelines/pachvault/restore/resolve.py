@@ -21,7 +21,7 @@ from pachvault.restore.pace import Pace, measured
 from pachvault.restore.records import DONE, finished
 from pachvault.restore.repo_plan import Cluster, repo_plan
 from pachvault.restore.shares import Found, Resolved, with_shares
-from pachvault.restore.work import RepoPlan
+from pachvault.restore.work import PipelinePlan, RepoPlan
 from pachvault.vault import snapshots
 from pachvault.vault.snapshots import RepoHistory, Snapshot
 from pachvault.vault.vault import Vault
@@ -91,7 +91,7 @@ def resolve(request: Request, vault: Vault, source: Source) -> Resolved:
         "pipelines": pipelines,
         "done_requests": done_requests,
         "not_restored": unmade + needs.not_recomputed(snapshot, source, chosen, pipelines, cluster),
-        "notes": _notes(plans, begun, left_out),
+        "notes": _notes(plans, pipelines, begun, left_out),
     }
     pace = _pace(source, vault) if resolved.plan.bytes else None
     if pace:
@@ -124,13 +124,23 @@ def _left_out(request: Request, snapshot: Snapshot, known: Sequence[Pipeline]) -
     return note_left_out(projects, request.what)
 
 
-def _notes(plans: Sequence[RepoPlan], begun: Snapshot | None, left_out: list[str]) -> list[str]:
+def _notes(
+    plans: Sequence[RepoPlan],
+    pipelines: Sequence[PipelinePlan],
+    begun: Snapshot | None,
+    left_out: list[str],
+) -> list[str]:
     notes = list(left_out)
     if begun:
         notes.append(
             f"goes on with snapshot {begun.short_id}, of which an interrupted run has restored a part"
         )
     targets = {each.target for each in plans}
+    if running := [each for each in pipelines if each.is_new and not each.stopped]:
+        notes.append(
+            f"{len(running)} pipelines make their outputs anew, by jobs that are not waited for: "
+            "`pachctl list job` shows them"
+        )
     if REQUESTS in targets:
         notes.append("the requests that come back are not carried out again")
     if POLICY in targets:
