@@ -16,7 +16,7 @@ POLICY = RepoName(HOME_PROJECT, "policy")
 POLICY_FILE = "/policy.yaml"
 REQUESTS = RepoName(HOME_PROJECT, "requests")
 
-_BY_RESTORE = re.compile(r"^(restored|appended) by pachvault, request [0-9a-f]{12}, from ", re.MULTILINE)
+BY_RESTORE = re.compile(r"^(restored|appended) by pachvault, request [0-9a-f]{12}, from ", re.MULTILINE)
 """How commits describe themselves that a restore made (restore/journal.py)."""
 
 
@@ -57,7 +57,7 @@ def is_policy_restored(source: Source) -> bool:
         head = {branch.name: branch.head for branch in source.branches(POLICY)}.get(MASTER)
         return bool(
             head
-            and _BY_RESTORE.search(source.commit(CommitRef(POLICY.project, POLICY.repo, head)).description)
+            and BY_RESTORE.search(source.commit(CommitRef(POLICY.project, POLICY.repo, head)).description)
         )
     except SourceGoneError:
         return False

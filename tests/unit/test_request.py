@@ -96,6 +96,7 @@ def test_what_is_no_place_is_refused(what: str) -> None:
 def test_equal_requests_have_equal_ids_and_others_have_others() -> None:
     assert parse().id == request.parse(BASE.replace("  - ", "- "), "other.yaml").id
     assert len({parse(more).id for more in ("", "exists: append\n", "keep_going: true\n")}) == 3
+    assert parse("exists: fail\nhistory: head\nto: {}\n").id == parse().id, "a default says nothing"
 
 
 def test_a_place_may_be_written_in_a_word() -> None:
