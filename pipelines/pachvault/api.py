@@ -94,8 +94,10 @@ class BackupTask:
         """Restore `what` (project/repo@branch patterns) from the target and wait for it.
 
         `snapshot` is an id, a prefix, latest, or a time: the newest that was frozen at or before it. `to` is
-        project/repo@branch for another place; all else is as in a restore request. In `report.differences`
-        is what is not what it was: unless `report.is_settled`, no branch was touched then.
+        project/repo@branch, or project/, for another place; all else is as in a restore request.
+
+        In `report.differences` is what is not what it was: unless `report.is_settled`, no branch was touched
+        then.
 
         Raises UsageError for what cannot be done, BusyError while the task runs or another run carries the
         same request out, DamageError for a damaged vault unless it is to keep going.

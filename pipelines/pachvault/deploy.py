@@ -89,7 +89,7 @@ def deploy(
         if is_optional and not pipelines.exists(HOME_PROJECT, stage):
             continue
         note(Step("pipeline", f"{HOME_PROJECT}/{stage}", _ensure(pipelines, text, f"{stage}.json")))
-    return Deployed(steps, missing + (_missing_vault(in_force) if in_force else []))
+    return Deployed(steps, missing + (_missing_vault(source, in_force) if in_force else []))
 
 
 def _policy_there(source: Source) -> tuple[Policy | None, list[str]]:
@@ -99,11 +99,15 @@ def _policy_there(source: Source) -> tuple[Policy | None, list[str]]:
         return None, [f"policy: {error}; `pachvault deploy --policy FILE` commits one"]
 
 
-def _missing_vault(chosen: Policy) -> list[str]:
+def _missing_vault(source: Source, chosen: Policy) -> list[str]:
     try:
-        open_vault(open_store(chosen.target))
+        vault = open_vault(open_store(chosen.target))
     except PachvaultError as error:
         return [f"vault, as seen from here: {error}"]
+    try:
+        home.check_in_force(source, vault, chosen.name)
+    except UsageError as error:
+        return [f"policy: {error}"]
     return []
 
 
@@ -120,7 +124,8 @@ def _places(source: Source, target: Target) -> Iterable[Step]:
 def _commit_policy(source: Source, target: Target, text: str) -> Step:
     where = f"{home.POLICY}@{home.MASTER}:{home.POLICY_FILE}"
     there = home.files(source, home.POLICY).get(home.POLICY_FILE)
-    if there == text.encode():
+    # one that a restore brought is in force only once it is committed here
+    if there == text.encode() and not home.is_policy_restored(source):
         return Step("policy", where, "unchanged")
     target.put_file(home.POLICY.project, home.POLICY.repo, home.MASTER, home.POLICY_FILE, text.encode())
     return Step("policy", where, "created" if there is None else "updated")

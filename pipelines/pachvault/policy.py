@@ -19,7 +19,8 @@ from pachvault.strict_yaml import Strict
 
 HOME_PROJECT = "pachvault"
 """The project of the backup itself: never a source, but for SAVED_AT_HOME."""
-SAVED_AT_HOME = ("policy", "requests")
+SAVED_AT_HOME = ("policy", "requests", "restored")
+"""`restored` says which of the requests were carried out: who saves those saves it, too."""
 DRILL_PROJECT = "pachvault-drill"
 """Where restore drills restore to, and tidy up: never a source."""
 
@@ -212,9 +213,10 @@ class Policy(Strict):
         """Whether a branch is a source."""
         if not _may_be_source(repo):
             return False
-        if any(matches(pattern, repo, branch) for pattern in self.exclude):
+        names = _chosen_with(repo)
+        if any(matches(pattern, name, branch) for pattern in self.exclude for name in names):
             return False
-        return any(matches(pattern, repo, branch) for pattern in self.sources)
+        return any(matches(pattern, name, branch) for pattern in self.sources for name in names)
 
     def reaches(self, repo: RepoName, pattern: str) -> bool:
         """Whether some branch of the repo, whatever its name, could match a pattern."""
@@ -223,8 +225,14 @@ class Policy(Strict):
             found is not None
             and _may_be_source(repo)
             and fnmatchcase(repo.project, found["project"])
-            and fnmatchcase(repo.repo, found["repo"])
+            and any(fnmatchcase(name.repo, found["repo"]) for name in _chosen_with(repo))
         )
+
+
+def _chosen_with(repo: RepoName) -> tuple[RepoName, ...]:
+    """The repos any of which, where it is chosen, chooses this one: what was done goes with the requests."""
+    is_record = repo == RepoName(HOME_PROJECT, "restored")
+    return (repo, RepoName(HOME_PROJECT, "requests")) if is_record else (repo,)
 
 
 def _may_be_source(repo: RepoName) -> bool:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from datetime import UTC, datetime
 from typing import Annotated, Literal
@@ -103,8 +104,12 @@ class Request(Strict):
 
     @property
     def id(self) -> str:
-        """What the request says, as a name: equal requests have equal ids."""
-        return digest(self.model_dump_json().encode()).hex()
+        """What the request says, as a name: equal requests have equal ids.
+
+        Fields that have their defaults do not count: a version that has more of them names a request alike.
+        """
+        said = self.model_dump(mode="json", exclude_defaults=True)
+        return digest(json.dumps(said, sort_keys=True).encode()).hex()
 
 
 def parse(text: str, where: str) -> Request:
@@ -113,11 +118,18 @@ def parse(text: str, where: str) -> Request:
 
 
 def place(text: str) -> dict[str, str]:
-    """The fields of `to` in project/repo@branch, of which only the repo is needed; UsageError otherwise."""
+    """The fields of `to` in project/repo@branch, of which only the repo is needed, or in `project/`.
+
+    UsageError otherwise.
+    """
     names, _, branch = text.partition("@")
+    if _PLAIN.fullmatch(text.removesuffix("/")) and text.endswith("/"):
+        return {"project": text.removesuffix("/")}
     project, _, repo = names.rpartition("/")
     if not repo:
-        raise UsageError(f"not a place: {text!r}", hint="project/repo or project/repo@branch")
+        raise UsageError(
+            f"not a place: {text!r}", hint="project/repo, project/repo@branch, or project/ alone"
+        )
     return {
         "repo": repo,
         **({"project": project} if project else {}),

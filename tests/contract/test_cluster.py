@@ -7,6 +7,7 @@ import os
 from google.protobuf import empty_pb2
 from python_pachyderm.proto.v2.admin import admin_pb2
 from python_pachyderm.proto.v2.auth import auth_pb2
+from python_pachyderm.proto.v2.enterprise import enterprise_pb2, enterprise_pb2_grpc
 
 from .pach import Pach
 from .recording import Recording, refusal
@@ -34,3 +35,9 @@ def test_auth_is_not_activated(pach: Pach, recorded: Recording) -> None:
     answer = refusal(pach.auth.WhoAmI, auth_pb2.WhoAmIRequest())
     assert answer.startswith("UNIMPLEMENTED")
     recorded(answer)
+
+
+def test_no_licence_is_active(pach: Pach, recorded: Recording) -> None:
+    answer = enterprise_pb2_grpc.APIStub(pach.channel).GetState(enterprise_pb2.GetStateRequest())
+    assert answer.state != enterprise_pb2.State.ACTIVE
+    recorded(enterprise_pb2.State.Name(answer.state))

@@ -81,6 +81,16 @@ def test_an_input_repo_that_is_not_there(pach: Pach, project: Project, recorded:
     assert answer != "OK"
 
 
+def test_a_project_that_is_not_there(
+    pach: Pach, project: Project, repo: Message, recorded: Recording
+) -> None:
+    spec = shell(project, "line", pfs(project, "data", "/*"), "true")
+    spec["pipeline"]["project"]["name"] = f"{project.name}-no"
+    answer = refusal(create, pach, spec)
+    assert "not found" in answer
+    recorded(answer)
+
+
 def test_camel_case_is_taken_too(pach: Pach, project: Project, repo: Message) -> None:
     spec = {
         **shell(project, "camel", pfs(project, "data", "/*"), "true"),

@@ -65,7 +65,7 @@ def test_show_names_branches_and_commits(filled: Backup) -> None:
     assert f"{name}/data@master" in text
     assert f"{name}/data@side" in text
     (manifest,) = filled.json("show", "latest")
-    assert manifest["projects"] == [{"name": name, "description": ""}]
+    assert {"name": name, "description": ""} in manifest["projects"]  # pipelines bring theirs, too
     commits = filled.json("show", "latest", f"{name}/data")
     assert [each["description"] for each in commits][:2] == ["one", "two"]
     assert [each["branches"] for each in commits] == [[], ["master"], ["side"]]

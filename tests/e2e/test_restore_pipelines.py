@@ -129,10 +129,12 @@ def test_what_is_no_request_file_is_refused_too(requested: Requested) -> None:
 
 def test_what_pachyderm_will_not_make_fails_in_a_report(requested: Requested, backup: Backup) -> None:
     name = backup.project.name
-    answered = requested.ask({name: copy(backup, to={"project": "p" * 60, "repo": "copy"})})
+    refusal = {"method": "CreateRepo", "match": "never", "code": "INVALID_ARGUMENT", "message": "no, you"}
+    with requested.cluster.faults({**refusal, "times": 99}):
+        answered = requested.ask({name: copy(backup, to={"repo": "never"})})
     report = answered.report(name)
     assert report["status"] == "failed"
-    assert "51" in report["summary"]
+    assert "no, you" in report["summary"]
 
 
 def test_a_finished_request_is_never_done_again(requested: Requested, backup: Backup) -> None:

@@ -58,6 +58,7 @@ def test_a_dry_run_changes_nothing(backup: Backup, history: list[str], other: Cl
     name = backup.project.name
     assert outcome.out.splitlines() == [
         "1 repos, 2 commits, 2,001 bytes from the vault",
+        f"create project {name}",
         f"{name}/data → {name}/data (new): 2 commits from the vault",
         f"  create master at {history[1][:12]}",
         "expected time: unknown for 2.0 KiB, for no bandwidth was measured yet",
@@ -292,10 +293,19 @@ def test_pipelines_come_back_and_make_their_outputs_again(
     Pipelines(project.cluster.connection).stop(project.name, "stopped")
     backup.run()
     dry = restore(backup, other, "--pipelines", "--dry-run")
-    assert dry.out.splitlines()[-3:-1] == [
-        f"create pipeline {project.name}/runs (running)",
-        f"create pipeline {project.name}/stopped (stopped)",
+    name = project.name
+    not_restored = (
+        f"not restored: {name}/stopped: the pipeline is stopped, and its output is not brought back: "
+        f"`pachctl start pipeline stopped --project {name}` computes it anew; "
+        f"`pachvault restore {name}/stopped --to {name}/stopped-restored` brings it back as a plain repo"
+    )
+    pipelines, notes = dry.out.splitlines()[-5:-3], dry.out.splitlines()[-3:-1]
+    assert pipelines == [
+        f"create pipeline {name}/runs (running)",
+        f"create pipeline {name}/stopped (stopped)",
     ]
+    assert notes[0] == not_restored
+    assert notes[1].startswith("note: 1 pipelines make their outputs anew, by jobs that are not waited for")
 
     def refused(*_: object) -> None:
         raise PachydermError("no, you")
@@ -305,9 +315,11 @@ def test_pipelines_come_back_and_make_their_outputs_again(
         assert "no, you" in restore(backup, other, "--pipelines", "--quiet").says(1)
     again = Project(other, project.name)
     assert states(again) == {"stopped": False}
-    for _ in range(2):
+    for made in (True, False):
         outcome = restore(backup, other, "--pipelines")
-        assert outcome.code == 0, outcome.err
+        assert outcome.code == 3, outcome.err
+        assert not_restored in outcome.err
+        assert (f"created pipeline {name}/runs" in outcome.err) == made
         assert states(again) == {"runs": False, "stopped": True}
     assert made_by(again, "runs") == {"/a": b"1"}
     assert again.tree("data", again.heads("data")["master"]) == {"/a": b"1"}

@@ -96,12 +96,14 @@ def test_what_is_no_place_is_refused(what: str) -> None:
 def test_equal_requests_have_equal_ids_and_others_have_others() -> None:
     assert parse().id == request.parse(BASE.replace("  - ", "- "), "other.yaml").id
     assert len({parse(more).id for more in ("", "exists: append\n", "keep_going: true\n")}) == 3
+    assert parse("exists: fail\nhistory: head\nto: {}\n").id == parse().id, "a default says nothing"
 
 
 def test_a_place_may_be_written_in_a_word() -> None:
     assert request.place("repo") == {"repo": "repo"}
     assert request.place("repo@v1") == {"repo": "repo", "branch": "v1"}
     assert request.place("project/repo@v1") == {"project": "project", "repo": "repo", "branch": "v1"}
-    for bad in ("", "@v1", "project/", "project/@v1"):
+    assert request.place("project/") == {"project": "project"}
+    for bad in ("", "@v1", "/", "a/b/", "project/@v1"):
         with pytest.raises(UsageError, match="not a place"):
             request.place(bad)

@@ -93,7 +93,7 @@ def survey(source: Source, policy: Policy) -> Survey:
         began_at=began_at,
         ended_at=ended_at,
         is_settled=is_settled,
-        projects=_projects_of(source, surveyed),
+        projects=_projects_of(source, surveyed, pipelines if policy.pipelines == "include" else ()),
         repos=tuple(surveyed),
         pipelines=tuple(pipelines) if policy.pipelines == "include" else (),
         vanished=tuple(sorted({*gone, *current.vanished})),
@@ -131,6 +131,8 @@ def _history(source: Source, repo: RepoName) -> dict[str, CommitInfo] | None:
         return None
 
 
-def _projects_of(source: Source, repos: Sequence[SurveyedRepo]) -> tuple[Project, ...]:
-    wanted = {repo.info.name.project for repo in repos}
+def _projects_of(
+    source: Source, repos: Sequence[SurveyedRepo], pipelines: Sequence[Pipeline]
+) -> tuple[Project, ...]:
+    wanted = {repo.info.name.project for repo in repos} | {each.project for each in pipelines}
     return tuple(project for project in source.projects() if project.name in wanted)

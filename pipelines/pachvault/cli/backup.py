@@ -99,7 +99,8 @@ def _policy(state: State, file: str | None, sources: tuple[str, ...], history: s
         chosen = policy.parse(read_text(Path(file)), file)
     else:
         with connect(state.pachd, state.token) as connection:
-            chosen = policies.committed(connection, "--policy FILE, or --vault URL --source PROJECT/REPO")
+            hint = "--policy FILE, or --vault URL --source PROJECT/REPO"
+            chosen = policies.in_force(connection, state.vault, hint)
     return chosen.model_copy(update={"target": state.vault}) if state.vault else chosen
 
 

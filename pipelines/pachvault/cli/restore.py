@@ -19,7 +19,7 @@ from pachvault.restore.records import finished, is_drill
 from pachvault.restore.run import plan_only, restore
 from pachvault.restore.under_way import under_way
 from pachvault.store.store import open_store
-from pachvault.vault.vault import open_vault
+from pachvault.vault.vault import Vault, open_vault
 
 
 @click.command("restore")
@@ -36,7 +36,10 @@ from pachvault.vault.vault import open_vault
     "--path", "paths", multiple=True, metavar="GLOB", help="Only paths like this: '/2026/**'. Repeatable."
 )
 @click.option(
-    "--to", default=None, metavar="PROJECT/REPO[@BRANCH]", help="Another name.  [default: the same]"
+    "--to",
+    default=None,
+    metavar="PROJECT/REPO[@BRANCH]",
+    help="Another name; PROJECT/ for another project.  [default: the same]",
 )
 @click.option(
     "--exists",
@@ -82,19 +85,15 @@ def restore_command(
     be gone.
 
     No head moves before all that was restored has been compared with the vault. Exits with 3 where
-    something could not be had (--keep-going), with 11 while another run carries out the same request, with
-    13 where the vault is damaged or what was restored is not what it was: the branches stay as they are then.
+    something could not be had (--keep-going) or a stopped pipeline's output is not brought back, with 11
+    while another run carries out the same request, with 13 where the vault is damaged or what was restored
+    is not what it was: the branches stay as they are then.
 
     Example: pachvault restore images/raw@master --at '2026-11-20 08:00' --to images/raw-before
     """
     request = _request(file, what, flags)
     vault = open_vault(open_store(state.vault or request.vault or state.vault_url()))
-    if dry_run:
-        show_plan(state, plan_only(state.pachd, state.token, request, vault).plan)
-        return 0
-    with state.progress() as progress:
-        report = restore(state.pachd, state.token, request, vault, progress, workers)
-    return show_report(state, report)
+    return _carry_out(state, request, vault, workers, dry_run=dry_run)
 
 
 @click.command("rollback")
@@ -102,9 +101,10 @@ def restore_command(
 @click.option(
     "--to", "snapshot", required=True, metavar="SNAP|TIME", help="A snapshot, or a time: 2026-11-20 08:00."
 )
+@click.option("--dry-run", is_flag=True, help="Print the plan, change nothing.")
 @common_options
 @click.pass_obj
-def rollback_command(state: State, place: str, snapshot: str) -> int:
+def rollback_command(state: State, /, place: str, snapshot: str, dry_run: bool) -> int:
     """Set a branch back to what it was, at once where the cluster still holds it.
 
     The head that is replaced goes on under BRANCH-before-TIME.
@@ -116,10 +116,9 @@ def rollback_command(state: State, place: str, snapshot: str) -> int:
         "snapshot": {"at": snapshot} if ":" in snapshot else snapshot,
         "exists": "replace",
     }
-    request = strict_yaml.validate(Request, fields, "rollback")
-    with state.progress() as progress:
-        report = restore(state.pachd, state.token, request, state.open_vault(), progress)
-    return show_report(state, report)
+    return _carry_out(
+        state, strict_yaml.validate(Request, fields, "rollback"), state.open_vault(), dry_run=dry_run
+    )
 
 
 @click.command("restores")
@@ -140,6 +139,16 @@ def restores_command(state: State, /, drills: bool) -> int:
         others = [each for each in others if not each.is_drill]
     show_restores(state, known, others)
     return 0
+
+
+def _carry_out(state: State, request: Request, vault: Vault, workers: int = 1, *, dry_run: bool) -> int:
+    """Restore, or print the plan; the exit code."""
+    if dry_run:
+        show_plan(state, plan_only(state.pachd, state.token, request, vault).plan)
+        return 0
+    with state.progress() as progress:
+        report = restore(state.pachd, state.token, request, vault, progress, workers)
+    return show_report(state, report)
 
 
 def _request(file: Path | None, what: tuple[str, ...], flags: dict[str, object]) -> Request:

@@ -12,7 +12,7 @@ from pachvault.cli.common import State, human, put_json, put_table, say
 from pachvault.errors import EXIT_DAMAGE, EXIT_PARTIAL
 from pachvault.restore.records import Report, is_drill, state_of
 from pachvault.restore.under_way import UnderWay
-from pachvault.restore.work import BranchPlan, RestorePlan
+from pachvault.restore.work import BranchPlan, PipelinePlan, RestorePlan
 
 _SHOWN = 20
 
@@ -23,17 +23,31 @@ def show_plan(state: State, plan: RestorePlan) -> None:
         put_json("plan", **plan.model_dump(mode="json"), expected_seconds=plan.expected_seconds)
         return
     click.echo(plan.summary)
+    for project in plan.projects:
+        click.echo(f"create project {project.name}")
     for repo in plan.repos:
         new = " (new)" if repo.is_new else ""
         click.echo(f"{repo.source} → {repo.target}{new}: {len(repo.steps)} commits from the {repo.origin}")
         for branch in repo.branches:
             click.echo(f"  {_fate(branch)}")
     for pipeline in plan.pipelines:
-        mode = "stopped" if pipeline.stopped else "running"
-        click.echo(f"create pipeline {pipeline.project}/{pipeline.name} ({mode})")
+        click.echo(_pipeline(pipeline))
+    if plan.done_requests is not None:
+        click.echo("the record of finished requests is added to the cluster's")
     for line in plan.lost:
         click.echo(f"left out, damaged: {line}")
+    for line in plan.not_restored:
+        click.echo(f"not restored: {line}")
+    for line in plan.notes:
+        click.echo(f"note: {line}")
     click.echo(_expected(plan))
+
+
+def _pipeline(plan: PipelinePlan) -> str:
+    name = f"{plan.project}/{plan.name}"
+    if not plan.is_new:
+        return f"stop pipeline {name}"
+    return f"create pipeline {name} ({'stopped' if plan.stopped else 'running'})"
 
 
 def _fate(branch: BranchPlan) -> str:
@@ -41,6 +55,8 @@ def _fate(branch: BranchPlan) -> str:
     text = f"{branch.action} {branch.name} at {branch.head[:12]}"
     if not branch.current:
         return text
+    if branch.action == "keep":
+        return f"keep {branch.name}: restored to {branch.head[:12]} by an interrupted run, and newer since"
     if branch.current == branch.head:
         return f"{text}: it is there already"
     now = f"{text}; its head is {branch.current[:12]} now"
@@ -72,6 +88,11 @@ def show_report(state: State, report: Report) -> int:
             lost=report.lost,
             differences=len(report.differences),
             kept=report.kept,
+            moved=report.moved,
+            pipelines=report.pipelines,
+            not_restored=report.not_restored,
+            notes=report.notes,
+            is_unchanged=report.is_unchanged,
         )
     else:
         for line in report.lost:
@@ -82,12 +103,28 @@ def show_report(state: State, report: Report) -> int:
             say(f"and {len(report.differences) - _SHOWN} more (--json names all)")
         for line in report.kept:
             say(f"what differs is kept as {line}, to be looked at and deleted; a next run makes it anew")
-        commits = sum(len(each.ids) + len(each.appended) for each in report.replayed)
-        done = "restored" if report.is_settled else "no branch was touched: made"
-        say(f"{done} {commits} commits; {report.summary}; request {report.request_id[:12]}")
+        for line in report.not_restored:
+            say(f"not restored: {line}")
+        for line in report.notes:
+            say(f"note: {line}")
+        for name in report.pipelines:
+            say(f"created pipeline {name}")
+        say(f"{_done(report)}; {report.summary}; request {report.request_id[:12]}")
     if report.differences:
         return EXIT_DAMAGE
-    return EXIT_PARTIAL if report.lost else 0
+    return EXIT_PARTIAL if report.lost or report.not_restored else 0
+
+
+def _done(report: Report) -> str:
+    """What a restore did, in a few words."""
+    if report.is_unchanged:
+        return "nothing to do: all of it is there"
+    commits = sum(len(each.ids) + len(each.appended) for each in report.replayed)
+    if not report.is_settled:
+        return f"no branch was touched: made {commits} commits"
+    if commits or not report.moved:
+        return f"restored {commits} commits"
+    return f"moved {len(report.moved)} branches back: {', '.join(report.moved)}"
 
 
 def show_restores(state: State, known: Sequence[dict[str, object]], others: Sequence[UnderWay]) -> None:

@@ -36,7 +36,7 @@ def upkeep_command(state: State, policy_file: Path | None, dry_run: bool) -> int
         chosen = policy.parse(read_text(policy_file), str(policy_file))
     else:
         with connect(state.pachd, state.token) as connection:
-            chosen = policies.committed(connection, "--policy FILE")
+            chosen = policies.in_force(connection, state.vault, "--policy FILE")
     vault = open_vault(open_store(state.vault or chosen.target))
     with state.progress() as progress:
         done = upkeep(state.pachd, state.token, vault, chosen, progress, is_dry_run=dry_run)

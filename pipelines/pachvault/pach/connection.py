@@ -13,6 +13,7 @@ import grpc
 import grpc.experimental
 from google.protobuf.empty_pb2 import Empty
 from python_pachyderm.proto.v2.admin import admin_pb2_grpc
+from python_pachyderm.proto.v2.enterprise import enterprise_pb2_grpc
 from python_pachyderm.proto.v2.pfs import pfs_pb2, pfs_pb2_grpc
 from python_pachyderm.proto.v2.pps import pps_pb2_grpc
 from python_pachyderm.proto.v2.transaction import transaction_pb2_grpc
@@ -100,6 +101,7 @@ class Connection:
         self.channel = grpc.intercept_channel(channel, _Token(token)) if token else channel
         self.pfs = pfs_pb2_grpc.APIStub(self.channel)
         self.pps = pps_pb2_grpc.APIStub(self.channel)
+        self.enterprise = enterprise_pb2_grpc.APIStub(self.channel)
         self.transactions = transaction_pb2_grpc.APIStub(self.channel)
         self._version = version_pb2_grpc.APIStub(self.channel)
         self._admin = admin_pb2_grpc.APIStub(self.channel)

@@ -7,11 +7,16 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from google.protobuf import json_format
+from python_pachyderm.proto.v2.enterprise import enterprise_pb2
 from python_pachyderm.proto.v2.pfs import pfs_pb2
 from python_pachyderm.proto.v2.pps import pps_pb2
 
 from pachvault.errors import PachydermError, SourceGoneError, UsageError
 from pachvault.pach.connection import Connection, explained
+
+MAX_PIPELINES = 16
+MAX_PARALLELISM = 8
+"""What Pachyderm allows without a licence: pipelines of different names, and workers of one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +35,13 @@ class Pipelines:
     def __init__(self, connection: Connection) -> None:
         self._pps = connection.pps
         self._pfs = connection.pfs
+        self._enterprise = connection.enterprise
+
+    def is_licensed(self) -> bool:
+        """Whether an enterprise licence is active, which lifts the limits."""
+        with explained("the cluster's licence"):
+            state = self._enterprise.GetState(enterprise_pb2.GetStateRequest()).state
+        return bool(state == enterprise_pb2.State.ACTIVE)
 
     def create(self, spec: str, where: str) -> str:
         """Create a pipeline from a JSON spec, strictly; its name. UsageError for a bad spec."""

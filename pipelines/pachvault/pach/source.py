@@ -77,6 +77,11 @@ class Source:
         answers = self._listed("repos", lambda: self._pfs.ListRepo(request))
         return sorted((records.repo_info(each) for each in answers), key=lambda repo: repo.name)
 
+    def repo(self, name: RepoName) -> RepoInfo:
+        """One repo of type user; SourceGoneError where there is none."""
+        request = pfs_pb2.InspectRepoRequest(repo=CommitRef(name.project, name.repo, "").message.repo)
+        return records.repo_info(self._called(str(name), lambda: self._pfs.InspectRepo(request)))
+
     def branches(self, repo: RepoName) -> list[BranchInfo]:
         """A repo's branches, by name."""
         request = pfs_pb2.ListBranchRequest(repo=CommitRef(repo.project, repo.repo, "").message.repo)

@@ -140,12 +140,13 @@ class Target:
 
     def put_file(self, project: str, repo: str, branch: str, path: str, data: bytes) -> None:
         """Put a file in a commit of its own, which is made and finished in the same call."""
-        commit = commit_message(project, repo, "", branch=branch)
-        requests = [
-            _set_commit(commit),
-            wire.delete_file(path),
-            *_added(path, data),
-        ]
+        self.put_files(project, repo, branch, {path: data})
+
+    def put_files(self, project: str, repo: str, branch: str, files: Mapping[str, bytes]) -> None:
+        """Put small files in a commit of their own, which is made and finished in the same call."""
+        requests = [_set_commit(commit_message(project, repo, "", branch=branch))]
+        for path, data in files.items():
+            requests += [wire.delete_file(path), *_added(path, data)]
         self._called(f"{project}/{repo}@{branch}", lambda: self._modify(iter(requests)))
 
     def point(

@@ -21,7 +21,7 @@ from pachvault.progress import Progress
 from pachvault.restore.carry import carry_out
 from pachvault.restore.intake import done_before
 from pachvault.restore.lock import Held, HeldError, Holder, held
-from pachvault.restore.records import said
+from pachvault.restore.records import Report, said
 from pachvault.restore.verdict import verdict
 from pachvault.restore.work import FetchReceipt, RestorePlan
 from pachvault.store.store import open_store
@@ -37,7 +37,7 @@ class Answer:
 
     request: str
     status: str
-    """restored, partial, different, done, refused, damaged, busy or failed."""
+    """restored, unchanged, partial, different, done, refused, damaged, busy or failed."""
     summary: str
     finished_at: str | None = None
     ids: dict[str, dict[str, str]] = field(default_factory=dict)
@@ -45,10 +45,18 @@ class Answer:
     differences: list[dict[str, str]] = field(default_factory=list)
     kept: list[str] = field(default_factory=list)
     """Branches that keep what differs; the heads were not moved then."""
+    pipelines: list[str] = field(default_factory=list)
+    """Those that were created, project/name each."""
+    notes: list[str] = field(default_factory=list)
+    not_restored: list[str] = field(default_factory=list)
+    """A line for each pipeline that was not created, and each output that nothing brings back."""
 
     def report(self) -> bytes:
         """`report.json`."""
-        names = ("request", "status", "summary", "finished_at", "lost", "differences", "kept")
+        names = (
+            *("request", "status", "summary", "finished_at", "lost", "differences", "kept"),
+            *("pipelines", "not_restored", "notes"),
+        )
         return _json({name: getattr(self, name) for name in names})
 
     def id_map(self) -> bytes:
@@ -88,7 +96,7 @@ def answer(
 
     def given_up() -> None:
         with held(source, target, plan.request_id, holder) as mine:
-            mine.remove()
+            mine.give_up()
 
     given = verdict(settled)
     if isinstance(given, HeldError):  # it reports for itself, and its parts are in use
@@ -119,14 +127,21 @@ def _settle(
             raise (DamageError if receipt.is_damage else UsageError)(receipt.problem)
     vault = open_vault(open_store(plan.vault))
     report = carry_out(source, target, vault, plan, mine, progress)
-    status = "different" if report.differences else "partial" if report.lost else "restored"
-    return _answered(said(report), status, report.kept)
+    return _answered(said(report), _status(report), report.kept)
+
+
+def _status(report: Report) -> str:
+    if report.differences:
+        return "different"
+    if report.lost or report.not_restored:
+        return "partial"
+    return "unchanged" if report.is_unchanged else "restored"
 
 
 def _answered(recorded: dict[str, object], status: str, kept: Sequence[str] = ()) -> Answer:
     fields = {
         name: recorded[name] for name in ("request", "summary", "finished_at", "ids", "lost", "differences")
-    }
+    } | {name: recorded.get(name, []) for name in ("pipelines", "not_restored", "notes")}
     return Answer(status=status, kept=list(kept), **fields)  # type: ignore[arg-type]  # as said() gives them
 
 

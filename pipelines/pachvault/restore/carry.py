@@ -39,6 +39,7 @@ def carry_out(
     """
     mine.enter("replay")
     progress.start("replay", plan.bytes - staged_bytes)
+    was_begun = bool(mine.snapshot)
     replay = Replay(source, target, vault, plan, progress)
     replay.rebuild()
     mine.enter("check")
@@ -49,7 +50,7 @@ def carry_out(
     if differences and not plan.keep_going:
         kept = replay.give_up(differences)
     else:
-        mine.enter("heads")
+        mine.enter_heads(plan.snapshot)
         replay.settle()
     report = Report(
         request_id=plan.request_id,
@@ -60,8 +61,20 @@ def carry_out(
         vault_id=vault.config.vault_id,
         bytes=plan.bytes,
         seconds=round(monotonic() - began, 3) if began is not None else None,
+        pipelines=plan.new_pipelines if not kept else [],
+        not_restored=plan.not_restored if not kept else [],
+        notes=plan.notes,
+        is_unchanged=not (was_begun or kept or _has_changed(plan, replay)),
     )
     if report.is_settled:
         record(target, report)
-    mine.remove()
+        mine.remove()
+    else:
+        mine.give_up()
     return report
+
+
+def _has_changed(plan: RestorePlan, replay: Replay) -> bool:
+    """Whether this run made or moved anything."""
+    is_more = any(each.made or each.moved or each.lost for each in replay.done)
+    return bool(is_more or plan.projects or plan.pipelines or any(repo.is_new for repo in plan.repos))

@@ -13,6 +13,7 @@ from pachvault.format.ids import RepoName
 from pachvault.pach.pipelines import Pipelines, is_same
 from pachvault.pach.source import Source
 from pachvault.request import Request
+from pachvault.restore.own_project import may_mean
 from pachvault.restore.work import PipelinePlan
 
 _OF_ONE_CALL = ("update", "reprocess", "spec_commit", "specCommit", "dry_run", "dryRun")
@@ -28,12 +29,7 @@ def choose(request: Request, known: Sequence[Pipeline], source: Source) -> list[
         return []
     if request.to.project or request.to.repo:
         raise UsageError("pipelines keep their names", hint="pipelines: false, or no `to`")
-    patterns = [pattern.partition("@")[0] for pattern in request.what]
-    chosen = {
-        RepoName(each.project, each.name): each
-        for each in known
-        if any(fnmatchcase(f"{each.project}/{each.name}", pattern) for pattern in patterns)
-    }
+    chosen = matching(request, known)
     there = {RepoName(each.project, each.name): each for each in source.pipelines()}
     others = [
         name for name in sorted(chosen.keys() & there.keys()) if not _is_same(chosen[name], there[name])
@@ -54,7 +50,23 @@ def choose(request: Request, known: Sequence[Pipeline], source: Source) -> list[
             f"the cluster lacks {len(missing)} secrets that pipelines need: {', '.join(missing)}",
             hint="create them first: their values are in no backup",
         )
-    return [_plan(wanted[name]) for name in _topological(wanted)]
+    plans = {name: _plan(wanted[name]) for name in _topological(wanted)}
+    return [plan.model_copy(update={"is_new": name not in there}) for name, plan in plans.items()]
+
+
+def matching(request: Request, known: Sequence[Pipeline]) -> dict[RepoName, Pipeline]:
+    """The definitions that the request means, by the repo that each writes; none where it wants none."""
+    if not request.pipelines:
+        return {}
+    patterns = [pattern.partition("@")[0] for pattern in request.what]
+    return {
+        RepoName(each.project, each.name): each
+        for each in known
+        if any(
+            fnmatchcase(f"{each.project}/{each.name}", pattern) and may_mean(pattern, each.project)
+            for pattern in patterns
+        )
+    }
 
 
 def create_stopped(source: Source, plans: Sequence[PipelinePlan]) -> None:

@@ -43,6 +43,8 @@ class Heads:
         None where it could not be restored. Raises BusyError where the branch is no longer what the plan
         was made for.
         """
+        if branch.action == "keep":
+            return self._heads().get(branch.name)
         restored = branch.head if branch.action == "move" else ids.get(branch.head)
         if restored is None or branch.action != "append":
             return restored
@@ -58,7 +60,7 @@ class Heads:
         """
         now = self._heads()
         current = now.get(branch.name, "")
-        if current == new:
+        if current == new or branch.action == "keep":
             return
         self._check_unmoved(branch, current, new)
         if branch.keep_as and branch.keep_as not in now:

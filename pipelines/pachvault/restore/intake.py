@@ -73,7 +73,8 @@ def _resolve(request: Request, source: Source) -> Resolved:
     said = done_before(request.id, source)
     if said is not None:
         when = str(said["finished_at"])[:16].replace("T", " ")
-        return Resolved(_without_work(request.id, "done", f"done on {when} UTC: {said['summary']}"), [])
+        before = "" if said.get("came_back") else f"done on {when} UTC: "
+        return Resolved(_without_work(request.id, "done", f"{before}{said['summary']}"), [])
     url = request.vault
     if url is None:
         url = policy.parse(home.policy_text(source), f"{home.POLICY}:{home.POLICY_FILE}").target

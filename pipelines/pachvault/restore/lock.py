@@ -97,6 +97,8 @@ class State(WorkDocument):
     phase: str
     since: datetime
     alive_at: datetime
+    snapshot: str = ""
+    """The snapshot whose heads were being moved; empty before that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +125,9 @@ class Held:
     target: Target
     request_id: str
     commit: str
+    snapshot: str = ""
+    """The snapshot with which heads were moved, by this run or an interrupted one: only with it can a
+    run go on."""
     phase: str = ""
     since: datetime = field(default_factory=lambda: datetime.now(UTC))
     _is_gone: bool = False
@@ -133,6 +138,11 @@ class Held:
         """Another phase begins."""
         self.phase, self.since = phase, datetime.now(UTC)
         self._tell()
+
+    def enter_heads(self, snapshot: str) -> None:
+        """Heads are moved from now on, to what this snapshot has: kept until the request is settled."""
+        self.snapshot = snapshot
+        self.enter("heads")
 
     def check(self) -> None:
         """Raise HeldError unless the lock is still held: before what must not be done twice."""
@@ -155,6 +165,11 @@ class Held:
             staging.remove(self.target, self.request_id)
             self._is_gone = True
 
+    def give_up(self) -> None:
+        """Delete what is staged, unless heads were moved: then a next run has to go on."""
+        if not self.snapshot:
+            self.remove()
+
     def beat(self) -> None:
         """Give signs of life until the lock is released."""
         while not self._ended.wait(BEAT_SECONDS):
@@ -162,13 +177,13 @@ class Held:
                 self._tell()
 
     def release(self) -> None:
-        """Let others have it; what is staged stays for them, and a repo without parts goes."""
+        """Let others have it; what is staged stays for them, and a repo that tells nothing goes."""
         self._ended.set()
         if self._is_gone:
             return
         with suppress(PachydermError, HeldError):  # it is taken over as a dead one's then
             branches = self.source.branches(staging.staging_repo(self.request_id))
-            if [branch.name for branch in branches] == [BRANCH]:
+            if [branch.name for branch in branches] == [BRANCH] and not self.snapshot:
                 self.remove()
             else:
                 self.target.finish(_ref(self.request_id, self.commit))
@@ -184,6 +199,7 @@ class Held:
                 phase=self.phase,
                 since=self.since,
                 alive_at=datetime.now(UTC),
+                snapshot=self.snapshot,
             )
             repo = staging.staging_repo(self.request_id)
             self.target.describe_repo(repo.project, repo.repo, state.model_dump_json())
@@ -195,7 +211,7 @@ def held(source: Source, target: Target, request_id: str, holder: Holder) -> Ite
     _holding.add(holder.token)
     try:
         commit = retrying()(_acquire, source, target, request_id, holder)
-        mine = Held(source, target, request_id, commit)
+        mine = Held(source, target, request_id, commit, begun_with(source, request_id) or "")
         thread = threading.Thread(target=mine.beat, name="sign-of-life", daemon=True)
         try:
             thread.start()
@@ -205,6 +221,24 @@ def held(source: Source, target: Target, request_id: str, holder: Holder) -> Ite
             thread.join()
     finally:
         _holding.discard(holder.token)
+
+
+def begun_with(source: Source, request_id: str) -> str | None:
+    """The snapshot with which a run of the request that is not settled moved heads; None where none did."""
+    try:
+        described = source.repo(staging.staging_repo(request_id))
+    except SourceGoneError:
+        return None
+    state = state_in(described.description)
+    return (state.snapshot or None) if state and state.request_id == request_id else None
+
+
+def state_in(description: str) -> State | None:
+    """What a holder said of itself in the description of a request's repo; None where it said nothing."""
+    try:
+        return State.read(description.encode(), "a request's repo")
+    except CorruptError:
+        return None
 
 
 def holder_of(source: Source, request_id: str, description: str | None = None) -> Run | None:
@@ -224,10 +258,7 @@ def holder_of(source: Source, request_id: str, description: str | None = None) -
         holder = Holder(name="an unknown run", place="", process=0, token="")
     if description is None:
         description = next((each.description for each in source.repos() if each.name == repo), "")
-    try:
-        state = State.read(description.encode(), str(repo))
-    except CorruptError:
-        state = None
+    state = state_in(description)
     if state is None or state.lock != commit.id:
         return Run(holder, commit.id, began_at, began_at)
     return Run(holder, commit.id, began_at, max(state.alive_at, began_at), state.phase, state.since)

@@ -34,6 +34,13 @@ class Report:
     seconds: float | None = None
     """How long that took, with comparing it; None where it was not done in one go."""
     finished_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    pipelines: list[str] = field(default_factory=list)
+    """Those that were created, project/name each."""
+    not_restored: list[str] = field(default_factory=list)
+    """A line for each pipeline that was not created, and each output that nothing brings back."""
+    notes: list[str] = field(default_factory=list)
+    is_unchanged: bool = False
+    """Whether there was nothing to do: the cluster has all that was asked for."""
 
     @property
     def lost(self) -> list[str]:
@@ -49,6 +56,11 @@ class Report:
     def ids(self) -> dict[str, dict[str, str]]:
         """Repo to old id to new id."""
         return {str(each.repo): each.ids | each.appended for each in self.replayed}
+
+    @property
+    def moved(self) -> list[str]:
+        """The branches whose heads were moved, project/repo@branch each."""
+        return [f"{each.repo}@{branch}" for each in self.replayed for branch in each.moved]
 
 
 def record(target: Target, report: Report) -> dict[str, object]:
@@ -73,6 +85,25 @@ def said(report: Report) -> dict[str, object]:
         "ids": report.ids,
         "lost": report.lost,
         "differences": [asdict(each) for each in report.differences],
+        "pipelines": report.pipelines,
+        "not_restored": report.not_restored,
+        "notes": report.notes,
+    }
+
+
+def not_carried_out(request_id: str, snapshot: str, at: datetime) -> dict[str, object]:
+    """The record of a request that came back with repo `requests`: it is not carried out again."""
+    return {
+        "request": request_id,
+        "finished_at": at.isoformat(),
+        "summary": f"came back with snapshot {snapshot[:12]}: not carried out; change it to have it done",
+        "came_back": True,
+        "vault": "",
+        "bytes": 0,
+        "seconds": None,
+        "ids": {},
+        "lost": [],
+        "differences": [],
     }
 
 
@@ -89,5 +120,8 @@ def is_drill(recorded: dict[str, object]) -> bool:
 
 
 def state_of(recorded: dict[str, object]) -> str:
-    """The state of a recorded request, in a word."""
-    return "partial" if recorded["lost"] else "different" if recorded["differences"] else "done"
+    """The state of a recorded request, in a word or three."""
+    if recorded.get("came_back"):
+        return "not carried out"
+    is_partial = recorded["lost"] or recorded.get("not_restored")
+    return "partial" if is_partial else "different" if recorded["differences"] else "done"

@@ -10,11 +10,14 @@ from graphlib import TopologicalSorter
 
 from pachvault.errors import DamageError
 from pachvault.format.ids import RepoName
+from pachvault.home import MASTER, REQUESTS
 from pachvault.pach.source import Source
 from pachvault.pach.target import Target
 from pachvault.progress import Progress
 from pachvault.restore import definitions, hidden
 from pachvault.restore.check import Difference
+from pachvault.restore.own_project import settle_requests
+from pachvault.restore.records import DONE
 from pachvault.restore.repo_replay import Replayed, RepoReplay
 from pachvault.restore.work import RestorePlan, Step
 from pachvault.vault import blobs
@@ -29,12 +32,14 @@ class Replay:
     def __init__(
         self, source: Source, target: Target, vault: Vault, plan: RestorePlan, progress: Progress
     ) -> None:
-        self._source, self._target, self._plan = source, target, plan
+        self._source, self._target, self._vault, self._plan = source, target, vault, plan
         from_vault = any(repo.origin == "vault" for repo in plan.repos)
         reader = BlobReader(vault, blobs.load(vault)) if from_vault else None
+        self._lost_records: list[Replayed] = []
         self._repos = []
+        for project in plan.projects:
+            target.ensure_project(project.name, project.description)
         for repo in plan.repos:
-            target.ensure_project(repo.to_project)
             target.ensure_repo(repo.to_project, repo.to_repo, repo.description)
             history = RepoHistory(vault, vault.repo_record(repo.record))
             self._repos.append(RepoReplay(source, target, plan, repo, history, reader, progress))
@@ -43,7 +48,7 @@ class Replay:
     def done(self) -> list[Replayed]:
         """What became of each repo, those of the plan first and in its order."""
         left_out = [Replayed(RepoName.parse(line.partition(":")[0]), lost=[line]) for line in self._plan.lost]
-        return [*(each.done for each in self._repos), *left_out]
+        return [*(each.done for each in self._repos), *left_out, *self._lost_records]
 
     def rebuild(self) -> None:
         """Make the commits, from parts that are staged where they are large.
@@ -63,10 +68,21 @@ class Replay:
 
     def settle(self) -> None:
         """Move the heads, all or none; then their triggers, and the pipelines that read them."""
+        self._settle_requests()
         self._target.point_together([move for each in self._repos for move in each.moves()])
         for each in self._repos:
             each.close()
         definitions.create_rest(self._source, self._plan.pipelines)
+
+    def _settle_requests(self) -> None:
+        """Before requests come back, and their pipelines see them: what becomes of each is known."""
+        back = next((each for each in self._repos if each.repo.target == REQUESTS), None)
+        if back is None and self._plan.done_requests is None:
+            return
+        head = back.done.heads.get(MASTER) if back else None
+        lost = settle_requests(self._source, self._target, self._vault, self._plan, head)
+        if lost:
+            self._lost_records = [Replayed(DONE, lost=lost)]
 
     def give_up(self, differences: Iterable[Difference]) -> list[str]:
         """Leave the heads alone; a line for each branch that keeps a commit which is not what it was.

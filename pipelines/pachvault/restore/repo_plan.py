@@ -16,7 +16,7 @@ from pachvault.format.ids import RepoName
 from pachvault.mirror import mirrored
 from pachvault.pach.records import CommitInfo
 from pachvault.pach.source import CommitRef, Source
-from pachvault.request import Extent, Request
+from pachvault.request import Request
 from pachvault.restore import journal
 from pachvault.restore.heads import holds_nothing
 from pachvault.restore.shares import Found
@@ -30,13 +30,18 @@ class Cluster:
     """The cluster to restore into, as it is now."""
 
     source: Source
+    projects: Collection[str]
     repos: Collection[RepoName]
     outputs: Collection[RepoName]
+    """What its pipelines write."""
+    is_taken_up: bool
+    """Whether an interrupted run of the request has moved heads: what it put there is not in the way."""
 
     @classmethod
-    def of(cls, source: Source) -> Cluster:
+    def of(cls, source: Source, *, is_taken_up: bool = False) -> Cluster:
         outputs = {RepoName(each.project, each.name) for each in source.pipelines()}
-        return cls(source, {repo.name for repo in source.repos()}, outputs)
+        projects = {each.name for each in source.projects()}
+        return cls(source, projects, {repo.name for repo in source.repos()}, outputs, is_taken_up)
 
 
 def repo_plan(
@@ -74,10 +79,17 @@ def repo_plan(
         head = heads[branch.name]
         # a head that this very request has put there is not in its way: the restore is taken up again
         settled = head if moves else mine[head].id if head in mine else ""
-        plans.append(_branch(request, source, branch, head, target, now, settled))
+        name = request.to.branch or branch.name
+        if cluster.is_taken_up and _has_more_on_top(request, history, there, head, now.get(name), settled):
+            plans.append(_kept_branch(branch, name, head, now[name]))
+        else:
+            plans.append(_branch(request, source, branch, head, target, now, settled))
     if moves:
-        plans = [branch.model_copy(update={"action": "move"}) for branch in plans]
-    steps = [] if moves else _steps(rows, plans, request.history)
+        plans = [
+            branch if branch.action == "keep" else branch.model_copy(update={"action": "move"})
+            for branch in plans
+        ]
+    steps = [] if moves else _steps(request, rows, plans)
     plan = RepoPlan(
         record=record,
         project=history.name.project,
@@ -91,6 +103,32 @@ def repo_plan(
         branches=plans,
     )
     return Found(plan, history, {old for old, commit in mine.items() if _is_done(commit, rows, old)})
+
+
+def _has_more_on_top(
+    request: Request,
+    history: RepoHistory,
+    there: Sequence[CommitInfo],
+    head: str,
+    current: str | None,
+    settled: str,
+) -> bool:
+    """Whether a branch that this request has moved has newer commits on top."""
+    text = journal.appended(request.id, history.name, head) if request.exists == "append" else None
+    commits = {commit.id: commit for commit in there}
+    below = commits[current].parent if current in commits else None
+    while below in commits:
+        is_appended = text is not None and commits[below].description == text
+        if is_appended or (text is None and below == settled):
+            return True
+        below = commits[below].parent
+    return False
+
+
+def _kept_branch(branch: Branch, name: str, head: str, current: str) -> BranchPlan:
+    return BranchPlan(
+        source=branch.name, name=name, head=head, action="keep", trigger=branch.trigger, current=current
+    )
 
 
 def _is_done(commit: CommitInfo, rows: Rows, old: str) -> bool:
@@ -140,11 +178,12 @@ def _kept(name: str, head: str, now: Mapping[str, str]) -> str:
     return wanted
 
 
-def _steps(rows: Rows, plans: Sequence[BranchPlan], extent: Extent) -> list[Step]:
+def _steps(request: Request, rows: Rows, plans: Sequence[BranchPlan]) -> list[Step]:
     """The commits to replay; what is put on top of a branch is one commit, whatever its history."""
     wanted: set[str] = set()
     for plan in plans:
-        wanted |= {plan.head} if plan.action == "append" else line(rows, plan.head, extent)
+        is_one = plan.action == "append" or (plan.action == "keep" and request.exists == "append")
+        wanted |= {plan.head} if is_one else line(rows, plan.head, request.history)
     return steps_to(rows, wanted)
 
 

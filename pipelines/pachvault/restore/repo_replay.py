@@ -34,6 +34,10 @@ class Replayed:
     """Commits put on top of a branch, by the old id of the one that they bring back."""
     heads: dict[str, str] = field(default_factory=dict)
     """Branches of the target to the commits that they point at once it is settled."""
+    made: int = 0
+    """How many commits this run made; what an earlier one made is in `ids` too."""
+    moved: list[str] = field(default_factory=list)
+    """Branches whose heads this run moved."""
     lost: list[str] = field(default_factory=list)
     """A line for each file, commit, branch or repo that could not be had."""
 
@@ -125,6 +129,7 @@ class RepoReplay:
             text = journal.description(self.plan.request_id, self.repo.source, step, lost)
             self.target.finish(ref, description=text, error=step.error)
             self.done.ids[step.commit] = ref.id
+            self.done.made += 1
 
     def give_up(self, step: Step) -> None:
         """Close an open commit as a failed and empty one, which is found by nobody."""
@@ -147,11 +152,12 @@ class RepoReplay:
 
     def moves(self) -> list[Pointed]:
         """What moves the heads."""
-        return [
-            move
+        moves = {
+            branch.name: list(self._heads.moves(branch, self.done.heads[branch.name]))
             for branch in self._ready()
-            for move in self._heads.moves(branch, self.done.heads[branch.name])
-        ]
+        }
+        self.done.moved = [name for name, some in moves.items() if some]
+        return [move for some in moves.values() for move in some]
 
     def close(self) -> None:
         """Once the heads have moved: give the branches their triggers, then remove the hidden ones."""

@@ -5,19 +5,23 @@ Reads the vault and the target cluster; changes nothing. Printing the plan is th
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
 
 from pachvault.errors import DamageError, PachydermError, UsageError
-from pachvault.format.documents import Branch, RepoEntry
+from pachvault.format.documents import Branch, Pipeline, RepoEntry
 from pachvault.format.ids import RepoName
+from pachvault.home import POLICY, REQUESTS
 from pachvault.pach.source import Source
-from pachvault.request import Request, When
-from pachvault.restore import definitions
+from pachvault.request import Place, Request, When
+from pachvault.restore import definitions, lock, needs
+from pachvault.restore.own_project import may_mean, note_left_out
 from pachvault.restore.pace import Pace, measured
-from pachvault.restore.records import finished
+from pachvault.restore.records import DONE, finished
 from pachvault.restore.repo_plan import Cluster, repo_plan
 from pachvault.restore.shares import Found, Resolved, with_shares
+from pachvault.restore.work import PipelinePlan, RepoPlan
 from pachvault.vault import snapshots
 from pachvault.vault.snapshots import RepoHistory, Snapshot
 from pachvault.vault.vault import Vault
@@ -29,45 +33,119 @@ def resolve(request: Request, vault: Vault, source: Source) -> Resolved:
     Raises UsageError where the request matches nothing, or where something is in the way and the
     request does not say what to do about it; BusyError where that something is still open.
     """
-    snapshot = _snapshot(vault, request.snapshot)
-    cluster, is_erased = Cluster.of(source), bool(snapshot.manifest.erased)
+    begun = _begun(vault, lock.begun_with(source, request.id))
+    snapshot = begun or _snapshot(vault, request.snapshot)
+    cluster = Cluster.of(source, is_taken_up=begun is not None)
+    is_erased = bool(snapshot.manifest.erased)
     found: list[Found] = []
     lost: list[str] = []
     unmatched = set(request.what)
     for entry in snapshot.manifest.repos:
-        if not any(fnmatchcase(f"{entry.project}/{entry.repo}", _repo_of(each)) for each in request.what):
+        name = RepoName(entry.project, entry.repo)
+        if not any(
+            fnmatchcase(str(name), _repo_of(each)) and may_mean(each, name.project) for each in request.what
+        ):
+            continue
+        if name == DONE and request.to == Place():  # a record that is added to is no branch to put in place
+            unmatched -= {each for each in unmatched if fnmatchcase(str(name), _repo_of(each))}
             continue
         try:
             repo = _entry(request, cluster, vault, entry, unmatched, is_erased=is_erased)
         except DamageError as error:
             if not request.keep_going:
                 raise
-            lost.append(f"{entry.project}/{entry.repo}: {error}")
-            unmatched -= {each for each in unmatched if _repo_of(each) == f"{entry.project}/{entry.repo}"}
+            lost.append(f"{name}: {error}")
+            unmatched -= {each for each in unmatched if _repo_of(each) == str(name)}
         else:
             found += [repo] if repo else []
     known = vault.pipelines_record(snapshot.manifest.pipelines).pipelines
-    if request.pipelines:  # what they wrote need not be in the snapshot
-        names = [f"{each.project}/{each.name}" for each in known]
-        unmatched -= {each for each in unmatched if any(fnmatchcase(name, _repo_of(each)) for name in names)}
+    chosen = definitions.matching(request, known)  # what they wrote need not be in the snapshot
+    unmatched -= {
+        each for each in unmatched if any(fnmatchcase(str(name), _repo_of(each)) for name in chosen)
+    }
+    left_out = _left_out(request, snapshot, known)
     if unmatched:
         raise UsageError(
             f"nothing in snapshot {snapshot.short_id} matches {sorted(unmatched)[0]!r}",
-            hint="`pachvault show` lists what there is",
+            hint="; ".join(["`pachvault show` lists what there is", *left_out]),
         )
-    if len({each.plan.target for each in found}) < len(found):
-        raise UsageError("several repos would be restored into one", hint="request them one by one")
-    if not found and not lost and not request.pipelines:
+    plans = [each.plan for each in found]
+    done_requests = _done_requests(request, snapshot, plans)
+    if len({each.target for each in plans}) < len(plans):
+        raise UsageError(
+            "several repos would be restored into one",
+            hint="request them one by one, or into a project: `to: {project: NAME}`, --to NAME/",
+        )
+    if not found and not lost and not request.pipelines and done_requests is None:
         raise UsageError(
             "all that matches is written by pipelines",
             hint="pipelines: true restores the pipelines, outputs: as-repos what they wrote",
         )
+    pipelines, unmade = needs.can_run(
+        definitions.choose(request, known, source), cluster, plans, {_repo_of(each) for each in request.what}
+    )
+    needs.check_licence(source, pipelines, cluster.outputs)
     resolved = with_shares(request, snapshot, found, lost)
-    more: dict[str, object] = {"pipelines": definitions.choose(request, known, source)}
+    more: dict[str, object] = {
+        "projects": needs.projects(snapshot, cluster, plans, pipelines),
+        "pipelines": pipelines,
+        "done_requests": done_requests,
+        "not_restored": unmade + needs.not_recomputed(snapshot, source, chosen, pipelines, cluster),
+        "notes": _notes(plans, pipelines, begun, left_out),
+    }
     pace = _pace(source, vault) if resolved.plan.bytes else None
     if pace:
         more |= {"bytes_per_second": pace.bytes_per_second, "measured_by": pace.source}
     return replace(resolved, plan=resolved.plan.model_copy(update=more))
+
+
+def _begun(vault: Vault, snapshot_id: str | None) -> Snapshot | None:
+    """The snapshot with which an interrupted run of the request moved heads, if the vault still has it."""
+    known = (name for name in snapshots.names(vault) if name.id == snapshot_id)
+    name = next(known, None) if snapshot_id else None
+    return snapshots.load(vault, name) if name else None
+
+
+def _done_requests(request: Request, snapshot: Snapshot, plans: Sequence[RepoPlan]) -> bytes | None:
+    """The record of repo `restored`, where that is named, or requests come back; None where there is none."""
+    named = any(
+        may_mean(each, DONE.project) and fnmatchcase(str(DONE), _repo_of(each)) for each in request.what
+    )
+    if not (named and request.to == Place()) and REQUESTS not in {each.target for each in plans}:
+        return None
+    entries = {RepoName(entry.project, entry.repo): entry.record for entry in snapshot.manifest.repos}
+    return entries.get(DONE)
+
+
+def _left_out(request: Request, snapshot: Snapshot, known: Sequence[Pipeline]) -> list[str]:
+    projects = {entry.project for entry in snapshot.manifest.repos}
+    if request.pipelines:
+        projects |= {each.project for each in known}
+    return note_left_out(projects, request.what)
+
+
+def _notes(
+    plans: Sequence[RepoPlan],
+    pipelines: Sequence[PipelinePlan],
+    begun: Snapshot | None,
+    left_out: list[str],
+) -> list[str]:
+    notes = list(left_out)
+    if begun:
+        notes.append(
+            f"goes on with snapshot {begun.short_id}, of which an interrupted run has restored a part"
+        )
+    targets = {each.target for each in plans}
+    if running := [each for each in pipelines if each.is_new and not each.stopped]:
+        notes.append(
+            f"{len(running)} pipelines make their outputs anew, by jobs that are not waited for: "
+            "`pachctl list job` shows them"
+        )
+    if REQUESTS in targets:
+        notes.append("the requests that come back are not carried out again")
+    if POLICY in targets:
+        notes.append("a policy from another cluster is not in force before it is committed again")
+    return notes
 
 
 def _entry(
@@ -128,7 +206,7 @@ def _branches(history: RepoHistory, request: Request, unmatched: set[str]) -> li
     name = history.name
     for pattern in request.what:
         repo, _, reference = pattern.partition("@")
-        if not fnmatchcase(str(name), repo):
+        if not fnmatchcase(str(name), repo) or not may_mean(pattern, name.project):
             continue
         hits = [
             branch

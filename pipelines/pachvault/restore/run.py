@@ -64,7 +64,7 @@ def restore(
                     began=began if fetched == plan.shares else None,
                 )
             except DamageError:
-                mine.remove()
+                mine.give_up()
                 raise
 
 

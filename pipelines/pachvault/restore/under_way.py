@@ -18,7 +18,7 @@ from pachvault.pach.records import RepoInfo
 from pachvault.pach.source import CommitRef, Source
 from pachvault.policy import DRILL_PROJECT, HOME_PROJECT
 from pachvault.restore import staging
-from pachvault.restore.lock import Holder, holder_of
+from pachvault.restore.lock import Holder, holder_of, state_in
 from pachvault.restore.work import RestorePlan
 
 _PLANS, _ANSWERS = (RepoName(HOME_PROJECT, name) for name in ("restore_plan", "restore_replay"))
@@ -58,7 +58,8 @@ def under_way(source: Source, recorded: Collection[str] = ()) -> list[UnderWay]:
             found.append(UnderWay(request, "waiting", "planned", repo.created_at, plan))
         else:
             since = run.alive_at if run else repo.created_at
-            phase = run.phase if run else "fetch"
+            state = state_in(repo.description)
+            phase = run.phase if run else state.phase if state else "fetch"
             then = "the next drill removes it" if is_drill else "goes on when it is asked for again"
             found.append(UnderWay(request, "interrupted", phase, since, then, is_drill))
     found += [UnderWay(request, "waiting", "planned", None, plan) for request, plan in planned.items()]

@@ -35,7 +35,8 @@ class BranchPlan(WorkDocument):
     name: str
     head: str
     """Old id of the commit it will point at."""
-    action: Literal["create", "append", "replace", "move"]
+    action: Literal["create", "append", "replace", "move", "keep"]
+    """keep: an interrupted run of this request has moved it, and it has newer commits on top."""
     keep_as: str | None = None
     """Where the head that is replaced goes on."""
     current: str | None = None
@@ -76,9 +77,18 @@ class PipelinePlan(WorkDocument):
     name: str
     stopped: bool
     """Created before its input has data, and stopped; the others are created after it."""
+    is_new: bool = True
+    """Whether it is to be created; one that is there need only be stopped."""
     inputs: list[str]
     """The repos it reads, project/repo each."""
     spec_json: str
+
+
+class ProjectPlan(WorkDocument):
+    """A project to create."""
+
+    name: str
+    description: str
 
 
 class Part(WorkDocument):
@@ -112,8 +122,16 @@ class RestorePlan(WorkDocument):
     summary: str
     vault: str = ""
     snapshot: str = ""
+    projects: list[ProjectPlan] = []
+    """Those to create."""
     repos: list[RepoPlan] = []
     pipelines: list[PipelinePlan] = []
+    done_requests: Hex | None = None
+    """The record of repo `restored` in the snapshot: its files are added to the cluster's."""
+    notes: list[str] = []
+    """What is left out on purpose, or is not as one might expect; a line each."""
+    not_restored: list[str] = []
+    """A line for each pipeline that cannot be created, and each output that nothing brings back."""
     shares: int = 0
     bytes: int = 0
     commits: int = 0
@@ -125,6 +143,11 @@ class RestorePlan(WorkDocument):
     bytes_per_second: float | None = None
     """The bandwidth to expect, where one was measured, and by what."""
     measured_by: str = ""
+
+    @property
+    def new_pipelines(self) -> list[str]:
+        """The pipelines to create, project/name each."""
+        return [f"{each.project}/{each.name}" for each in self.pipelines if each.is_new]
 
     @property
     def expected_seconds(self) -> float | None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from pachvault import policy
+from pachvault import home, policy
 from pachvault.errors import DamageError, NoVaultError, UsageError, VaultKeyError
+from pachvault.pach.connection import connect
+from pachvault.pach.source import Source
 from pachvault.progress import Quiet
 from pachvault.store.store import open_store
 from pachvault.upkeep.report import Round
@@ -26,5 +28,7 @@ def run(worker: Worker) -> str:
 def _upkeep(worker: Worker) -> Round:
     chosen = policy.parse(worker.policy_text(), "policy.yaml")
     vault = open_vault(open_store(chosen.target))
+    with connect(worker.pachd, worker.token) as connection:
+        home.check_in_force(Source(connection), vault, chosen.name)
     tick = worker.tick("tick")
     return upkeep(worker.pachd, worker.token, vault, chosen, Quiet(), tick=tick)

@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from pachvault.format.ids import RepoName, digest
+from pachvault.home import BY_RESTORE
 from pachvault.pach.records import BranchInfo, CommitInfo
 from pachvault.restore import hidden, journal
 from pachvault.restore.work import Step
@@ -105,3 +106,14 @@ def test_only_branches_on_which_commits_are_made_have_a_request() -> None:
         f"x{hidden.replayed(REQUEST)}",
     ):
         assert hidden.request_of(name) is None
+
+
+def test_what_a_restore_made_is_told_from_what_a_user_commits() -> None:
+    for text in (
+        journal.description(REQUEST, REPO, step()),
+        journal.description(REQUEST, REPO, step("what it was for"), lost=2),
+        journal.appended(REQUEST, REPO, OLD),
+    ):
+        assert BY_RESTORE.search(text)
+    for text in ("", "restored by hand", "my policy, restored by pachvault, request unknown"):
+        assert not BY_RESTORE.search(text)

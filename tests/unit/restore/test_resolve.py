@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
@@ -317,12 +318,53 @@ def test_a_pipeline_comes_after_what_it_reads_and_needs_its_secrets(case: Case, 
     assert set(plan.pipelines[2].inputs) == {f"{case.there.name}/data", f"{case.there.name}/middle"}
     assert "reprocess" not in plan.pipelines[0].spec_json
     assert case.plan("*").pipelines == []
-    assert [each.name for each in case.plan("*t", "data", pipelines=True).pipelines] == ["a-last", "first"]
+    assert [each.name for each in case.plan("first", "data", pipelines=True).pipelines] == ["first"]
     with pytest.raises(UsageError, match="pipelines keep their names"):
         case.plan("*", pipelines=True, to={"project": "new"})
     case.back_up(pipeline("first", "data", needs="not-there", stopped=True))
     with pytest.raises(UsageError, match="lacks 1 secrets that pipelines need: not-there"):
         case.plan("*", pipelines=True)
+
+
+def test_more_than_the_licence_allows_is_refused(case: Case, line: list[str]) -> None:
+    def pipeline(name: str, workers: int) -> Pipeline:
+        details = {"input": {"pfs": {"repo": "data", "project": case.there.name}}}
+        spec = json.dumps({"transform": {"cmd": ["true"]}, "parallelism_spec": {"constant": str(workers)}})
+        return Pipeline(
+            project=case.there.name, name=name, version=1, stopped=False, spec_json=spec, details=details
+        )
+
+    case.back_up(*(pipeline(f"p{number}", 1) for number in range(17)))
+    with pytest.raises(UsageError, match=r"would have \d\d pipelines, and without a licence .* allows 16"):
+        case.plan("*", pipelines=True)
+    case.back_up(pipeline("wide", 9))
+    with pytest.raises(UsageError, match="wide wants 9 workers, and without a licence Pachyderm allows 8"):
+        case.plan("*", pipelines=True)
+
+
+def test_pipelines_of_the_backup_itself_come_back_only_where_they_are_named(
+    case: Case, line: list[str]
+) -> None:
+    details = {"input": {"cron": {"name": "tick"}}}
+    spec = '{"transform": {"cmd": ["true"]}}'
+    case.back_up(
+        *(
+            Pipeline(project=name, name="freeze", version=1, stopped=False, spec_json=spec, details=details)
+            for name in ("pachvault", "pachvault-drill", case.there.name)
+        )
+    )
+
+    def planned(*what: str) -> tuple[set[str], list[str]]:
+        request = strict_yaml.validate(Request, {"version": 1, "what": what, "pipelines": True}, "test")
+        plan = resolve(request, case.vault, case.there.cluster.source).plan
+        return {each.project for each in plan.pipelines}, plan.notes
+
+    projects, notes = planned("*/*")
+    assert projects == {case.there.name}
+    assert [note.split()[1] for note in notes] == ["pachvault", "pachvault-drill"]
+    with pytest.raises(UsageError, match=r"matches 'pachvault\*/freeze' .* left out where it is not named"):
+        planned("pachvault*/freeze", f"{case.there.name}/*")
+    assert planned("*/*", "pachvault/freeze") == ({case.there.name, "pachvault"}, [notes[1]])
 
 
 def test_damage_is_refused_or_named(case: Case, line: list[str]) -> None:

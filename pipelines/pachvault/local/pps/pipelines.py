@@ -63,7 +63,8 @@ class Pipelines:
         with self._creating, self._engine.lock(key):
             previous = self._engine.state.pipeline(key)
             if previous is None:
-                validate.check_limits(request, pipelines=len(self._engine.state.pipeline_keys()))
+                names = {each.name for each in self._engine.state.pipeline_keys()}
+                validate.check_limits(request, pipelines=len(names))
             self._check_secrets(request)
             if previous is not None and not update:
                 raise exists(f'pipeline "{key}" already exists')

@@ -71,7 +71,7 @@ def _check_served(request: Any) -> None:
 
 
 def check_limits(request: Any, *, pipelines: int) -> None:
-    """What Community Edition refuses; `pipelines` is how many there are already."""
+    """What Community Edition refuses; `pipelines` is how many names there are, in all projects together."""
     remedy = "Use the command `pachctl license activate` to enter your key"
     if pipelines >= MAX_PIPELINES:
         raise invalid(

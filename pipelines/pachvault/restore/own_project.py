@@ -1,0 +1,98 @@
+"""Project pachvault as something to restore: left out unless named, and its requests are not done again.
+
+What comes back of it would act: pipelines would back up into the vault that they come from, requests would
+be carried out once more. (A policy that comes back is not in force: see `home.check_in_force`.)
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from fnmatch import fnmatchcase
+
+from pachvault import home
+from pachvault import request as requests
+from pachvault.errors import DamageError, UsageError
+from pachvault.format import table
+from pachvault.pach.source import Source
+from pachvault.pach.target import Target
+from pachvault.policy import DRILL_PROJECT, HOME_PROJECT
+from pachvault.restore.records import DONE, not_carried_out
+from pachvault.restore.work import RestorePlan
+from pachvault.vault import blobs
+from pachvault.vault.reader import BlobReader
+from pachvault.vault.snapshots import RepoHistory
+from pachvault.vault.vault import Vault
+
+OWN_PROJECTS = (HOME_PROJECT, DRILL_PROJECT)
+
+
+def may_mean(pattern: str, project: str) -> bool:
+    """Whether a pattern may mean what is in a project: in one of our own only where it names the project."""
+    return project not in OWN_PROJECTS or pattern.partition("/")[0] == project
+
+
+def note_left_out(projects: Iterable[str], what: Iterable[str]) -> list[str]:
+    """A line for each project of our own, among these, that patterns match and none names."""
+    places = [pattern.partition("/")[0] for pattern in what]
+    return [
+        f"project {project} is pachvault's own, and left out where it is not named, as in '{project}/*'"
+        for project in sorted({*projects} & {*OWN_PROJECTS})
+        if project not in places and any(fnmatchcase(project, place) for place in places)
+    ]
+
+
+def settle_requests(
+    source: Source, target: Target, vault: Vault, plan: RestorePlan, requests_head: str | None
+) -> list[str]:
+    """Record the requests that come back with repo `requests`, before its head moves: none is done again.
+
+    What the snapshot says of them is taken over where it does; the others are recorded as not carried out.
+    `requests_head` is the commit that is to be the head of `requests`, None where that repo is not restored.
+    A line for each record that is damaged, where the plan says to keep going; DamageError otherwise.
+    """
+    known = home.files(source, DONE)
+    lost: list[str] = []
+    new: dict[str, bytes] = {}
+    if plan.done_requests is not None:
+        reader = BlobReader(vault, blobs.load(vault))
+        for path, names in _saved(vault, plan.done_requests):
+            if path in known:
+                continue
+            try:
+                new[path] = b"".join(reader.stream(names))
+            except DamageError as error:
+                if not plan.keep_going:
+                    raise
+                lost.append(f"{DONE}@{home.MASTER}:{path}: {error}")
+    if requests_head is not None:
+        for request_id in _ids(home.files_at(source, home.REQUESTS, requests_head)):
+            path = f"/{request_id}.json"
+            if path not in known and path not in new and request_id != plan.request_id:
+                record = not_carried_out(request_id, plan.snapshot, datetime.now(UTC))
+                new[path] = (json.dumps(record, indent=1) + "\n").encode()
+    if new:
+        target.ensure_repo(DONE.project, DONE.repo, "finished restore requests")
+        target.put_files(DONE.project, DONE.repo, home.MASTER, new)
+    return lost
+
+
+def _saved(vault: Vault, record: bytes) -> Iterator[tuple[str, list[bytes]]]:
+    """The files of repo `restored` in a snapshot, each with the blobs that hold it."""
+    history = RepoHistory(vault, vault.repo_record(record))
+    head = next((each.head for each in history.record.branches if each.name == home.MASTER), None)
+    if head is None:
+        return
+    for row in history.tree(head).to_pylist():
+        if row["kind"] == table.FILE:
+            yield row["path"], row["blobs"] or ([row["digest"]] if row["size"] else [])
+
+
+def _ids(files: dict[str, bytes]) -> Iterator[str]:
+    """The requests in files; what is none that can be read is refused whenever it is looked at."""
+    for path, data in sorted(files.items()):
+        try:
+            yield requests.parse(data.decode(), path).id
+        except (UsageError, UnicodeDecodeError, RecursionError):
+            continue
