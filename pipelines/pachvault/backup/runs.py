@@ -66,7 +66,7 @@ def check_sealed(vault: Vault, run_id: str, manifest: str) -> None:
     said, sealed = vault.store.stat(layout.run_path(f"frozen-{run_id}")), vault.store.stat(manifest)
     is_in_time = said and sealed and sealed.modified_at - said.modified_at <= vault.config.grace / 2
     if not is_in_time:
-        vault.store.delete(manifest)
+        vault.delete(manifest)
         raise BusyError(
             "the run was held up just before it was sealed, and for too long: not sealed",
             where=f"run {run_id}",
@@ -89,7 +89,7 @@ def covering(vault: Vault, policy: str, run_id: str, tick: datetime | None, clus
         mine = (manifest.policy, manifest.cluster.id) == (policy, cluster_id)
         if mine and manifest.frozen_at >= tick and not manifest.partial:
             return f"snapshot {name.id[:12]}"
-    for info in vault.store.list(layout.RUNS):
+    for info in vault.objects(layout.RUNS):
         if "/frozen-" not in info.name or now - info.modified_at > _ALIVE:
             continue
         try:
@@ -105,7 +105,7 @@ def covering(vault: Vault, policy: str, run_id: str, tick: datetime | None, clus
 def finish(vault: Vault, run_id: str) -> None:
     """Take back a run's announcement once it has sealed; a store that does not delete it keeps it."""
     with suppress(StoreError):
-        vault.store.delete(layout.run_path(f"frozen-{run_id}"))
+        vault.delete(layout.run_path(f"frozen-{run_id}"))
 
 
 def kept_receipt(vault: Vault, key: str) -> Receipt | None:
@@ -135,7 +135,7 @@ def keep_receipt(vault: Vault, receipt: Receipt) -> None:
 def drop_receipt(vault: Vault, key: str) -> None:
     """Forget a receipt that is outdated or turned out wrong."""
     with suppress(StoreError):  # it stays then, and the next reader checks what it names
-        vault.store.delete(layout.run_path(f"share-{key}"))
+        vault.delete(layout.run_path(f"share-{key}"))
 
 
 def _is_there(vault: Vault, name: str, said: Object) -> bool:

@@ -13,7 +13,7 @@ from pachvault.vault.vault import Vault
 def held(vault: Vault, now: datetime) -> set[str]:
     """Packs, index objects and tables of receipts younger than the grace."""
     names: set[str] = set()
-    for info in vault.store.list(layout.RUNS):
+    for info in vault.objects(layout.RUNS):
         if not _is_receipt(info.name) or now - info.modified_at >= vault.config.grace:
             continue
         try:
@@ -29,7 +29,7 @@ def held(vault: Vault, now: datetime) -> set[str]:
 def stale(vault: Vault, now: datetime) -> list[str]:
     """What runs left so long ago that none may use it any more."""
     return [
-        info.name for info in vault.store.list(layout.RUNS) if now - info.modified_at >= vault.config.grace
+        info.name for info in vault.objects(layout.RUNS) if now - info.modified_at >= vault.config.grace
     ]
 
 

@@ -29,7 +29,7 @@ def forget(vault: Vault, name: SnapshotName, now: datetime) -> bool:
         # a read may lie: what differs from what is stored raises here, and nothing is moved
         vault.store.put(name.path, [data], len(data))
         if _is_whole(vault, there):
-            vault.store.delete(name.path)  # the other one may be brought back
+            vault.delete(name.path)  # the other one may be brought back
             return True
     return (
         _is_cleared(vault, name, data, now) and _is_written(vault, name, data) and _is_left(vault, name, data)
@@ -53,7 +53,7 @@ def _is_cleared(vault: Vault, name: SnapshotName, data: bytes, now: datetime) ->
     if left is not None and (is_stale or not _is_whole(vault, there)):
         if not has(vault, name.path, data):
             return False
-        vault.store.delete(there)
+        vault.delete(there)
     return True
 
 
@@ -75,7 +75,7 @@ def _is_written(vault: Vault, name: SnapshotName, data: bytes) -> bool:
 
 def _is_left(vault: Vault, name: SnapshotName, data: bytes) -> bool:
     """Delete the manifest in its old place; False, and it is there, where the new one is gone since."""
-    vault.store.delete(name.path)
+    vault.delete(name.path)
     if vault.store.stat(layout.forgotten_path(name.path)) is None:
         vault.store.put(name.path, [data], len(data))
         return False

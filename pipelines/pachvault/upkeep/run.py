@@ -133,7 +133,7 @@ def _is_covered(vault: Vault, who: str, tick: datetime, now: datetime) -> bool:
 
 
 def _audits(vault: Vault) -> set[str]:
-    return {info.name for info in vault.store.list(layout.AUDITS)}
+    return {info.name for info in vault.objects(layout.AUDITS)}
 
 
 def _note(vault: Vault, who: str, tick: datetime | None, failed: list[str]) -> None:

@@ -104,7 +104,7 @@ def _latest(vault: Vault, names: list[snapshots.SnapshotName]) -> tuple[Latest |
 
 def _running(vault: Vault) -> list[str]:
     found = []
-    for info in vault.store.list(layout.RUNS):
+    for info in vault.objects(layout.RUNS):
         if info.name.startswith(layout.run_path("frozen-").removesuffix(".json")):
             try:
                 said = Announcement.read(vault.store.get(info.name), info.name)

@@ -161,7 +161,7 @@ def _names(
 
 def _sizes(vault: Vault) -> tuple[dict[str, int], list[Damage]]:
     listing = Damage(kind="listing", object=layout.PACKS)
-    sizes, failed = tried(listing, lambda: {info.name: info.size for info in vault.store.list(layout.PACKS)})
+    sizes, failed = tried(listing, lambda: {info.name: info.size for info in vault.objects(layout.PACKS)})
     # what has no pack's name is none of ours
     return {name: size for name, size in (sizes or {}).items() if layout.named_digest(name)}, failed
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import cached_property
 from itertools import groupby
 
@@ -18,9 +17,7 @@ from pachvault.format.documents import Branch, Manifest, RepoEntry, RepoRecord
 from pachvault.format.ids import RepoName
 from pachvault.vault.vault import Vault
 
-_NAME = re.compile(r"[a-z]+/(\d{8}T\d{6}Z)-([0-9a-f]{64})\.json")
-
-
+_MANIFESTS = (layout.Kind.SNAPSHOT, layout.Kind.FORGOTTEN)
 _HELD, _HELD_BYTES = 4, 16_000_000
 """How many file tables a history holds in memory, and up to which size."""
 
@@ -168,16 +165,15 @@ def rows_of(files: pa.Table, repo: RepoName, commit: str) -> pa.Table:
 
 def named(path: str) -> SnapshotName | None:
     """What a manifest's path says; None where it is not a manifest's."""
-    match = _NAME.fullmatch(path)
-    if match is None:
+    name = layout.parse(path)
+    if name is None or name.at is None or name.digest is None or name.kind not in _MANIFESTS:
         return None
-    frozen_at = datetime.strptime(match[1], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
-    return SnapshotName(path, frozen_at, match[2])
+    return SnapshotName(path, name.at, name.digest.hex())
 
 
 def names(vault: Vault) -> list[SnapshotName]:
     """Every snapshot of the vault, oldest first."""
-    listed = (named(info.name) for info in vault.store.list(layout.SNAPSHOTS))
+    listed = (named(info.name) for info in vault.objects(layout.SNAPSHOTS))
     found = [name for name in listed if name is not None]
     return [
         name
