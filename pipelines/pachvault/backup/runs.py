@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pachvault.backup.work import Object, Receipt
 from pachvault.errors import BusyError, DamageError, StoreError, TakenError
 from pachvault.format import layout
+from pachvault.format.documents import Time
 from pachvault.handover import WorkDocument
 from pachvault.vault import clock, snapshots
 from pachvault.vault.vault import Vault
@@ -25,7 +26,7 @@ class Announcement(WorkDocument):
     run_id: str
     policy: str
     cluster_id: str
-    frozen_at: datetime
+    frozen_at: Time
 
 
 def announce(vault: Vault, run_id: str, policy: str, cluster_id: str, frozen_at: datetime) -> None:
@@ -93,7 +94,7 @@ def covering(vault: Vault, policy: str, run_id: str, tick: datetime | None, clus
         if "/frozen-" not in info.name or now - info.modified_at > _ALIVE:
             continue
         try:
-            said = Announcement.read(vault.store.get(info.name), info.name)
+            said = Announcement.read(vault.get(info.name), info.name)
         except DamageError:
             continue  # sealed since the listing, or of another version: it covers nothing
         mine = (said.policy, said.cluster_id) == (policy, cluster_id) and said.run_id != run_id
@@ -112,7 +113,7 @@ def kept_receipt(vault: Vault, key: str) -> Receipt | None:
     """The receipt of an equal share of an earlier run, if all that it names is still there."""
     name = layout.run_path(f"share-{key}")
     try:
-        receipt = Receipt.read(vault.store.get(name), name)
+        receipt = Receipt.read(vault.get(name), name)
     except DamageError:
         return None  # there is none, or one of another version
     groups = (
@@ -133,7 +134,9 @@ def keep_receipt(vault: Vault, receipt: Receipt) -> None:
 
 
 def drop_receipt(vault: Vault, key: str) -> None:
-    """Forget a receipt that is outdated or turned out wrong."""
+    """Forget a receipt that is outdated or turned out wrong; one without a key was not kept."""
+    if not key:
+        return
     with suppress(StoreError):  # it stays then, and the next reader checks what it names
         vault.delete(layout.run_path(f"share-{key}"))
 

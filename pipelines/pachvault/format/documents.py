@@ -28,7 +28,7 @@ GRACE_SECONDS = 7 * 86400
 
 _GRACE_MOST_SECONDS = 100 * 366 * 86400
 _DIGEST = re.compile("[0-9a-f]{64}")
-_EARLIEST, _LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(9000, 1, 1, tzinfo=UTC)
+_EARLIEST, _LATEST = datetime(1, 1, 2, tzinfo=UTC), datetime(9000, 1, 1, tzinfo=UTC)
 
 
 def _digest(value: object) -> object:
@@ -45,7 +45,7 @@ def _utc(value: datetime) -> datetime:
     except OverflowError:
         found = _LATEST
     if not _EARLIEST <= found < _LATEST:
-        raise ValueError("no time between 1970 and 9000")
+        raise ValueError("no time between the years 1 and 9000")
     return found
 
 
@@ -313,6 +313,11 @@ def decode(kind: type[AnyDocument], data: bytes) -> AnyDocument:
     try:
         return kind.model_validate_json(data)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise CorruptError(f"not a {kind.__name__}: {where + ': ' if where else ''}{first['msg']}") from error
+        raise CorruptError(f"not a {kind.__name__}: {explained(error)}") from error
+
+
+def explained(error: ValidationError) -> str:
+    """The first thing that is wrong: the field, and why."""
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"])
+    return f"{where}: {first['msg']}" if where else first["msg"]

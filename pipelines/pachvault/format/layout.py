@@ -23,6 +23,8 @@ RECORDS = "records"
 RUNS = "runs"
 SNAPSHOTS = "snapshots"
 TABLES = "tables"
+OF_THE_FILE_SYSTEM = "lost+found"
+"""What a new ext4 volume holds, for root alone to read: it is no stray."""
 
 _STAMP = "%Y%m%dT%H%M%SZ"
 _MIB = 2**20

@@ -117,7 +117,9 @@ def open_frame(stored: bytes | memoryview, raw_bytes: int, codec: int) -> bytes:
     Raises DamageError where the bytes do not decode to `raw_bytes` bytes.
     """
     if raw_bytes > MOST_FRAME_BYTES:
-        raise CorruptError(f"frame says it holds {raw_bytes:,} bytes, no frame has more than {MOST_FRAME_BYTES:,}")
+        raise CorruptError(
+            f"frame says it holds {raw_bytes:,} bytes, no frame has more than {MOST_FRAME_BYTES:,}"
+        )
     if codec == CODEC_RAW:
         data = bytes(stored)
     elif codec == CODEC_ZSTD:

@@ -126,7 +126,9 @@ def _opened(data: bytes, form: Form) -> pq.ParquetFile:
     file = pq.ParquetFile(pa.BufferReader(data))
     if file.metadata.num_rows > form.most_rows:
         rows = file.metadata.num_rows
-        raise CorruptError(f"it says that it has {rows:,} rows, no such table has more than {form.most_rows:,}")
+        raise CorruptError(
+            f"it says that it has {rows:,} rows, no such table has more than {form.most_rows:,}"
+        )
     groups = (file.metadata.row_group(number) for number in range(file.num_row_groups))
     if any(group.total_byte_size > _MOST_GROUP_BYTES for group in groups):
         raise CorruptError("it says that it has a row group of more than a gigabyte")

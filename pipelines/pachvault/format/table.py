@@ -67,7 +67,9 @@ def _wrong_files(rows: pa.Table) -> str:
         return "a row is neither of a file nor of a deleted one"
     if "size" in there and not _all(pc.greater_equal(rows["size"], 0)):
         return "a file has a size below zero"
-    if {"size", "digest"} <= there and not _all(pc.or_(pc.equal(rows["size"], 0), pc.is_valid(rows["digest"]))):
+    if {"size", "digest"} <= there and not _all(
+        pc.or_(pc.equal(rows["size"], 0), pc.is_valid(rows["digest"]))
+    ):
         return "a file has no digest"
     if {"kind", "digest"} <= there and not _all(
         pc.or_(pc.equal(rows["kind"], DELETED), pc.is_valid(rows["digest"]))

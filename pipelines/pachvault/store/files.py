@@ -103,9 +103,12 @@ def read_at(file: int, offset: int, length: int) -> bytes:
 
 
 def holds(handle: int, name: str, parts: Iterable[bytes]) -> bool:
-    """Whether a file has just this content."""
-    with opened(handle, name) as (file, _), os.fdopen(file, "rb", closefd=False) as stream:
-        return all(stream.read(len(part)) == part for part in parts) and not stream.read(1)
+    """Whether that is a file with just this content."""
+    try:
+        with opened(handle, name) as (file, _), os.fdopen(file, "rb", closefd=False) as stream:
+            return all(stream.read(len(part)) == part for part in parts) and not stream.read(1)
+    except FileNotFoundError:
+        return False
 
 
 @contextmanager

@@ -72,7 +72,9 @@ class LocalStore:
                 except FileExistsError as error:
                     # a network file system may ask twice: then it is ours that is there
                     if not files.holds(folder, last, [data]):
-                        raise TakenError("an object has this name already", where=self._where(name)) from error
+                        raise TakenError(
+                            "an object has this name already", where=self._where(name)
+                        ) from error
             files.sync_folder(folder)
 
     def get(self, name: str, most: int = WHOLE_BYTES) -> bytes:
@@ -92,7 +94,9 @@ class LocalStore:
             # nothing is allocated for what cannot be there
             data = files.read_at(file, offset, length) if 0 <= offset <= end <= size else b""
         if len(data) != length:
-            raise CorruptError(f"the object ends at byte {size}, {end} were promised", where=self._where(name))
+            raise CorruptError(
+                f"the object ends at byte {size}, {end} were promised", where=self._where(name)
+            )
         return data
 
     def stat(self, name: str) -> ObjectInfo | None:
@@ -228,11 +232,12 @@ class LocalStore:
             try:
                 with self._folder(f"{prefix}.") as (handle, _), os.scandir(handle) as entries:
                     for entry in entries:
-                        if entry.name.startswith(".") != is_temporary and not entry.is_dir(follow_symlinks=False):
+                        name, is_hidden = f"{prefix}{entry.name}", entry.name.startswith(".")
+                        if entry.is_dir(follow_symlinks=False):
+                            pending += [] if is_hidden else [name]
+                        elif is_hidden == is_temporary:
                             with suppress(FileNotFoundError):  # deleted since
-                                yield _entry(f"{prefix}{entry.name}", entry.stat(follow_symlinks=False))
-                        elif not entry.name.startswith(".") and entry.is_dir(follow_symlinks=False):
-                            pending.append(f"{prefix}{entry.name}")
+                                yield _entry(name, entry.stat(follow_symlinks=False))
             except (FileNotFoundError, NotADirectoryError):
                 if place == folder:
                     raise

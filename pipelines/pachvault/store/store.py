@@ -14,7 +14,6 @@ from urllib.parse import unquote, urlsplit
 
 from pachvault.errors import UsageError
 
-
 WHOLE_BYTES = 2 * 2**30
 """No object that is read whole is longer."""
 UNREADABLE = "a folder that may not be read"
@@ -54,7 +53,7 @@ class Store(Protocol):
         """
 
     def get(self, name: str, most: int = WHOLE_BYTES) -> bytes:
-        """All bytes of an object; AbsentError where there is none, CorruptError where it has more than `most`."""
+        """All bytes of an object; AbsentError where there is none, CorruptError where it is too long."""
 
     def get_range(self, name: str, offset: int, length: int) -> bytes:
         """`length` bytes from `offset`; AbsentError without an object, CorruptError where it is too short."""

@@ -144,9 +144,7 @@ def _check(left: ErasePlan, progress: Progress) -> None:
     if not again.is_empty:
         raise PachvaultError("there is still something to erase", where=vault.store.url, hint="erase again")
     gone = Sorted(left.gone)
-    still = [
-        info.name for info in vault.objects(layout.PACKS) if _holds(vault, info.name, info.size, gone)
-    ]
+    still = [info.name for info in vault.objects(layout.PACKS) if _holds(vault, info.name, info.size, gone)]
     if still or gone.has(blobs.columns(vault, ()).digests).any():
         raise PachvaultError(
             f"what was erased is still in {', '.join(still) or 'the index'}",

@@ -21,7 +21,7 @@ _STALE = 0.1
 def forget(vault: Vault, name: SnapshotName, now: datetime) -> bool:
     """Move a manifest to where the forgotten ones are; False where it is gone or brought back meanwhile."""
     try:
-        data = vault.store.get(name.path)
+        data = vault.get(name.path)
     except AbsentError:
         return False  # gone: another one was quicker
     there = layout.forgotten_path(name.path)
@@ -39,7 +39,7 @@ def forget(vault: Vault, name: SnapshotName, now: datetime) -> bool:
 def has(vault: Vault, path: str, data: bytes) -> bool:
     """Whether an object is there, with these bytes."""
     try:
-        return vault.store.get(path) == data
+        return vault.get(path) == data
     except AbsentError:
         return False
 
@@ -62,7 +62,7 @@ def _is_written(vault: Vault, name: SnapshotName, data: bytes) -> bool:
     there = layout.forgotten_path(name.path)
     vault.store.put(there, [data], len(data))
     try:
-        is_there = vault.store.get(there) == data
+        is_there = vault.get(there) == data
     except AbsentError:
         return False
     if not is_there:

@@ -41,10 +41,8 @@ def unpin(vault: Vault, snapshot_id: str) -> bool:
 
 def _read(vault: Vault, info: ObjectInfo) -> Pin | None:
     snapshot_id = info.name.removeprefix(f"{layout.PINS}/").removesuffix(".json")
-    if layout.pin_path(snapshot_id) != info.name:
-        return None
     try:
-        found = documents.decode(Pin, vault.store.get(info.name))
+        found = documents.decode(Pin, vault.get(info.name))
     except AbsentError:
         return None  # taken away since the listing
     except CorruptError:

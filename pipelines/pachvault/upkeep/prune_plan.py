@@ -15,7 +15,7 @@ from pachvault.upkeep import holds, reach
 from pachvault.upkeep.census import Census, PackCount
 from pachvault.upkeep.prune_index import Index
 from pachvault.upkeep.reach import Needed
-from pachvault.upkeep.verify_names import unnamed
+from pachvault.upkeep.verify_names import misnamed
 from pachvault.vault import marks
 from pachvault.vault.vault import Vault
 
@@ -170,16 +170,16 @@ def plan(vault: Vault, limits: Limits, now: datetime, progress: Progress) -> Pru
     its name, for then it is not known what else is needed.
     """
     progress.start("prune: what snapshots need", 0)
-    misnamed, _ = unnamed(vault)
-    unlooked = next((damage for damage in misnamed if not damage.is_read), None)
+    nameless = misnamed(vault)
+    unlooked = next((damage for damage in nameless if not damage.is_read), None)
     if unlooked is not None:
         raise StoreError(
             f"{unlooked.message}: nothing is deleted", where=f"{vault.store.url}/{unlooked.object}"
         )
-    if misnamed:
+    if nameless:
         raise CorruptError(
-            f"{misnamed[0].message}: nothing is deleted",
-            where=f"{vault.store.url}/{misnamed[0].object}",
+            f"{nameless[0].message}: nothing is deleted",
+            where=f"{vault.store.url}/{nameless[0].object}",
             hint="give it back its name, or move it out of the vault",
         )
     needed = Needed()

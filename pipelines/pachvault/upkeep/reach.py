@@ -121,9 +121,7 @@ def _is_known(name: str, known: Iterable[Reach]) -> bool:
 def expired(vault: Vault, now: datetime) -> list[str]:
     """The manifests that were forgotten so long ago that they cannot be brought back."""
     return [
-        info.name
-        for info in vault.objects(layout.FORGOTTEN)
-        if now - info.modified_at >= vault.config.grace
+        info.name for info in vault.objects(layout.FORGOTTEN) if now - info.modified_at >= vault.config.grace
     ]
 
 

@@ -59,7 +59,7 @@ def write(vault: Vault) -> None:
     """Write the configuration; what lies in its place and says nothing true is removed first."""
     data = documents.encode(vault.config)
     if vault.store.stat(layout.CONFIG) is not None:
-        if vault.store.get(layout.CONFIG) == data:
+        if vault.get(layout.CONFIG) == data:
             return
         vault.delete(layout.CONFIG)
     vault.store.put(layout.CONFIG, [data], len(data))

@@ -107,7 +107,7 @@ def _running(vault: Vault) -> list[str]:
     for info in vault.objects(layout.RUNS):
         if info.name.startswith(layout.run_path("frozen-").removesuffix(".json")):
             try:
-                said = Announcement.read(vault.store.get(info.name), info.name)
+                said = Announcement.read(vault.get(info.name), info.name)
             except AbsentError:
                 continue  # sealed since the listing
             except CorruptError:

@@ -106,7 +106,7 @@ def _running(vault: Vault, cluster: str, now: datetime) -> Iterator[datetime]:
         if "/frozen-" not in info.name or now - info.modified_at > vault.config.grace / 2:
             continue
         try:
-            said = Announcement.read(vault.store.get(info.name), info.name)
+            said = Announcement.read(vault.get(info.name), info.name)
         except AbsentError:
             continue  # sealed since the listing
         except CorruptError:

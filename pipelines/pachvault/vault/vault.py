@@ -34,8 +34,6 @@ from pachvault.format.pack import Pack
 from pachvault.store.store import UNREADABLE, ObjectInfo, Store
 
 _SALTS = 16
-_OF_THE_FILE_SYSTEM = "lost+found"
-"""What a new ext4 volume holds, for root alone to read."""
 _REPAIR = "`pachvault repair --dry-run` says whether it can be rebuilt"
 
 
@@ -67,12 +65,16 @@ class Vault:
         self.store.delete(name)
 
     def sweep(self, before: datetime) -> None:
-        """Remove what aborted writes of the vault's objects left behind before a time of the store's clock."""
+        """Remove what aborted writes of objects left behind before a time of the store's clock."""
         self.store.sweep(before, lambda name: layout.parse(name) is not None)
+
+    def get(self, name: str) -> bytes:
+        """An object's bytes, as they are; CorruptError where they are more than such an object may have."""
+        return self.store.get(name, layout.most_bytes(name))
 
     def read(self, name: str) -> bytes:
         """An object's bytes; DamageError unless they have the digest in its name."""
-        data = self.store.get(name, layout.most_bytes(name))
+        data = self.get(name)
         if digest(data) != layout.named_digest(name):
             raise CorruptError("the object is not what its name promises", where=f"{self.store.url}/{name}")
         return data
@@ -225,12 +227,14 @@ def _no_vault(store: Store) -> NoVaultError:
     if _is_empty(store):
         hint = "is it mounted? If this is the place for a new vault: `pachvault init`"
         return NoVaultError("no vault here, the folder is empty", where=store.url, hint=hint)
-    return NoVaultError("no vault here", where=store.url, hint="`pachvault init` makes one in an empty folder")
+    return NoVaultError(
+        "no vault here", where=store.url, hint="`pachvault init` makes one in an empty folder"
+    )
 
 
 def _is_empty(store: Store) -> bool:
     """Whether nothing is there but what a file system brings with it."""
-    return all(info.name.partition("/")[0] == _OF_THE_FILE_SYSTEM for info in store.list(""))
+    return all(info.name.partition("/")[0] == layout.OF_THE_FILE_SYSTEM for info in store.list(""))
 
 
 def _has_content(store: Store) -> bool:

@@ -121,7 +121,10 @@ def test_a_vault_without_its_configuration_is_sent_to_repair(
 ) -> None:
     """Neither to `init`, which would refuse it."""
     made = new_vault(tmp_path)
-    made.store.put(f"{folder}/x", [b"1"], 1)
+    name = layout.pack_path(digest(b"1"))
+    if folder == layout.SNAPSHOTS:
+        name = layout.snapshot_path(made.config.created_at, digest(b"1"))
+    made.store.put(name, [b"1"], 1)
     made.store.delete(layout.CONFIG)
     if data is not None:
         (tmp_path / "vault" / layout.CONFIG).write_bytes(data)
