@@ -176,11 +176,12 @@ def named_digest(path: str) -> bytes | None:
 
 
 def _time(text: str) -> datetime | None:
-    """The time in a name; None for one that no calendar has."""
+    """The time in a name; None for one that no calendar has, or from before computers had clocks."""
     try:
-        return datetime.strptime(text, _STAMP).replace(tzinfo=UTC)
+        at = datetime.strptime(text, _STAMP).replace(tzinfo=UTC)
     except ValueError:
         return None
+    return at if at.year >= 1970 else None
 
 
 def _fanned(folder: str, digest: bytes, suffix: str) -> str:

@@ -129,7 +129,8 @@ def open_frame(stored: bytes | memoryview, raw_bytes: int, codec: int) -> bytes:
                 raise CorruptError(f"frame says it holds more than the {raw_bytes} bytes promised")
             data = zstandard.ZstdDecompressor().decompress(stored, max_output_size=raw_bytes)
         except zstandard.ZstdError as error:
-            if "memory" in str(error):  # libzstd's "Allocation error : not enough memory"
+            # libzstd's own words; a frame that claims to need too much is one that is damaged
+            if "Allocation error" in str(error):
                 raise MemoryError(str(error)) from error
             raise CorruptError(f"frame does not decompress: {error}") from error
     else:

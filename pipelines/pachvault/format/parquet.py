@@ -117,6 +117,8 @@ def _column(file: pq.ParquetFile, number: int, form: Form, name: str) -> pa.Arra
     with _as_damage():
         rows = file.read_row_group(number, columns=[name], use_threads=False)
         found = _like(rows, form.of(name))[name]
+        if len(found) != file.metadata.row_group(number).num_rows:
+            raise CorruptError(f"column {name} has another number of rows than the footer says")
         return found.chunk(0) if found.num_chunks == 1 else found.combine_chunks()
 
 
@@ -147,7 +149,7 @@ def _as_damage() -> Iterator[None]:
 
 
 def _like(table: pa.Table, form: Form) -> pa.Table:
-    """The table with the columns of the form, checked; casting takes as long as reading, and is rarely needed."""
+    """The table with the columns of the form, checked. Casting takes as long as reading, and is rare."""
     schema = form.schema
     if not table.schema.equals(schema):
         table = table.select(schema.names).cast(schema)

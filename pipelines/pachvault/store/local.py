@@ -202,7 +202,7 @@ class LocalStore:
 
     @contextmanager
     def _opened(self, name: str) -> Iterator[tuple[int, int]]:
-        """An object opened for reading, and its size; AbsentError where a link or a file is on the way to it."""
+        """An object opened for reading, and its size; AbsentError where a link or a file is on the way."""
         try:
             with self._folder(name) as (folder, last), files.opened(folder, last) as found:
                 yield found

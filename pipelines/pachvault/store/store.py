@@ -95,8 +95,8 @@ def open_store(url: str) -> Store:
         parts = urlsplit(url)
     except ValueError as error:
         raise UsageError(f"not a target: {error}", where="target", hint="allowed: file:///folder") from error
-    if "\0" in unquote(url):
-        raise UsageError("no folder has such a name", where="target", hint="allowed: file:///folder")
+    if any(ord(sign) < 32 for sign in unquote(url)):
+        raise UsageError("a target has no control characters", where="target", hint="allowed: file:///folder")
     if not parts.scheme and parts.path:
         return LocalStore(Path(url).absolute())
     if parts.scheme == "file":
