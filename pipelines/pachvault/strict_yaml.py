@@ -22,7 +22,7 @@ class Strict(BaseModel):
 
 Parsed = TypeVar("Parsed", bound=Strict)
 
-_MOST_CHARACTERS = 1_000_000
+_MOST_CHARACTERS = 200_000
 _MOST_DEPTH = 20
 
 

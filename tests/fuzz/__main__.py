@@ -1,7 +1,7 @@
 """The coverage-guided fuzzer: `python -m fuzz [--seconds N] [TARGET…]`, from tests/, with the extra `fuzz`.
 
-Each target runs in a process of its own. What it finds is written to `corpus/TARGET/`, where the property tests
-take it up as a seed; the exit code is 1 then.
+Each target runs in a process of its own. What it finds is written to `corpus/TARGET/`, where the property
+tests take it up as a seed; the exit code is 1 then.
 """
 
 from __future__ import annotations

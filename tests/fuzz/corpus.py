@@ -16,9 +16,22 @@ import pyarrow as pa
 from pachvault.backup.runs import Announcement
 from pachvault.format import documents, index, pack, parquet, table
 from pachvault.format.documents import (
-    Audit, Audited, Branch, Cluster, Config, Manifest, Mark, Marked, Pin, Pipeline, PipelinesRecord, RepoEntry,
-    RepoRecord, Segment, Totals,
-)  # fmt: skip
+    Audit,
+    Audited,
+    Branch,
+    Cluster,
+    Config,
+    Manifest,
+    Mark,
+    Marked,
+    Pin,
+    Pipeline,
+    PipelinesRecord,
+    RepoEntry,
+    RepoRecord,
+    Segment,
+    Totals,
+)
 from pachvault.format.ids import digest
 
 _FOLDER = Path(__file__).parent / "corpus"
@@ -37,24 +50,55 @@ def seeds(target: str) -> list[bytes]:
 def _names() -> list[bytes]:
     stamp = "20260102T030405Z"
     found = [
-        "vault.json", f"packs/{_HEX[:2]}/{_HEX}", f"index/{_HEX}.parquet", f"tables/{_HEX[:2]}/{_HEX}.parquet",
-        f"records/{_HEX[:2]}/{_HEX}.json", f"snapshots/{stamp}-{_HEX}.json", f"forgotten/{stamp}-{_HEX}.json",
-        f"marks/{stamp}-{_HEX}.json", f"audits/{stamp}-{_HEX}.json", f"pins/{_HEX}.json",
-        "runs/frozen-20260102T030405Z-0123abcd.json", f"runs/share-{_HEX}.json", "runs/clock-0123456789abcdef.json",
+        "vault.json",
+        f"packs/{_HEX[:2]}/{_HEX}",
+        f"index/{_HEX}.parquet",
+        f"tables/{_HEX[:2]}/{_HEX}.parquet",
+        f"records/{_HEX[:2]}/{_HEX}.json",
+        f"snapshots/{stamp}-{_HEX}.json",
+        f"forgotten/{stamp}-{_HEX}.json",
+        f"marks/{stamp}-{_HEX}.json",
+        f"audits/{stamp}-{_HEX}.json",
+        f"pins/{_HEX}.json",
+        "runs/frozen-20260102T030405Z-0123abcd.json",
+        f"runs/share-{_HEX}.json",
+        "runs/clock-0123456789abcdef.json",
         # none of ours
-        f"snapshots/20261399T000000Z-{_HEX}.json", f"snapshots/00000101T000000Z-{_HEX}.json",
-        f"packs/00/{_HEX}", f"packs/{_HEX}", f"packs/{_HEX[:2]}/{_HEX}/x", f"packs/../packs/{_HEX[:2]}/{_HEX}",
-        f"index/{_HEX.upper()}.parquet", f"index/{_HEX}.parquet\n", "index/Thumbs.db", "index/@eaDir/x.json",
-        f"snapshots/٢0260102T030405Z-{_HEX}.json", "runs/frozen-.json", "lost+found", "",
-    ]  # fmt: skip
+        f"snapshots/20261399T000000Z-{_HEX}.json",
+        f"snapshots/00000101T000000Z-{_HEX}.json",
+        f"packs/00/{_HEX}",
+        f"packs/{_HEX}",
+        f"packs/{_HEX[:2]}/{_HEX}/x",
+        f"packs/../packs/{_HEX[:2]}/{_HEX}",
+        f"index/{_HEX.upper()}.parquet",
+        f"index/{_HEX}.parquet\n",
+        "index/Thumbs.db",
+        "index/@eaDir/x.json",
+        f"snapshots/٢0260102T030405Z-{_HEX}.json",
+        "runs/frozen-.json",
+        "lost+found",
+        "",
+    ]
     return [*(name.encode() for name in found), b"packs/\xff\xfe", b"snapshots/\0"]
 
 
 def _arguments() -> list[bytes]:
     return [
-        b"p/r@master:/a/*", b"p/r", b"3/30", b"file:///mnt/vault", b"//[", b"file:///a%00b", b"http://[::1", b"s3://x",
-        b"a\0b", b"p/[!-]@*", b"\xff/\xff@\xff", b"9" * 5000, b"1/0", b"p/r@b\n",
-    ]  # fmt: skip
+        b"p/r@master:/a/*",
+        b"p/r",
+        b"3/30",
+        b"file:///mnt/vault",
+        b"//[",
+        b"file:///a%00b",
+        b"http://[::1",
+        b"s3://x",
+        b"a\0b",
+        b"p/[!-]@*",
+        b"\xff/\xff@\xff",
+        b"9" * 5000,
+        b"1/0",
+        b"p/r@b\n",
+    ]
 
 
 def _pack() -> pack.Pack:
@@ -107,10 +151,20 @@ def _index_objects() -> list[bytes]:
 def _file_tables() -> list[bytes]:
     row = {"repo": "p/r", "commit": "c", "path": "/a", "kind": 1, "size": 3, "digest": _NAME}
     odd = [
-        {"kind": 77}, {"kind": None}, {"size": -1}, {"digest": None}, {"path": None}, {"path": "/../x"}, {"path": "/a\0"},
-        {"path": "/" + "a/" * 1000}, {"blobs": [_NAME, None]}, {"blobs": [_NAME, _NAME]}, {"size": 0, "digest": None},
-        {"kind": 0, "size": 0, "digest": None}, {"path": "", "size": 2**62},
-    ]  # fmt: skip
+        {"kind": 77},
+        {"kind": None},
+        {"size": -1},
+        {"digest": None},
+        {"path": None},
+        {"path": "/../x"},
+        {"path": "/a\0"},
+        {"path": "/" + "a/" * 1000},
+        {"blobs": [_NAME, None]},
+        {"blobs": [_NAME, _NAME]},
+        {"size": 0, "digest": None},
+        {"kind": 0, "size": 0, "digest": None},
+        {"path": "", "size": 2**62},
+    ]
     made = [
         table.encode_files(pa.Table.from_pylist([row | each, row], schema=table.FILES)) for each in [{}, *odd]
     ]
@@ -123,9 +177,17 @@ def _file_tables() -> list[bytes]:
 
 def _commit_lists() -> list[bytes]:
     row = {
-        "commit": "c", "listed": True, "origin": "user", "started": _AT, "description": "", "error": "", "size": 3,
-        "depth": 0, "rows": 1, "tables": [_NAME],
-    }  # fmt: skip
+        "commit": "c",
+        "listed": True,
+        "origin": "user",
+        "started": _AT,
+        "description": "",
+        "error": "",
+        "size": 3,
+        "depth": 0,
+        "rows": 1,
+        "tables": [_NAME],
+    }
     rows = pa.Table.from_pylist([row], schema=table.COMMITS)
     late = rows.set_column(4, "started", pa.array([2**62], pa.int64()).cast(table.TIME))
     odd = [{"tables": None}, {"tables": [None]}, {"rows": -1}, {"commit": None}, {"listed": None}]
@@ -140,23 +202,46 @@ def _vault_documents() -> list[bytes]:
     )
     pipeline = Pipeline(project="p", name="x", version=1, stopped=False, spec_json="{}", details={"a": [1]})
     manifest = Manifest(
-        vault_id="0" * 32, run_id="r", policy="default", cluster=Cluster(id="c", version="2.11.6"), freeze_began_at=_AT,
-        frozen_at=_AT, sealed_at=_AT, partial=False, projects=[], pipelines=_NAME, totals=Totals(),
+        vault_id="0" * 32,
+        run_id="r",
+        policy="default",
+        cluster=Cluster(id="c", version="2.11.6"),
+        freeze_began_at=_AT,
+        frozen_at=_AT,
+        sealed_at=_AT,
+        partial=False,
+        projects=[],
+        pipelines=_NAME,
+        totals=Totals(),
         repos=[RepoEntry(project="p", repo="r", record=_NAME, branches=1, commits=1, size_bytes=3)],
-    )  # fmt: skip
+    )
     audit = Audit(audited_at=_AT, level="packs", objects=[Audited(name="x", result="ok", audited_at=_AT)])
     made = [
-        Config(vault_id="0" * 32, created_at=_AT), record, PipelinesRecord(pipelines=[pipeline]), manifest, audit,
-        Mark(marked_at=_AT, objects=[Marked(name="x", reason="y")]), Pin(snapshot=_HEX, pinned_at=_AT, reason="z"),
-    ]  # fmt: skip
+        Config(vault_id="0" * 32, created_at=_AT),
+        record,
+        PipelinesRecord(pipelines=[pipeline]),
+        manifest,
+        audit,
+        Mark(marked_at=_AT, objects=[Marked(name="x", reason="y")]),
+        Pin(snapshot=_HEX, pinned_at=_AT, reason="z"),
+    ]
     whole = [documents.encode(each) for each in made]
     changes = [
-        (b"2026-01-02T03:04:05Z", b"2026-01-02T03:04:05"), (b"2026-01-02T03:04:05Z", b"9999-12-31T23:59:59-23:59"),
-        (b"2026-01-02T03:04:05Z", b"0001-01-01T00:00:00+23:59"), (b'"p"', b'"../p"'), (b'"p"', b'"p\\u0000"'),
-        (_HEX.encode(), _HEX.upper().encode()), (_HEX.encode(), b" " + _HEX.encode()), (b": 1,", b": -1,"),
-        (b": 1,", b": " + b"9" * 400 + b","), (b": 604800.0", b": NaN"), (b": 604800.0", b": 1e300"), (b"{", b"[" * 9999),
-        (b'"z"', b'"\\ud800"'), (b": 524288", b": 0"),
-    ]  # fmt: skip
+        (b"2026-01-02T03:04:05Z", b"2026-01-02T03:04:05"),
+        (b"2026-01-02T03:04:05Z", b"9999-12-31T23:59:59-23:59"),
+        (b"2026-01-02T03:04:05Z", b"0001-01-01T00:00:00+23:59"),
+        (b'"p"', b'"../p"'),
+        (b'"p"', b'"p\\u0000"'),
+        (_HEX.encode(), _HEX.upper().encode()),
+        (_HEX.encode(), b" " + _HEX.encode()),
+        (b": 1,", b": -1,"),
+        (b": 1,", b": " + b"9" * 400 + b","),
+        (b": 604800.0", b": NaN"),
+        (b": 604800.0", b": 1e300"),
+        (b"{", b"[" * 9999),
+        (b'"z"', b'"\\ud800"'),
+        (b": 524288", b": 0"),
+    ]
     return [
         *whole,
         *(each.replace(*change) for each in whole for change in changes if change[0] in each),
@@ -172,12 +257,41 @@ def _handed_on() -> list[bytes]:
 
 
 _ODD_YAML = [
-    b"!!timestamp x", b"!!bool x", b'!!int ""', b"!!float ''", b"!!python/object:os.system x", b"&a [*a]", b"&a {b: *a}",
-    b"[" * 5000, b"{a: " * 3000, b"2026-13-45", b"0001-01-01 00:00:00 +23:59", b"0x_", b"._", b"=", b"{<<: 5}", b"{[a]: b}",
-    b"? {a: b}\n: c", b"1: 2", b"9" * 5000, b"1e999", b"\0", b"%TAG ! x", b"--- a\n--- b", b"{at: 9999-12-31 23:59:59 -23:59}",
-    b"{last: 99999999999999999999999}", b"a: &x [l,l]\nb: &y [*x,*x,*x,*x,*x,*x,*x,*x]\nc: [*y,*y,*y,*y,*y,*y,*y,*y]",
-    b"99999999999999999999999999d", b"9999999999999GiB", b"1e400GB", b"[{}]", b"[{a: 1, a: 2}]", b"~", b"{}", b"'@every 9999999999h'",
-]  # fmt: skip
+    b"!!timestamp x",
+    b"!!bool x",
+    b'!!int ""',
+    b"!!float ''",
+    b"!!python/object:os.system x",
+    b"&a [*a]",
+    b"&a {b: *a}",
+    b"[" * 5000,
+    b"{a: " * 3000,
+    b"2026-13-45",
+    b"0001-01-01 00:00:00 +23:59",
+    b"0x_",
+    b"._",
+    b"=",
+    b"{<<: 5}",
+    b"{[a]: b}",
+    b"? {a: b}\n: c",
+    b"1: 2",
+    b"9" * 5000,
+    b"1e999",
+    b"\0",
+    b"%TAG ! x",
+    b"--- a\n--- b",
+    b"{at: 9999-12-31 23:59:59 -23:59}",
+    b"{last: 99999999999999999999999}",
+    b"a: &x [l,l]\nb: &y [*x,*x,*x,*x,*x,*x,*x,*x]\nc: [*y,*y,*y,*y,*y,*y,*y,*y]",
+    b"99999999999999999999999999d",
+    b"9999999999999GiB",
+    b"1e400GB",
+    b"[{}]",
+    b"[{a: 1, a: 2}]",
+    b"~",
+    b"{}",
+    b"'@every 9999999999h'",
+]
 
 
 def _policies() -> list[bytes]:
@@ -234,7 +348,16 @@ def _tar_streams() -> list[bytes]:
 
 
 _MADE: dict[str, Callable[[], list[bytes]]] = {
-    "names": _names, "arguments": _arguments, "packs": _packs, "frames": _frames, "index_objects": _index_objects,
-    "file_tables": _file_tables, "commit_lists": _commit_lists, "vault_documents": _vault_documents,
-    "handed_on": _handed_on, "policies": _policies, "requests": _requests, "tar_streams": _tar_streams,
-}  # fmt: skip
+    "names": _names,
+    "arguments": _arguments,
+    "packs": _packs,
+    "frames": _frames,
+    "index_objects": _index_objects,
+    "file_tables": _file_tables,
+    "commit_lists": _commit_lists,
+    "vault_documents": _vault_documents,
+    "handed_on": _handed_on,
+    "policies": _policies,
+    "requests": _requests,
+    "tar_streams": _tar_streams,
+}

@@ -1,5 +1,5 @@
-"""Every parser of what comes from outside, as a function of bytes: whatever they are, it ends in a value or in
-its documented error. A target raises AssertionError where a value is not what its type says."""
+"""Every parser of what comes from outside, as a function of bytes: each ends in a value or in its documented
+error, whatever the bytes are. A target raises AssertionError where a value is not what its type says."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pachvault import policy, request
 from pachvault.backup.runs import Announcement
 from pachvault.backup.work import Plan, Receipt, Share
 from pachvault.cli.place import Place
-from pachvault.errors import CorruptError, TransientError, UsageError
+from pachvault.errors import CorruptError, PachvaultError, TransientError, UsageError
 from pachvault.format import digests, documents, index, layout, pack, table
 from pachvault.format.documents import (
     Audit,
@@ -43,11 +43,30 @@ from pachvault.vault.vault import Vault
 
 CONFIG = Config(vault_id="0" * 32, created_at=datetime(2026, 1, 1, tzinfo=UTC))
 DOCUMENTS: tuple[type[Document], ...] = (
-    Config, Header, Manifest, RepoRecord, PipelinesRecord, Mark, Audit, Pin,
-)  # fmt: skip
+    Config,
+    Header,
+    Manifest,
+    RepoRecord,
+    PipelinesRecord,
+    Mark,
+    Audit,
+    Pin,
+)
 HANDED_ON: tuple[type[WorkDocument], ...] = (
-    Announcement, Receipt, Share, Plan, RestorePlan, FetchWork, FetchReceipt, Report,
-)  # fmt: skip
+    Announcement,
+    Receipt,
+    Share,
+    Plan,
+    RestorePlan,
+    FetchWork,
+    FetchReceipt,
+    Report,
+)
+
+
+def one_line(error: PachvaultError) -> None:
+    """What a user reads is one line."""
+    assert "\n" not in str(error)
 
 
 def names(data: bytes) -> None:
@@ -77,7 +96,7 @@ def arguments(data: bytes) -> None:
         try:
             parse(text)
         except UsageError as error:
-            assert "\n" not in str(error)
+            one_line(error)
     policy.matches(text, RepoName("p", "r"), "b")
 
 
@@ -179,7 +198,7 @@ def vault_documents(data: bytes) -> None:
         try:
             document = documents.decode(kind, data)
         except CorruptError as error:
-            assert "\n" not in str(error)
+            one_line(error)
             continue
         assert documents.decode(kind, documents.encode(document)) == document
         str(document)
@@ -191,7 +210,7 @@ def handed_on(data: bytes) -> None:
         try:
             document = kind.read(data, "here")
         except CorruptError as error:
-            assert "\n" not in str(error)
+            one_line(error)
             continue
         assert kind.read(document.encode(), "here") == document
 
@@ -201,7 +220,7 @@ def policies(data: bytes) -> None:
     try:
         chosen = policy.parse(data.decode("utf-8", "replace"), "policy.yaml")
     except UsageError as error:
-        assert "\n" not in str(error)
+        one_line(error)
         return
     chosen.chooses(RepoName("p", "r"), "b")
     chosen.model_dump_json()
@@ -212,7 +231,7 @@ def requests(data: bytes) -> None:
     try:
         asked = request.parse(data.decode("utf-8", "replace"), "request.yaml")
     except UsageError as error:
-        assert "\n" not in str(error)
+        one_line(error)
         return
     assert len(asked.id) == 64
 
@@ -237,7 +256,17 @@ def _bounded(pieces: Iterator[tar.Piece]) -> Iterator[tar.Piece]:
 TARGETS: dict[str, Callable[[bytes], None]] = {
     each.__name__: each
     for each in (
-        names, arguments, packs, frames, index_objects, file_tables, commit_lists, vault_documents, handed_on,
-        policies, requests, tar_streams,
+        names,
+        arguments,
+        packs,
+        frames,
+        index_objects,
+        file_tables,
+        commit_lists,
+        vault_documents,
+        handed_on,
+        policies,
+        requests,
+        tar_streams,
     )
-}  # fmt: skip
+}

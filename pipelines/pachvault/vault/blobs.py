@@ -143,7 +143,7 @@ def unindexed(vault: Vault) -> Columns:
 def _unindexed(vault: Vault, rows: Columns) -> list[Columns]:
     """By the tables of contents of packs that have no row; one that does not read says nothing."""
     known = {layout.pack_path(name.tobytes()) for name in rows.packs} | vault.avoid
-    infos = [info for info in vault.store.list(layout.PACKS) if info.name not in known]
+    infos = [info for info in vault.objects(layout.PACKS) if info.name not in known]
 
     def said(info: ObjectInfo) -> Columns | None:
         name = layout.named_digest(info.name)

@@ -51,15 +51,22 @@ def test_packs_tables_and_records_are_fanned_out() -> None:
 @pytest.mark.parametrize(
     ("path", "kind"),
     [
-        (layout.CONFIG, Kind.CONFIG), (layout.pack_path(NAME), Kind.PACK), (layout.index_path(NAME), Kind.INDEX),
-        (layout.table_path(NAME), Kind.TABLE), (layout.record_path(NAME), Kind.RECORD),
-        (layout.snapshot_path(AT, NAME), Kind.SNAPSHOT), (layout.pin_path(NAME.hex()), Kind.PIN),
+        (layout.CONFIG, Kind.CONFIG),
+        (layout.pack_path(NAME), Kind.PACK),
+        (layout.index_path(NAME), Kind.INDEX),
+        (layout.table_path(NAME), Kind.TABLE),
+        (layout.record_path(NAME), Kind.RECORD),
+        (layout.snapshot_path(AT, NAME), Kind.SNAPSHOT),
+        (layout.pin_path(NAME.hex()), Kind.PIN),
         (layout.forgotten_path(layout.snapshot_path(AT, NAME)), Kind.FORGOTTEN),
-        (layout.stamped_path(layout.MARKS, AT, NAME), Kind.MARK), (layout.stamped_path(layout.AUDITS, AT, NAME), Kind.AUDIT),
-        (layout.run_path("frozen-20260102T030405Z-0123abcd"), Kind.ANNOUNCEMENT), (layout.run_path(f"frozen-{'a' * 32}"), Kind.ANNOUNCEMENT),
-        (layout.run_path(f"share-{NAME.hex()}"), Kind.RECEIPT), (layout.run_path(f"clock-{'0' * 16}"), Kind.CLOCK),
+        (layout.stamped_path(layout.MARKS, AT, NAME), Kind.MARK),
+        (layout.stamped_path(layout.AUDITS, AT, NAME), Kind.AUDIT),
+        (layout.run_path("frozen-20260102T030405Z-0123abcd"), Kind.ANNOUNCEMENT),
+        (layout.run_path(f"frozen-{'a' * 32}"), Kind.ANNOUNCEMENT),
+        (layout.run_path(f"share-{NAME.hex()}"), Kind.RECEIPT),
+        (layout.run_path(f"clock-{'0' * 16}"), Kind.CLOCK),
     ],
-)  # fmt: skip
+)
 def test_every_name_that_is_written_is_ours_and_no_name_beside_it(path: str, kind: Kind) -> None:
     name = layout.parse(path)
     assert name is not None

@@ -170,10 +170,15 @@ def test_a_frame_that_claims_gigabytes_is_refused_before_anything_is_allocated()
 @pytest.mark.parametrize(
     ("part", "field", "value"),
     [
-        ("frames", "raw", 2**27), ("frames", "stored", 2**31), ("frames", "offset", 2**63), ("frames", "offset", 0),
-        ("blobs", "frame", 9), ("blobs", "offset", 2**31), ("blobs", "size", 2**32 - 1),
+        ("frames", "raw", 2**27),
+        ("frames", "stored", 2**31),
+        ("frames", "offset", 2**63),
+        ("frames", "offset", 0),
+        ("blobs", "frame", 9),
+        ("blobs", "offset", 2**31),
+        ("blobs", "size", 2**32 - 1),
     ],
-)  # fmt: skip
+)
 def test_a_toc_with_absurd_numbers_is_refused_though_its_digest_is_right(
     part: str, field: str, value: int
 ) -> None:

@@ -65,9 +65,14 @@ def test_a_table_of_too_many_rows_is_refused_by_its_footer() -> None:
     """Ninety million rows that compress to nothing: none of them is decoded."""
     count = 90_000_000
     data = parquet.encode_batches(
-        (pa.table({"pack": pa.DictionaryArray.from_arrays(pa.repeat(0, count).cast(pa.int8()), [bytes(32)])}) for _ in "x"),
+        (
+            pa.table(
+                {"pack": pa.DictionaryArray.from_arrays(pa.repeat(0, count).cast(pa.int8()), [bytes(32)])}
+            )
+            for _ in "x"
+        ),
         pa.schema([("pack", pa.dictionary(pa.int8(), pa.binary()))]),
-    )  # fmt: skip
+    )
     assert len(data) < 2**20
     for read in (index.packs_of, table.decode_files, table.decode_commits):
         with pytest.raises(CorruptError, match="it says that it has 90,000,000 rows"):

@@ -26,19 +26,37 @@ from pachvault.vault.vault import Vault
 DIGEST = "ab" * 32
 STAMP = "20260102T030405Z"
 FOREIGN = [
-    "index/Thumbs.db", "index/@eaDir/x.json", f"index/{DIGEST}.json", f"index/sub/{DIGEST}.parquet",
-    f"packs/00/{DIGEST}", f"packs/ab/{DIGEST}.tmp", "packs/readme", "tables/x.parquet", "tables/ab/x.parquet",
-    "records/ab/notes.txt", "runs/frozen-.json", "runs/notes.json", "runs/share-1.json", "forgotten/x.json",
-    f"forgotten/20261399T000000Z-{DIGEST}.json", f"snapshots/20260230T000000Z-{DIGEST}.json", "snapshots/x.json",
-    "pins/mine.json", f"pins/{'AB' * 32}.json", f"marks/{STAMP}-{DIGEST}.json.bak", "audits/x.json",
-    f"audits/{STAMP}-{DIGEST}", "photo.jpg", "folder/in/folder",
-]  # fmt: skip
+    "index/Thumbs.db",
+    "index/@eaDir/x.json",
+    f"index/{DIGEST}.json",
+    f"index/sub/{DIGEST}.parquet",
+    f"packs/00/{DIGEST}",
+    f"packs/ab/{DIGEST}.tmp",
+    "packs/readme",
+    "tables/x.parquet",
+    "tables/ab/x.parquet",
+    "records/ab/notes.txt",
+    "runs/frozen-.json",
+    "runs/notes.json",
+    "runs/share-1.json",
+    "forgotten/x.json",
+    f"forgotten/20261399T000000Z-{DIGEST}.json",
+    f"snapshots/20260230T000000Z-{DIGEST}.json",
+    "snapshots/x.json",
+    "pins/mine.json",
+    f"pins/{'AB' * 32}.json",
+    f"marks/{STAMP}-{DIGEST}.json.bak",
+    "audits/x.json",
+    f"audits/{STAMP}-{DIGEST}",
+    "photo.jpg",
+    "folder/in/folder",
+]
 NO_UTF8 = b"snapshots/\xff\xfe.json"
 
 
 @pytest.fixture
 def made(tmp_path: Path) -> Iterator[Vault]:
-    """A vault with a snapshot, a forgotten one, work for prune, a pin and an audit, full of foreign things."""
+    """A vault with a snapshot, a forgotten one, a pin and an audit, full of foreign things."""
     vault = new_vault(tmp_path)
     repo = Repo(RepoName("p", "r"))
     repo.commit({"/a": b"1" * 500})
@@ -115,11 +133,19 @@ def test_verify_notes_each_of_them_and_finds_nothing_else(made: Vault) -> None:
 @pytest.mark.parametrize(
     "command",
     [
-        ["snapshots"], ["snapshots", "--forgotten"], ["show", "latest"], ["ls", "latest", "p/r@master"],
-        ["cat", "latest", "p/r@master:/a"], ["extract", "latest", "OUT"], ["verify", "--level", "data"], ["status"],
-        ["forget", "--dry-run"], ["prune"], ["repair", "--level", "data"],
+        ["snapshots"],
+        ["snapshots", "--forgotten"],
+        ["show", "latest"],
+        ["ls", "latest", "p/r@master"],
+        ["cat", "latest", "p/r@master:/a"],
+        ["extract", "latest", "OUT"],
+        ["verify", "--level", "data"],
+        ["status"],
+        ["forget", "--dry-run"],
+        ["prune"],
+        ["repair", "--level", "data"],
     ],
-)  # fmt: skip
+)
 def test_every_command_works_as_if_they_were_not_there(
     made: Vault, tmp_path: Path, command: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -190,9 +190,13 @@ def test_a_hostile_configuration_is_one_line(tmp_path: Path, data: bytes) -> Non
 @pytest.mark.parametrize(
     "changes",
     [
-        {"grace_seconds": -1}, {"grace_seconds": 0}, {"grace_seconds": 1e300}, {"created_at": "2026-01-01T00:00:00"},
-        {"cutting": {"min_bytes": 0}}, {"cutting": {"min_bytes": 2**22, "avg_bytes": 2**20}},
+        {"grace_seconds": -1},
+        {"grace_seconds": 0},
+        {"grace_seconds": 1e300},
+        {"created_at": "2026-01-01T00:00:00"},
+        {"cutting": {"min_bytes": 0}},
+        {"cutting": {"min_bytes": 2**22, "avg_bytes": 2**20}},
     ],
-)  # fmt: skip
+)
 def test_a_configuration_out_of_range_is_damage(tmp_path: Path, changes: dict[str, object]) -> None:
     assert isinstance(refused(config(tmp_path, **changes)), CorruptError)
