@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DIR ?=
 BENCH ?=
+FUZZ_SECONDS ?= 120
 
 .DEFAULT_GOAL := help
 
@@ -44,8 +45,16 @@ slow: setup ## the slow tests
 	$(BIN)/pytest -n auto --dist loadgroup -m slow tests
 
 .PHONY: soak
-soak: setup ## the property tests for hours: thousands of random stories each
+soak: setup fuzz ## the fuzzer, then the property tests for hours: thousands of random stories each
 	HYPOTHESIS_PROFILE=soak $(BIN)/pytest -n auto --timeout 0 tests/property
+
+$(VENV)/fuzz-installed: $(VENV)/installed
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[fuzz]'
+	@touch $@
+
+.PHONY: fuzz
+fuzz: $(VENV)/fuzz-installed ## every parser on hostile bytes, by coverage (FUZZ_SECONDS=300 for each)
+	cd tests && ../$(BIN)/python -m fuzz --seconds $(FUZZ_SECONDS)
 
 .PHONY: contract
 contract: setup ## the contract tests alone; against a real Pachyderm where PACHD_ADDRESS is set

@@ -23,7 +23,7 @@ from pachvault.backup.survey import SurveyedRepo
 from pachvault.backup.tables import Tables
 from pachvault.backup.work import ItemReceipt, Plan, PlannedRepo, Receipt
 from pachvault.format.documents import Cluster, Cutting, Pipeline, Problem, Project
-from pachvault.format.ids import RepoName
+from pachvault.format.ids import RepoName, digest
 from pachvault.pach.records import BranchInfo, CommitInfo, RepoInfo
 from pachvault.policy import History
 from pachvault.store.local import LocalStore
@@ -179,7 +179,7 @@ def _export(
     return Receipt(
         run_id=run_id,
         number=0,
-        key="by-hand",
+        key=digest(b"by hand").hex(),
         items=[receipt.model_copy(update={"tables": rows.tables}) for receipt, rows in done],
         tables=objects(tables.written),
         index=objects(writer.indexes),

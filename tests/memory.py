@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from pachvault.errors import AbsentError, CorruptError, TakenError
-from pachvault.store.store import ObjectInfo
+from pachvault.store.store import WHOLE_BYTES, ObjectInfo
 
 
 class Killed(BaseException):
@@ -34,10 +34,18 @@ class MemoryStore:
         self.objects[name] = (data, self.now)
         return True
 
-    def get(self, name: str) -> bytes:
+    def put_new(self, name: str, data: bytes) -> None:
+        if name in self.objects:
+            raise TakenError("an object has this name already", where=name)
+        self.objects[name] = (data, self.now)
+
+    def get(self, name: str, most: int = WHOLE_BYTES) -> bytes:
         if name not in self.objects:
             raise AbsentError("no such object", where=name)
-        return self.objects[name][0]
+        data = self.objects[name][0]
+        if len(data) > most:
+            raise CorruptError("longer than such an object may be", where=name)
+        return data
 
     def get_range(self, name: str, offset: int, length: int) -> bytes:
         data = self.get(name)[offset : offset + length]
@@ -58,8 +66,8 @@ class MemoryStore:
     def delete(self, name: str) -> None:
         self.objects.pop(name, None)
 
-    def sweep(self, before: datetime) -> None:
-        del before  # nothing is left behind in memory
+    def sweep(self, before: datetime, is_own: Callable[[str], bool]) -> None:
+        del before, is_own  # nothing is left behind in memory
 
     def create(self) -> None:
         return
@@ -75,7 +83,8 @@ class Traced:
         self._store = store
         self.taken: dict[str, bytes] = {}
 
-    def get(self, name: str) -> bytes:
+    def get(self, name: str, most: int = WHOLE_BYTES) -> bytes:
+        del most
         self.taken[name] = self._store.get(name)
         return self.taken[name]
 

@@ -26,4 +26,5 @@ class WorkDocument(Document):
         try:
             return cls.model_validate_json(data)
         except ValidationError as error:
-            raise CorruptError(f"not a {cls.__name__}: {error.errors()[0]['msg']}", where=where) from error
+            reason = f"not a {cls.__name__}: {documents.explained(error)}"
+            raise CorruptError(reason, where=where, hint="was it written by another version?") from error

@@ -222,6 +222,10 @@ def said_by(commit: CommitInfo) -> dict[str, str] | None:
     """What a mirror commit's description says; None where it is none of ours."""
     try:
         said = json.loads(commit.description)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
-    return said if isinstance(said, dict) and {"source", "commit"} <= said.keys() else None
+    if not isinstance(said, dict) or not all(
+        isinstance(said.get(name), str) for name in ("source", "commit")
+    ):
+        return None
+    return said

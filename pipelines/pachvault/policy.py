@@ -35,6 +35,7 @@ _UNITS = {
     "gi": 2**30,
     "ti": 2**40,
 }
+_MOST_SECONDS = 1000 * 366 * 86400
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _NAME = r"[A-Za-z0-9_*?\[\]!-]+"
 _PATTERN = re.compile(rf"(?P<project>{_NAME})/(?P<repo>{_NAME})(@(?P<branch>{_NAME}))?")
@@ -44,7 +45,10 @@ def _duration(value: object) -> object:
     if isinstance(value, str):
         found = re.fullmatch(r"(\d+)\s*([smhdw])", value.strip())
         if found:
-            return timedelta(seconds=int(found[1]) * _SECONDS[found[2]])
+            seconds = int(found[1]) * _SECONDS[found[2]]
+            if seconds <= _MOST_SECONDS:
+                return timedelta(seconds=seconds)
+            raise ValueError("a duration is at most a thousand years")
     if isinstance(value, timedelta):
         return value
     raise ValueError("a duration is a number and one of s m h d w, as in 30d")
@@ -54,7 +58,9 @@ def _size(value: object) -> object:
     if isinstance(value, str):
         found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmgt]?i?)b?", value.strip().lower())
         if found and found[2] in _UNITS:
-            return int(float(found[1]) * _UNITS[found[2]])
+            size = float(found[1]) * _UNITS[found[2]]
+            if size < 2**63:
+                return int(size)
         raise ValueError("a size is a number of bytes or one with a unit, as in 50MB or 2GiB")
     return value
 

@@ -42,7 +42,10 @@ def _snapshot(value: object) -> object:
                     "a time is written 2026-11-20 08:00, in UTC unless it says otherwise"
                 ) from error
         if isinstance(value, datetime):
-            return {"at": value if value.tzinfo else value.replace(tzinfo=UTC)}
+            try:
+                return {"at": (value if value.tzinfo else value.replace(tzinfo=UTC)).astimezone(UTC)}
+            except OverflowError as error:
+                raise ValueError("no calendar has this time") from error
     elif isinstance(value, str) and re.fullmatch(r"latest|[0-9a-f]{4,64}", value):
         return {"id": value}
     raise ValueError("allowed are latest, an id or the beginning of one (4 digits), {at: 2026-11-20 08:00}")

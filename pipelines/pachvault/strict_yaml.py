@@ -1,4 +1,8 @@
-"""YAML documents that users write: parsed strictly, with errors that name file, line and field."""
+"""YAML documents that users write: parsed strictly, with errors that name file, line and field.
+
+Of YAML only plain data is taken. Aliases and tags are refused before anything is built: with them a short
+text can stand for an endless document, or for values of another kind than it shows.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +22,9 @@ class Strict(BaseModel):
 
 Parsed = TypeVar("Parsed", bound=Strict)
 
+_MOST_CHARACTERS = 200_000
+_MOST_DEPTH = 20
+
 
 def parse(kind: type[Parsed], text: str, where: str) -> Parsed:
     """The document in a YAML text; `where` is the file's name.
@@ -25,9 +32,10 @@ def parse(kind: type[Parsed], text: str, where: str) -> Parsed:
     Raises UsageError that names file, line, field, and what is allowed.
     """
     try:
+        _refuse_odd(text, where)
         root = yaml.compose(text, Loader=yaml.SafeLoader)
         data = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date that no calendar has
+    except (yaml.YAMLError, ValueError, OverflowError) as error:  # a date that no calendar has
         mark = getattr(error, "problem_mark", None)
         line = f"{where}:{mark.line + 1}" if mark else where
         problem = " ".join(str(getattr(error, "problem", None) or error).split())
@@ -78,17 +86,41 @@ def _part(kind: type[BaseModel], names: list[Any]) -> type[BaseModel]:
     return kind
 
 
+def _refuse_odd(text: str, where: str) -> None:
+    """UsageError for what is not plain data, or too much of it. Nothing here recurses."""
+    if len(text) > _MOST_CHARACTERS:
+        raise UsageError(f"more than {_MOST_CHARACTERS:,} characters", where=where)
+    depth = 0
+    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        line = f"{where}:{event.start_mark.line + 1}" if event.start_mark else where
+        if isinstance(event, yaml.AliasEvent):
+            raise UsageError("an alias (*name) is not allowed", where=line, hint="write it out")
+        tag: str | None = getattr(event, "tag", None)
+        if tag is not None:
+            raise UsageError(f"a tag ({tag}) is not allowed", where=line, hint="leave it out")
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        if depth > _MOST_DEPTH:
+            raise UsageError("nested too deeply", where=line)
+
+
 def _refuse_repeated(node: Any, where: str) -> None:
     """YAML would quietly take the last of two fields of one name."""
     if not isinstance(node, yaml.MappingNode):
         return
     seen: set[str] = set()
     for key, value in node.value:
+        if not isinstance(key, yaml.ScalarNode):
+            raise UsageError("a field's name is text", where=f"{where}:{key.start_mark.line + 1}")
         if key.value in seen:
             line = key.start_mark.line + 1
             raise UsageError(f"field {key.value!r} is there twice", where=f"{where}:{line}")
         seen.add(key.value)
         _refuse_repeated(value, where)
+        for each in value.value if isinstance(value, yaml.SequenceNode) else ():
+            _refuse_repeated(each, where)
 
 
 def _fields(kind: type[BaseModel]) -> str:

@@ -68,7 +68,8 @@ class Worker:
         for path in self.inputs(name, "*"):
             try:
                 at = datetime.fromisoformat(path.name)
-            except ValueError:
+                at = at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
+            except (ValueError, OverflowError):
                 continue
             newest = max(newest or at, at)
-        return newest.astimezone(UTC) if newest else None
+        return newest

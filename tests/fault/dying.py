@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
-from pachvault.store.store import ObjectInfo, Store
+from pachvault.store.store import WHOLE_BYTES, ObjectInfo, Store
 
 Answer = TypeVar("Answer")
 
@@ -29,8 +29,11 @@ class DyingStore:
     def delete(self, name: str) -> None:
         self._counted(lambda: self._inner.delete(name))
 
-    def get(self, name: str) -> bytes:
-        return self._inner.get(name)
+    def put_new(self, name: str, data: bytes) -> None:
+        self._counted(lambda: self._inner.put_new(name, data))
+
+    def get(self, name: str, most: int = WHOLE_BYTES) -> bytes:
+        return self._inner.get(name, most)
 
     def get_range(self, name: str, offset: int, length: int) -> bytes:
         return self._inner.get_range(name, offset, length)

@@ -10,14 +10,15 @@ from hypothesis import strategies as st
 
 from pachvault.errors import DamageError
 from pachvault.format import index
+from pachvault.format.pack import MOST_FRAME_BYTES
 from pachvault.vault.columns import NUMBERS, ByPack, Columns, differing
 
 DIGESTS = st.sampled_from([bytes([number]) * 32 for number in range(6)])
 ROWS = st.lists(
     st.fixed_dictionaries(
         {"blob": DIGESTS, "pack": DIGESTS}
-        | dict.fromkeys(("frame_offset", "frame_stored", "size"), st.sampled_from([8, 2**32 - 1]))
-        | dict.fromkeys(("frame_raw", "offset"), st.integers(0, 2**32 - 1))
+        | dict.fromkeys(("frame_offset", "frame_stored", "size"), st.sampled_from([8, MOST_FRAME_BYTES]))
+        | dict.fromkeys(("frame_raw", "offset"), st.integers(0, MOST_FRAME_BYTES))
         | {"codec": st.integers(0, 1)}
     ),
     max_size=30,

@@ -107,3 +107,23 @@ def test_a_place_may_be_written_in_a_word() -> None:
     for bad in ("", "@v1", "/", "a/b/", "project/@v1"):
         with pytest.raises(UsageError, match="not a place"):
             request.place(bad)
+
+
+@pytest.mark.parametrize(
+    "odd", ["!!timestamp x", "!!bool x", '!!int ""', "&a [*a]", "&a {b: *a}", "!!str x", "[" * 2000]
+)
+def test_yaml_that_is_no_plain_data_is_refused_in_a_line(odd: str) -> None:
+    for text in (BASE + f"paths: {odd}\n", f"what: {odd}\n", odd):
+        assert refused(text).startswith("request.yaml")
+
+
+def test_a_short_text_does_not_stand_for_an_endless_one() -> None:
+    laughs = "a0: &a0 [x]\n" + "".join(
+        f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 30)
+    )
+    assert "an alias (*name) is not allowed" in refused(laughs)
+    assert "more than 200,000 characters" in refused("a" * 200_001)
+
+
+def test_a_field_of_a_list_is_not_there_twice_either() -> None:
+    assert "is there twice" in refused(BASE + "paths: [{a: 1, a: 2}]\n")

@@ -84,7 +84,7 @@ def newest_records(vault: Vault, cluster_id: str, repos: Iterable[RepoName]) -> 
     records: dict[RepoName, Sealed] = {}
     newest: Snapshot | None = None
     notes: list[Problem] = []
-    tables = {info.name: info for info in vault.store.list(layout.TABLES)}
+    tables = {info.name: info for info in vault.objects(layout.TABLES)}
     for name in reversed(snapshots.names(vault)):
         if newest is not None and not wanted:
             break

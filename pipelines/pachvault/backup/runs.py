@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pachvault.backup.work import Object, Receipt
 from pachvault.errors import BusyError, DamageError, StoreError, TakenError
 from pachvault.format import layout
+from pachvault.format.documents import Time
 from pachvault.handover import WorkDocument
 from pachvault.vault import clock, snapshots
 from pachvault.vault.vault import Vault
@@ -25,7 +26,7 @@ class Announcement(WorkDocument):
     run_id: str
     policy: str
     cluster_id: str
-    frozen_at: datetime
+    frozen_at: Time
 
 
 def announce(vault: Vault, run_id: str, policy: str, cluster_id: str, frozen_at: datetime) -> None:
@@ -66,7 +67,7 @@ def check_sealed(vault: Vault, run_id: str, manifest: str) -> None:
     said, sealed = vault.store.stat(layout.run_path(f"frozen-{run_id}")), vault.store.stat(manifest)
     is_in_time = said and sealed and sealed.modified_at - said.modified_at <= vault.config.grace / 2
     if not is_in_time:
-        vault.store.delete(manifest)
+        vault.delete(manifest)
         raise BusyError(
             "the run was held up just before it was sealed, and for too long: not sealed",
             where=f"run {run_id}",
@@ -89,11 +90,11 @@ def covering(vault: Vault, policy: str, run_id: str, tick: datetime | None, clus
         mine = (manifest.policy, manifest.cluster.id) == (policy, cluster_id)
         if mine and manifest.frozen_at >= tick and not manifest.partial:
             return f"snapshot {name.id[:12]}"
-    for info in vault.store.list(layout.RUNS):
+    for info in vault.objects(layout.RUNS):
         if "/frozen-" not in info.name or now - info.modified_at > _ALIVE:
             continue
         try:
-            said = Announcement.read(vault.store.get(info.name), info.name)
+            said = Announcement.read(vault.get(info.name), info.name)
         except DamageError:
             continue  # sealed since the listing, or of another version: it covers nothing
         mine = (said.policy, said.cluster_id) == (policy, cluster_id) and said.run_id != run_id
@@ -105,14 +106,14 @@ def covering(vault: Vault, policy: str, run_id: str, tick: datetime | None, clus
 def finish(vault: Vault, run_id: str) -> None:
     """Take back a run's announcement once it has sealed; a store that does not delete it keeps it."""
     with suppress(StoreError):
-        vault.store.delete(layout.run_path(f"frozen-{run_id}"))
+        vault.delete(layout.run_path(f"frozen-{run_id}"))
 
 
 def kept_receipt(vault: Vault, key: str) -> Receipt | None:
     """The receipt of an equal share of an earlier run, if all that it names is still there."""
     name = layout.run_path(f"share-{key}")
     try:
-        receipt = Receipt.read(vault.store.get(name), name)
+        receipt = Receipt.read(vault.get(name), name)
     except DamageError:
         return None  # there is none, or one of another version
     groups = (
@@ -133,9 +134,11 @@ def keep_receipt(vault: Vault, receipt: Receipt) -> None:
 
 
 def drop_receipt(vault: Vault, key: str) -> None:
-    """Forget a receipt that is outdated or turned out wrong."""
+    """Forget a receipt that is outdated or turned out wrong; one without a key was not kept."""
+    if not key:
+        return
     with suppress(StoreError):  # it stays then, and the next reader checks what it names
-        vault.store.delete(layout.run_path(f"share-{key}"))
+        vault.delete(layout.run_path(f"share-{key}"))
 
 
 def _is_there(vault: Vault, name: str, said: Object) -> bool:

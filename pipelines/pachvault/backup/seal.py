@@ -193,7 +193,7 @@ def _drop_bad_receipts(vault: Vault, receipts: Sequence[Receipt], problems: Sequ
 
 def _check_tables(vault: Vault, tables: Iterable[bytes]) -> None:
     """Every file table that the records reach is there, inherited ones too: see known for their bytes."""
-    listed = {info.name for info in vault.store.list(layout.TABLES)}
+    listed = {info.name for info in vault.objects(layout.TABLES)}
     lost = [path for name in tables if (path := layout.table_path(name)) not in listed]
     if lost:
         raise AbsentError(

@@ -6,10 +6,9 @@ They lie in the output repos of the pipelines, so that a run can be read in the 
 from __future__ import annotations
 
 import json
-from datetime import datetime
 from typing import Literal
 
-from pachvault.format.documents import Branch, Cluster, Hex, Pipeline, Problem, Project
+from pachvault.format.documents import Branch, Cluster, Hex, Pipeline, Problem, Project, Time
 from pachvault.format.ids import RepoName, digest
 from pachvault.handover import WorkDocument
 from pachvault.pach.source import CommitRef
@@ -136,8 +135,8 @@ class PlannedCommit(WorkDocument):
     id: str
     parent: str | None
     origin: str
-    started_at: datetime | None
-    finished_at: datetime | None
+    started_at: Time | None
+    finished_at: Time | None
     description: str
     error: str
     size_bytes: int
@@ -149,7 +148,7 @@ class PlannedRepo(WorkDocument):
 
     project: str
     repo: str
-    created_at: datetime
+    created_at: Time
     description: str
     output_of: str | None
     branches: list[Branch]
@@ -176,10 +175,10 @@ class Plan(WorkDocument):
     run_id: str
     policy: str = ""
     target: str = ""
-    tick: datetime | None = None
+    tick: Time | None = None
     cluster: Cluster | None = None
-    freeze_began_at: datetime | None = None
-    frozen_at: datetime | None = None
+    freeze_began_at: Time | None = None
+    frozen_at: Time | None = None
     freeze_seconds: float = 0.0
     projects: list[Project] = []
     repos: list[PlannedRepo] = []

@@ -47,14 +47,15 @@ def extract_command(
 ) -> int:
     """Write a snapshot's files to FOLDER/project/repo/branch, every byte checked, with no Pachyderm.
 
-    A file that is damaged in the vault is not written but named, and the exit code is 13.
+    What is damaged in the vault, a file, a branch or a repo, is not written but named, and the exit code is
+    13; all else is written.
 
     Example: pachvault extract latest /tmp/out --source 'images/raw@master' --include '/2026/*'
     """
     vault = state.open_vault()
     snapshot = snapshots.resolve(vault, snap)
     chosen = list(extraction.choose(snapshot, sources, includes, excludes))
-    if (includes or excludes) and not any(each.files for each in chosen):
+    if (includes or excludes) and not any(each.files or each.damage for each in chosen):
         raise UsageError("no file is left by --include and --exclude", hint="`pachvault ls` lists paths")
     extraction.check_destination(destination, overwrite=overwrite)
     reader = BlobReader(vault, blobs.load(vault))
@@ -62,6 +63,10 @@ def extract_command(
     with state.progress() as progress:
         progress.start("extract", sum(row["size"] for each in chosen for row in each.files))
         for each in chosen:
+            if each.damage:
+                total.failed.append(f"{each.repo}@{each.branch}: {each.damage}")
+                total.is_damaged = True
+                continue
             done = extraction.extract(reader, each, destination, progress, workers)
             total.files += done.files
             total.bytes += done.bytes

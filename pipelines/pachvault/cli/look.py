@@ -10,7 +10,8 @@ import pyarrow.compute as pc
 
 from pachvault.cli.common import State, common_options, human, put_json, put_table
 from pachvault.cli.place import Place
-from pachvault.errors import UsageError
+from pachvault.errors import EXIT_DAMAGE, EXIT_OK, DamageError, UsageError
+from pachvault.format.ids import RepoName
 from pachvault.vault import blobs, snapshots
 from pachvault.vault.reader import BlobReader
 
@@ -25,9 +26,8 @@ def show_command(state: State, snap: str, repo: str | None) -> int:
     snapshot = snapshots.resolve(state.open_vault(), snap)
     if repo:
         _show_commits(state, snapshot, repo)
-    else:
-        _show_branches(state, snapshot)
-    return 0
+        return 0
+    return _show_branches(state, snapshot)
 
 
 @click.command("ls")
@@ -77,17 +77,40 @@ def cat_command(state: State, snap: str, place: str) -> int:
     return 0
 
 
-def _show_branches(state: State, snapshot: snapshots.Snapshot) -> None:
+def _branches(snapshot: snapshots.Snapshot) -> tuple[list[list[object]], list[str]]:
+    """A row for each branch, and a line for each repo that is damaged."""
+    rows: list[list[object]] = []
+    damaged = []
+    for entry in snapshot.manifest.repos:
+        repo = RepoName(entry.project, entry.repo)
+        try:
+            history = snapshot.repo(repo)
+            for branch in history.record.branches:
+                size = history.size_of(branch.head) if branch.head else 0
+                head = (branch.head or "none")[:12]
+                rows.append([f"{repo}@{branch.name}", head, entry.commits, human(size)])
+        except DamageError as error:
+            damaged.append(f"{repo}: {error}")
+            rows.append([str(repo), "damaged", entry.commits, ""])
+    return rows, damaged
+
+
+def _pipelines(snapshot: snapshots.Snapshot, damaged: list[str]) -> int | str:
+    try:
+        return len(snapshot.vault.pipelines_record(snapshot.manifest.pipelines).pipelines)
+    except DamageError as error:
+        damaged.append(f"pipelines: {error}")
+        return "damaged"
+
+
+def _show_branches(state: State, snapshot: snapshots.Snapshot) -> int:
     manifest = snapshot.manifest
-    rows: list[tuple[str, str, int, float]] = []
-    for entry, history in snapshot.repos():
-        for branch in history.record.branches:
-            size = history.size_of(branch.head) if branch.head else 0
-            name = f"{entry.project}/{entry.repo}@{branch.name}"
-            rows.append((name, (branch.head or "none")[:12], entry.commits, size))
+    rows, damaged = _branches(snapshot)
+    pipelines = _pipelines(snapshot, damaged)
     if state.json:
-        put_json("snapshot", id=snapshot.name.id, **manifest.model_dump(mode="json", exclude={"type"}))
-        return
+        said = manifest.model_dump(mode="json", exclude={"type"})
+        put_json("snapshot", id=snapshot.name.id, **said, damaged=damaged)
+        return EXIT_DAMAGE if damaged else EXIT_OK
     window = manifest.frozen_at - manifest.freeze_began_at
     lines = {
         "snapshot": snapshot.name.id,
@@ -97,7 +120,7 @@ def _show_branches(state: State, snapshot: snapshots.Snapshot) -> None:
         "frozen": f"{manifest.frozen_at:%Y-%m-%d %H:%M:%S} UTC, within {window / timedelta(seconds=1):.1f} s",
         "sealed": f"{manifest.sealed_at:%Y-%m-%d %H:%M:%S} UTC",
         "run": manifest.run_id,
-        "pipelines": len(snapshot.vault.pipelines_record(manifest.pipelines).pipelines),
+        "pipelines": pipelines,
         "read": f"{manifest.totals.files_read:,} files, {human(manifest.totals.bytes_read)}",
         "new": f"{human(manifest.totals.bytes_new)} in {manifest.totals.blobs_new:,} blobs, "
         f"{human(manifest.totals.bytes_stored)} stored in {manifest.totals.packs_new} packs",
@@ -110,10 +133,11 @@ def _show_branches(state: State, snapshot: snapshots.Snapshot) -> None:
         sys.stdout.write(
             f"{'erased':<10} {erased.at:%Y-%m-%d %H:%M} UTC: {erased.what}: {erased.files:,} files\n"
         )
+    for line in damaged:
+        sys.stdout.write(f"{'damaged':<10} {line}\n")
     sys.stdout.write("\n")
-    put_table(
-        ["BRANCH", "HEAD", "COMMITS", "SIZE"], [[*row[:3], human(row[3])] for row in rows], right=(2, 3)
-    )
+    put_table(["BRANCH", "HEAD", "COMMITS", "SIZE"], rows, right=(2, 3))
+    return EXIT_DAMAGE if damaged else EXIT_OK
 
 
 def _show_commits(state: State, snapshot: snapshots.Snapshot, repo: str) -> None:

@@ -20,7 +20,7 @@ Say = Callable[[str], None]
 
 def damage(address: str, vault: Vault, say: Say) -> None:
     """Flip a byte in the largest pack; PachvaultError unless it is found, named and repaired."""
-    largest = max(vault.store.list(layout.PACKS), key=lambda info: info.size)
+    largest = max(vault.objects(layout.PACKS), key=lambda info: info.size)
     _flip(Path(unquote(urlsplit(vault.store.url).path)) / largest.name, largest.size // 2)
     say(f"flipped a bit of byte {largest.size // 2:,} of {largest.name[:20]}…")
     found = lost(vault)

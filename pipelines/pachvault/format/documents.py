@@ -5,21 +5,64 @@ Readers ignore fields they do not know: a later minor version may add some.
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
-from typing import Annotated, Literal, TypeVar
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Literal, Self, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, ValidationError
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    ValidationError,
+    model_validator,
+)
 
 from pachvault.errors import CorruptError
 
 FORMAT = 1
 GRACE_SECONDS = 7 * 86400
 
+_GRACE_MOST_SECONDS = 100 * 366 * 86400
+_DIGEST = re.compile("[0-9a-f]{64}")
+_EARLIEST, _LATEST = datetime(1, 1, 2, tzinfo=UTC), datetime(9000, 1, 1, tzinfo=UTC)
+
+
+def _digest(value: object) -> object:
+    if isinstance(value, str):
+        if not _DIGEST.fullmatch(value):
+            raise ValueError("a digest is 64 lower-case hexadecimal digits")
+        return bytes.fromhex(value)
+    return value
+
+
+def _utc(value: datetime) -> datetime:
+    try:
+        found = value.astimezone(UTC)
+    except OverflowError:
+        found = _LATEST
+    if not _EARLIEST <= found < _LATEST:
+        raise ValueError("no time between the years 1 and 9000")
+    return found
+
+
 Hex = Annotated[
     bytes,
-    BeforeValidator(lambda value: bytes.fromhex(value) if isinstance(value, str) else value),
+    BeforeValidator(_digest),
+    Field(min_length=32, max_length=32),
     PlainSerializer(lambda value: value.hex(), return_type=str),
 ]
+"""A digest."""
+Time = Annotated[AwareDatetime, AfterValidator(_utc)]
+"""A time with its zone, in UTC from here on."""
+Count = Annotated[int, Field(ge=0, lt=2**63)]
+"""A number of things, or of bytes."""
+Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,1000}$")]
+"""Of a project, a repo, a branch, a pipeline: Pachyderm allows no other."""
 
 
 class Document(BaseModel):
@@ -28,13 +71,26 @@ class Document(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
+class Header(Document):
+    """What `vault.json` says in every format."""
+
+    type: Literal["pachvault"]
+    format: Annotated[int, Field(gt=0, lt=2**31, strict=True)]
+
+
 class Cutting(Document):
     """How files are cut into blobs: FastCDC 2020, sizes in bytes."""
 
     method: Literal["fastcdc-2020"] = "fastcdc-2020"
-    min_bytes: int = 512 * 1024
-    avg_bytes: int = 1024 * 1024
-    max_bytes: int = 4 * 1024 * 1024
+    min_bytes: Annotated[int, Field(ge=64, le=2**22)] = 512 * 1024
+    avg_bytes: Annotated[int, Field(ge=256, le=2**22)] = 1024 * 1024
+    max_bytes: Annotated[int, Field(ge=1024, le=2**24)] = 4 * 1024 * 1024
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if not self.min_bytes <= self.avg_bytes <= self.max_bytes:
+            raise ValueError("sizes in another order than min, avg, max")
+        return self
 
 
 class Config(Document):
@@ -43,11 +99,11 @@ class Config(Document):
     type: Literal["pachvault"] = "pachvault"
     format: int = FORMAT
     vault_id: str
-    created_at: datetime
+    created_at: Time
     seal: str = "plain"
     digest: str = "blake3"
     cutting: Cutting = Cutting()
-    grace_seconds: float = GRACE_SECONDS
+    grace_seconds: Annotated[float, Field(gt=0, le=_GRACE_MOST_SECONDS, allow_inf_nan=False)] = GRACE_SECONDS
     """How long an object is marked before it may be deleted. Of the vault, so that no two writers differ."""
 
     @property
@@ -59,7 +115,7 @@ class Config(Document):
 class Branch(Document):
     """A branch as it stood at the freeze."""
 
-    name: str
+    name: Name
     head: str | None
     """The newest readable commit, or None where the branch has none."""
     missing: str | None = None
@@ -72,16 +128,16 @@ class Segment(Document):
     """A part of a repo's history: a commit list, oldest first."""
 
     table: Hex
-    commits: int
+    commits: Count
 
 
 class RepoRecord(Document):
     """One repo of a snapshot: its branches, and its commits in segments."""
 
     type: Literal["repo"] = "repo"
-    project: str
-    repo: str
-    created_at: datetime
+    project: Name
+    repo: Name
+    created_at: Time
     description: str = ""
     output_of: str | None = None
     """The pipeline that writes this repo, if one does."""
@@ -92,9 +148,9 @@ class RepoRecord(Document):
 class Pipeline(Document):
     """A pipeline's definition, as its user wrote it where the server still knows that."""
 
-    project: str
-    name: str
-    version: int
+    project: Name
+    name: Name
+    version: Count
     stopped: bool
     spec_json: str
     details: dict[str, object]
@@ -117,7 +173,7 @@ class Cluster(Document):
 class Project(Document):
     """A Pachyderm project."""
 
-    name: str
+    name: Name
     description: str = ""
 
 
@@ -134,33 +190,33 @@ class Problem(Document):
 class RepoEntry(Document):
     """A repo in a manifest, with the figures a listing shows."""
 
-    project: str
-    repo: str
+    project: Name
+    repo: Name
     record: Hex
-    branches: int
-    commits: int
-    size_bytes: int
+    branches: Count
+    commits: Count
+    size_bytes: Count
     """Sum of the heads' sizes."""
 
 
 class Totals(Document):
     """What one run did, for people and for estimates."""
 
-    commits_new: int = 0
-    files_read: int = 0
-    bytes_read: int = 0
-    files_known: int = 0
+    commits_new: Count = 0
+    files_read: Count = 0
+    bytes_read: Count = 0
+    files_known: Count = 0
     """Files not read because their content was known."""
-    blobs_new: int = 0
-    bytes_new: int = 0
+    blobs_new: Count = 0
+    bytes_new: Count = 0
     """Bytes of new blobs before compression."""
-    bytes_stored: int = 0
+    bytes_stored: Count = 0
     """Bytes of the packs written."""
-    packs_new: int = 0
-    shares: int = 0
-    shares_reused: int = 0
-    freeze_seconds: float = 0.0
-    export_seconds: float = 0.0
+    packs_new: Count = 0
+    shares: Count = 0
+    shares_reused: Count = 0
+    freeze_seconds: Seconds = 0.0
+    export_seconds: Seconds = 0.0
 
 
 class Erased(Document):
@@ -168,8 +224,8 @@ class Erased(Document):
 
     what: str
     """For people."""
-    at: datetime
-    files: int
+    at: Time
+    files: Count
     """How many of the snapshot, of all its commits together."""
     repos: list[str] = []
     """Patterns of the repos that were meant."""
@@ -186,9 +242,9 @@ class Manifest(Document):
     run_id: str
     policy: str
     cluster: Cluster
-    freeze_began_at: datetime
-    frozen_at: datetime
-    sealed_at: datetime
+    freeze_began_at: Time
+    frozen_at: Time
+    sealed_at: Time
     partial: bool
     problems: list[Problem] = []
     projects: list[Project]
@@ -196,7 +252,7 @@ class Manifest(Document):
     pipelines: Hex
     totals: Totals
     erased: list[Erased] = []
-    grace_seconds: float | None = None
+    grace_seconds: Annotated[float | None, Field(gt=0, le=_GRACE_MOST_SECONDS, allow_inf_nan=False)] = None
     """The vault's when this was sealed: what a lost `vault.json` is rebuilt with."""
 
 
@@ -211,7 +267,7 @@ class Mark(Document):
     """What a prune found that no snapshot needs: to be deleted after the grace, unless needed by then."""
 
     type: Literal["mark"] = "mark"
-    marked_at: datetime
+    marked_at: Time
     objects: list[Marked]
 
 
@@ -221,7 +277,7 @@ class Audited(Document):
     name: str
     result: Literal["ok", "damaged", "unreadable"]
     message: str = ""
-    audited_at: datetime | None = None
+    audited_at: Time | None = None
     """Where several audits were folded into one: when it was."""
 
 
@@ -229,7 +285,7 @@ class Audit(Document):
     """What one verification looked at, and what it found."""
 
     type: Literal["audit"] = "audit"
-    audited_at: datetime
+    audited_at: Time
     level: str
     """structure, packs, data, source, drill, repair."""
     objects: list[Audited]
@@ -240,7 +296,7 @@ class Pin(Document):
 
     type: Literal["pin"] = "pin"
     snapshot: str
-    pinned_at: datetime
+    pinned_at: Time
     reason: str = ""
 
 
@@ -253,10 +309,15 @@ def encode(document: Document) -> bytes:
 
 
 def decode(kind: type[AnyDocument], data: bytes) -> AnyDocument:
-    """The document in `data`, or DamageError that says what is wrong with it."""
+    """The document in `data`, or CorruptError that says what is wrong with it."""
     try:
         return kind.model_validate_json(data)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise CorruptError(f"not a {kind.__name__}: {where + ': ' if where else ''}{first['msg']}") from error
+        raise CorruptError(f"not a {kind.__name__}: {explained(error)}") from error
+
+
+def explained(error: ValidationError) -> str:
+    """The first thing that is wrong: the field, and why."""
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"])
+    return f"{where}: {first['msg']}" if where else first["msg"]

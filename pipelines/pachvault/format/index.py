@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from pachvault.format import digests, parquet
 from pachvault.format.digests import Digests
-from pachvault.format.pack import Pack, Toc
+from pachvault.format.pack import MOST_FRAME_BYTES, MOST_STORED_BYTES, Pack, Toc
+from pachvault.format.parquet import Form
 
 ROWS = 250_000
 """An index object is written as soon as it has so many rows: they do not pile up, nor do small objects."""
@@ -29,6 +30,29 @@ SCHEMA = pa.schema(
         ("size", pa.int64()),
     ]
 )
+
+_RANGES = {
+    "frame_offset": 2**62,
+    "frame_stored": MOST_STORED_BYTES,
+    "frame_raw": MOST_FRAME_BYTES,
+    "codec": 127,
+    "offset": MOST_FRAME_BYTES,
+    "size": MOST_FRAME_BYTES,
+}
+"""How large each number may be; none is below zero."""
+
+
+def _wrong(rows: pa.Table) -> str:
+    for name, most in _RANGES.items():
+        if name in rows.column_names and len(rows):
+            bounds = pc.min_max(rows[name])
+            if bounds["min"].as_py() < 0 or bounds["max"].as_py() > most:
+                return f"the index places blobs where no pack can have them: {name} is out of range"
+    return ""
+
+
+FORM = Form(SCHEMA, most_rows=2**23, check=_wrong)
+"""An index object as it is read."""
 
 
 def of_packs(packs: list[Pack]) -> pa.Table:
@@ -62,7 +86,7 @@ def as_column(blobs: Digests) -> pa.Array:
 def ends_of(data: bytes) -> dict[bytes, int]:
     """The packs that an index object is about, and up to which byte it places frames; or DamageError."""
     names = ("pack", "frame_offset", "frame_stored")
-    rows = parquet.decode(data, pa.schema([SCHEMA.field(name) for name in names]))
+    rows = parquet.decode(data, FORM.of(*names))
     rows = rows.append_column("end", pc.add(rows["frame_offset"], rows["frame_stored"]))
     found = rows.group_by("pack").aggregate([("end", "max")])
     return dict(zip(found["pack"].to_pylist(), found["end_max"].to_pylist(), strict=True))
@@ -70,7 +94,7 @@ def ends_of(data: bytes) -> dict[bytes, int]:
 
 def packs_of(data: bytes) -> tuple[list[bytes], int]:
     """The packs that an index object is about, and how many rows it has; or DamageError."""
-    rows = parquet.decode(data, pa.schema([SCHEMA.field("pack")]))
+    rows = parquet.decode(data, FORM.of("pack"))
     return pc.unique(rows["pack"]).to_pylist(), len(rows)
 
 
@@ -81,9 +105,9 @@ def encode(table: pa.Table) -> bytes:
 
 def columns(data: bytes) -> Iterator[Callable[[str], pa.Array]]:
     """For some rows after the other of the index table in `data` what reads a column, by name."""
-    return parquet.columns(data, SCHEMA)
+    return parquet.columns(data, FORM)
 
 
 def decode(data: bytes) -> pa.Table:
     """The index table in `data`, or DamageError."""
-    return parquet.decode(data, SCHEMA)
+    return parquet.decode(data, FORM)

@@ -1,13 +1,21 @@
-"""Where each kind of object lives in a vault (docs/format.md, section 3)."""
+"""Where each kind of object lives in a vault, and which names are ours (docs/format.md, section 3).
+
+`parse` is the only judge of a name: what it does not know is no object of the vault. It is not read, not
+relied on and never deleted.
+"""
 
 from __future__ import annotations
 
+import re
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from enum import StrEnum
 
 AUDITS = "audits"
 CONFIG = "vault.json"
 FORGOTTEN = "forgotten"
 INDEX = "index"
+KEYS = "keys"
 MARKS = "marks"
 PACKS = "packs"
 PINS = "pins"
@@ -15,8 +23,100 @@ RECORDS = "records"
 RUNS = "runs"
 SNAPSHOTS = "snapshots"
 TABLES = "tables"
+OF_THE_FILE_SYSTEM = "lost+found"
+"""What a new ext4 volume holds, for root alone to read: it is no stray."""
 
 _STAMP = "%Y%m%dT%H%M%SZ"
+_MIB = 2**20
+
+
+class Kind(StrEnum):
+    """What an object is, by its name."""
+
+    CONFIG = "configuration"
+    PACK = "pack"
+    INDEX = "index object"
+    TABLE = "table"
+    RECORD = "record"
+    SNAPSHOT = "manifest"
+    FORGOTTEN = "forgotten manifest"
+    PIN = "pin"
+    MARK = "mark"
+    AUDIT = "audit"
+    ANNOUNCEMENT = "announcement of a run"
+    RECEIPT = "receipt of a share"
+    CLOCK = "probe of the store's clock"
+    KEY = "key"
+
+
+@dataclass(frozen=True, slots=True)
+class Name:
+    """What an object's name says."""
+
+    kind: Kind
+    digest: bytes | None = None
+    """That of the object; None where the name promises none."""
+    at: datetime | None = None
+    """The time in the name, UTC."""
+
+
+_DIGEST = "(?P<digest>[0-9a-f]{64})"
+_FANNED = "(?P<fan>[0-9a-f]{2})/(?P<digest>(?P=fan)[0-9a-f]{62})"
+_STAMPED = rf"(?P<at>[0-9]{{8}}T[0-9]{{6}}Z)-{_DIGEST}\.json"
+_FORMS = {
+    Kind.PACK: rf"{PACKS}/{_FANNED}",
+    Kind.INDEX: rf"{INDEX}/{_DIGEST}\.parquet",
+    Kind.TABLE: rf"{TABLES}/{_FANNED}\.parquet",
+    Kind.RECORD: rf"{RECORDS}/{_FANNED}\.json",
+    Kind.SNAPSHOT: rf"{SNAPSHOTS}/{_STAMPED}",
+    Kind.FORGOTTEN: rf"{FORGOTTEN}/{_STAMPED}",
+    Kind.PIN: rf"{PINS}/[0-9a-f]{{64}}\.json",
+    Kind.MARK: rf"{MARKS}/{_STAMPED}",
+    Kind.AUDIT: rf"{AUDITS}/{_STAMPED}",
+    Kind.ANNOUNCEMENT: rf"{RUNS}/frozen-[0-9A-Za-z][0-9A-Za-z_-]{{0,99}}\.json",
+    Kind.RECEIPT: rf"{RUNS}/share-[0-9a-f]{{64}}\.json",
+    Kind.CLOCK: rf"{RUNS}/clock-[0-9a-f]{{16}}\.json",
+    Kind.KEY: rf"{KEYS}/[0-9a-f]{{1,64}}\.json",
+}
+_BY_FOLDER: dict[str, list[tuple[Kind, re.Pattern[str]]]] = {}
+for _kind, _form in _FORMS.items():
+    _BY_FOLDER.setdefault(_form.partition("/")[0], []).append((_kind, re.compile(_form)))
+_FOLDER = re.compile(rf"(?:{PACKS}|{TABLES}|{RECORDS})/[0-9a-f]{{2}}")
+
+_MOST_BYTES = {
+    Kind.CONFIG: _MIB,
+    Kind.PIN: _MIB,
+    Kind.ANNOUNCEMENT: _MIB,
+    Kind.INDEX: 1024 * _MIB,
+    Kind.TABLE: 2048 * _MIB,
+}
+_MOST_DOCUMENT_BYTES = 256 * _MIB
+
+
+def parse(name: str) -> Name | None:
+    """What a name in the store says; None where it has not exactly the form of one of ours."""
+    if name == CONFIG:
+        return Name(Kind.CONFIG)
+    for kind, form in _BY_FOLDER.get(name.partition("/")[0], ()):
+        match = form.fullmatch(name)
+        if match is not None:
+            said = match.groupdict()
+            at = _time(said["at"]) if "at" in said else None
+            if "at" in said and at is None:
+                return None
+            return Name(kind, bytes.fromhex(said["digest"]) if "digest" in said else None, at)
+    return None
+
+
+def is_folder(name: str) -> bool:
+    """Whether objects of ours lie directly in a folder of this name."""
+    return not name or name in _BY_FOLDER or _FOLDER.fullmatch(name) is not None
+
+
+def most_bytes(name: str) -> int:
+    """How many bytes an object that is read whole may have (docs/format.md, 3.9)."""
+    known = parse(name)
+    return _MOST_BYTES.get(known.kind, _MOST_DOCUMENT_BYTES) if known else _MOST_DOCUMENT_BYTES
 
 
 def pack_path(digest: bytes) -> str:
@@ -70,12 +170,18 @@ def run_path(name: str) -> str:
 
 
 def named_digest(path: str) -> bytes | None:
-    """The digest that an object's name promises; None where the name holds none."""
-    stem = path.rpartition("/")[2].partition(".")[0].rpartition("-")[2]
+    """The digest that an object's name promises; None where the name is none of ours, or promises none."""
+    name = parse(path)
+    return name.digest if name else None
+
+
+def _time(text: str) -> datetime | None:
+    """The time in a name; None for one that no calendar has, or from before computers had clocks."""
     try:
-        return bytes.fromhex(stem) if len(stem) == 64 else None
+        at = datetime.strptime(text, _STAMP).replace(tzinfo=UTC)
     except ValueError:
         return None
+    return at if at.year >= 1970 else None
 
 
 def _fanned(folder: str, digest: bytes, suffix: str) -> str:

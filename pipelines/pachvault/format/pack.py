@@ -25,6 +25,11 @@ TRAILER = struct.Struct("<QIIB3xI32s8s")  # toc offset, frames, blobs, seal, sal
 _COUNTS = struct.Struct("<QIIB3xI")  # the trailer up to its digest
 TRAILER_BYTES = TRAILER.size
 
+MOST_FRAME_BYTES = 64 * 2**20
+"""Of a frame after decoding; what says more is refused before anything is allocated (docs/format.md, 5.7)."""
+MOST_STORED_BYTES = MOST_FRAME_BYTES + 2**20
+MOST_TOC_BYTES = 2**30
+
 CODEC_RAW = 0
 CODEC_ZSTD = 1
 SEAL_PLAIN = 0
@@ -111,6 +116,10 @@ def open_frame(stored: bytes | memoryview, raw_bytes: int, codec: int) -> bytes:
 
     Raises DamageError where the bytes do not decode to `raw_bytes` bytes.
     """
+    if raw_bytes > MOST_FRAME_BYTES:
+        raise CorruptError(
+            f"frame says it holds {raw_bytes:,} bytes, no frame has more than {MOST_FRAME_BYTES:,}"
+        )
     if codec == CODEC_RAW:
         data = bytes(stored)
     elif codec == CODEC_ZSTD:
@@ -120,7 +129,8 @@ def open_frame(stored: bytes | memoryview, raw_bytes: int, codec: int) -> bytes:
                 raise CorruptError(f"frame says it holds more than the {raw_bytes} bytes promised")
             data = zstandard.ZstdDecompressor().decompress(stored, max_output_size=raw_bytes)
         except zstandard.ZstdError as error:
-            if "memory" in str(error):  # libzstd's "Allocation error : not enough memory"
+            # libzstd's own words; a frame that claims to need too much is one that is damaged
+            if "Allocation error" in str(error):
                 raise MemoryError(str(error)) from error
             raise CorruptError(f"frame does not decompress: {error}") from error
     else:
@@ -203,6 +213,8 @@ def parse_trailer(tail: bytes) -> Trailer:
     trailer = Trailer(*said[:-1])
     if trailer.seal != SEAL_PLAIN:
         raise CorruptError("the pack is sealed with a key, which this version does not know")
+    if trailer.toc_bytes > MOST_TOC_BYTES:
+        raise CorruptError(f"the pack says that its table of contents has {trailer.toc_bytes:,} bytes")
     return trailer
 
 
@@ -213,7 +225,24 @@ def parse_toc(trailer: Trailer, toc_bytes: bytes) -> Toc:
         raise CorruptError("the table of contents is not what the pack's digest promises")
     split = trailer.frame_count * FRAME.itemsize
     frames = np.frombuffer(toc_bytes, FRAME, trailer.frame_count)
-    return Toc(frames, np.frombuffer(toc_bytes, BLOB, trailer.blob_count, split))
+    toc = Toc(frames, np.frombuffer(toc_bytes, BLOB, trailer.blob_count, split))
+    _check(toc, trailer.toc_offset)
+    return toc
+
+
+def _check(toc: Toc, end: int) -> None:
+    """CorruptError where frames lie outside the pack or blobs outside their frames, or a size is absurd."""
+    stored, raw = toc.frames["stored"].astype(np.uint64), toc.frames["raw"]
+    is_outside = (toc.frames["offset"] > end) | (toc.frames["offset"] + stored > end)
+    if is_outside.any() or (toc.frames["offset"] < len(HEADER)).any():
+        raise CorruptError("its table of contents places a frame outside the pack")
+    if (raw > MOST_FRAME_BYTES).any() or (stored > MOST_STORED_BYTES).any():
+        raise CorruptError(f"its table of contents has a frame of more than {MOST_FRAME_BYTES:,} bytes")
+    if (toc.blobs["frame"] >= len(toc.frames)).any():
+        raise CorruptError("its table of contents places a blob in a frame that it does not list")
+    ends = toc.blobs["offset"].astype(np.uint64) + toc.blobs["size"]
+    if (ends > raw[toc.blobs["frame"]]).any():
+        raise CorruptError("its table of contents places a blob outside its frame")
 
 
 def frame_is_whole(stored: bytes | memoryview, checksum: int) -> bool:

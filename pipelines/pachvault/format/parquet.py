@@ -2,17 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pachvault.errors import CorruptError
 
 SEALED_MAGIC = b"PVSEAL"
 ROW_GROUP_ROWS = 128 * 1024
+_MOST_GROUP_BYTES = 2**30
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """What a kind of table must be, to be read at all."""
+
+    schema: pa.Schema
+    most_rows: int
+    """More rows are refused by the file's footer, before anything is decoded."""
+    nullable: Collection[str] = ()
+    """The columns in which nulls are allowed."""
+    check: Callable[[pa.Table], str] = lambda _: ""
+    """What is wrong with rows of these columns, or of some of them; empty where nothing is."""
+
+    def of(self, *names: str) -> Form:
+        """The same for some of the columns."""
+        schema = pa.schema([self.schema.field(name) for name in names])
+        return Form(schema, self.most_rows, self.nullable, self.check)
 
 
 def encode(table: pa.Table, *, plain_columns: frozenset[str] = frozenset()) -> bytes:
@@ -61,43 +82,59 @@ def salted(data: bytes, salt: int) -> bytes:
     return encode(table)
 
 
-def decode(data: bytes, schema: pa.Schema) -> pa.Table:
-    """The table in `data`, cast to `schema`; columns this version does not know are dropped.
+def decode(data: bytes, form: Form) -> pa.Table:
+    """The table in `data`, cast to the form's schema; columns this version does not know are dropped.
 
-    Raises DamageError where the bytes are no such table.
+    Raises CorruptError where the bytes are no such table.
     """
     with _as_damage():
         # without the detour by which read_table comes to the same: half the time of a small one
-        return _like(_opened(data).read(columns=schema.names, use_threads=False), schema)
+        file = _opened(data, form)
+        return _like(file.read(columns=form.schema.names, use_threads=False), form)
 
 
-def batches(data: bytes, schema: pa.Schema) -> Iterator[pa.Table]:
+def batches(data: bytes, form: Form) -> Iterator[pa.Table]:
     """The table in `data` as `decode` gives it, a row group at a time."""
     with _as_damage():
-        file = _opened(data)
-        for number in range(file.num_row_groups):
-            yield _like(file.read_row_group(number, columns=schema.names, use_threads=False), schema)
+        file = _opened(data, form)
+        numbers = range(file.num_row_groups)
+    for number in numbers:
+        with _as_damage():
+            rows = _like(file.read_row_group(number, columns=form.schema.names, use_threads=False), form)
+        yield rows
 
 
-def columns(data: bytes, schema: pa.Schema) -> Iterator[Callable[[str], pa.Array]]:
+def columns(data: bytes, form: Form) -> Iterator[Callable[[str], pa.Array]]:
     """For each row group of the table in `data` what reads one of its columns, by name."""
     with _as_damage():
-        file = _opened(data)
-        for number in range(file.num_row_groups):
-            yield partial(_column, file, number, schema)
+        file = _opened(data, form)
+        numbers = range(file.num_row_groups)
+    for number in numbers:
+        yield partial(_column, file, number, form)
 
 
-def _column(file: pq.ParquetFile, number: int, schema: pa.Schema, name: str) -> pa.Array:
+def _column(file: pq.ParquetFile, number: int, form: Form, name: str) -> pa.Array:
     with _as_damage():
         rows = file.read_row_group(number, columns=[name], use_threads=False)
-        found = _like(rows, pa.schema([schema.field(name)]))[name]
+        found = _like(rows, form.of(name))[name]
+        if len(found) != file.metadata.row_group(number).num_rows:
+            raise CorruptError(f"column {name} has another number of rows than the footer says")
         return found.chunk(0) if found.num_chunks == 1 else found.combine_chunks()
 
 
-def _opened(data: bytes) -> pq.ParquetFile:
+def _opened(data: bytes, form: Form) -> pq.ParquetFile:
     if data[:6] == SEALED_MAGIC:
         raise CorruptError("the object is sealed with a key, which this version does not know")
-    return pq.ParquetFile(pa.BufferReader(data))
+    file = pq.ParquetFile(pa.BufferReader(data))
+    if file.metadata.num_rows > form.most_rows:
+        rows = file.metadata.num_rows
+        raise CorruptError(
+            f"it says that it has {rows:,} rows, no such table has more than {form.most_rows:,}"
+        )
+    groups = (file.metadata.row_group(number) for number in range(file.num_row_groups))
+    if any(group.total_byte_size > _MOST_GROUP_BYTES for group in groups):
+        raise CorruptError("it says that it has a row group of more than a gigabyte")
+    return file
 
 
 @contextmanager
@@ -107,12 +144,26 @@ def _as_damage() -> Iterator[None]:
     except MemoryError:  # Arrow's own is one of its exceptions, too: it says nothing of the bytes
         raise
     except (pa.ArrowException, ValueError, KeyError, OSError) as error:
-        raise CorruptError(f"not a table of the expected kind: {str(error).splitlines()[0]}") from error
+        reason = next(iter(str(error).splitlines()), "unreadable")
+        raise CorruptError(f"not a table of the expected kind: {reason}") from error
 
 
-def _like(table: pa.Table, schema: pa.Schema) -> pa.Table:
-    """The table with the columns of `schema`; casting takes as long as reading, and is hardly ever needed."""
-    return table if table.schema.equals(schema) else table.select(schema.names).cast(schema)
+def _like(table: pa.Table, form: Form) -> pa.Table:
+    """The table with the columns of the form, checked. Casting takes as long as reading, and is rare."""
+    schema = form.schema
+    if not table.schema.equals(schema):
+        table = table.select(schema.names).cast(schema)
+    table.validate(full=True)  # text that is no UTF-8, lists that end before they begin
+    for name in schema.names:
+        column = table[name]
+        is_list = pa.types.is_list(column.type)
+        if (column.null_count and name not in form.nullable) or (
+            is_list and pc.list_flatten(column).null_count
+        ):
+            raise CorruptError(f"column {name} has nulls")
+    if wrong := form.check(table):
+        raise CorruptError(wrong)
+    return table
 
 
 def _nested(schema: pa.Schema, name: str) -> bool:

@@ -8,6 +8,7 @@ A **commit list** has a row a commit: its place in the history, and which file t
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import UTC, datetime
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 
 from pachvault.format import digests, parquet
 from pachvault.format.digests import Digests
+from pachvault.format.parquet import Form
 
 DIGEST = pa.binary(32)
 TIME = pa.timestamp("us", "UTC")
@@ -54,8 +56,50 @@ COMMITS = pa.schema(
     ]
 )
 
-_CONTENTS = pa.schema([FILES.field(name) for name in ("size", "digest", "blobs")])
-_TABLES = pa.schema([COMMITS.field("tables")])
+_MOST_ROWS = 2**24
+_EARLIEST, _LATEST = datetime(1, 1, 2, tzinfo=UTC), datetime(9000, 1, 1, tzinfo=UTC)
+
+
+def _wrong_files(rows: pa.Table) -> str:
+    """What is wrong with rows of a file table as such; their paths are for who uses them to judge."""
+    there = set(rows.column_names)
+    if "kind" in there and not _all(pc.is_in(rows["kind"], pa.array([DELETED, FILE], pa.int8()))):
+        return "a row is neither of a file nor of a deleted one"
+    if "size" in there and not _all(pc.greater_equal(rows["size"], 0)):
+        return "a file has a size below zero"
+    if {"size", "digest"} <= there and not _all(
+        pc.or_(pc.equal(rows["size"], 0), pc.is_valid(rows["digest"]))
+    ):
+        return "a file has no digest"
+    if {"kind", "digest"} <= there and not _all(
+        pc.or_(pc.equal(rows["kind"], DELETED), pc.is_valid(rows["digest"]))
+    ):
+        return "a file has no digest"
+    return ""
+
+
+def _wrong_commits(rows: pa.Table) -> str:
+    there = set(rows.column_names)
+    for name in {"size", "depth", "rows"} & there:
+        if not _all(pc.greater_equal(rows[name], 0)):
+            return f"a commit has a {name} below zero"
+    for name in {"started", "finished"} & there:
+        times = rows[name].drop_null()
+        if not _all(pc.and_(pc.greater_equal(times, _EARLIEST), pc.less(times, _LATEST))):
+            return f"a commit has {name} at a time that no calendar has"
+    return ""
+
+
+def _all(flags: pa.ChunkedArray) -> bool:
+    return bool(pc.all(flags, min_count=0).as_py())
+
+
+FILES_FORM = Form(FILES, _MOST_ROWS, ("digest", "blobs", "pfs_hash"), _wrong_files)
+"""A file table as it is read."""
+COMMITS_FORM = Form(COMMITS, _MOST_ROWS, ("parent", "base", "started", "finished"), _wrong_commits)
+"""A commit list as it is read."""
+_CONTENTS = FILES_FORM.of("size", "digest", "blobs")
+_TABLES = COMMITS_FORM.of("tables")
 
 
 def encode_files(table: pa.Table) -> bytes:
@@ -70,7 +114,7 @@ def encode_file_batches(tables: Iterable[pa.Table]) -> bytes:
 
 def decode_files(data: bytes) -> pa.Table:
     """The file table in `data`, or DamageError."""
-    return parquet.decode(data, FILES)
+    return parquet.decode(data, FILES_FORM)
 
 
 def encode_commits(table: pa.Table) -> bytes:
@@ -80,7 +124,7 @@ def encode_commits(table: pa.Table) -> bytes:
 
 def decode_commits(data: bytes) -> pa.Table:
     """The commit list in `data`, or DamageError."""
-    return parquet.decode(data, COMMITS)
+    return parquet.decode(data, COMMITS_FORM)
 
 
 def decode_tables(data: bytes) -> list[bytes]:

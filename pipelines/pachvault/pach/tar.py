@@ -7,6 +7,7 @@ every complete stream with two zero blocks: a stream without them was cut.
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
@@ -17,6 +18,8 @@ BLOCK = 512
 _ZEROS = bytes(BLOCK)
 _HEADER = struct.Struct("100s24x12s20xc188x155s12x")  # name, size, kind, prefix
 _SMALL_BYTES = 256 * 1024
+_MOST_HEADER_BYTES = 1024 * 1024
+_OCTAL = re.compile(rb"[0-7]*")
 
 
 class Piece(NamedTuple):
@@ -62,6 +65,13 @@ def runs(messages: Iterable[memoryview]) -> Iterator[Piece | Run]:
     Raises TransientError where the stream ends before its end mark, or is no such stream: reading
     again from the last whole file is safe.
     """
+    try:
+        yield from _runs(messages)
+    except ValueError as error:  # a number that is none, a name that is no UTF-8
+        raise TransientError("the stream is no tar stream: a header says what none does") from error
+
+
+def _runs(messages: Iterable[memoryview]) -> Iterator[Piece | Run]:
     source = iter(messages)
     buffer = memoryview(b"")
     extended: dict[str, str] = {}
@@ -79,9 +89,11 @@ def runs(messages: Iterable[memoryview]) -> Iterator[Piece | Run]:
             zero_blocks += 1
             continue
         kind = header[156:157].tobytes()
-        size = int(extended["size"]) if "size" in extended else _number(header[124:136].tobytes())
+        size = _decimal(extended["size"]) if "size" in extended else _number(header[124:136].tobytes())
         padding = -size % BLOCK
         if kind in (b"x", b"L"):
+            if size > _MOST_HEADER_BYTES:
+                raise ValueError("a header as long as a file")
             buffer = _at_least(buffer, size + padding, source)
             body = buffer[:size].tobytes()
             extended |= _records(body) if kind == b"x" else {"path": body.rstrip(b"\0").decode()}
@@ -145,10 +157,17 @@ def _number(field: bytes) -> int:
     """A header's number: octal, or base 256 where the first bit is set."""
     if field[0] & 0x80:
         return int.from_bytes(field, "big") & ((1 << 88) - 1)
-    try:
-        return int(field.rstrip(b" \0") or b"0", 8)
-    except ValueError as error:
-        raise TransientError("the stream is no tar stream: a header holds no size") from error
+    digits = field.strip(b" \0")
+    if not _OCTAL.fullmatch(digits):
+        raise TransientError("the stream is no tar stream: a header holds no size")
+    return int(digits or b"0", 8)
+
+
+def _decimal(text: str) -> int:
+    """A number in a PAX record."""
+    if not (text.isascii() and text.isdecimal()) or len(text) > 18:
+        raise ValueError("no number")
+    return int(text)
 
 
 def _name(name: bytes, prefix: bytes) -> str:
@@ -160,7 +179,9 @@ def _records(body: bytes) -> dict[str, str]:
     """PAX records: `length key=value` and a newline, each."""
     found = {}
     while body:
-        length = int(body.partition(b" ")[0])
+        length = _decimal(body.partition(b" ")[0].decode())
+        if not 0 < length <= len(body):
+            raise ValueError("a record that ends before it begins, or not at all")
         key, _, value = body[:length].partition(b" ")[2].partition(b"=")
         found[key.decode()] = value[:-1].decode()
         body = body[length:]

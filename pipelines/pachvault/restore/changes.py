@@ -49,7 +49,7 @@ def changes(history: RepoHistory, commit: str, parent: str | None, patterns: Seq
 
     Only paths that match one of `patterns`, where there are any.
     """
-    row = history.by_id[commit]
+    row = history.row_of(commit)
     if history.commits["base"][row].as_py() == parent:
         rows = history.changes(row)
         gone = rows.filter(pc.equal(rows["kind"], table.DELETED))["path"].to_pylist()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 from collections.abc import Iterator, Sequence
@@ -32,6 +33,8 @@ class Chosen:
     branch: str
     commit: str
     files: list[dict[str, Any]]
+    damage: str = ""
+    """Why there are no files: what is damaged in the vault."""
 
 
 @dataclass(slots=True)
@@ -50,23 +53,35 @@ def choose(
 ) -> Iterator[Chosen]:
     """The branches that match `sources` (policy patterns; all where empty), with the chosen files.
 
+    What is damaged of one repo or branch leaves out just that: its `damage` says why.
+
     `includes` and `excludes` are patterns over paths, in which * matches any characters, / too.
     Raises UsageError where a source matches nothing.
     """
     unmatched = set(sources)
     for entry in snapshot.manifest.repos:
         repo = RepoName(entry.project, entry.repo)
-        history = snapshot.repo(repo)
+        meant = [pattern for pattern in sources if matches(pattern.partition("@")[0], repo, "")]
+        if sources and not meant:
+            continue
+        try:
+            history = snapshot.repo(repo)
+            _ = history.commits  # read here, where damage is that of one repo
+        except DamageError as error:
+            unmatched.difference_update(meant)
+            yield Chosen(repo, "*", "", [], str(error))
+            continue
         for branch in history.record.branches:
             hits = [pattern for pattern in sources if matches(pattern, repo, branch.name)]
             unmatched.difference_update(hits)
             if branch.head is None or (sources and not hits):
                 continue
-            files = [
-                row
-                for row in history.tree(branch.head).select(["path", "size", "digest", "blobs"]).to_pylist()
-                if _wanted(row["path"], includes, excludes)
-            ]
+            try:
+                tree = history.tree(branch.head).select(["path", "size", "digest", "blobs"])
+            except DamageError as error:
+                yield Chosen(repo, branch.name, branch.head, [], str(error))
+                continue
+            files = [row for row in tree.to_pylist() if _wanted(row["path"], includes, excludes)]
             yield Chosen(repo, branch.name, branch.head, files)
     if unmatched:
         raise UsageError(
@@ -98,6 +113,8 @@ def extract(
     try:
         root.mkdir(parents=True, exist_ok=True)
     except OSError as refused:
+        if refused.errno == errno.ENAMETOOLONG:
+            return Extracted(failed=[f"{chosen.repo}@{chosen.branch}: {refused.strerror}"])
         raise UsageError(f"cannot be made: {refused.strerror}", where=str(root)) from refused
     files = _by_place(reader, chosen.files)
     done = Extracted()
@@ -149,13 +166,15 @@ def _attempt(
 def _below(root: Path, path: str) -> Path:
     """The file's place; DamageError for a path that would leave the folder."""
     parts = PurePosixPath(path.lstrip("/")).parts
-    if not parts or ".." in parts:
+    if not parts or ".." in parts or "\0" in path:
         raise CorruptError(f"{path!r} would lie outside its folder")
     return root.joinpath(*parts)
 
 
 def _write(reader: BlobReader, path: Path, row: dict[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
+    for folder in reversed(path.parents):  # one by one: a path may have a thousand parts
+        if not folder.is_dir():
+            folder.mkdir(exist_ok=True)
     temporary = path.with_name(f".{secrets.token_hex(8)}")
     names = row["blobs"] or ([row["digest"]] if row["size"] else [])
     hasher = blake3() if row["blobs"] else None

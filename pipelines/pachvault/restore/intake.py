@@ -65,8 +65,6 @@ def _parse(name: str, data: bytes | None) -> Request:
         return requests.parse(data.decode(), name)
     except UnicodeDecodeError as error:
         raise UsageError("not a text file", where=name) from error
-    except RecursionError as error:
-        raise UsageError("nested too deeply", where=name) from error
 
 
 def _resolve(request: Request, source: Source) -> Resolved:

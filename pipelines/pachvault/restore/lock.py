@@ -29,6 +29,7 @@ from pachvault.errors import (
     SourceGoneError,
     TransientError,
 )
+from pachvault.format.documents import Time
 from pachvault.format.ids import RepoName
 from pachvault.handover import WorkDocument
 from pachvault.pach.connection import retrying
@@ -95,8 +96,8 @@ class State(WorkDocument):
     lock: str
     """The open commit that it holds."""
     phase: str
-    since: datetime
-    alive_at: datetime
+    since: Time
+    alive_at: Time
     snapshot: str = ""
     """The snapshot whose heads were being moved; empty before that."""
 

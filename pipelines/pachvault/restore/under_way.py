@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
-from pachvault.errors import SourceGoneError
+from pachvault.errors import CorruptError, SourceGoneError
 from pachvault.format.ids import RepoName
 from pachvault.home import MASTER
 from pachvault.pach.records import RepoInfo
@@ -95,7 +95,11 @@ def _planned(source: Source, recorded: Collection[str]) -> dict[str, str]:
             data = b"".join(
                 bytes(piece.data) for piece in source.read_some(plans, f"/{folder}/", ["plan.json"])
             )
-            plan = RestorePlan.read(data, f"{_PLANS}:{path}")
+            try:
+                plan = RestorePlan.read(data, f"{_PLANS}:{path}")
+            except CorruptError as error:
+                found[folder.rpartition("-")[2]] = str(error)
+                continue
             if plan.status == "work" and plan.request_id not in recorded:
                 found[plan.request_id[:12]] = plan.summary
     return found

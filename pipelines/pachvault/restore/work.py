@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Literal
 
-from pachvault.format.documents import Hex
+from pachvault.format.documents import Hex, Time
 from pachvault.format.ids import RepoName
 from pachvault.handover import WorkDocument
 
@@ -21,8 +20,8 @@ class Step(WorkDocument):
     """The nearest replayed ancestor that did not fail: what its change is a change of."""
     description: str
     error: str
-    started_at: datetime | None
-    finished_at: datetime | None
+    started_at: Time | None
+    finished_at: Time | None
     size_bytes: int
     parts: int = 0
     """How many staged parts hold its change; 0 where replay writes it itself."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pachvault.errors import DamageError, PachvaultError
+from pachvault.errors import CorruptError, DamageError, PachvaultError
 from pachvault.pach.connection import Address, Connection
 from pachvault.pach.source import Source
 from pachvault.pach.target import Target
@@ -21,7 +21,12 @@ def run(worker: Worker) -> str:
     if len(files) != 1:
         raise PachvaultError(f"a datum is one share, {len(files)} came", where="/pfs/restore_plan")
     folder = files[0].parent.parent.name
-    work = FetchWork.read(files[0].read_bytes(), files[0].name)
+    try:
+        work = FetchWork.read(files[0].read_bytes(), files[0].name)
+    except CorruptError as error:  # of another version: that must not stand in the way of other requests
+        lost = FetchReceipt(request_id=folder, number=0, problem=str(error))
+        worker.write(f"{folder}/receipts/{files[0].name}", lost.encode())
+        return f"{folder}: {error}"
     receipt = FetchReceipt(request_id=work.request_id, number=work.number)
     given = verdict(lambda: _fetch(worker, work))
     if isinstance(given, PachvaultError):

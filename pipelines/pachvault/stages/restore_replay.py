@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pachvault.errors import PachvaultError
+from pachvault.errors import CorruptError, PachvaultError
 from pachvault.pach.connection import connect
 from pachvault.pach.source import Source
 from pachvault.pach.target import Target
@@ -19,7 +19,10 @@ def run(worker: Worker) -> str:
     if len(plans) != 1:
         raise PachvaultError(f"a datum is one request, {len(plans)} came", where="/pfs/restore_plan")
     folder = plans[0].parent.name
-    given = _answer(worker, folder, RestorePlan.read(plans[0].read_bytes(), plans[0].name))
+    try:
+        given = _answer(worker, folder, RestorePlan.read(plans[0].read_bytes(), plans[0].name))
+    except CorruptError as error:  # of another version: that must not stand in the way of other requests
+        given = Answer(folder, "failed", f"{error}; commit the request again")
     worker.write(f"{folder}/report.json", given.report())
     worker.write(f"{folder}/ids.json", given.id_map())
     worker.write(f"{folder}/ids.parquet", given.id_table())

@@ -1,21 +1,23 @@
-"""A vault in a folder or on a mount, through pyarrow's local file system.
+"""A vault in a folder or on a mount.
 
 Durability: an object is written under a temporary name, synced, renamed, and its folder synced, so
 that after a power cut it is there whole or not at all. Temporary names begin with a dot and are
 never listed.
+
+An object is a regular file. Links below the root are not followed, for reading, writing or deleting.
 """
 
 from __future__ import annotations
 
 import errno
 import os
+import re
 import secrets
-from collections.abc import Iterable, Iterator
+import stat
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-
-from pyarrow.fs import FileSelector, FileType, LocalFileSystem
 
 from pachvault.errors import (
     AbsentError,
@@ -26,10 +28,14 @@ from pachvault.errors import (
     TakenError,
     UsageError,
 )
-from pachvault.store.store import ObjectInfo
+from pachvault.store import files
+from pachvault.store.store import UNREADABLE, WHOLE_BYTES, ObjectInfo
 
 _TEMPORARY = ".part"
+_TEMPORARY_NAME = re.compile(rf"\.(?P<name>[^/]+)\.[0-9a-f]{{8}}{re.escape(_TEMPORARY)}")
 _MOUNTED = "is it still mounted?"
+_DENIED = (errno.EACCES, errno.EPERM)
+_FIRST, _LAST = datetime(1970, 1, 1, tzinfo=UTC), datetime(9000, 1, 1, tzinfo=UTC)
 
 
 class LocalStore:
@@ -38,80 +44,113 @@ class LocalStore:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.url = root.as_uri()
-        self._fs = LocalFileSystem()
         self._identity: tuple[int, int] | None = None
 
     def put(self, name: str, parts: Iterable[bytes], size: int) -> bool:
         """See Store.put."""
-        path = self.root / name
         parts = list(parts)
-        with self._explained(name):
-            if path.exists():
-                found = path.stat().st_size
-                if found == size and self._same(path, parts):
+        with self._explained(name), self._made_folder(name) as (folder, last):
+            there = files.status(folder, last)
+            if there is not None:
+                if not files.is_file(there):
+                    raise TakenError("what is no object has this name", where=self._where(name))
+                if there.st_size == size and files.holds(folder, last, parts):
                     return False
-                if found >= size:
+                if there.st_size >= size:
                     raise TakenError("another object has this name already", where=self._where(name))
-            self._make_folder(path.parent)
-            self._write(path, parts, size)
+            with self._temporary(folder, name, parts, size) as temporary:
+                os.rename(temporary, last, src_dir_fd=folder, dst_dir_fd=folder)
+            files.sync_folder(folder)
         return True
 
-    def get(self, name: str) -> bytes:
+    def put_new(self, name: str, data: bytes) -> None:
+        """See Store.put_new."""
+        with self._explained(name), self._made_folder(name) as (folder, last):
+            with self._temporary(folder, name, [data], len(data)) as temporary:
+                try:
+                    files.link(folder, temporary, last)
+                except FileExistsError as error:
+                    # a network file system may ask twice: then it is ours that is there
+                    if not files.holds(folder, last, [data]):
+                        raise TakenError(
+                            "an object has this name already", where=self._where(name)
+                        ) from error
+            files.sync_folder(folder)
+
+    def get(self, name: str, most: int = WHOLE_BYTES) -> bytes:
         """See Store.get."""
-        with self._explained(name), self._fs.open_input_file(str(self.root / name)) as file:
-            data: bytes = file.read()
-            return data
+        with self._explained(name), self._opened(name) as (file, size):
+            if size > most:
+                raise CorruptError(
+                    f"{size:,} bytes long where such an object has at most {most:,}", where=self._where(name)
+                )
+            with os.fdopen(file, "rb", buffering=0, closefd=False) as stream:
+                return stream.read()
 
     def get_range(self, name: str, offset: int, length: int) -> bytes:
         """See Store.get_range."""
-        with self._explained(name), self._fs.open_input_file(str(self.root / name)) as file:
-            data: bytes = file.read_at(length, offset)
+        end = offset + length
+        with self._explained(name), self._opened(name) as (file, size):
+            # nothing is allocated for what cannot be there
+            data = files.read_at(file, offset, length) if 0 <= offset <= end <= size else b""
         if len(data) != length:
             raise CorruptError(
-                f"the object ends at byte {offset + len(data)}, {offset + length} were promised",
-                where=self._where(name),
+                f"the object ends at byte {size}, {end} were promised", where=self._where(name)
             )
         return data
 
     def stat(self, name: str) -> ObjectInfo | None:
         """See Store.stat."""
+        found = None
         with self._explained(name):
-            info = self._fs.get_file_info(str(self.root / name))
-            if info.type == FileType.NotFound:
+            try:
+                with self._folder(name) as (folder, last):
+                    found = files.status(folder, last)
+            except (FileNotFoundError, NotADirectoryError):
                 self._check_place()
-        return _entry(name, info) if info.type == FileType.File else None
+        return _entry(name, found) if found is not None and files.is_file(found) else None
 
     def list(self, folder: str) -> Iterator[ObjectInfo]:
         """See Store.list."""
-        selector = FileSelector(str(self.root / folder), allow_not_found=True, recursive=True)
+        found: list[ObjectInfo] = []
         with self._explained(folder):
-            infos = self._fs.get_file_info(selector)
-            if not infos:
+            try:
+                found += self._listed(folder)
+            except (FileNotFoundError, NotADirectoryError):
                 self._check_place()
-        prefix = len(str(self.root)) + 1
-        for info in sorted(infos, key=lambda info: info.path):
-            if info.type == FileType.File and not info.base_name.startswith("."):
-                yield _entry(info.path[prefix:], info)
+        yield from sorted(found, key=lambda info: info.name)
 
     def delete(self, name: str) -> None:
         """See Store.delete."""
         with self._explained(name):
-            (self.root / name).unlink(missing_ok=True)
+            try:
+                with self._folder(name) as (folder, last):
+                    if files.is_file(files.status(folder, last)):
+                        os.unlink(last, dir_fd=folder)
+            except (FileNotFoundError, NotADirectoryError):
+                self._check_place()
 
-    def sweep(self, before: datetime) -> None:
+    def sweep(self, before: datetime, is_own: Callable[[str], bool]) -> None:
         """See Store.sweep."""
         with self._explained(""):
-            for path in self.root.rglob(f".*{_TEMPORARY}"):
-                with suppress(FileNotFoundError):  # its writer was quicker
-                    if path.stat().st_mtime < before.timestamp():
-                        path.unlink()
+            for info in list(self._listed("", is_temporary=True)):
+                place, _, last = info.name.rpartition("/")
+                match = _TEMPORARY_NAME.fullmatch(last)
+                name = "/".join(filter(None, [place, match["name"]])) if match else ""
+                if is_own(name) and info.modified_at < before:
+                    self.delete(info.name)
 
     def create(self) -> None:
         """See Store.create."""
         try:
-            self._make_folder(self.root)
-        except OSError as error:
-            raise UsageError(f"cannot make the folder: {error.strerror}", where=self.url) from error
+            for path in reversed([self.root, *self.root.parents]):
+                if not path.is_dir():
+                    path.mkdir(exist_ok=True)
+                    with files.folder(path.parent) as parent:
+                        files.sync_folder(parent)
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or str(error)
+            raise UsageError(f"cannot make the folder: {reason}", where=self.url) from error
 
     def exists(self) -> bool:
         """See Store.exists."""
@@ -128,43 +167,84 @@ class LocalStore:
         An unmounted folder is empty or gone: what was in it is not absent, it cannot be reached.
         """
         try:
-            status = self.root.stat()
-        except FileNotFoundError as error:
+            self._check_identity(self.root.stat())
+        except (FileNotFoundError, NotADirectoryError) as error:
             if self._identity is None:
                 raise AbsentError("no such place", where=self.url) from error
             raise StoreError("the place is gone", where=self.url, hint=_MOUNTED) from error
-        identity = (status.st_dev, status.st_ino)
+
+    def _check_identity(self, found: os.stat_result) -> None:
+        identity = (found.st_dev, found.st_ino)
         if self._identity is None:
             self._identity = identity
         elif self._identity != identity:
             raise StoreError("the place is another one than before", where=self.url, hint=_MOUNTED)
 
-    def _write(self, path: Path, parts: Iterable[bytes], size: int) -> None:
-        temporary = path.with_name(f".{path.name[:80]}.{secrets.token_hex(4)}{_TEMPORARY}")
+    @contextmanager
+    def _folder(self, name: str, *, is_made: bool = False) -> Iterator[tuple[int, str]]:
+        """The folder of an object, opened, and the object's name in it."""
+        *folders, last = name.split("/")
+        with files.folder(self.root) as root:
+            self._check_identity(os.fstat(root))
+            with files.below(root, folders, is_made=is_made) as folder:
+                yield folder, last
+
+    @contextmanager
+    def _made_folder(self, name: str) -> Iterator[tuple[int, str]]:
         try:
-            with self._fs.open_output_stream(str(temporary)) as stream:
-                for part in parts:
-                    stream.write(part)
-            with temporary.open("rb") as file:
-                os.fsync(file.fileno())
-            written = temporary.stat().st_size
-            if written != size:
-                raise CorruptError(f"{written} bytes arrived where {size} were sent", where=str(path))
-            temporary.rename(path)
-            _sync_folder(path.parent)
-        finally:
-            temporary.unlink(missing_ok=True)
+            with self._folder(name, is_made=True) as found:
+                yield found
+        except NotADirectoryError as error:
+            if not self.root.is_dir():
+                raise
+            what = "a file or a link is where a folder of the vault should be"
+            raise TakenError(what, where=self._where(name)) from error
 
-    def _make_folder(self, folder: Path) -> None:
-        missing = [folder, *folder.parents]
-        missing = [path for path in missing if not path.is_dir()]
-        for path in reversed(missing):
-            path.mkdir(exist_ok=True)
-            _sync_folder(path.parent)
+    @contextmanager
+    def _opened(self, name: str) -> Iterator[tuple[int, int]]:
+        """An object opened for reading, and its size; AbsentError where a link or a file is on the way."""
+        try:
+            with self._folder(name) as (folder, last), files.opened(folder, last) as found:
+                yield found
+        except NotADirectoryError as error:
+            self._check_place()
+            raise AbsentError("no such object", where=self._where(name)) from error
 
-    def _same(self, path: Path, parts: Iterable[bytes]) -> bool:
-        with path.open("rb") as file:
-            return all(file.read(len(part)) == part for part in parts) and not file.read(1)
+    @contextmanager
+    def _temporary(self, folder: int, name: str, parts: Iterable[bytes], size: int) -> Iterator[str]:
+        """The content under a temporary name, whole and synced; what is left of it goes at the end."""
+        temporary = f".{name.rpartition('/')[2][:200]}.{secrets.token_hex(4)}{_TEMPORARY}"
+        with files.written(folder, temporary, parts) as arrived:
+            if arrived != size:
+                what = f"{arrived} bytes arrived where {size} were sent"
+                raise CorruptError(what, where=self._where(name))
+            yield temporary
+
+    def _listed(self, folder: str, *, is_temporary: bool = False) -> Iterator[ObjectInfo]:
+        """What lies in a folder and in those below it; hidden is all but temporary files, or these alone are.
+
+        A folder that was deleted since its name was read is empty.
+        """
+        pending = [folder]
+        while pending:
+            place = pending.pop()
+            prefix = f"{place}/" if place else ""
+            try:
+                with self._folder(f"{prefix}.") as (handle, _), os.scandir(handle) as entries:
+                    for entry in entries:
+                        name, is_hidden = f"{prefix}{entry.name}", entry.name.startswith(".")
+                        if entry.is_dir(follow_symlinks=False):
+                            pending += [] if is_hidden else [name]
+                        elif is_hidden == is_temporary:
+                            with suppress(FileNotFoundError):  # deleted since
+                                yield _entry(name, entry.stat(follow_symlinks=False))
+            except (FileNotFoundError, NotADirectoryError):
+                if place == folder:
+                    raise
+            except PermissionError:
+                if place == folder:
+                    raise
+                yield ObjectInfo(place, 0, _FIRST, other=UNREADABLE)
 
     def _where(self, name: str) -> str:
         return f"{self.url}/{name}"
@@ -182,20 +262,14 @@ class LocalStore:
                 raise AbsentError("no such object", where=where) from error
             if number in (errno.ENOSPC, errno.EDQUOT):
                 raise FullError("the target is full", where=self.url, hint="make room, run again") from error
-            if number in (errno.EACCES, errno.EPERM, errno.EROFS):
+            if number in (*_DENIED, errno.EROFS):
                 raise DeniedError("no right to read or write here", where=where) from error
             reason = os.strerror(number) if number else str(error).splitlines()[0]
             raise StoreError(f"input or output failed: {reason}", where=where) from error
 
 
-def _entry(name: str, info: object) -> ObjectInfo:
-    size, modified = info.size, info.mtime_ns  # type: ignore[attr-defined]  # pyarrow has no types
-    return ObjectInfo(name, size, datetime.fromtimestamp(modified / 1e9, UTC))
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+def _entry(name: str, found: os.stat_result) -> ObjectInfo:
+    """As a listing shows it. A time that no calendar has is the nearest one that it has."""
+    seconds = min(max(found.st_mtime_ns / 1e9, _FIRST.timestamp()), _LAST.timestamp())
+    other = "" if files.is_file(found) else "a link" if stat.S_ISLNK(found.st_mode) else "no regular file"
+    return ObjectInfo(name, found.st_size, datetime.fromtimestamp(seconds, UTC), other)

@@ -5,7 +5,7 @@ A store holds immutable objects under names with `/`. It knows nothing of their 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -13,6 +13,10 @@ from typing import Protocol
 from urllib.parse import unquote, urlsplit
 
 from pachvault.errors import UsageError
+
+WHOLE_BYTES = 2 * 2**30
+"""No object that is read whole is longer."""
+UNREADABLE = "a folder that may not be read"
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +26,8 @@ class ObjectInfo:
     name: str
     size: int
     modified_at: datetime
+    other: str = ""
+    """What it is where it is no object: UNREADABLE, a link, a device."""
 
 
 class Store(Protocol):
@@ -40,8 +46,14 @@ class Store(Protocol):
         and differs otherwise raises TakenError: nothing complete is ever overwritten.
         """
 
-    def get(self, name: str) -> bytes:
-        """All bytes of an object; AbsentError where there is none."""
+    def put_new(self, name: str, data: bytes) -> None:
+        """Write an object that must not be there yet, durable on return; TakenError where one is.
+
+        Of several writers at once one succeeds.
+        """
+
+    def get(self, name: str, most: int = WHOLE_BYTES) -> bytes:
+        """All bytes of an object; AbsentError where there is none, CorruptError where it is too long."""
 
     def get_range(self, name: str, offset: int, length: int) -> bytes:
         """`length` bytes from `offset`; AbsentError without an object, CorruptError where it is too short."""
@@ -50,13 +62,20 @@ class Store(Protocol):
         """The object's listing entry, or None."""
 
     def list(self, folder: str) -> Iterator[ObjectInfo]:
-        """All objects below `folder`, sorted by name; none where the folder does not exist."""
+        """All objects below `folder`, sorted by name; none where the folder does not exist.
+
+        Whose they are does not matter here. What is no object (`ObjectInfo.other`) is listed, too, and not
+        looked into. Names that begin with a dot are left out. A name may be no UTF-8: then it has surrogates.
+        """
 
     def delete(self, name: str) -> None:
-        """Remove an object; no error where there is none."""
+        """Remove an object; no error where there is none, and nothing else is removed."""
 
-    def sweep(self, before: datetime) -> None:
-        """Remove what aborted writes left behind before a time of the store's clock."""
+    def sweep(self, before: datetime, is_own: Callable[[str], bool]) -> None:
+        """Remove what aborted writes left behind before a time of the store's clock.
+
+        Of objects whose names `is_own` knows, and of nothing else.
+        """
 
     def create(self) -> None:
         """Make the place itself, if it is not there; UsageError where that cannot be."""
@@ -72,7 +91,12 @@ def open_store(url: str) -> Store:
     """
     from pachvault.store.local import LocalStore  # noqa: PLC0415  (each kind is loaded when wanted)
 
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:
+        raise UsageError(f"not a target: {error}", where="target", hint="allowed: file:///folder") from error
+    if any(ord(sign) < 32 for sign in unquote(url)):
+        raise UsageError("a target has no control characters", where="target", hint="allowed: file:///folder")
     if not parts.scheme and parts.path:
         return LocalStore(Path(url).absolute())
     if parts.scheme == "file":

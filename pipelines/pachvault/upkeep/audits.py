@@ -60,7 +60,7 @@ def record(vault: Vault, level: str, objects: Iterable[Audited]) -> None:
 def load(vault: Vault) -> list[Found]:
     """Every audit that can be read."""
     found = []
-    for info in vault.store.list(layout.AUDITS):
+    for info in vault.objects(layout.AUDITS):
         with suppress(DamageError):  # folded since the listing, or damaged: advice that is not to be had
             audit = documents.decode(Audit, vault.read(info.name))
             found.append(Found(info.name, info.modified_at, audit))
@@ -110,7 +110,7 @@ def compact(vault: Vault, now: datetime, period: timedelta) -> int:
     found = load(vault)
     known = results(found, now)
     old = [each for each in found if each.audit.audited_at < now - period]
-    listed = {info.name for folder in _LISTED for info in vault.store.list(folder)}
+    listed = {info.name for folder in _LISTED for info in vault.objects(folder)}
     removed = 0
     for level in sorted({each.audit.level for each in old}):
         mine = [each for each in old if each.audit.level == level]
@@ -119,7 +119,7 @@ def compact(vault: Vault, now: datetime, period: timedelta) -> int:
         for each in mine:
             if each.name != name:
                 try:
-                    vault.store.delete(each.name)
+                    vault.delete(each.name)
                 except DeniedError:
                     return removed
                 removed += 1

@@ -89,7 +89,7 @@ def verified_share(
 ) -> VerifiedShare:
     """How much of what is there was verified within the period."""
     known = audits.results(audits.load(vault), now)
-    sizes = {info.name: info.size for info in vault.store.list(layout.PACKS)}
+    sizes = {info.name: info.size for info in vault.objects(layout.PACKS)}
     times = {name: audits.good_at(known, level, name) for name in sizes}
     good = [name for name, at in times.items() if at is not None and now - at <= period]
     return VerifiedShare(len(good), len(sizes), sum(sizes[name] for name in good), sum(sizes.values()))

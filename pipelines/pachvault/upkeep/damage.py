@@ -46,7 +46,7 @@ class Known:
 def known(vault: Vault, found: Sequence[Found], now: datetime) -> Known:
     """What these audits know of the vault, by the store's time `now`."""
     results = audits.results(found, now)
-    there = {info.name for folder in (layout.PACKS, layout.SNAPSHOTS) for info in vault.store.list(folder)}
+    there = {info.name for folder in (layout.PACKS, layout.SNAPSHOTS) for info in vault.objects(folder)}
     bad = {name: result.audited for name, result in _bad(results, there)}
     saved = _saved(vault, found)
     gone = {name for name in bad if name.startswith(f"{layout.PACKS}/") and name not in there}

@@ -70,8 +70,8 @@ def execute(plan: ErasePlan, progress: Progress) -> Erasure:
     before, after = left.pack_bytes, erase_bytes.repack(left, writing, progress)
     erase_bytes.drop_traces(vault, plan.selection)
     for name in old_objects:
-        vault.store.delete(name)
-    vault.store.sweep(now)
+        vault.delete(name)
+    vault.sweep(now)
     _check(left, progress)
     return Erasure(
         renamed=renamed,
@@ -84,7 +84,7 @@ def execute(plan: ErasePlan, progress: Progress) -> Erasure:
 
 def check_nobody_writes(vault: Vault, now: datetime) -> None:
     """BusyError while a backup is announced that could still seal what is about to be deleted."""
-    for info in vault.store.list(layout.RUNS):
+    for info in vault.objects(layout.RUNS):
         run = info.name.removeprefix(f"{layout.RUNS}/frozen-").removesuffix(".json")
         if info.name != layout.run_path(f"frozen-{run}"):
             continue
@@ -120,7 +120,7 @@ def _replace(vault: Vault, old: SnapshotName, new: SnapshotName) -> None:
     if pin is not None and not pins.is_pinned(vault, new.id):
         data = documents.encode(Pin(snapshot=new.id, pinned_at=pin.pinned_at, reason=pin.reason))
         vault.store.put(layout.pin_path(new.id), [data], len(data))
-    vault.store.delete(old.path)
+    vault.delete(old.path)
     if pin is not None:
         pins.unpin(vault, old.id)
 
@@ -144,9 +144,7 @@ def _check(left: ErasePlan, progress: Progress) -> None:
     if not again.is_empty:
         raise PachvaultError("there is still something to erase", where=vault.store.url, hint="erase again")
     gone = Sorted(left.gone)
-    still = [
-        info.name for info in vault.store.list(layout.PACKS) if _holds(vault, info.name, info.size, gone)
-    ]
+    still = [info.name for info in vault.objects(layout.PACKS) if _holds(vault, info.name, info.size, gone)]
     if still or gone.has(blobs.columns(vault, ()).digests).any():
         raise PachvaultError(
             f"what was erased is still in {', '.join(still) or 'the index'}",

@@ -52,7 +52,7 @@ def repack(left: ErasePlan, writing: Vault, progress: Progress) -> int:
         )
     _out_of_index(vault, writing, bad)
     for name in left.packs:
-        vault.store.delete(name)
+        vault.delete(name)
     return made
 
 
@@ -133,19 +133,19 @@ def _out_of_index(vault: Vault, writing: Vault, packs: list[bytes]) -> None:
     rows = Columns.joined(Columns.read(vault.read(name)).without(packs) for name in objects)
     index_objects.write(replace(writing, avoid=writing.avoid | set(objects)), rows)
     for name in objects:
-        vault.store.delete(name)
+        vault.delete(name)
 
 
 def drop_traces(vault: Vault, selection: Selection) -> None:
     """Delete what is only advice and may name what is gone: receipts of dead runs, audits of such files."""
-    for info in vault.store.list(layout.RUNS):
+    for info in vault.objects(layout.RUNS):
         if info.name.startswith(f"{layout.RUNS}/share-"):
-            vault.store.delete(info.name)
-    for info in vault.store.list(layout.AUDITS):
+            vault.delete(info.name)
+    for info in vault.objects(layout.AUDITS):
         try:
             audit = documents.decode(Audit, vault.read(info.name))
         except DamageError:
             continue
         texts = [f"{each.name} {each.message}" for each in audit.objects]
         if any(selection.mentions(repo, path) for text in texts for repo, path in _FILE.findall(text)):
-            vault.store.delete(info.name)
+            vault.delete(info.name)

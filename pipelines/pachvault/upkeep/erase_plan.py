@@ -138,7 +138,7 @@ def _packs_with(vault: Vault, gone: Digests) -> tuple[list[str], int, list[str]]
         return found, size, unreadable
     going = Sorted(gone)
     index = _Index(vault)
-    for info in vault.store.list(layout.PACKS):
+    for info in vault.objects(layout.PACKS):
         name = layout.named_digest(info.name)
         if name is None:
             continue

@@ -59,7 +59,7 @@ class Reach:
                 self._file_table(name)
         except DamageError as error:
             raise unknown(error) from error
-        for info in self.vault.store.list(layout.TABLES):
+        for info in self.vault.objects(layout.TABLES):
             stray = layout.named_digest(info.name)
             if stray is None or info.name in self.names:
                 continue

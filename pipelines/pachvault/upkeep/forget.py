@@ -156,9 +156,9 @@ def execute(vault: Vault, decisions: Iterable[Decision]) -> list[SnapshotName]:
 
 def forgotten(vault: Vault) -> list[Forgotten]:
     """Every forgotten snapshot that is still there, oldest first."""
-    sizes = {info.name: info.size for info in vault.store.list(layout.SNAPSHOTS)}
+    sizes = {info.name: info.size for info in vault.objects(layout.SNAPSHOTS)}
     found = []
-    for info in vault.store.list(layout.FORGOTTEN):
+    for info in vault.objects(layout.FORGOTTEN):
         name = snapshots.named(info.name)
         # a shorter one is what an aborted write left: bringing back was broken off
         if name is not None and sizes.get(layout.remembered_path(info.name), -1) < info.size:
@@ -196,13 +196,13 @@ def bring_back(vault: Vault, reference: str) -> SnapshotName:
         whole.check(vault, snapshots.load(vault, back))
     except DamageError:
         if moving.has(vault, name.path, data):
-            vault.store.delete(back.path)
+            vault.delete(back.path)
             if not was_pinned:
                 pins.unpin(vault, name.id)
         raise
     if not moving.has(vault, back.path, data):
         raise AbsentError("was there a moment ago, and is gone", where=f"{vault.store.url}/{back.path}")
-    vault.store.delete(name.path)
+    vault.delete(name.path)
     return back
 
 

@@ -13,11 +13,11 @@ from pachvault.vault.vault import Vault
 def held(vault: Vault, now: datetime) -> set[str]:
     """Packs, index objects and tables of receipts younger than the grace."""
     names: set[str] = set()
-    for info in vault.store.list(layout.RUNS):
+    for info in vault.objects(layout.RUNS):
         if not _is_receipt(info.name) or now - info.modified_at >= vault.config.grace:
             continue
         try:
-            receipt = Receipt.read(vault.store.get(info.name), info.name)
+            receipt = Receipt.read(vault.get(info.name), info.name)
         except DamageError:
             continue  # gone since the listing, or not one that a run would use
         names |= {layout.pack_path(each.digest) for each in receipt.packs}
@@ -28,9 +28,7 @@ def held(vault: Vault, now: datetime) -> set[str]:
 
 def stale(vault: Vault, now: datetime) -> list[str]:
     """What runs left so long ago that none may use it any more."""
-    return [
-        info.name for info in vault.store.list(layout.RUNS) if now - info.modified_at >= vault.config.grace
-    ]
+    return [info.name for info in vault.objects(layout.RUNS) if now - info.modified_at >= vault.config.grace]
 
 
 def _is_receipt(name: str) -> bool:

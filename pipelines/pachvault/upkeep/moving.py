@@ -21,7 +21,7 @@ _STALE = 0.1
 def forget(vault: Vault, name: SnapshotName, now: datetime) -> bool:
     """Move a manifest to where the forgotten ones are; False where it is gone or brought back meanwhile."""
     try:
-        data = vault.store.get(name.path)
+        data = vault.get(name.path)
     except AbsentError:
         return False  # gone: another one was quicker
     there = layout.forgotten_path(name.path)
@@ -29,7 +29,7 @@ def forget(vault: Vault, name: SnapshotName, now: datetime) -> bool:
         # a read may lie: what differs from what is stored raises here, and nothing is moved
         vault.store.put(name.path, [data], len(data))
         if _is_whole(vault, there):
-            vault.store.delete(name.path)  # the other one may be brought back
+            vault.delete(name.path)  # the other one may be brought back
             return True
     return (
         _is_cleared(vault, name, data, now) and _is_written(vault, name, data) and _is_left(vault, name, data)
@@ -39,7 +39,7 @@ def forget(vault: Vault, name: SnapshotName, now: datetime) -> bool:
 def has(vault: Vault, path: str, data: bytes) -> bool:
     """Whether an object is there, with these bytes."""
     try:
-        return vault.store.get(path) == data
+        return vault.get(path) == data
     except AbsentError:
         return False
 
@@ -53,7 +53,7 @@ def _is_cleared(vault: Vault, name: SnapshotName, data: bytes, now: datetime) ->
     if left is not None and (is_stale or not _is_whole(vault, there)):
         if not has(vault, name.path, data):
             return False
-        vault.store.delete(there)
+        vault.delete(there)
     return True
 
 
@@ -62,7 +62,7 @@ def _is_written(vault: Vault, name: SnapshotName, data: bytes) -> bool:
     there = layout.forgotten_path(name.path)
     vault.store.put(there, [data], len(data))
     try:
-        is_there = vault.store.get(there) == data
+        is_there = vault.get(there) == data
     except AbsentError:
         return False
     if not is_there:
@@ -75,7 +75,7 @@ def _is_written(vault: Vault, name: SnapshotName, data: bytes) -> bool:
 
 def _is_left(vault: Vault, name: SnapshotName, data: bytes) -> bool:
     """Delete the manifest in its old place; False, and it is there, where the new one is gone since."""
-    vault.store.delete(name.path)
+    vault.delete(name.path)
     if vault.store.stat(layout.forgotten_path(name.path)) is None:
         vault.store.put(name.path, [data], len(data))
         return False

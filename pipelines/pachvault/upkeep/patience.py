@@ -10,7 +10,7 @@ from typing import TypeVar
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from pachvault.errors import DamageError, PachvaultError
-from pachvault.store.store import ObjectInfo, Store
+from pachvault.store.store import WHOLE_BYTES, ObjectInfo, Store
 from pachvault.vault.vault import Vault
 
 _TRIES = 3
@@ -35,9 +35,13 @@ class PatientStore:
         """See Store.put."""
         return self._store.put(name, parts, size)
 
-    def get(self, name: str) -> bytes:
+    def put_new(self, name: str, data: bytes) -> None:
+        """See Store.put_new."""
+        self._store.put_new(name, data)
+
+    def get(self, name: str, most: int = WHOLE_BYTES) -> bytes:
         """See Store.get."""
-        return self._again(lambda: self._store.get(name))
+        return self._again(lambda: self._store.get(name, most))
 
     def get_range(self, name: str, offset: int, length: int) -> bytes:
         """See Store.get_range."""
@@ -63,9 +67,9 @@ class PatientStore:
         """See Store.exists."""
         return self._store.exists()
 
-    def sweep(self, before: datetime) -> None:
+    def sweep(self, before: datetime, is_own: Callable[[str], bool]) -> None:
         """See Store.sweep."""
-        self._store.sweep(before)
+        self._store.sweep(before, is_own)
 
     def _again(self, call: Callable[[], Answer]) -> Answer:
         attempts = Retrying(

@@ -13,7 +13,7 @@ from pachvault.vault.vault import Vault
 
 def load(vault: Vault) -> dict[str, Pin]:
     """Every pin by the snapshot's id. One that cannot be read pins all the same: its name says what."""
-    return {pin.snapshot: pin for info in vault.store.list(layout.PINS) if (pin := _read(vault, info))}
+    return {pin.snapshot: pin for info in vault.objects(layout.PINS) if (pin := _read(vault, info))}
 
 
 def is_pinned(vault: Vault, snapshot_id: str) -> bool:
@@ -35,16 +35,14 @@ def pin(vault: Vault, snapshot_id: str, reason: str = "") -> bool:
 def unpin(vault: Vault, snapshot_id: str) -> bool:
     """Take a pin away; False where there was none."""
     was_pinned = is_pinned(vault, snapshot_id)
-    vault.store.delete(layout.pin_path(snapshot_id))
+    vault.delete(layout.pin_path(snapshot_id))
     return was_pinned
 
 
 def _read(vault: Vault, info: ObjectInfo) -> Pin | None:
     snapshot_id = info.name.removeprefix(f"{layout.PINS}/").removesuffix(".json")
-    if layout.pin_path(snapshot_id) != info.name:
-        return None
     try:
-        found = documents.decode(Pin, vault.store.get(info.name))
+        found = documents.decode(Pin, vault.get(info.name))
     except AbsentError:
         return None  # taken away since the listing
     except CorruptError:

@@ -81,7 +81,7 @@ def execute(vault: Vault, planned: PrunePlan, progress: Progress) -> Pruned:
     # last: until here the marks tell what was deleted from what was lost
     _close_marks(vault, look, doomed | {each.name for each in every if each.action is Action.SPARE})
     _delete(vault, done, holds.stale(vault, planned.now))
-    vault.store.sweep(planned.now - vault.config.grace)
+    vault.sweep(planned.now - vault.config.grace)
     return done
 
 
@@ -119,7 +119,7 @@ def _check_pace(vault: Vault, began: tuple[float, float]) -> None:
 
 def _delete(vault: Vault, done: Pruned, names: Iterable[str], look: Look | None = None) -> None:
     for name in names:
-        vault.store.delete(name)
+        vault.delete(name)
         done.deleted[name.partition("/")[0]] += 1
         done.deleted_bytes += look.infos[name].size if look else 0
 
@@ -136,7 +136,7 @@ def _close_marks(vault: Vault, look: Look, settled: set[str]) -> None:
             if each.name in look.infos and (each.name not in settled or each.reason.startswith(marks.DAMAGED))
         }
         if not left and look.now - found.info.modified_at >= vault.config.grace:
-            vault.store.delete(found.info.name)
+            vault.delete(found.info.name)
 
 
 def _repack(vault: Vault, look: Look, packs: list[Planned], done: Pruned, progress: Progress) -> None:

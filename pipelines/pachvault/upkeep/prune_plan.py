@@ -15,7 +15,7 @@ from pachvault.upkeep import holds, reach
 from pachvault.upkeep.census import Census, PackCount
 from pachvault.upkeep.prune_index import Index
 from pachvault.upkeep.reach import Needed
-from pachvault.upkeep.verify_names import unnamed
+from pachvault.upkeep.verify_names import misnamed
 from pachvault.vault import marks
 from pachvault.vault.vault import Vault
 
@@ -89,10 +89,10 @@ class Look:
         found = marks.load(vault)
         since = {each.name: mark.info.modified_at for mark in reversed(found) for each in mark.mark.objects}
         index = before.index if before else Index.read(vault, frozenset(since))
-        listed = {info.name: info for info in vault.store.list(layout.INDEX)}
+        listed = {info.name: info for info in vault.objects(layout.INDEX)}
         if index.said.keys() != listed.keys() or index.marked != since.keys():
             index = Index.read(vault, frozenset(since))
-        packs = list(vault.store.list(layout.PACKS))
+        packs = list(vault.objects(layout.PACKS))
         blobs_now = needed.current.blobs()
         census = Census(index.places, packs, blobs_now, since.keys())
         if census.missing:
@@ -105,7 +105,7 @@ class Look:
         if needed.forgotten.roots:
             every = digests.unique(digests.joined([blobs_now, needed.forgotten.blobs()]))
             wider = Census(index.places, packs, every, since.keys())
-        others = [info for folder in (layout.RECORDS, layout.TABLES) for info in vault.store.list(folder)]
+        others = [info for folder in (layout.RECORDS, layout.TABLES) for info in vault.objects(folder)]
         infos = listed | {info.name: info for info in [*others, *packs]}
         return cls(vault, now, needed, census, wider, index, infos, found, since, holds.held(vault, now))
 
@@ -170,23 +170,23 @@ def plan(vault: Vault, limits: Limits, now: datetime, progress: Progress) -> Pru
     its name, for then it is not known what else is needed.
     """
     progress.start("prune: what snapshots need", 0)
-    misnamed, _ = unnamed(vault)
-    unlooked = next((damage for damage in misnamed if not damage.is_read), None)
+    nameless = misnamed(vault)
+    unlooked = next((damage for damage in nameless if not damage.is_read), None)
     if unlooked is not None:
         raise StoreError(
             f"{unlooked.message}: nothing is deleted", where=f"{vault.store.url}/{unlooked.object}"
         )
-    if misnamed:
+    if nameless:
         raise CorruptError(
-            f"{misnamed[0].message}: nothing is deleted",
-            where=f"{vault.store.url}/{misnamed[0].object}",
+            f"{nameless[0].message}: nothing is deleted",
+            where=f"{vault.store.url}/{nameless[0].object}",
             hint="give it back its name, or move it out of the vault",
         )
     needed = Needed()
     needed.survey(vault, now)
     expired = reach.expired(vault, now)
     is_bare = not (needed.current.roots or needed.forgotten.roots or expired)
-    if is_bare and not limits.may_empty and next(iter(vault.store.list(layout.RECORDS)), None):
+    if is_bare and not limits.may_empty and next(iter(vault.objects(layout.RECORDS)), None):
         raise UsageError(
             "the vault has no snapshot, forgotten or not: all that it holds would be deleted",
             where=vault.store.url,

@@ -63,7 +63,7 @@ class Needed:
         for _ in range(_LISTINGS):
             # one that moves to or fro is always in one of the two folders, and so in one of these listings
             before = _forgotten(vault, now)
-            roots = [info.name for info in vault.store.list(layout.SNAPSHOTS) if snapshots.named(info.name)]
+            roots = [info.name for info in vault.objects(layout.SNAPSHOTS) if snapshots.named(info.name)]
             forgotten = before | _forgotten(vault, now)
             try:
                 _extend(vault, roots, self.current)
@@ -121,16 +121,14 @@ def _is_known(name: str, known: Iterable[Reach]) -> bool:
 def expired(vault: Vault, now: datetime) -> list[str]:
     """The manifests that were forgotten so long ago that they cannot be brought back."""
     return [
-        info.name
-        for info in vault.store.list(layout.FORGOTTEN)
-        if now - info.modified_at >= vault.config.grace
+        info.name for info in vault.objects(layout.FORGOTTEN) if now - info.modified_at >= vault.config.grace
     ]
 
 
 def _forgotten(vault: Vault, now: datetime) -> set[str]:
     return {
         info.name
-        for info in vault.store.list(layout.FORGOTTEN)
+        for info in vault.objects(layout.FORGOTTEN)
         if snapshots.named(layout.remembered_path(info.name)) and now - info.modified_at < vault.config.grace
     }
 

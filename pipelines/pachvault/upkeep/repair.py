@@ -157,7 +157,7 @@ def _index(plan: RepairPlan, vault: Vault, still_lost: set[bytes]) -> int:
             replaced.add(name)
     index_objects.write(vault, packs.rows_without(replaced))
     for name in sorted(replaced):
-        vault.store.delete(name)
+        vault.delete(name)
     return len(packs.unplaced)
 
 
@@ -177,7 +177,7 @@ def _audit(plan: RepairPlan, lost: Sequence[Want]) -> None:
 
 
 def _newest(vault: Vault) -> list[Audited]:
-    for info in reversed(list(vault.store.list(layout.AUDITS))):
+    for info in reversed(list(vault.objects(layout.AUDITS))):
         try:
             audit = documents.decode(Audit, vault.read(info.name))
         except DamageError:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
 from pachvault.errors import DamageError, NoVaultError
 from pachvault.format import documents, layout
-from pachvault.format.documents import GRACE_SECONDS, Config, Manifest
+from pachvault.format.documents import GRACE_SECONDS, Config, Header, Manifest
 from pachvault.format.ids import digest
 from pachvault.store.store import Store
 from pachvault.vault import snapshots
-from pachvault.vault.vault import Vault, open_vault
+from pachvault.vault.vault import Vault, listed, open_vault
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +59,9 @@ def write(vault: Vault) -> None:
     """Write the configuration; what lies in its place and says nothing true is removed first."""
     data = documents.encode(vault.config)
     if vault.store.stat(layout.CONFIG) is not None:
-        if vault.store.get(layout.CONFIG) == data:
+        if vault.get(layout.CONFIG) == data:
             return
-        vault.store.delete(layout.CONFIG)
+        vault.delete(layout.CONFIG)
     vault.store.put(layout.CONFIG, [data], len(data))
     open_vault(vault.store)
 
@@ -71,7 +70,7 @@ def _owners(store: Store) -> dict[str, list[_Said]]:
     """What manifests say, by the id of the vault that they name."""
     found: dict[str, list[_Said]] = {}
     for folder in (layout.SNAPSHOTS, layout.FORGOTTEN):
-        for info in store.list(folder):
+        for info in listed(store, folder):
             manifest = _manifest(store, info.name)
             if manifest is not None:
                 said = _Said(manifest.freeze_began_at, manifest.sealed_at, manifest.grace_seconds)
@@ -92,31 +91,19 @@ def _is_lost(store: Store) -> bool:
     if store.stat(layout.CONFIG) is None:
         return True
     try:
-        said = json.loads(store.get(layout.CONFIG))
-    except ValueError:
-        return True
-    if (
-        not isinstance(said, dict)
-        or said.get("type") != "pachvault"
-        or not isinstance(said.get("format"), int)
-    ):
-        return True
-    return said["format"] <= documents.FORMAT and not _decodes(said)
-
-
-def _decodes(said: dict[str, object]) -> bool:
-    try:
-        documents.decode(Config, json.dumps(said).encode())
+        data = store.get(layout.CONFIG, layout.most_bytes(layout.CONFIG))
+        if documents.decode(Header, data).format <= documents.FORMAT:
+            documents.decode(Config, data)
     except DamageError:
-        return False
-    return True
+        return True
+    return False
 
 
 def _manifest(store: Store, path: str) -> Manifest | None:
     if snapshots.named(path) is None:
         return None
     try:
-        data = store.get(path)
+        data = store.get(path, layout.most_bytes(path))
         return documents.decode(Manifest, data) if digest(data) == layout.named_digest(path) else None
     except DamageError:
         return None

@@ -70,7 +70,7 @@ class Needs:
 def manifests(vault: Vault) -> Iterator[snapshots.SnapshotName]:
     """Every manifest, those of forgotten snapshots included."""
     for folder in (layout.SNAPSHOTS, layout.FORGOTTEN):
-        for info in vault.store.list(folder):
+        for info in vault.objects(folder):
             name = snapshots.named(info.name)
             if name is not None:
                 yield name

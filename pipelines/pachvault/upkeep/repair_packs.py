@@ -60,7 +60,7 @@ def survey(vault: Vault, level: Level, progress: Progress) -> Packs:
     """Read the index, then the packs: their TOCs, from level packs on their frames, at data every blob."""
     # in this order: a pack is durable before an index object names it
     placed, unreadable = _index_objects(vault)
-    infos = [info for info in vault.store.list(layout.PACKS) if layout.named_digest(info.name)]
+    infos = list(vault.objects(layout.PACKS))
     progress.start("repair: packs", sum(info.size for info in infos))
     whole: list[Digests] = []
     hurt: list[Columns] = []
@@ -104,7 +104,7 @@ def survey(vault: Vault, level: Level, progress: Progress) -> Packs:
 def _index_objects(vault: Vault) -> tuple[Placed, dict[str, str]]:
     found: dict[str, Columns] = {}
     unreadable: dict[str, str] = {}
-    for info in vault.store.list(layout.INDEX):
+    for info in vault.objects(layout.INDEX):
         try:
             found[info.name] = Columns.read(vault.read(info.name))
         except DamageError as error:

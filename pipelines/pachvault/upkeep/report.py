@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Literal
 
+from pachvault.format.documents import Time
 from pachvault.handover import WorkDocument
 from pachvault.upkeep.findings import Finding
 
@@ -32,8 +32,8 @@ class Report(WorkDocument):
     summary: str
     policy: str = ""
     target: str = ""
-    tick: datetime | None = None
-    began_at: datetime
+    tick: Time | None = None
+    began_at: Time
     seconds: float = 0.0
     is_dry_run: bool = False
     steps: list[Step] = []

@@ -27,7 +27,7 @@ class Sound:
 
     def __init__(self, vault: Vault) -> None:
         self._vault = vault
-        self._tables = {info.name for info in vault.store.list(layout.TABLES)}
+        self._tables = {info.name for info in vault.objects(layout.TABLES)}
         is_short = bool(blobs.lost_packs(marks.for_writing(vault)))
         self._index = blobs.held(vault) if is_short else None
         self._records: dict[bytes, _Record | DamageError] = {}

@@ -104,10 +104,10 @@ def _latest(vault: Vault, names: list[snapshots.SnapshotName]) -> tuple[Latest |
 
 def _running(vault: Vault) -> list[str]:
     found = []
-    for info in vault.store.list(layout.RUNS):
+    for info in vault.objects(layout.RUNS):
         if info.name.startswith(layout.run_path("frozen-").removesuffix(".json")):
             try:
-                said = Announcement.read(vault.store.get(info.name), info.name)
+                said = Announcement.read(vault.get(info.name), info.name)
             except AbsentError:
                 continue  # sealed since the listing
             except CorruptError:

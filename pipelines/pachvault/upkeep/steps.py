@@ -67,7 +67,7 @@ class Outcome:
 def verify(context: Context) -> Outcome:
     """Check the structure, and read the packs whose turn it is; note that in the vault."""
     vault, chosen, now = context.vault, context.policy.upkeep, context.now
-    sizes = {info.name: info.size for info in vault.store.list(layout.PACKS)}
+    sizes = {info.name: info.size for info in vault.objects(layout.PACKS)}
     between = longest_gap(chosen.schedule, now)
     shares = calendar.share_now(now, chosen.verify_within, between).count
     due = calendar.due(

@@ -102,11 +102,11 @@ def execute(target: Target, planned: TrimPlan) -> tuple[int, list[str]]:
 
 def _running(vault: Vault, cluster: str, now: datetime) -> Iterator[datetime]:
     """When the runs froze that have not sealed and still may."""
-    for info in vault.store.list(layout.RUNS):
+    for info in vault.objects(layout.RUNS):
         if "/frozen-" not in info.name or now - info.modified_at > vault.config.grace / 2:
             continue
         try:
-            said = Announcement.read(vault.store.get(info.name), info.name)
+            said = Announcement.read(vault.get(info.name), info.name)
         except AbsentError:
             continue  # sealed since the listing
         except CorruptError:

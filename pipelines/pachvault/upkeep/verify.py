@@ -96,12 +96,12 @@ def examine(
     vault, store = patient(vault)
     progress.start("verify: structure", 0)
     # in this order: what is sealed or deleted meanwhile must not look like damage
-    names, unnamed, strays = _names(vault, snapshot)
+    names, lost, strays = _names(vault, snapshot)
     structure = verify_structure.walk(vault, names)
     places, unindexed = verify_packs.load_index(vault)
     verify_tables.scan_tables(vault, structure, places)
     sizes, unlisted = _sizes(vault)
-    structure.damages += unnamed
+    structure.damages += lost
     damages = [*structure.damages, *strays, *unindexed, *unlisted]
     if not all(damage.is_read for damage in unindexed):
         # they may be in the part of the index that was not to be had
@@ -156,14 +156,14 @@ def _names(
     names, failed = tried(listing, lambda: snapshots.names(vault))
     if failed:
         return [], failed, []
-    return names or [], *verify_names.unnamed(vault)
+    lost = verify_names.misnamed(vault)
+    return names or [], lost, verify_names.strays(vault, {each.object for each in lost})
 
 
 def _sizes(vault: Vault) -> tuple[dict[str, int], list[Damage]]:
     listing = Damage(kind="listing", object=layout.PACKS)
-    sizes, failed = tried(listing, lambda: {info.name: info.size for info in vault.store.list(layout.PACKS)})
-    # what has no pack's name is none of ours
-    return {name: size for name, size in (sizes or {}).items() if layout.named_digest(name)}, failed
+    sizes, failed = tried(listing, lambda: {info.name: info.size for info in vault.objects(layout.PACKS)})
+    return sizes or {}, failed
 
 
 def _unknown(damage: Damage) -> Damage:

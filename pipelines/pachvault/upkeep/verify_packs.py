@@ -39,7 +39,7 @@ def load_index(vault: Vault) -> tuple[Places, list[Damage]]:
     damages: dict[str, list[Damage]] = {}
     for _ in range(_LISTINGS):
         listing = Damage(kind="index", object=layout.INDEX)
-        listed, failed = tried(listing, lambda: [info.name for info in vault.store.list(layout.INDEX)])
+        listed, failed = tried(listing, lambda: [info.name for info in vault.objects(layout.INDEX)])
         if listed is None:
             return Places([]), failed
         damages = {}

@@ -143,7 +143,7 @@ def unindexed(vault: Vault) -> Columns:
 def _unindexed(vault: Vault, rows: Columns) -> list[Columns]:
     """By the tables of contents of packs that have no row; one that does not read says nothing."""
     known = {layout.pack_path(name.tobytes()) for name in rows.packs} | vault.avoid
-    infos = [info for info in vault.store.list(layout.PACKS) if info.name not in known]
+    infos = [info for info in vault.objects(layout.PACKS) if info.name not in known]
 
     def said(info: ObjectInfo) -> Columns | None:
         name = layout.named_digest(info.name)
@@ -158,7 +158,7 @@ def _unindexed(vault: Vault, rows: Columns) -> list[Columns]:
 
 def usable(vault: Vault, rows: Columns) -> Columns:
     """The rows without the packs that are missing, cut short, or to be avoided."""
-    sizes = {info.name: info.size for info in vault.store.list(layout.PACKS)}
+    sizes = {info.name: info.size for info in vault.objects(layout.PACKS)}
     bad = [
         name
         for name, end in rows.pack_ends()
@@ -193,7 +193,7 @@ def lost_packs(vault: Vault) -> list[str]:
             for pack, end in found.items():
                 path = layout.pack_path(pack)
                 ends[path] = max(end, ends.get(path, 0))
-    sizes = {info.name: info.size for info in vault.store.list(layout.PACKS)}
+    sizes = {info.name: info.size for info in vault.objects(layout.PACKS)}
     return sorted(name for name, end in ends.items() if sizes.get(name, 0) < end and name not in vault.avoid)
 
 
@@ -233,7 +233,7 @@ def _read(
 
     with ThreadPoolExecutor(_READS_AT_ONCE, "index") as pool:
         for _ in range(_LISTINGS):
-            infos = list(vault.store.list(layout.INDEX))
+            infos = list(vault.objects(layout.INDEX))
             try:
                 return take(found([info.name for info in infos]), sum(info.size for info in infos))
             except DamageError as error:

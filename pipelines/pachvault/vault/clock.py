@@ -20,7 +20,7 @@ def store_now(vault: Vault, *, is_cleared: bool = True) -> datetime:
     vault.store.put(name, [b"{}\n"], 3)
     found = vault.store.stat(name)
     try:
-        vault.store.delete(name)
+        vault.delete(name)
     except PachvaultError as error:
         if is_cleared:
             raise PachvaultError(

@@ -30,7 +30,7 @@ def load(vault: Vault) -> list[Found]:
     It is read once more before it is taken for corrupt: prune may read what a writer once misread.
     """
     found = []
-    for info in vault.store.list(layout.MARKS):
+    for info in vault.objects(layout.MARKS):
         try:
             mark = _read(vault, info.name)
         except AbsentError:

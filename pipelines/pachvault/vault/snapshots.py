@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import cached_property
 from itertools import groupby
 
@@ -18,9 +18,8 @@ from pachvault.format.documents import Branch, Manifest, RepoEntry, RepoRecord
 from pachvault.format.ids import RepoName
 from pachvault.vault.vault import Vault
 
-_NAME = re.compile(r"[a-z]+/(\d{8}T\d{6}Z)-([0-9a-f]{64})\.json")
-
-
+_log = logging.getLogger(__name__)
+_MANIFESTS = (layout.Kind.SNAPSHOT, layout.Kind.FORGOTTEN)
 _HELD, _HELD_BYTES = 4, 16_000_000
 """How many file tables a history holds in memory, and up to which size."""
 
@@ -84,14 +83,20 @@ class RepoHistory:
         """Row of each commit in `commits`."""
         return {commit: row for row, commit in enumerate(self.commits["commit"].to_pylist())}
 
+    def row_of(self, commit_id: str) -> int:
+        """The row of a commit in `commits`; CorruptError where the record lacks it."""
+        if commit_id not in self.by_id:
+            raise CorruptError(f"the record of {self.name} lacks commit {commit_id}, which it names")
+        return self.by_id[commit_id]
+
     def commit(self, commit_id: str) -> dict[str, object]:
         """One commit's row."""
-        row: dict[str, object] = self.commits.slice(self.by_id[commit_id], 1).to_pylist()[0]
+        row: dict[str, object] = self.commits.slice(self.row_of(commit_id), 1).to_pylist()[0]
         return row
 
     def size_of(self, commit_id: str) -> int:
         """Size in bytes of a commit's tree."""
-        return int(self.commits["size"][self.by_id[commit_id]].as_py())
+        return int(self.commits["size"][self.row_of(commit_id)].as_py())
 
     def chain(self, commit_id: str) -> list[int]:
         """Rows of the commits whose tables fold to this commit's tree: a full one first."""
@@ -168,16 +173,15 @@ def rows_of(files: pa.Table, repo: RepoName, commit: str) -> pa.Table:
 
 def named(path: str) -> SnapshotName | None:
     """What a manifest's path says; None where it is not a manifest's."""
-    match = _NAME.fullmatch(path)
-    if match is None:
+    name = layout.parse(path)
+    if name is None or name.at is None or name.digest is None or name.kind not in _MANIFESTS:
         return None
-    frozen_at = datetime.strptime(match[1], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
-    return SnapshotName(path, frozen_at, match[2])
+    return SnapshotName(path, name.at, name.digest.hex())
 
 
 def names(vault: Vault) -> list[SnapshotName]:
     """Every snapshot of the vault, oldest first."""
-    listed = (named(info.name) for info in vault.store.list(layout.SNAPSHOTS))
+    listed = (named(info.name) for info in vault.objects(layout.SNAPSHOTS))
     found = [name for name in listed if name is not None]
     return [
         name
@@ -222,8 +226,27 @@ def find(vault: Vault, reference: str) -> SnapshotName:
     if not known:
         raise UsageError("the vault has no snapshot yet", where=vault.store.url)
     if reference == "latest":
-        return known[-1]
+        return up_to_readable(vault, known)[-1]
     return pick(known, reference, vault)
+
+
+def up_to_readable(vault: Vault, known: Sequence[SnapshotName]) -> Sequence[SnapshotName]:
+    """The snapshots up to the newest that can be read: newer ones must not hide it, and are named in the log.
+
+    All of them, where none can be read.
+    """
+    for count in range(len(known), 0, -1):
+        name = known[count - 1]
+        try:
+            load(vault, name)
+        except DamageError as error:
+            when = f"{name.frozen_at:%Y-%m-%d %H:%M} UTC"
+            _log.warning(
+                "snapshot %s of %s is passed over, it is damaged: %s", name.id[:12], when, error.what
+            )
+        else:
+            return known[:count]
+    return known
 
 
 def pick(known: Sequence[SnapshotName], reference: str, vault: Vault) -> SnapshotName:

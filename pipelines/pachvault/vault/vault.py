@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -10,13 +9,29 @@ from datetime import UTC, datetime, timedelta
 
 import pyarrow as pa
 
-from pachvault.errors import CorruptError, DamageError, NoVaultError, TakenError, UsageError, VaultKeyError
+from pachvault.errors import (
+    CorruptError,
+    DamageError,
+    DeniedError,
+    NoVaultError,
+    PachvaultError,
+    TakenError,
+    UsageError,
+    VaultKeyError,
+)
 from pachvault.format import documents, layout, parquet, table
 from pachvault.format.digests import Digests
-from pachvault.format.documents import GRACE_SECONDS, Config, Document, PipelinesRecord, RepoRecord
+from pachvault.format.documents import (
+    GRACE_SECONDS,
+    Config,
+    Document,
+    Header,
+    PipelinesRecord,
+    RepoRecord,
+)
 from pachvault.format.ids import digest
 from pachvault.format.pack import Pack
-from pachvault.store.store import Store
+from pachvault.store.store import UNREADABLE, ObjectInfo, Store
 
 _SALTS = 16
 _REPAIR = "`pachvault repair --dry-run` says whether it can be rebuilt"
@@ -39,9 +54,27 @@ class Vault:
     avoid: frozenset[str] = frozenset()
     """Objects that are marked for deletion: not relied on, and not written under their names."""
 
+    def objects(self, folder: str) -> Iterator[ObjectInfo]:
+        """The vault's own objects in a folder, sorted by name. What else lies there is as if it did not."""
+        return listed(self.store, folder)
+
+    def delete(self, name: str) -> None:
+        """Remove an object of the vault; no error where there is none. Nothing else is ever removed."""
+        if layout.parse(name) is None:
+            raise PachvaultError(f"{name!r} is no object of the vault: not deleted", where=self.store.url)
+        self.store.delete(name)
+
+    def sweep(self, before: datetime) -> None:
+        """Remove what aborted writes of objects left behind before a time of the store's clock."""
+        self.store.sweep(before, lambda name: layout.parse(name) is not None)
+
+    def get(self, name: str) -> bytes:
+        """An object's bytes, as they are; CorruptError where they are more than such an object may have."""
+        return self.store.get(name, layout.most_bytes(name))
+
     def read(self, name: str) -> bytes:
         """An object's bytes; DamageError unless they have the digest in its name."""
-        data = self.store.get(name)
+        data = self.get(name)
         if digest(data) != layout.named_digest(name):
             raise CorruptError("the object is not what its name promises", where=f"{self.store.url}/{name}")
         return data
@@ -64,8 +97,7 @@ class Vault:
 
     def file_batches(self, name: bytes, columns: Sequence[str] = table.FILES.names) -> Iterator[pa.Table]:
         """Columns of a file table by digest, a row group at a time (schema table.FILES)."""
-        schema = pa.schema([table.FILES.field(each) for each in columns])
-        return parquet.batches(self.read(layout.table_path(name)), schema)
+        return parquet.batches(self.read(layout.table_path(name)), table.FILES_FORM.of(*columns))
 
     def tables_of_list(self, name: bytes) -> list[bytes]:
         """Every file table that a commit list names, each once; of the list only that is decoded."""
@@ -125,13 +157,15 @@ def create(store: Store, grace: timedelta = timedelta(seconds=GRACE_SECONDS)) ->
         raise UsageError("there is a vault already", where=store.url)
     if _has_content(store):
         raise UsageError("a vault without its vault.json is there", where=store.url, hint=_REPAIR)
-    if next(iter(store.list("")), None):
+    if not _is_empty(store):
         raise UsageError("the place is not empty and holds no vault", where=store.url, hint="choose another")
     config = Config(
         vault_id=secrets.token_hex(16), created_at=datetime.now(UTC), grace_seconds=grace.total_seconds()
     )
-    data = documents.encode(config)
-    store.put(layout.CONFIG, [data], len(data))
+    try:
+        store.put_new(layout.CONFIG, documents.encode(config))
+    except TakenError as error:
+        raise UsageError("another `init` has just made a vault here", where=store.url) from error
     return Vault(store, config)
 
 
@@ -146,19 +180,14 @@ def open_vault(store: Store) -> Vault:
             "no such place", where=store.url, hint="is it mounted? `pachvault init` makes a vault"
         )
     if not store.stat(layout.CONFIG):
-        if _has_content(store):
-            raise NoVaultError("the vault has lost its vault.json", where=store.url, hint=_REPAIR)
-        raise NoVaultError("no vault here", where=store.url, hint="`pachvault init` makes one")
-    data = store.get(layout.CONFIG)
+        raise _no_vault(store)
+    data = store.get(layout.CONFIG, layout.most_bytes(layout.CONFIG))
     where = f"{store.url}/{layout.CONFIG}"
     try:
-        said = json.loads(data)
-        version = said["format"] if said["type"] == "pachvault" else None
-    except (ValueError, KeyError, TypeError):
-        version = None
-    if not isinstance(version, int):
+        version = documents.decode(Header, data).format
+    except CorruptError as error:
         hint = _REPAIR if _has_content(store) else ""
-        raise NoVaultError("not a pachvault vault", where=where, hint=hint)
+        raise NoVaultError("not a pachvault vault", where=where, hint=hint) from error
     if version > documents.FORMAT:
         raise NoVaultError(
             f"the vault has format {version}, this pachvault reads up to {documents.FORMAT}",
@@ -180,6 +209,34 @@ def open_vault(store: Store) -> Vault:
     return Vault(store, config)
 
 
+def listed(store: Store, folder: str) -> Iterator[ObjectInfo]:
+    """The objects in a folder of a store that have exactly the form of a vault's names, in their place.
+
+    Raises DeniedError where a folder of the vault's own may not be read.
+    """
+    for info in store.list(folder):
+        if info.other == UNREADABLE and layout.is_folder(info.name):
+            raise DeniedError("no right to read here", where=f"{store.url}/{info.name}")
+        if not info.other and layout.parse(info.name) is not None:
+            yield info
+
+
+def _no_vault(store: Store) -> NoVaultError:
+    if _has_content(store):
+        return NoVaultError("the vault has lost its vault.json", where=store.url, hint=_REPAIR)
+    if _is_empty(store):
+        hint = "is it mounted? If this is the place for a new vault: `pachvault init`"
+        return NoVaultError("no vault here, the folder is empty", where=store.url, hint=hint)
+    return NoVaultError(
+        "no vault here", where=store.url, hint="`pachvault init` makes one in an empty folder"
+    )
+
+
+def _is_empty(store: Store) -> bool:
+    """Whether nothing is there but what a file system brings with it."""
+    return all(info.name.partition("/")[0] == layout.OF_THE_FILE_SYSTEM for info in store.list(""))
+
+
 def _has_content(store: Store) -> bool:
     """Whether packs or snapshots are there: more than `pachvault init` may build on."""
-    return any(next(iter(store.list(folder)), None) for folder in (layout.PACKS, layout.SNAPSHOTS))
+    return any(next(listed(store, folder), None) for folder in (layout.PACKS, layout.SNAPSHOTS))

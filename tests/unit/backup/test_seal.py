@@ -27,7 +27,7 @@ PLAN = Plan(
 
 
 def receipt(number: int, run_id: str = "run", **objects: list[Object]) -> Receipt:
-    return Receipt(run_id=run_id, number=number, key=f"k{number}", items=[], **objects)
+    return Receipt(run_id=run_id, number=number, key=digest(b"%d" % number).hex(), items=[], **objects)
 
 
 def begun(folder: Path) -> Vault:

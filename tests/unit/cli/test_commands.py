@@ -352,3 +352,68 @@ def test_a_reader_that_goes_away_ends_the_command_quietly(tmp_path: Path) -> Non
         process.stdout.close()
         assert process.stderr.read() == b""
         assert process.wait(60) == 1
+
+
+def two_repos(folder: Path) -> Snapshot:
+    """p/a, which is whole, and p/b, of which the record is gone."""
+    vault = new_vault(folder)
+    one, other = Repo(RepoName("p", "a")), Repo(RepoName("p", "b"))
+    one.commit({"/x": b"1"})
+    other.commit({"/y": b"2"})
+    made = back_up(vault, one, other)
+    [lost] = [entry.record for entry in made.manifest.repos if entry.repo == "b"]
+    vault.delete(layout.record_path(lost))
+    return made
+
+
+def test_a_repo_whose_record_is_gone_takes_no_other_with_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    two_repos(tmp_path)
+    only = Ran(capsys, tmp_path, "--quiet", "extract", "latest", str(tmp_path / "only"), "--source", "p/a")
+    assert only.code == 0, only.err
+    assert (tmp_path / "only/p/a/master/x").read_bytes() == b"1"
+    every = Ran(capsys, tmp_path, "--quiet", "extract", "latest", str(tmp_path / "every"))
+    assert every.code == 13
+    assert "p/b" in every.err
+    assert (tmp_path / "every/p/a/master/x").read_bytes() == b"1"
+    lost = Ran(
+        capsys, tmp_path, "--quiet", "extract", "latest", str(tmp_path / "lost"), "--source", "p/b@master"
+    )
+    assert (lost.code, "p/b" in lost.err, "no such object" in lost.err) == (13, True, True)
+
+
+def test_show_shows_what_is_whole_and_names_what_is_damaged(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = two_repos(tmp_path)
+    shown = Ran(capsys, tmp_path, "show", "latest")
+    assert shown.code == 13
+    assert "p/a@master" in shown.out
+    assert re.search(r"damaged +p/b: .*no such object", shown.out)
+    made.vault.delete(layout.record_path(made.manifest.pipelines))
+    assert re.search(r"pipelines +damaged", Ran(capsys, tmp_path, "show", "latest").out)
+    [said] = Ran(capsys, tmp_path, "--json", "show", "latest").objects
+    assert len(said["damaged"]) == 2  # type: ignore[arg-type]
+    assert Ran(capsys, tmp_path, "show", "latest", "p/a").code == 0
+    assert Ran(capsys, tmp_path, "show", "latest", "p/b").code == 13
+
+
+def test_paths_that_no_folder_can_have_take_no_other_file_with_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    vault = new_vault(tmp_path)
+    repo = Repo(RepoName("p", "r"))
+    deep = "/" + "d/" * 1000 + "f"
+    odd = {"/nul\0": b"1", "/../up": b"2", "/" + "x" * 300: b"3", "/dir": b"4", "/dir/in": b"5"}
+    repo.commit({"/a": b"good", deep: b"deep", **odd})
+    back_up(vault, repo)
+    ran = Ran(capsys, tmp_path, "--quiet", "extract", "latest", str(tmp_path / "out"))
+    assert ran.code == 13
+    root = tmp_path / "out/p/r/master"
+    assert (root / "a").read_bytes() == b"good"
+    assert Path(f"{root}{deep}").read_bytes() == b"deep"
+    assert "extracted 3 files" in ran.err
+    assert len(ran.err.splitlines()) == 5
+    subprocess.run(["rm", "-rf", tmp_path / "out"], check=True)  # it is too deep for Python
+    assert not (tmp_path / "up").exists()

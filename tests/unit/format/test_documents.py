@@ -74,6 +74,15 @@ def test_fields_of_a_later_version_are_ignored() -> None:
         ("branches", [{"head": "c1"}]),
         ("segments", [{"table": "no digits", "commits": 1}]),
         ("project", None),
+        ("project", "../p"),
+        ("repo", "a/b"),
+        ("repo", "a\0"),
+        ("created_at", "2026-01-01T00:00:00"),
+        ("created_at", "0001-01-01T00:00:00+23:59"),
+        ("created_at", "9999-12-31T23:59:59-23:59"),
+        ("segments", [{"table": "AB" * 32, "commits": 1}]),
+        ("segments", [{"table": "ab" * 32, "commits": -1}]),
+        ("segments", [{"table": "ab" * 32, "commits": 10**30}]),
     ],
 )
 def test_a_field_of_the_wrong_kind_is_damage_that_names_it(field: str, value: object) -> None:

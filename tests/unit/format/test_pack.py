@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import struct
+
 import numpy as np
 import pytest
+import zstandard
 
 from pachvault.errors import DamageError
 from pachvault.format import pack
@@ -153,3 +156,39 @@ def test_a_flipped_bit_of_a_frame_changes_its_checksum() -> None:
         stored[bit // 8] ^= 1 << bit % 8
         assert not pack.frame_is_whole(bytes(stored), int(row["checksum"]))
         stored[bit // 8] ^= 1 << bit % 8
+
+
+def test_a_frame_that_claims_gigabytes_is_refused_before_anything_is_allocated() -> None:
+    small = pack.new_compressor().compress(b"x" * 1000)
+    with pytest.raises(DamageError, match="4,294,967,295 bytes, no frame has more than 67,108,864"):
+        pack.open_frame(small, 2**32 - 1, pack.CODEC_ZSTD)
+    bomb = zstandard.ZstdCompressor(level=1).compress(bytes(2**27))
+    with pytest.raises(DamageError, match="more than the 67108864 bytes promised"):
+        pack.open_frame(bomb, pack.MOST_FRAME_BYTES, pack.CODEC_ZSTD)
+
+
+@pytest.mark.parametrize(
+    ("part", "field", "value"),
+    [
+        ("frames", "raw", 2**27),
+        ("frames", "stored", 2**31),
+        ("frames", "offset", 2**63),
+        ("frames", "offset", 0),
+        ("blobs", "frame", 9),
+        ("blobs", "offset", 2**31),
+        ("blobs", "size", 2**32 - 1),
+    ],
+)
+def test_a_toc_with_absurd_numbers_is_refused_though_its_digest_is_right(
+    part: str, field: str, value: int
+) -> None:
+    builder = pack.PackBuilder()
+    builder.add(pack.make_frame(b"abc", [digest(b"abc")], [3], pack.new_compressor()))
+    made = builder.finish()
+    frames, blobs = made.toc.frames.copy(), made.toc.blobs.copy()
+    {"frames": frames, "blobs": blobs}[part][field][0] = value
+    toc = frames.tobytes() + blobs.tobytes()
+    counts = struct.pack("<QIIB3xI", 11, 1, 1, pack.SEAL_PLAIN, 0)
+    trailer = pack.parse_trailer(counts + digest(toc + counts) + pack.END)
+    with pytest.raises(DamageError, match="table of contents"):
+        pack.parse_toc(trailer, toc)

@@ -4,16 +4,28 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 import subprocess
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from pachvault.errors import DamageError, PachvaultError, UsageError
+from pachvault.errors import (
+    AbsentError,
+    CorruptError,
+    DamageError,
+    DeniedError,
+    PachvaultError,
+    TakenError,
+    UsageError,
+)
 from pachvault.store.local import LocalStore
+from pachvault.store.store import UNREADABLE
 
 
 @pytest.fixture
@@ -130,18 +142,156 @@ def test_what_a_power_cut_left_is_not_listed(store: LocalStore) -> None:
 
 def test_a_file_where_a_folder_is_needed_is_one_line(store: LocalStore) -> None:
     store.put("a", [b"x"], 1)
-    with pytest.raises(PachvaultError, match="input or output failed") as caught:
+    with pytest.raises(
+        TakenError, match="a file or a link is where a folder of the vault should be"
+    ) as caught:
         store.put("a/b", [b"x"], 1)
     assert "\n" not in str(caught.value)
     assert store.get("a") == b"x"
 
 
-def test_a_folder_where_an_object_should_be_is_one_line(store: LocalStore) -> None:
-    (store.root / "a").mkdir()
-    for act in (lambda: store.get("a"), lambda: store.put("a", [b"x"], 1), lambda: store.delete("a")):
-        with pytest.raises(PachvaultError) as caught:
-            act()
-        assert "\n" not in str(caught.value)
+def no_object(kind: str, store: LocalStore, outside: Path) -> None:
+    """Something under the name of an object that is none; what it leads to is outside."""
+    outside.mkdir()
+    (outside / "x").write_bytes(b"precious")
+    path = store.root / "a" / "x"
+    path.parent.mkdir()
+    if kind == "link":
+        path.symlink_to(outside / "x")
+    elif kind == "folder":
+        path.mkdir()
+    elif kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.parent.rmdir()
+        path.parent.symlink_to(outside)
+
+
+@pytest.mark.parametrize("kind", ["link", "folder", "pipe", "linked folder"])
+def test_what_is_no_regular_file_is_no_object_and_no_link_is_followed(
+    store: LocalStore, tmp_path: Path, kind: str
+) -> None:
+    no_object(kind, store, tmp_path / "outside")
+    assert store.stat("a/x") is None
+    for read in (lambda: store.get("a/x"), lambda: store.get_range("a/x", 0, 1)):
+        with pytest.raises(AbsentError, match="no such object"):
+            read()
+    with pytest.raises(TakenError):
+        store.put("a/x", [b"new"], 3)
+    with pytest.raises(TakenError):
+        store.put_new("a/x", b"new")
+    store.delete("a/x")
+    assert [info.name for info in store.list("") if not info.other] == []
+    assert (tmp_path / "outside" / "x").read_bytes() == b"precious"
+    assert os.path.lexists(store.root / "a" / "x")
+    store.sweep(datetime.now(UTC) + timedelta(days=1), lambda _: True)
+    assert (tmp_path / "outside" / "x").exists()
+
+
+def test_a_listing_shows_what_is_no_object_and_does_not_look_into_it(
+    store: LocalStore, tmp_path: Path
+) -> None:
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside" / "x").write_bytes(b"precious")
+    (store.root / "link").symlink_to(tmp_path / "outside")
+    os.mkfifo(store.root / "pipe")
+    store.put("a", [b"x"], 1)
+    assert {info.name: info.other for info in store.list("")} == {
+        "a": "",
+        "link": "a link",
+        "pipe": "no regular file",
+    }
+
+
+def test_names_that_are_no_utf8_and_times_that_no_calendar_has_are_listed(store: LocalStore) -> None:
+    Path(os.fsdecode(os.fsencode(store.root) + b"/\xff\xfe")).write_bytes(b"x")
+    store.put("old", [b"x"], 1)
+    store.put("late", [b"x"], 1)
+    os.utime(store.root / "old", (-(10**10), -(10**10)))
+    os.utime(store.root / "late", (10**11, 10**11))
+    found = {info.name: info.modified_at.year for info in store.list("")}
+    assert found.keys() == {"\udcff\udcfe", "old", "late"}
+    assert found["old"] == 1970
+    assert found["late"] > 2400  # some file systems keep less
+
+
+def test_a_folder_that_may_not_be_read_hides_no_other(
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.put("a/x", [b"x"], 1)
+    store.put("b/x", [b"x"], 1)
+    there = (store.root / "a").stat().st_ino
+    scandir = os.scandir
+
+    def refuse(handle: int) -> Iterator[os.DirEntry[str]]:
+        if os.fstat(handle).st_ino == there:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        return scandir(handle)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    assert {info.name: info.other for info in store.list("")} == {"a": UNREADABLE, "b/x": ""}
+    with pytest.raises(DeniedError):
+        names(store, "a")
+
+
+def test_an_object_that_is_too_long_is_not_read(store: LocalStore) -> None:
+    with (store.root / "large").open("wb") as file:
+        file.truncate(8 * 2**30)
+    with pytest.raises(CorruptError, match="8,589,934,592 bytes long where such an object has at most 1,000"):
+        store.get("large", 1000)
+    with pytest.raises(CorruptError):
+        store.get("large")
+    store.put("small", [b"12345"], 5)
+    with pytest.raises(CorruptError, match="the object ends at byte 5"):
+        store.get_range("small", 0, 2**62)
+    for offset, length in ((-1, 2), (3, -1)):
+        with pytest.raises(CorruptError):
+            store.get_range("small", offset, length)
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOTSUP, errno.EBADF])
+def test_a_file_system_that_syncs_no_folders_will_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    fsync = os.fsync
+
+    def refuse(handle: int) -> None:
+        if stat.S_ISDIR(os.fstat(handle).st_mode):
+            raise OSError(number, os.strerror(number))
+        fsync(handle)
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    store = LocalStore(tmp_path / "a" / "b")
+    store.create()
+    assert store.put("x/y", [b"1"], 1)
+    store.put_new("z", b"1")
+    assert names(store) == ["x/y", "z"]
+
+
+@pytest.mark.parametrize("has_links", [True, False])
+def test_a_new_object_is_made_once_however_many_try(
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch, *, has_links: bool
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+    if not has_links:
+        monkeypatch.setattr(os, "link", refuse)
+    barrier = threading.Barrier(8)
+
+    def attempt(number: int) -> bytes | None:
+        data = b"%d" % number
+        barrier.wait()
+        try:
+            store.put_new("config", data)
+        except TakenError:
+            return None
+        return data
+
+    with ThreadPoolExecutor(8) as pool:
+        won = [data for data in pool.map(attempt, range(8)) if data is not None]
+    assert won == [store.get("config")]
+    assert everything(store) == ["config"]
 
 
 def test_a_place_that_cannot_be_made_is_bad_input(tmp_path: Path) -> None:

@@ -150,7 +150,7 @@ class Busy(DyingStore):
 def test_what_dead_runs_left_goes_too(kept: Kept) -> None:
     """A table that no snapshot reached, with a file that no snapshot has, and a receipt for it."""
     stray = kept.stray({"/people/42/stray": b"never sealed" * 99, "/people/1/stray": b"somebody else's" * 99})
-    kept.vault.store.put(layout.run_path("share-dead"), [b"{}"], 2)
+    kept.vault.store.put(layout.run_path(f"share-{'0' * 64}"), [b"{}"], 2)
     done = kept.erase()
     assert kept.vault.store.stat(layout.table_path(stray)) is None
     assert not list(kept.vault.store.list(layout.RUNS))

@@ -319,13 +319,18 @@ def test_what_comes_from_the_future_is_young(story: Story) -> None:
 
 def test_aborted_writes_are_swept_when_they_are_old(story: Story) -> None:
     root = Path(story.vault.store.url.removeprefix("file://"))
-    left = root / ".x.abcd.part"
-    left.write_bytes(b"half")
+    left = root / "packs" / f".{'a' * 64}.0123abcd.part"  # not where packs are
+    ours = root / "packs" / "aa" / left.name
+    ours.parent.mkdir(parents=True, exist_ok=True)
+    for each in (left, ours):
+        each.write_bytes(b"half")
+    story.prune()
+    assert ours.exists()
+    for each in (left, ours):
+        age(story.vault, str(each.relative_to(root)), GRACE + timedelta(hours=1))
     story.prune()
     assert left.exists()
-    age(story.vault, left.name, GRACE + timedelta(hours=1))
-    story.prune()
-    assert not left.exists()
+    assert not ours.exists()
 
 
 def test_a_name_that_was_deleted_rests_while_a_slower_prune_may_delete_it_again(story: Story) -> None:

@@ -67,7 +67,7 @@ def test_a_corrupt_index_is_replaced(made: Damaged, *, is_cut: bool) -> None:
     assert refused.value.where.endswith(made.files(layout.INDEX)[0].name)
     assert made.repaired().indexed == 12
     for file in made.files(layout.INDEX):
-        assert digest(file.read_bytes()) == layout.named_digest(file.name)
+        assert digest(file.read_bytes()) == layout.named_digest(f"{layout.INDEX}/{file.name}")
     made.assert_whole()
 
 

@@ -13,7 +13,7 @@ from pachvault.format import layout
 from pachvault.format.ids import RepoName
 from pachvault.progress import Quiet
 from pachvault.store.local import LocalStore
-from pachvault.store.store import ObjectInfo
+from pachvault.store.store import WHOLE_BYTES, ObjectInfo
 from pachvault.upkeep.findings import Severity
 from pachvault.upkeep.verify import Level, Verified, examine
 from pachvault.vault import snapshots
@@ -29,9 +29,9 @@ class Watched(LocalStore):
         self.reads = 0
         self.is_done = False
 
-    def get(self, name: str) -> bytes:
+    def get(self, name: str, most: int = WHOLE_BYTES) -> bytes:
         self._look(name)
-        return super().get(name)
+        return super().get(name, most)
 
     def get_range(self, name: str, offset: int, length: int) -> bytes:
         self._look(name)

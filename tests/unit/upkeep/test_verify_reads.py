@@ -13,7 +13,7 @@ from pachvault.errors import DamageError, PachvaultError, StoreError
 from pachvault.format import layout
 from pachvault.format.ids import RepoName
 from pachvault.progress import Quiet
-from pachvault.store.store import ObjectInfo, Store
+from pachvault.store.store import WHOLE_BYTES, ObjectInfo, Store
 from pachvault.upkeep import patience
 from pachvault.upkeep.findings import Severity, exit_code
 from pachvault.upkeep.patience import PatientStore
@@ -32,9 +32,9 @@ class Failing:
         self.url = store.url
         self.reads = 0
 
-    def get(self, name: str) -> bytes:
+    def get(self, name: str, most: int = WHOLE_BYTES) -> bytes:
         self._read(name)
-        return self._store.get(name)
+        return self._store.get(name, most)
 
     def get_range(self, name: str, offset: int, length: int) -> bytes:
         self._read(name)

@@ -93,7 +93,7 @@ def test_an_edited_a_renamed_and_a_foreign_manifest_are_damage(tmp_path: Path) -
     later = path.with_name(path.name.replace("2026", "2036"))
     path.rename(later)
     with pytest.raises(DamageError, match="frozen at another time"):
-        snapshots.resolve(vault, "latest")
+        snapshots.resolve(vault, first.id)
     later.rename(path)
 
     manifest = snapshots.resolve(vault, first.id).manifest.model_copy(update={"vault_id": "another"})
@@ -101,6 +101,29 @@ def test_an_edited_a_renamed_and_a_foreign_manifest_are_damage(tmp_path: Path) -
     (tmp_path / "vault" / layout.snapshot_path(manifest.frozen_at, digest(foreign))).write_bytes(foreign)
     with pytest.raises(DamageError, match="another vault"):
         snapshots.resolve(vault, digest(foreign).hex())
+
+
+@pytest.mark.parametrize("data", [b"", b"{}", b"\xff", None])
+def test_newest_manifests_that_cannot_be_read_hide_no_older_one(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, data: bytes | None
+) -> None:
+    vault = new_vault(tmp_path)
+    story(vault)
+    *_, before, last = snapshots.names(vault)
+    path = tmp_path / "vault" / last.path
+    if data is None:
+        with path.open("wb") as file:
+            file.truncate(8 * 2**30)
+    else:
+        path.write_bytes(data)
+    assert snapshots.resolve(vault, "latest").name == before
+    assert last.id[:12] in caplog.text
+    with pytest.raises(DamageError):
+        snapshots.resolve(vault, last.id)
+    for name in snapshots.names(vault):
+        (tmp_path / "vault" / name.path).write_bytes(b"")
+    with pytest.raises(DamageError, match="not what its name promises"):
+        snapshots.resolve(vault, "latest")
 
 
 def test_every_commit_folds_to_its_tree(tmp_path: Path) -> None:

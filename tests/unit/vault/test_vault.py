@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -121,7 +123,10 @@ def test_a_vault_without_its_configuration_is_sent_to_repair(
 ) -> None:
     """Neither to `init`, which would refuse it."""
     made = new_vault(tmp_path)
-    made.store.put(f"{folder}/x", [b"1"], 1)
+    name = layout.pack_path(digest(b"1"))
+    if folder == layout.SNAPSHOTS:
+        name = layout.snapshot_path(made.config.created_at, digest(b"1"))
+    made.store.put(name, [b"1"], 1)
     made.store.delete(layout.CONFIG)
     if data is not None:
         (tmp_path / "vault" / layout.CONFIG).write_bytes(data)
@@ -131,3 +136,67 @@ def test_a_vault_without_its_configuration_is_sent_to_repair(
     if data is None:
         with pytest.raises(UsageError, match="pachvault repair --dry-run"):
             vault.create(made.store)
+
+
+def test_a_new_file_systems_own_folder_is_no_content(tmp_path: Path) -> None:
+    (tmp_path / "lost+found").mkdir()
+    (tmp_path / "lost+found" / "#12").write_bytes(b"what a check of the file system found")
+    store = LocalStore(tmp_path)
+    made = vault.create(store)
+    assert vault.open_vault(store).config == made.config
+
+
+def test_an_empty_folder_may_be_a_mount_that_is_not_there(tmp_path: Path) -> None:
+    (tmp_path / "empty" / "sub").mkdir(parents=True)
+    error = refused(LocalStore(tmp_path / "empty"))
+    assert "no vault here, the folder is empty" in str(error)
+    assert "is it mounted?" in error.hint
+    (tmp_path / "empty" / "letter.txt").write_text("dear")
+    error = refused(LocalStore(tmp_path / "empty"))
+    assert "empty folder" in error.hint
+    assert "mounted" not in error.hint
+
+
+def test_of_two_that_make_a_vault_at_once_one_wins_and_the_other_says_so(tmp_path: Path) -> None:
+    class Slow(LocalStore):
+        """Nobody writes before all have looked."""
+
+        def put_new(self, name: str, data: bytes) -> None:
+            barrier.wait()
+            super().put_new(name, data)
+
+    def attempt(_: int) -> str | UsageError:
+        try:
+            return vault.create(Slow(tmp_path / "vault")).config.vault_id
+        except UsageError as error:
+            return error
+
+    barrier = threading.Barrier(4)
+    with ThreadPoolExecutor(4) as pool:
+        ends = list(pool.map(attempt, range(4)))
+    won = [each for each in ends if isinstance(each, str)]
+    assert won == [vault.open_vault(LocalStore(tmp_path / "vault")).config.vault_id]
+    assert sum("another `init`" in str(each) for each in ends) == 3
+
+
+@pytest.mark.parametrize(
+    "data", [b"[" * 100_000, b'{"type": "pachvault", "format": ' + b"9" * 5000 + b"}", b"\xff", b"\0" * 2**21]
+)
+def test_a_hostile_configuration_is_one_line(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / layout.CONFIG).write_bytes(data)
+    assert refused(LocalStore(tmp_path)).exit_code in (10, 13)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"grace_seconds": -1},
+        {"grace_seconds": 0},
+        {"grace_seconds": 1e300},
+        {"created_at": "2026-01-01T00:00:00"},
+        {"cutting": {"min_bytes": 0}},
+        {"cutting": {"min_bytes": 2**22, "avg_bytes": 2**20}},
+    ],
+)
+def test_a_configuration_out_of_range_is_damage(tmp_path: Path, changes: dict[str, object]) -> None:
+    assert isinstance(refused(config(tmp_path, **changes)), CorruptError)
