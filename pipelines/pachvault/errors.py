@@ -14,6 +14,7 @@
     │   └── DeniedError       this user may not do that
     └── PachydermError    1   the cluster refused
         ├── TransientError    the cluster does not answer: worth another try
+        ├── UnsupportedError  this Pachyderm has no such call, or the feature is switched off
         └── SourceGoneError   pachd says that what was to be read is no longer there
 
 Unreachable is not absent, and absent is not corrupt. Whoever takes "absent" for an answer catches
@@ -114,6 +115,10 @@ class PachydermError(PachvaultError):
 
 class TransientError(PachydermError):
     """Pachyderm does not answer, or failed in a way that may pass: worth another try."""
+
+
+class UnsupportedError(PachydermError):
+    """This Pachyderm has no such call: it is older, or the feature (authentication) is switched off."""
 
 
 class SourceGoneError(PachydermError):

@@ -11,6 +11,7 @@ from datetime import datetime
 from pachvault.backup import known, runs
 from pachvault.backup.known import METADATA_LOST, Sealed
 from pachvault.backup.plan import head_tasks, plan_repo, split
+from pachvault.backup.settings import SETTINGS_UNREADABLE, UNKNOWN_FIELDS
 from pachvault.backup.survey import Survey, SurveyedRepo, survey
 from pachvault.backup.work import Item, Place, Plan, PlannedCommit, PlannedRepo, Share
 from pachvault.errors import PachydermError, TransientError, UsageError
@@ -29,7 +30,10 @@ NOTHING_MATCHED = "nothing-matched"
 UNSETTLED = "unsettled"
 NOT_MIRRORED = "not-mirrored"
 INDEX_HEALED = "index-healed"
-NOTES = (INDEX_HEALED, METADATA_LOST, NOTHING_MATCHED, NOT_MIRRORED, UNSETTLED)
+NOTES = (
+    *(INDEX_HEALED, METADATA_LOST, NOTHING_MATCHED, NOT_MIRRORED, UNSETTLED),
+    *(SETTINGS_UNREADABLE, UNKNOWN_FIELDS),
+)
 """Problems that a snapshot notes but that leave nothing out."""
 
 
@@ -144,7 +148,10 @@ def _survey_problems(seen: Survey, policy: Policy) -> list[Problem]:
         )
     ]
     if not seen.is_settled:
-        message = "branches moved during every pass of the survey: repos may be some seconds apart"
+        message = (
+            "branches moved or pipelines changed during every pass of the survey: "
+            "what the snapshot has of them may be some seconds apart"
+        )
         problems.append(Problem(repo="*", kind=UNSETTLED, message=message))
     gone = [
         Problem(repo=str(repo), kind="gone", message="deleted during the freeze") for repo in seen.vanished
@@ -160,7 +167,7 @@ def _survey_problems(seen: Survey, policy: Policy) -> list[Problem]:
         for branch in each.branches
         if branch.head and branch.head not in each.commits
     ]
-    return problems + gone + missing
+    return [*problems, *gone, *missing, *seen.notes]
 
 
 def _mirror(source: Source, target: Target, run_id: str, problems: list[Problem]) -> Mirror | None:

@@ -54,7 +54,10 @@ def commit_rows(
         if commit_id in needed:
             listed = commit_id in planned.parents
             parent = planned.parents[commit_id] if listed else row["parent"]
-            rows[commit_id] = row | {"listed": listed, "parent": parent}
+            now = row | {"listed": listed, "parent": parent}
+            if listed:  # it may be edited at any time
+                now["metadata"] = table.encode_metadata(planned.commit_metadata.get(commit_id, {}))
+            rows[commit_id] = now
     return list(rows.values()), problems
 
 
@@ -89,6 +92,8 @@ def write_record(
         output_of=planned.output_of,
         branches=branches,
         segments=_segments(vault, previous, rows),
+        metadata=planned.metadata,
+        roles=planned.roles,
     )
     return vault.put_record(record)
 
@@ -122,6 +127,8 @@ def _new_row(
         "depth": base["depth"] + 1 if base else 0,
         "rows": exported.rows,
         "tables": list(exported.tables),
+        "metadata": None,
+        "created_by": commit.created_by or None,
     }
     return row, ""
 

@@ -9,6 +9,7 @@ from pachvault.backup.known import Sealed
 from pachvault.backup.select import chosen_commits, finished_head, usable_base
 from pachvault.backup.survey import SurveyedRepo
 from pachvault.backup.work import Item, PlannedCommit, PlannedRepo, Share
+from pachvault.format import table
 from pachvault.format.documents import Branch
 from pachvault.pach.records import CommitInfo
 from pachvault.policy import History
@@ -44,11 +45,14 @@ def plan_repo(
             missing=branch.head if branch.head and branch.head not in repo.commits else None,
             provenance=list(branch.provenance),
             trigger=branch.trigger,
+            metadata=dict(branch.metadata),
+            created_by=branch.created_by,
         )
         for branch in repo.branches
     ]
     previous = sealed.history.record if sealed else None
     parents = {commit.id: commit.parent for commit in chosen}
+    commit_metadata = {commit.id: dict(commit.metadata) for commit in chosen if commit.metadata}
     is_unchanged = (
         not new
         and previous is not None
@@ -56,7 +60,10 @@ def plan_repo(
         and previous.branches == branches
         and previous.description == repo.info.description
         and previous.output_of == repo.output_of
+        and previous.metadata == repo.info.metadata
+        and previous.roles == repo.roles
         and _listed(sealed.history) == parents
+        and _metadata(sealed.history) == commit_metadata
     )
     return PlannedRepo(
         project=repo.info.name.project,
@@ -65,9 +72,12 @@ def plan_repo(
         description=repo.info.description,
         output_of=repo.output_of,
         branches=branches,
+        metadata=dict(repo.info.metadata),
+        roles=repo.roles,
         previous=sealed.digest if sealed else None,
         is_unchanged=is_unchanged,
         parents={} if is_unchanged else parents,
+        commit_metadata={} if is_unchanged else commit_metadata,
         new=[_planned(commit, repo, available, sealed) for commit in new],
     )
 
@@ -103,6 +113,13 @@ def _listed(history: RepoHistory) -> dict[str, str | None]:
     return dict(zip(commits["commit"].to_pylist(), commits["parent"].to_pylist(), strict=True))
 
 
+def _metadata(history: RepoHistory) -> dict[str, dict[str, str]]:
+    """Of the listed commits that have some."""
+    commits = history.commits.filter(history.commits["listed"]).select(["commit", "metadata"])
+    rows = commits.filter(commits["metadata"].is_valid()).to_pylist()
+    return {row["commit"]: table.decode_metadata(row["metadata"]) for row in rows}
+
+
 def _planned(
     commit: CommitInfo, repo: SurveyedRepo, available: set[str], sealed: Sealed | None
 ) -> PlannedCommit:
@@ -131,4 +148,5 @@ def _planned(
         error=commit.error,
         size_bytes=0 if commit.error else commit.size_bytes,
         base=base,
+        created_by=commit.created_by,
     )

@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from pachvault.backup.select import settled
+from pachvault.backup.settings import SettingsReader, unknown_fields
 from pachvault.errors import SourceGoneError
-from pachvault.format.documents import Cluster, Pipeline, Project
+from pachvault.format.documents import Cluster, Pipeline, Problem, Project, Roles
 from pachvault.format.ids import RepoName
 from pachvault.pach.records import BranchInfo, CommitInfo, RepoInfo
+from pachvault.pach.settings import Settings
 from pachvault.pach.source import Source
 from pachvault.policy import Policy
 
@@ -27,6 +29,7 @@ class SurveyedRepo:
     output_of: str | None
     branches: tuple[BranchInfo, ...]
     commits: dict[str, CommitInfo]
+    roles: Roles | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +46,15 @@ class Survey:
     pipelines: tuple[Pipeline, ...]
     vanished: tuple[RepoName, ...]
     """Repos that were deleted while the survey went on."""
+    notes: tuple[Problem, ...] = ()
+    """Settings that could not be read, and fields that this version does not know."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Heads:
-    """One listing of all heads."""
+    """One listing of all heads, and of the pipelines."""
 
+    pipelines: list[Pipeline]
     branches: dict[RepoInfo, list[BranchInfo]]
     """Of each repo with chosen branches those."""
     vanished: list[RepoName]
@@ -58,16 +64,17 @@ class _Heads:
 def survey(source: Source, policy: Policy) -> Survey:
     """Look at the cluster; the listings of heads are repeated until two agree, a bounded number of times."""
     cluster = Cluster(id=source.connection.cluster_id(), version=source.connection.version())
-    pipelines = source.pipelines()
-    outputs = {RepoName(each.project, each.name): each.name for each in pipelines}
     with ThreadPoolExecutor(_CALLS_AT_ONCE, "survey") as pool:
 
         def heads() -> _Heads:
+            pipelines = source.pipelines()
+            outputs = _outputs(pipelines)
             repos = [
                 repo for repo in source.repos() if policy.outputs == "include" or repo.name not in outputs
             ]
             listed = list(pool.map(lambda repo: _chosen_branches(source, policy, repo), repos))
             return _Heads(
+                pipelines,
                 {repo: branches for repo, branches in zip(repos, listed, strict=True) if branches},
                 [repo.name for repo, branches in zip(repos, listed, strict=True) if branches is None],
             )
@@ -82,21 +89,30 @@ def survey(source: Source, policy: Policy) -> Survey:
                 break
         ended_at = datetime.now(UTC)
         histories = list(pool.map(lambda repo: _history(source, repo.name), current.branches))
-    surveyed = [
-        SurveyedRepo(repo, outputs.get(repo.name), tuple(branches), commits)
-        for (repo, branches), commits in zip(current.branches.items(), histories, strict=True)
-        if commits is not None
-    ]
+        reader = SettingsReader(Settings(source.connection), pool)
+        cluster = reader.cluster(cluster)
+        roles = reader.roles([repo.name for repo in current.branches])
+        outputs = _outputs(current.pipelines)
+        surveyed = [
+            SurveyedRepo(repo, outputs.get(repo.name), tuple(branches), commits, bindings)
+            for (repo, branches), commits, bindings in zip(
+                current.branches.items(), histories, roles, strict=True
+            )
+            if commits is not None
+        ]
+        pipelines = current.pipelines if policy.pipelines == "include" else []
+        projects = reader.projects(_projects_of(source, surveyed, pipelines))
     gone = [repo.name for repo, commits in zip(current.branches, histories, strict=True) if commits is None]
     return Survey(
         cluster=cluster,
         began_at=began_at,
         ended_at=ended_at,
         is_settled=is_settled,
-        projects=_projects_of(source, surveyed, pipelines if policy.pipelines == "include" else ()),
+        projects=tuple(projects),
         repos=tuple(surveyed),
-        pipelines=tuple(pipelines) if policy.pipelines == "include" else (),
+        pipelines=tuple(pipelines),
         vanished=tuple(sorted({*gone, *current.vanished})),
+        notes=(*reader.problems, *unknown_fields(source.unknown_fields)),
     )
 
 
@@ -119,6 +135,7 @@ def _may_choose(policy: Policy, repo: RepoName) -> bool:
 def _agree(first: _Heads, second: _Heads) -> bool:
     return (
         first.vanished == second.vanished
+        and _definitions(first.pipelines) == _definitions(second.pipelines)
         and list(first.branches) == list(second.branches)
         and all(settled(first.branches[repo], second.branches[repo]) for repo in first.branches)
     )
@@ -131,8 +148,18 @@ def _history(source: Source, repo: RepoName) -> dict[str, CommitInfo] | None:
         return None
 
 
+def _definitions(pipelines: Sequence[Pipeline]) -> list[Pipeline]:
+    """What users change of pipelines: details change by themselves."""
+    return [each.model_copy(update={"details": {}}) for each in pipelines]
+
+
+def _outputs(pipelines: Sequence[Pipeline]) -> dict[RepoName, str]:
+    """The repos that pipelines write, with the names of these."""
+    return {RepoName(each.project, each.name): each.name for each in pipelines}
+
+
 def _projects_of(
     source: Source, repos: Sequence[SurveyedRepo], pipelines: Sequence[Pipeline]
-) -> tuple[Project, ...]:
+) -> list[Project]:
     wanted = {repo.info.name.project for repo in repos} | {each.project for each in pipelines}
-    return tuple(project for project in source.projects() if project.name in wanted)
+    return [project for project in source.projects() if project.name in wanted]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from typing import Literal
 
-from pachvault.format.documents import Branch, Cluster, Hex, Pipeline, Problem, Project, Time
+from pachvault.format.documents import Branch, Cluster, Hex, Pipeline, Problem, Project, Roles, Time
 from pachvault.format.ids import RepoName, digest
 from pachvault.handover import WorkDocument
 from pachvault.pach.source import CommitRef
@@ -141,6 +141,7 @@ class PlannedCommit(WorkDocument):
     error: str
     size_bytes: int
     base: str | None = None
+    created_by: str = ""
 
 
 class PlannedRepo(WorkDocument):
@@ -152,12 +153,16 @@ class PlannedRepo(WorkDocument):
     description: str
     output_of: str | None
     branches: list[Branch]
+    metadata: dict[str, str] = {}
+    roles: Roles | None = None
     previous: Hex | None = None
     """The newest sealed record of this repo."""
     is_unchanged: bool = False
     """Whether `previous` says all there is to say."""
     parents: dict[str, str | None] = {}
     """The chosen commits, oldest first, with their parents as they are now."""
+    commit_metadata: dict[str, dict[str, str]] = {}
+    """Of the chosen commits that have some, as it is now."""
     new: list[PlannedCommit] = []
 
     @property

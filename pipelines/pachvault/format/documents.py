@@ -65,6 +65,10 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,1000}$")]
 """Of a project, a repo, a branch, a pipeline: Pachyderm allows no other."""
 
 
+Roles = dict[str, list[str]]
+"""The roles that principals (`user:ann@example.org`, `allClusterUsers`) have on something."""
+
+
 class Document(BaseModel):
     """A JSON object of the vault."""
 
@@ -122,6 +126,8 @@ class Branch(Document):
     """The real head, where that could not be read."""
     provenance: list[str] = []
     trigger: dict[str, str | int | bool] | None = None
+    metadata: dict[str, str] = {}
+    created_by: str = ""
 
 
 class Segment(Document):
@@ -143,6 +149,9 @@ class RepoRecord(Document):
     """The pipeline that writes this repo, if one does."""
     branches: list[Branch]
     segments: list[Segment]
+    metadata: dict[str, str] = {}
+    roles: Roles | None = None
+    """Role bindings; None where there was no authentication, or they could not be read."""
 
 
 class Pipeline(Document):
@@ -154,6 +163,10 @@ class Pipeline(Document):
     stopped: bool
     spec_json: str
     details: dict[str, object]
+    effective_spec_json: str = ""
+    """The spec with the defaults of project and cluster; empty before Pachyderm 2.8."""
+    metadata: dict[str, str] = {}
+    created_by: str = ""
 
 
 class PipelinesRecord(Document):
@@ -168,6 +181,10 @@ class Cluster(Document):
 
     id: str
     version: str
+    metadata: dict[str, str] = {}
+    defaults_json: str | None = None
+    """What pipelines get where their spec says nothing; None before Pachyderm 2.8, and where not read."""
+    roles: Roles | None = None
 
 
 class Project(Document):
@@ -175,6 +192,11 @@ class Project(Document):
 
     name: Name
     description: str = ""
+    metadata: dict[str, str] = {}
+    created_by: str = ""
+    defaults_json: str | None = None
+    """The same for the pipelines of the project."""
+    roles: Roles | None = None
 
 
 class Problem(Document):

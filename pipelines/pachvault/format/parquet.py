@@ -29,11 +29,13 @@ class Form:
     """The columns in which nulls are allowed."""
     check: Callable[[pa.Table], str] = lambda _: ""
     """What is wrong with rows of these columns, or of some of them; empty where nothing is."""
+    optional: Collection[str] = ()
+    """The columns that an older version did not write: where one is not there, it is null in every row."""
 
     def of(self, *names: str) -> Form:
         """The same for some of the columns."""
         schema = pa.schema([self.schema.field(name) for name in names])
-        return Form(schema, self.most_rows, self.nullable, self.check)
+        return Form(schema, self.most_rows, self.nullable, self.check, self.optional)
 
 
 def encode(table: pa.Table, *, plain_columns: frozenset[str] = frozenset()) -> bytes:
@@ -151,6 +153,9 @@ def _as_damage() -> Iterator[None]:
 def _like(table: pa.Table, form: Form) -> pa.Table:
     """The table with the columns of the form, checked. Casting takes as long as reading, and is rare."""
     schema = form.schema
+    for name in form.optional:
+        if name in schema.names and name not in table.column_names:
+            table = table.append_column(name, pa.nulls(table.num_rows, schema.field(name).type))
     if not table.schema.equals(schema):
         table = table.select(schema.names).cast(schema)
     table.validate(full=True)  # text that is no UTF-8, lists that end before they begin

@@ -7,14 +7,17 @@ A **commit list** has a row a commit: its place in the history, and which file t
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
+from pydantic import TypeAdapter, ValidationError
 
+from pachvault.errors import CorruptError
 from pachvault.format import digests, parquet
 from pachvault.format.digests import Digests
 from pachvault.format.parquet import Form
@@ -53,8 +56,13 @@ COMMITS = pa.schema(
         ("depth", pa.int64()),
         ("rows", pa.int64()),
         ("tables", pa.list_(DIGEST)),
+        ("metadata", pa.string()),
+        ("created_by", pa.string()),
     ]
 )
+_LATER_COLUMNS = ("metadata", "created_by")
+"""Of COMMITS: a list without them is read as if they were null."""
+_METADATA = TypeAdapter(dict[str, str])
 
 _MOST_ROWS = 2**24
 _EARLIEST, _LATEST = datetime(1, 1, 2, tzinfo=UTC), datetime(9000, 1, 1, tzinfo=UTC)
@@ -87,6 +95,12 @@ def _wrong_commits(rows: pa.Table) -> str:
         times = rows[name].drop_null()
         if not _all(pc.and_(pc.greater_equal(times, _EARLIEST), pc.less(times, _LATEST))):
             return f"a commit has {name} at a time that no calendar has"
+    if "metadata" in there:
+        for text in pc.unique(rows["metadata"]).to_pylist():
+            try:
+                decode_metadata(text)
+            except CorruptError as error:
+                return error.what
     return ""
 
 
@@ -96,7 +110,13 @@ def _all(flags: pa.ChunkedArray) -> bool:
 
 FILES_FORM = Form(FILES, _MOST_ROWS, ("digest", "blobs", "pfs_hash"), _wrong_files)
 """A file table as it is read."""
-COMMITS_FORM = Form(COMMITS, _MOST_ROWS, ("parent", "base", "started", "finished"), _wrong_commits)
+COMMITS_FORM = Form(
+    COMMITS,
+    _MOST_ROWS,
+    ("parent", "base", "started", "finished", *_LATER_COLUMNS),
+    _wrong_commits,
+    optional=_LATER_COLUMNS,
+)
 """A commit list as it is read."""
 _CONTENTS = FILES_FORM.of("size", "digest", "blobs")
 _TABLES = COMMITS_FORM.of("tables")
@@ -125,6 +145,19 @@ def encode_commits(table: pa.Table) -> bytes:
 def decode_commits(data: bytes) -> pa.Table:
     """The commit list in `data`, or DamageError."""
     return parquet.decode(data, COMMITS_FORM)
+
+
+def encode_metadata(metadata: Mapping[str, str]) -> str | None:
+    """A commit's metadata as its column has it."""
+    return json.dumps(metadata, sort_keys=True, ensure_ascii=False) if metadata else None
+
+
+def decode_metadata(text: str | None) -> dict[str, str]:
+    """A commit's metadata from its column, or CorruptError."""
+    try:
+        return _METADATA.validate_json(text or "{}")
+    except ValidationError as error:
+        raise CorruptError("a commit's metadata is not a JSON object of strings") from error
 
 
 def decode_tables(data: bytes) -> list[bytes]:

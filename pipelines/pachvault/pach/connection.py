@@ -13,6 +13,7 @@ import grpc
 import grpc.experimental
 from google.protobuf.empty_pb2 import Empty
 from python_pachyderm.proto.v2.admin import admin_pb2_grpc
+from python_pachyderm.proto.v2.auth import auth_pb2_grpc
 from python_pachyderm.proto.v2.enterprise import enterprise_pb2_grpc
 from python_pachyderm.proto.v2.pfs import pfs_pb2, pfs_pb2_grpc
 from python_pachyderm.proto.v2.pps import pps_pb2_grpc
@@ -20,7 +21,7 @@ from python_pachyderm.proto.v2.transaction import transaction_pb2_grpc
 from python_pachyderm.proto.v2.version.versionpb import version_pb2_grpc
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
-from pachvault.errors import PachydermError, SourceGoneError, TransientError, UsageError
+from pachvault.errors import PachydermError, SourceGoneError, TransientError, UnsupportedError, UsageError
 
 OLDEST_SUPPORTED = (2, 7)
 _CONNECT_SECONDS = 10.0
@@ -103,8 +104,9 @@ class Connection:
         self.pps = pps_pb2_grpc.APIStub(self.channel)
         self.enterprise = enterprise_pb2_grpc.APIStub(self.channel)
         self.transactions = transaction_pb2_grpc.APIStub(self.channel)
+        self.auth = auth_pb2_grpc.APIStub(self.channel)
+        self.admin = admin_pb2_grpc.APIStub(self.channel)
         self._version = version_pb2_grpc.APIStub(self.channel)
-        self._admin = admin_pb2_grpc.APIStub(self.channel)
 
     def __enter__(self) -> Connection:
         return self
@@ -117,6 +119,10 @@ class Connection:
         return self.channel.unary_stream(
             f"/pfs_v2.API/{method}", request_serializer=serialize, response_deserializer=bytes
         )
+
+    def raw_call(self, method: str) -> Any:
+        """A unary call of `service/method` whose request and answer are bytes (see wire)."""
+        return self.channel.unary_unary(f"/{method}", request_serializer=bytes, response_deserializer=bytes)
 
     def raw_upload(self, method: str, deserialize: Callable[[bytes], Any]) -> Any:
         """A client-streaming PFS call whose requests are bytes already (see wire)."""
@@ -144,7 +150,7 @@ class Connection:
     def cluster_id(self) -> str:
         """The cluster's own id, which outlives pachd restarts and upgrades."""
         with explained(f"Pachyderm at {self.address}"):
-            return str(self._admin.InspectCluster(Empty(), timeout=_CONNECT_SECONDS).id)
+            return str(self.admin.InspectCluster(Empty(), timeout=_CONNECT_SECONDS).id)
 
 
 def connect(address: str, token: str | None = None) -> Connection:
@@ -156,7 +162,7 @@ def connect(address: str, token: str | None = None) -> Connection:
 
 @contextmanager
 def explained(where: str) -> Iterator[None]:
-    """Turn a failed call into one line: SourceGoneError, TransientError or PachydermError.
+    """Turn a failed call into one line: SourceGoneError, UnsupportedError, TransientError or PachydermError.
 
     The status decides; the text only where pachd has no status for what it means.
     """
@@ -167,6 +173,8 @@ def explained(where: str) -> Iterator[None]:
         said = " ".join((error.details() or "no reason given").split())[:400]
         if code == grpc.StatusCode.NOT_FOUND or (code == grpc.StatusCode.UNKNOWN and _GONE.search(said)):
             raise SourceGoneError(said, where=where) from error
+        if code == grpc.StatusCode.UNIMPLEMENTED:
+            raise UnsupportedError(said, where=where) from error
         if code == grpc.StatusCode.DEADLINE_EXCEEDED:
             raise TransientError("no answer in time", where=where, hint="is the address right?") from error
         if code in _TRANSIENT:

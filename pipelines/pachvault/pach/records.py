@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from pachvault.format.ids import RepoName
+from pachvault.pach import newer
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +18,7 @@ class RepoInfo:
     name: RepoName
     created_at: datetime
     description: str
+    metadata: Mapping[str, str] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +29,9 @@ class BranchInfo:
     head: str
     provenance: tuple[str, ...]
     trigger: dict[str, str | int | bool] | None
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    created_by: str = ""
+    """Who, with authentication on and Pachyderm 2.11 or later; else empty."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +48,9 @@ class CommitInfo:
     size_bytes: int
     is_finishing: bool = False
     """It takes no more changes, and will be finished without anybody's doing."""
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    created_by: str = ""
+    """Who, with authentication on and Pachyderm 2.11 or later; else empty."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +67,12 @@ class Change:
 def repo_info(message: Any) -> RepoInfo:
     """From a RepoInfo message."""
     name = RepoName(message.repo.project.name, message.repo.name)
-    return RepoInfo(name, at(message.created) or datetime.fromtimestamp(0, UTC), message.description)
+    return RepoInfo(
+        name=name,
+        created_at=at(message.created) or datetime.fromtimestamp(0, UTC),
+        description=message.description,
+        metadata=newer.strings(message, "metadata"),
+    )
 
 
 def branch_info(message: Any) -> BranchInfo:
@@ -72,7 +86,9 @@ def branch_info(message: Any) -> BranchInfo:
             for branch in message.direct_provenance
             if branch.repo.type == "user"
         ),
-        trigger={field.name: value for field, value in trigger.ListFields()} if trigger is not None else None,
+        trigger={each.name: value for each, value in trigger.ListFields()} if trigger is not None else None,
+        metadata=newer.strings(message, "metadata"),
+        created_by=newer.text(message, "created_by"),
     )
 
 
@@ -89,6 +105,8 @@ def commit_info(message: Any) -> CommitInfo:
         error=message.error,
         size_bytes=message.details.size_bytes or message.size_bytes_upper_bound,
         is_finishing=bool(message.finishing.seconds and not message.finished.seconds),
+        metadata=newer.strings(message, "metadata"),
+        created_by=newer.text(message, "created_by"),
     )
 
 

@@ -16,17 +16,22 @@ from python_pachyderm.proto.v2.pps import pps_pb2
 from pachvault.errors import PachydermError, SourceGoneError, TransientError
 from pachvault.format.documents import Pipeline, Project
 from pachvault.format.ids import RepoName
-from pachvault.pach import records, tar, wire
+from pachvault.pach import newer, records, tar, wire
 from pachvault.pach.connection import (
     Connection,
     commit_message,
     explained,
     retrying,
 )
+from pachvault.pach.newer import UnknownField
 from pachvault.pach.records import BranchInfo, Change, CommitInfo, RepoInfo
 from pachvault.pach.tar import Piece, Run
 
 FILE_SETS = "__filesets__"
+_PASSING = (
+    "worker_rc", "workers_requested", "workers_available", "recent_error", "reason", "unclaimed_tasks"
+)  # fmt: skip
+"""Of a pipeline's details, what its running is like at the moment."""
 
 Answer = TypeVar("Answer")
 
@@ -65,17 +70,28 @@ class Source:
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
+        self.unknown_fields: set[UnknownField] = set()
+        """Fields of listed objects that this version does not know, gathered by all calls so far."""
 
     def projects(self) -> list[Project]:
         """All projects that the caller may see."""
         answers = self._listed("projects", lambda: self._pfs.ListProject(pfs_pb2.ListProjectRequest()))
-        return [Project(name=each.project.name, description=each.description) for each in answers]
+        return [
+            Project(
+                name=each.project.name,
+                description=each.description,
+                metadata=newer.strings(each, "metadata"),
+                created_by=newer.text(each, "created_by"),
+            )
+            for each in map(self._looked_at, answers)
+        ]
 
     def repos(self) -> list[RepoInfo]:
         """All repos of type user, in all projects that the caller may see."""
         request = pfs_pb2.ListRepoRequest(type="user")
         answers = self._listed("repos", lambda: self._pfs.ListRepo(request))
-        return sorted((records.repo_info(each) for each in answers), key=lambda repo: repo.name)
+        infos = (records.repo_info(self._looked_at(each)) for each in answers)
+        return sorted(infos, key=lambda repo: repo.name)
 
     def repo(self, name: RepoName) -> RepoInfo:
         """One repo of type user; SourceGoneError where there is none."""
@@ -86,16 +102,19 @@ class Source:
         """A repo's branches, by name."""
         request = pfs_pb2.ListBranchRequest(repo=CommitRef(repo.project, repo.repo, "").message.repo)
         answers = self._listed(f"branches of {repo}", lambda: self._pfs.ListBranch(request))
-        return sorted((records.branch_info(each) for each in answers), key=lambda branch: branch.name)
+        infos = (records.branch_info(self._looked_at(each)) for each in answers)
+        return sorted(infos, key=lambda branch: branch.name)
 
     def commits(self, repo: RepoName) -> list[CommitInfo]:
         """All commits of a repo, newest first, those on no branch included."""
         request = pfs_pb2.ListCommitRequest(
             repo=CommitRef(repo.project, repo.repo, "").message.repo, all=True
         )
-        return self._listed(
-            f"commits of {repo}", lambda: map(records.commit_info, self._pfs.ListCommit(request))
-        )
+
+        def call() -> Iterator[CommitInfo]:
+            return (records.commit_info(self._looked_at(each)) for each in self._pfs.ListCommit(request))
+
+        return self._listed(f"commits of {repo}", call)
 
     def commit(self, ref: CommitRef, *, wait: bool = False) -> CommitInfo:
         """One commit; with `wait` only once it is finished."""
@@ -108,9 +127,9 @@ class Source:
         request = pps_pb2.ListPipelineRequest(details=True)
         answers = self._listed("pipelines", lambda: self.connection.pps.ListPipeline(request))
         found = []
-        for each in answers:
+        for each in map(self._looked_at, answers):
             details = json.loads(json_format.MessageToJson(each.details, preserving_proto_field_name=True))
-            for passing in ("worker_rc", "workers_requested", "workers_available", "recent_error", "reason"):
+            for passing in _PASSING:
                 details.pop(passing, None)
             found.append(
                 Pipeline(
@@ -120,6 +139,9 @@ class Source:
                     stopped=each.stopped,
                     spec_json=each.details_json or _rebuilt(each),
                     details=details,
+                    effective_spec_json=newer.text(each, "effective_spec_json"),
+                    metadata=newer.strings(each, "metadata"),
+                    created_by=newer.text(each.details, "created_by"),
                 )
             )
         return sorted(found, key=lambda pipeline: (pipeline.project, pipeline.name))
@@ -280,6 +302,11 @@ class Source:
                 yield from map(wire.bytes_value, call)
         finally:
             call.cancel()
+
+    def _looked_at(self, message: Any) -> Any:
+        """The message, when its unknown fields are noted."""
+        self.unknown_fields.update(newer.unknown(message))
+        return message
 
     @property
     def _pfs(self) -> Any:
