@@ -1,7 +1,7 @@
 """The embedded Pachyderm's server process: one state folder, one loopback port, all services.
 
 It wires PFS, PPS and the small services together and lives until it is told to stop. A double: no
-authentication, no Kubernetes, image names are ignored.
+enforced rights, no Kubernetes, image names are ignored.
 """
 
 from __future__ import annotations
@@ -22,10 +22,12 @@ import grpc
 
 from pachvault.errors import BusyError, UsageError
 from pachvault.local import cluster
+from pachvault.local.auth import Auth
 from pachvault.local.daemon import LOCK_NAME, READY_NAME
 from pachvault.local.fallback import Fallback
 from pachvault.local.faults import Faults
 from pachvault.local.guard import PipelineGuard
+from pachvault.local.metadata import MetadataService
 from pachvault.local.pfs.service import PfsService
 from pachvault.local.pps.service import PpsService
 from pachvault.local.transactions import TransactionService
@@ -104,7 +106,9 @@ def _serve(state: Path, host: str, port: int) -> None:
         pfs.register(server)
         pfs.register(sidecar)
         TransactionService(pfs.database).register(server)
-        cluster.register(server, state)
+        cluster.register(server, state, pfs.cluster_metadata)
+        Auth(state).register(server)
+        MetadataService(pfs.database, pps.state).register(server)
         for each in (server, sidecar):
             pps.register(each)
             each.add_generic_rpc_handlers((Fallback(),))

@@ -8,6 +8,7 @@ from typing import Any
 
 from python_pachyderm.proto.v2.pfs import pfs_pb2
 
+from pachvault.local import newer
 from pachvault.local.pfs import commits, provenance, triggers
 from pachvault.local.pfs.database import Transaction
 from pachvault.local.pfs.errors import NotFoundError, PfsError
@@ -22,6 +23,7 @@ from pachvault.local.pfs.records import (
     commit_message,
     find_branch,
     find_repo,
+    metadata,
     repo_by_id,
     repo_key,
     repo_text,
@@ -41,7 +43,7 @@ def info(sql: sqlite3.Connection, branch: Branch) -> Any:
         message.head.CopyFrom(commit_message(sql, head))
     if branch.trigger is not None:
         message.trigger.ParseFromString(branch.trigger)
-    return message
+    return newer.with_metadata(message, metadata(sql, "branch", branch.id))
 
 
 def _messages(sql: sqlite3.Connection, branch_ids: Iterable[int]) -> list[Any]:

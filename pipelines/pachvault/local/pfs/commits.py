@@ -13,6 +13,7 @@ from typing import Any
 
 from python_pachyderm.proto.v2.pfs import pfs_pb2
 
+from pachvault.local import newer
 from pachvault.local.pfs import provenance
 from pachvault.local.pfs.database import Transaction
 from pachvault.local.pfs.errors import NotFoundError, PfsError
@@ -30,6 +31,7 @@ from pachvault.local.pfs.records import (
     find_branch,
     find_commit,
     find_repo,
+    metadata,
     repo_by_id,
     repo_key,
     repo_text,
@@ -151,7 +153,7 @@ def info(sql: sqlite3.Connection, commit: Commit, *, upper_bound: int | None = N
         message.details.size_bytes = commit.size
         message.details.compacting_time.SetInParent()
         message.details.validating_time.SetInParent()
-    return message
+    return newer.with_metadata(message, metadata(sql, "commit", commit.id))
 
 
 def _with_branch(sql: sqlite3.Connection, commit: Commit) -> Any:

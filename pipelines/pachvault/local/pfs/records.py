@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -177,3 +178,17 @@ def branch_message(sql: sqlite3.Connection, branch: Branch) -> Any:
 def commit_text(sql: sqlite3.Connection, commit: Commit) -> str:
     """The commit as sentences name it."""
     return f"{repo_by_id(sql, commit.repo)}@{commit.set_id}"
+
+
+def metadata(sql: sqlite3.Connection, kind: str, object_id: int | str) -> dict[str, str]:
+    """What users noted on an object: by the id of its row, a project by its name."""
+    row = sql.execute(
+        "SELECT value FROM metadata WHERE kind = ? AND object = ?", (kind, object_id)
+    ).fetchone()
+    found: dict[str, str] = json.loads(row[0]) if row else {}
+    return found
+
+
+def put_metadata(sql: sqlite3.Connection, kind: str, object_id: int | str, value: Mapping[str, str]) -> None:
+    """Replace what is noted on an object. Ids are never used again: a deleted object's stays unread."""
+    sql.execute("INSERT OR REPLACE INTO metadata VALUES (?, ?, ?)", (kind, object_id, json.dumps(value)))

@@ -8,6 +8,7 @@ from typing import Any
 
 from python_pachyderm.proto.v2.pfs import pfs_pb2
 
+from pachvault.local import newer
 from pachvault.local.pfs import branches, provenance
 from pachvault.local.pfs.database import Transaction, now_ns
 from pachvault.local.pfs.errors import ExistsError, NotFoundError, PfsError, PreconditionError
@@ -23,6 +24,8 @@ from pachvault.local.pfs.records import (
     commit_by_id,
     find_branch,
     find_repo,
+    metadata,
+    put_metadata,
     repo_text,
     timestamp,
 )
@@ -54,12 +57,13 @@ def list_projects(sql: sqlite3.Connection, name: str | None = None) -> list[Any]
         "SELECT name, description, created FROM project WHERE ?1 IS NULL OR name = ?1 ORDER BY created, name",
         (name,),
     ).fetchall()
-    return [
+    infos = [
         pfs_pb2.ProjectInfo(
             project=pfs_pb2.Project(name=found), description=text, created_at=timestamp(created)
         )
         for found, text, created in rows
     ]
+    return [newer.with_metadata(info, metadata(sql, "project", info.project.name)) for info in infos]
 
 
 def delete_project(sql: sqlite3.Connection, name: str, *, force: bool) -> None:
@@ -74,6 +78,7 @@ def delete_project(sql: sqlite3.Connection, name: str, *, force: bool) -> None:
         raise PfsError(f'delete project "{name}": it still has repos')
     if not sql.execute("DELETE FROM project WHERE name = ?", (name,)).rowcount:
         raise NotFoundError(f'delete project "{name}": project "{name}" not found')
+    put_metadata(sql, "project", name, {})
 
 
 def create(transaction: Transaction, key: RepoKey, description: str, *, update: bool) -> None:
@@ -133,7 +138,7 @@ def info(sql: sqlite3.Connection, repo: Repo, *, details: bool) -> Any:
         message.details.size_bytes = _size_bytes(sql, repo)
     else:
         message.size_bytes_upper_bound = _size_bytes(sql, repo)
-    return message
+    return newer.with_metadata(message, metadata(sql, "repo", repo.id))
 
 
 def _size_bytes(sql: sqlite3.Connection, repo: Repo) -> int:

@@ -20,7 +20,7 @@ from python_pachyderm.proto.v2.pfs import pfs_pb2, pfs_pb2_grpc
 from pachvault.local import faults as fault_seam
 from pachvault.local import streams
 from pachvault.local.faults import Faults
-from pachvault.local.pfs import maintenance, propagate, repos, wire
+from pachvault.local.pfs import maintenance, propagate, records, repos, wire
 from pachvault.local.pfs.api_commits import CommitsApi
 from pachvault.local.pfs.api_files import FilesApi
 from pachvault.local.pfs.api_repos import ReposApi
@@ -68,6 +68,11 @@ class PfsService(pfs_pb2_grpc.APIServicer):  # type: ignore[misc]  # generated w
         """Serve `pfs_v2.API` there."""
         handlers = {method.name: self._handler(method) for method in SERVICE.methods}
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE.full_name, handlers),))
+
+    def cluster_metadata(self) -> dict[str, str]:
+        """The metadata of the cluster as a whole, which is kept with that of projects and repos."""
+        with self.database.read() as sql:
+            return records.metadata(sql, "cluster", "")
 
     def close(self) -> None:
         """Stop the background work and close the files; call it after the server has stopped."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from google.protobuf import json_format
@@ -12,14 +13,18 @@ from python_pachyderm.proto.v2.pps import pps_pb2
 from pachvault.local.pps import inputs
 
 _RESOURCES = {"cpu": 1, "memory": "256Mi", "disk": "1Gi"}
-_DEFAULTS: dict[str, Any] = {
+_BUILT_IN: dict[str, Any] = {
     "datumTries": "3",
     "outputBranch": "master",
     "reprocessSpec": "until_success",
-    "resourceRequests": _RESOURCES,
-    "sidecarResourceRequests": _RESOURCES,
     "transform": {"image": "ubuntu:20.04"},
 }
+#: What a cluster begins with.
+CLUSTER_DEFAULTS = json.dumps(
+    {"createPipelineRequest": {"resourceRequests": _RESOURCES, "sidecarResourceRequests": _RESOURCES}}
+)
+#: Known to 2.11 but not to python-pachyderm's message; without effect here.
+NEWER_FIELDS = {"maximum_expected_uptime": "maximumExpectedUptime"}
 #: Not part of the pipeline: they say how to create it.
 _ORDERS = ("update", "reprocess", "dryRun", "detailsJson", "specCommit")
 _SAME_NAME = (
@@ -35,15 +40,41 @@ def spec_json(request: Any) -> str:
     return json.dumps(json_format.MessageToDict(request), separators=(",", ":"))
 
 
-def effective_json(request: Any) -> str:
-    """The request on top of the cluster's defaults."""
-    fields = json_format.MessageToDict(request)
+def effective_json(request: Any, defaults: Sequence[str], newer: Mapping[str, Any]) -> str:
+    """The request on top of defaults, the widest first; `newer` are its fields that the message lacks."""
+    fields = {**json_format.MessageToDict(request), **newer}
     for name in _ORDERS:
         fields.pop(name, None)
-    return json.dumps(_merged(_DEFAULTS, fields), separators=(",", ":"), sort_keys=True)
+    effective = _BUILT_IN
+    for text in defaults:
+        effective = _merged(effective, parse_defaults(text))
+    return json.dumps(_merged(effective, fields), separators=(",", ":"), sort_keys=True)
 
 
-def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+def parse_defaults(text: str) -> dict[str, Any]:
+    """The fields of a pipeline that defaults set; ValueError where they are none."""
+    document = json.loads(text)
+    json_format.ParseDict(document, pps_pb2.ClusterDefaults(), ignore_unknown_fields=True)
+    spec: dict[str, Any] = {}
+    for name in ("createPipelineRequest", "create_pipeline_request"):
+        spec |= document.pop(name, None) or {}
+    if document:
+        raise ValueError(f"unknown field {min(document)!r}")
+    known, newer = split_newer(spec)
+    request = json_format.ParseDict(known, pps_pb2.CreatePipelineRequest())
+    return {**json_format.MessageToDict(request), **newer}
+
+
+def split_newer(spec: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A spec's fields that the message has, and the others by their names in camel case."""
+    newer = {
+        camel: spec[name] for snake, camel in NEWER_FIELDS.items() for name in (snake, camel) if name in spec
+    }
+    names = {*NEWER_FIELDS, *NEWER_FIELDS.values()}
+    return {name: value for name, value in spec.items() if name not in names}, newer
+
+
+def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
     both = {
         name: _merged(below[name], above[name])
         for name in below.keys() & above.keys()
@@ -55,7 +86,7 @@ def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
 def pipeline_info(effective: str, *, now: Any, previous: Any | None, reprocess: bool) -> Any:
     """The pipeline that the effective spec describes: version 1, or the one after the previous."""
     request = pps_pb2.CreatePipelineRequest()
-    json_format.Parse(effective, request)
+    json_format.Parse(effective, request, ignore_unknown_fields=True)
     info = pps_pb2.PipelineInfo(
         pipeline=request.pipeline,
         version=1 if previous is None else previous.version + 1,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -51,12 +51,23 @@ class Pipelines:
         if runner is not None:
             runner.end()
 
-    def create(self, request: Any, *, spec: str, update: bool, reprocess: bool, dry_run: bool = False) -> str:
-        """Create or update; gives the effective spec."""
+    def create(
+        self,
+        request: Any,
+        *,
+        spec: str,
+        update: bool,
+        reprocess: bool,
+        dry_run: bool = False,
+        newer: Mapping[str, Any] | None = None,
+    ) -> str:
+        """Create or update; gives the effective spec. `newer` are fields that the message lacks."""
         validate.check_spec(request)
         request.pipeline.project.name = request.pipeline.project.name or "default"
         self._check_project(request.pipeline.project)
-        effective_spec = effective.effective_json(request)
+        effective_spec = effective.effective_json(
+            request, self.defaults_of(request.pipeline.project.name), newer or {}
+        )
         if dry_run:
             return effective_spec
         key = key_of(request.pipeline)
@@ -79,6 +90,11 @@ class Pipelines:
             self._halt(key)
         self._run(key)
         return effective_spec
+
+    def defaults_of(self, project: str) -> list[str]:
+        """The cluster's defaults, then the project's."""
+        state = self._engine.state
+        return [state.defaults() or effective.CLUSTER_DEFAULTS, state.defaults(project) or "{}"]
 
     def _make(self, key: Key, info: Any, previous: Any | None, effective_spec: str) -> None:
         if previous is not None:

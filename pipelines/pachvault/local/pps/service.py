@@ -13,7 +13,8 @@ from google.protobuf import empty_pb2
 from python_pachyderm.proto.v2.pps import pps_pb2
 
 from pachvault.local.pps import process, wire
-from pachvault.local.pps.effective import spec_json
+from pachvault.local.pps.defaults import Defaults
+from pachvault.local.pps.effective import spec_json, split_newer
 from pachvault.local.pps.engine import Engine
 from pachvault.local.pps.errors import Refusal, bad_spec, invalid, unimplemented
 from pachvault.local.pps.jobs import Jobs
@@ -51,11 +52,13 @@ class PpsService:
         self._jobs = Jobs(self._engine)
         self._queries = Queries(self._engine)
         self._secrets = Secrets(self._engine.state)
+        self._defaults = Defaults(self._engine)
 
     def register(self, server: Any) -> None:
         """Serve `pps_v2.API` there, and by name refuse what it has but this double does not."""
         unary: dict[str, tuple[Any, Behaviour]] = {
             "CreatePipeline": (pps_pb2.CreatePipelineRequest, self._create_pipeline),
+            **self._defaults.calls(),
             "CreatePipelineV2": (wire.CreatePipelineV2Request, self._create_pipeline_v2),
             "DeletePipeline": (pps_pb2.DeletePipelineRequest, self._delete_pipeline),
             "DeletePipelines": (pps_pb2.DeletePipelinesRequest, self._delete_pipelines),
@@ -97,6 +100,11 @@ class PpsService:
         }
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(_SERVICE, handlers),))
 
+    @property
+    def state(self) -> State:
+        """What is kept of pipelines."""
+        return self._engine.state
+
     def has_pipeline(self, repo: Any) -> bool:
         """Whether the repo is a pipeline's: its output, its spec or its meta repo."""
         return self._engine.state.pipeline(Key(repo.project.name or "default", repo.name)) is not None
@@ -127,7 +135,8 @@ class PpsService:
 
     def _create_pipeline_v2(self, request: Any, _active: Any) -> Any:
         try:
-            spec = parse_spec(json.loads(request.create_pipeline_request_json))
+            document = json.loads(request.create_pipeline_request_json)
+            spec = parse_spec(document)
         except (SpecError, ValueError) as error:
             raise bad_spec(str(error)) from None
         effective = self._pipelines.create(
@@ -136,6 +145,7 @@ class PpsService:
             update=request.update,
             reprocess=request.reprocess,
             dry_run=request.dry_run,
+            newer=split_newer(document)[1],
         )
         return wire.CreatePipelineV2Response(effective_create_pipeline_request_json=effective)
 

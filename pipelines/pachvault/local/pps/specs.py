@@ -14,9 +14,9 @@ import yaml
 from google.protobuf import json_format
 from python_pachyderm.proto.v2.pps import pps_pb2
 
+from pachvault.local.pps.effective import split_newer
+
 _UNKNOWN_FIELD = re.compile(r'Message type "[\w.]*?(\w+)" has no field named "([^"]*)"')
-#: Known to 2.11 but not to python-pachyderm's message; without effect here.
-_NEWER_FIELDS = ("maximum_expected_uptime", "maximumExpectedUptime")
 #: In python-pachyderm's message but gone from 2.11's.
 _GONE_FIELDS = ("details_json", "detailsJson")
 
@@ -53,7 +53,7 @@ def parse_spec(document: Any, *, where: str = "spec") -> Any:
     for field in _GONE_FIELDS:
         if field in document:
             raise SpecError(f'{where}: unknown field "{field}"')
-    fields = {name: value for name, value in document.items() if name not in _NEWER_FIELDS}
+    fields, _ = split_newer(document)
     request = pps_pb2.CreatePipelineRequest()
     try:
         json_format.ParseDict(fields, request)

@@ -32,6 +32,7 @@ CREATE TABLE IF NOT EXISTS datums (
     PRIMARY KEY (project, pipeline, job, id)
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS secrets (name TEXT PRIMARY KEY, type TEXT, created REAL, data TEXT);
+CREATE TABLE IF NOT EXISTS defaults (project TEXT PRIMARY KEY, json TEXT NOT NULL);
 """
 
 TERMINAL = frozenset((pps_pb2.JOB_SUCCESS, pps_pb2.JOB_FAILURE, pps_pb2.JOB_KILLED, pps_pb2.JOB_UNRUNNABLE))
@@ -275,6 +276,17 @@ class State:
             DatumRow(id_, digest, state, pps_pb2.DatumInfo.FromString(info), tuple(json.loads(outputs)))
             for id_, digest, state, info, outputs in rows
         ]
+
+    # defaults
+
+    def defaults(self, project: str = "") -> str | None:
+        """What pipelines of a project, or of the cluster, get where their spec says nothing: JSON."""
+        rows = self._rows("SELECT json FROM defaults WHERE project=?", project)
+        return str(rows[0][0]) if rows else None
+
+    def put_defaults(self, text: str, project: str = "") -> None:
+        with self._writing() as db:
+            db.execute("INSERT OR REPLACE INTO defaults VALUES (?, ?)", (project, text))
 
     # secrets
 

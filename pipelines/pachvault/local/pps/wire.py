@@ -7,42 +7,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from pachvault.local import newer
 
-_STRING = descriptor_pb2.FieldDescriptorProto.TYPE_STRING
-_BOOL = descriptor_pb2.FieldDescriptorProto.TYPE_BOOL
-
-_MESSAGES: dict[str, tuple[tuple[str, int, int], ...]] = {
-    "CreatePipelineV2Request": (
-        ("create_pipeline_request_json", 1, _STRING),
-        ("dry_run", 2, _BOOL),
-        ("update", 3, _BOOL),
-        ("reprocess", 4, _BOOL),
-    ),
-    "CreatePipelineV2Response": (("effective_create_pipeline_request_json", 1, _STRING),),
-}
-
-
-def _classes() -> dict[str, Any]:
-    file = descriptor_pb2.FileDescriptorProto(
-        name="pachvault/create_pipeline_v2.proto", package="pps_v2", syntax="proto3"
-    )
-    for name, fields in _MESSAGES.items():
-        message = file.message_type.add(name=name)
-        for field, number, kind in fields:
-            message.field.add(
-                name=field,
-                number=number,
-                type=kind,
-                label=descriptor_pb2.FieldDescriptorProto.LABEL_OPTIONAL,
-            )
-    pool = descriptor_pool.DescriptorPool()
-    pool.Add(file)
-    factory = message_factory.MessageFactory(pool)
-    return {name: factory.GetPrototype(pool.FindMessageTypeByName(f"pps_v2.{name}")) for name in _MESSAGES}
-
-
-_BUILT = _classes()
+_BUILT = newer.build(
+    "pps_v2_created",
+    {
+        "CreatePipelineV2Request": (
+            ("create_pipeline_request_json", 1, "string"),
+            ("dry_run", 2, "bool"),
+            ("update", 3, "bool"),
+            ("reprocess", 4, "bool"),
+        ),
+        "CreatePipelineV2Response": (("effective_create_pipeline_request_json", 1, "string"),),
+    },
+)
 CreatePipelineV2Request: Any = _BUILT["CreatePipelineV2Request"]
 CreatePipelineV2Response: Any = _BUILT["CreatePipelineV2Response"]
 

@@ -1,0 +1,155 @@
+"""Metadata, which users note on objects, and what keeps it; set and read as the product does it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from python_pachyderm.proto.v2.pfs import pfs_pb2
+from python_pachyderm.proto.v2.pps import pps_pb2
+
+from pachvault.errors import PachydermError, SourceGoneError
+from pachvault.format.ids import RepoName
+from pachvault.pach import newer
+from pachvault.pach.connection import Connection, connect
+from pachvault.pach.settings import Place, Settings
+from pachvault.pach.source import Source
+
+from .pach import Message, Pach, add
+from .pipelines import create, inspect, pfs, shell
+from .projects import Project
+
+NOTES = {"owner": "ann", "empty": "", "note é": "two\nlines"}
+
+
+@pytest.fixture
+def connection(pach: Pach) -> Iterator[Connection]:
+    with connect(pach.address) as opened:
+        yield opened
+
+
+@pytest.fixture
+def settings(connection: Connection) -> Settings:
+    return Settings(connection)
+
+
+@pytest.fixture
+def name(project: Project) -> RepoName:
+    return RepoName(project.name, "data")
+
+
+def test_metadata_of_projects_repos_branches_and_commits(
+    pach: Pach, project: Project, repo: Message, connection: Connection, settings: Settings, name: RepoName
+) -> None:
+    commit = pach.commit(repo, add("/a", b"1"))
+    places = [
+        Place.project(project.name),
+        Place.repo(name),
+        Place.branch(name, "master"),
+        Place.commit(name, commit.id),
+    ]
+    for place in places:
+        settings.set_metadata(place, NOTES)
+    source = Source(connection)
+    expected = dict(sorted(NOTES.items()))
+    assert [each.metadata for each in source.projects() if each.name == project.name] == [expected]
+    assert [each.metadata for each in source.repos() if each.name == name] == [expected]
+    assert [each.metadata for each in source.branches(name)] == [expected]
+    assert [each.metadata for each in source.commits(name)] == [expected]
+    settings.set_metadata(Place.repo(name), {"owner": "bob"})
+    assert [each.metadata for each in source.repos() if each.name == name] == [{"owner": "bob"}]
+    settings.set_metadata(Place.repo(name), {})
+    assert [each.metadata for each in source.repos() if each.name == name] == [{}]
+
+
+def test_an_open_commits_metadata_stays_when_it_is_finished(
+    pach: Pach, repo: Message, settings: Settings, name: RepoName
+) -> None:
+    commit = pach.start(repo)
+    settings.set_metadata(Place.commit(name, commit.id), NOTES)
+    told = pach.finish(commit, description="done")
+    assert newer.strings(told, "metadata") == dict(sorted(NOTES.items()))
+
+
+def test_what_keeps_metadata(
+    pach: Pach, project: Project, repo: Message, connection: Connection, settings: Settings, name: RepoName
+) -> None:
+    """Moving a branch and describing a repo or a project anew do; a new commit has none of its parent's."""
+    first = pach.commit(repo, add("/a", b"1"))
+    for place in (Place.project(project.name), Place.repo(name), Place.branch(name, "master")):
+        settings.set_metadata(place, {"kept": "yes"})
+    settings.set_metadata(Place.commit(name, first.id), {"of": "first"})
+    second = pach.commit(repo, add("/b", b"1"))
+    branch = pfs_pb2.Branch(repo=repo, name="master")
+    pach.pfs.CreateBranch(pfs_pb2.CreateBranchRequest(branch=branch, head=first))
+    pach.pfs.CreateRepo(pfs_pb2.CreateRepoRequest(repo=repo, description="new", update=True))
+    again = pfs_pb2.CreateProjectRequest(project=project.message, description="new", update=True)
+    pach.pfs.CreateProject(again)
+    source = Source(connection)
+    assert [each.metadata for each in source.projects() if each.name == project.name] == [{"kept": "yes"}]
+    assert [each.metadata for each in source.repos() if each.name == name] == [{"kept": "yes"}]
+    assert [each.metadata for each in source.branches(name)] == [{"kept": "yes"}]
+    assert {each.id: each.metadata for each in source.commits(name)} == {
+        first.id: {"of": "first"},
+        second.id: {},
+    }
+
+
+def test_a_pipelines_metadata_stays_when_it_is_stopped_and_goes_when_it_is_updated(
+    pach: Pach, project: Project, repo: Message, connection: Connection, settings: Settings
+) -> None:
+    spec = shell(project, "noted", pfs(project, "data", "/"), "true")
+    create(pach, spec)
+    settings.set_metadata(Place.pipeline(RepoName(project.name, "noted")), NOTES)
+    pach.pps.StopPipeline(pps_pb2.StopPipelineRequest(pipeline=project.pipeline("noted")))
+    assert newer.strings(inspect(pach, project, "noted"), "metadata") == dict(sorted(NOTES.items()))
+    (listed,) = [each for each in Source(connection).pipelines() if each.project == project.name]
+    assert listed.metadata == dict(sorted(NOTES.items()))
+    create(pach, {**spec, "description": "new"}, update=True)
+    assert newer.strings(inspect(pach, project, "noted"), "metadata") == {}
+
+
+def test_a_project_made_again_has_no_metadata(
+    pach: Pach, connection: Connection, settings: Settings, project: Project
+) -> None:
+    settings.set_metadata(Place.project(project.name), NOTES)
+    pach.pfs.DeleteProject(pfs_pb2.DeleteProjectRequest(project=project.message))
+    pach.pfs.CreateProject(pfs_pb2.CreateProjectRequest(project=project.message))
+    told = pach.pfs.InspectProject(pfs_pb2.InspectProjectRequest(project=project.message))
+    assert newer.strings(told, "metadata") == {}
+
+
+def test_metadata_of_what_is_not_there_is_refused(
+    repo: Message, project: Project, settings: Settings, name: RepoName
+) -> None:
+    nowhere = RepoName(project.name, "nowhere")
+    absent = [
+        Place.project("no-such-project"),
+        Place.repo(nowhere),
+        Place.branch(name, "nowhere"),
+        Place.commit(name, "0" * 12 + "4" + "0" * 19),
+        Place.pipeline(nowhere),
+    ]
+    for place in absent:
+        with pytest.raises(SourceGoneError):
+            settings.set_metadata(place, NOTES)
+
+
+def test_an_empty_key_is_refused(repo: Message, settings: Settings, name: RepoName) -> None:
+    with pytest.raises(PachydermError, match="INVALID_ARGUMENT"):
+        settings.set_metadata(Place.repo(name), {"": "value"})
+
+
+def test_nothing_that_the_server_tells_is_unknown(
+    pach: Pach, project: Project, repo: Message, connection: Connection
+) -> None:
+    """Every field of this server is one that this version knows of: see docs/fidelity.md."""
+    pach.commit(repo, add("/a", b"1"))
+    create(pach, shell(project, "known", pfs(project, "data", "/"), "true") | {"maximumExpectedUptime": "9s"})
+    source = Source(connection)
+    source.projects()
+    source.repos()
+    source.branches(RepoName(project.name, "data"))
+    source.commits(RepoName(project.name, "data"))
+    source.pipelines()
+    assert source.unknown_fields == set()
