@@ -104,6 +104,10 @@ class Request(Strict):
     source: Annotated[Literal["auto", "backup", "vault"], Field(alias="from")] = "auto"
     verify: Literal["full", "hashes", "none"] = "full"
     keep_going: bool = False
+    settings: bool = False
+    """Whether settings that differ (metadata, descriptions, defaults) become the snapshot's."""
+    roles: bool = False
+    """Whether principals get the roles back that they lack."""
 
     @property
     def id(self) -> str:

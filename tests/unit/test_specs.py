@@ -72,5 +72,8 @@ def test_the_example_request_explains_every_field() -> None:
     assert there == names_in_yaml
     # what it says are the defaults, but for what names a place
     defaults = Request(version=1, what=["a/b"])
-    for name in ("history", "exists", "source", "verify", "keep_going", "outputs", "pipelines"):
+    for name in (
+        *("history", "exists", "source", "verify", "keep_going", "outputs", "pipelines"),
+        *("settings", "roles"),
+    ):
         assert getattr(parsed_example, name) == getattr(defaults, name), name

@@ -7,7 +7,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from pachvault.errors import PachydermError, SourceGoneError, TransientError
+from pachvault.errors import PachydermError, TransientError
 from pachvault.format.documents import Cluster, Problem, Project, Roles
 from pachvault.format.ids import RepoName
 from pachvault.pach.newer import UnknownField
@@ -42,8 +42,8 @@ class SettingsReader:
         )
 
     def projects(self, projects: Iterable[Project]) -> list[Project]:
-        """The projects with their settings; one that was deleted since it was listed is left out."""
-        return [project for project in self.pool.map(self._project, projects) if project is not None]
+        """The projects with their settings."""
+        return list(self.pool.map(self._project, projects))
 
     def roles(self, repos: Iterable[RepoName]) -> list[Roles | None]:
         """The role bindings of repos."""
@@ -52,12 +52,9 @@ class SettingsReader:
         read = self.settings.repo_roles
         return list(self.pool.map(lambda repo: self._read(str(repo), lambda: read(repo)), repos))
 
-    def _project(self, project: Project) -> Project | None:
+    def _project(self, project: Project) -> Project:
         where = f"{project.name}/*"
-        try:
-            defaults = self._read(where, lambda: self.settings.project_defaults(project.name))
-        except SourceGoneError:
-            return None
+        defaults = self._read(where, lambda: self.settings.project_defaults(project.name))
         roles = None
         if self.is_authenticated:
             roles = self._read(where, lambda: self.settings.project_roles(project.name))
@@ -66,7 +63,7 @@ class SettingsReader:
     def _read(self, where: str, call: Callable[[], Answer]) -> Answer | None:
         try:
             return call()
-        except (TransientError, SourceGoneError):
+        except TransientError:
             raise
         except PachydermError as error:
             self.problems.append(Problem(repo=where, kind=SETTINGS_UNREADABLE, message=str(error)))

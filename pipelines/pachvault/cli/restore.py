@@ -68,6 +68,12 @@ from pachvault.vault.vault import Vault, open_vault
     help="What pipelines wrote: left to them, or restored as plain repos.  [default: recompute]",
 )
 @click.option(
+    "--settings",
+    is_flag=True,
+    help="Metadata, descriptions and defaults that differ become the snapshot's, the cluster's too.",
+)
+@click.option("--roles", is_flag=True, help="Give principals the roles back that they lack.")
+@click.option(
     "--keep-going",
     is_flag=True,
     help="Restore what is intact of a damaged vault; move heads whatever differs.",

@@ -12,7 +12,7 @@ from pachvault.cli.common import State, human, put_json, put_table, say
 from pachvault.errors import EXIT_DAMAGE, EXIT_PARTIAL
 from pachvault.restore.records import Report, is_drill, state_of
 from pachvault.restore.under_way import UnderWay
-from pachvault.restore.work import BranchPlan, PipelinePlan, RestorePlan
+from pachvault.restore.work import BranchPlan, PipelinePlan, RestorePlan, SettingsPlan
 
 _SHOWN = 20
 
@@ -32,13 +32,15 @@ def show_plan(state: State, plan: RestorePlan) -> None:
             click.echo(f"  {_fate(branch)}")
     for pipeline in plan.pipelines:
         click.echo(_pipeline(pipeline))
+    for line in _settings(plan.settings):
+        click.echo(line)
     if plan.done_requests is not None:
         click.echo("the record of finished requests is added to the cluster's")
     for line in plan.lost:
         click.echo(f"left out, damaged: {line}")
     for line in plan.not_restored:
         click.echo(f"not restored: {line}")
-    for line in plan.notes:
+    for line in plan.notes + plan.settings.notes:
         click.echo(f"note: {line}")
     click.echo(_expected(plan))
 
@@ -48,6 +50,30 @@ def _pipeline(plan: PipelinePlan) -> str:
     if not plan.is_new:
         return f"stop pipeline {name}"
     return f"create pipeline {name} ({'stopped' if plan.stopped else 'running'})"
+
+
+def _settings(plan: SettingsPlan) -> list[str]:
+    """A line for each setting that is set."""
+    lines = []
+    if plan.cluster_metadata is not None:
+        lines.append("set the metadata of the cluster")
+    if plan.cluster_defaults_json is not None:
+        lines.append("set the defaults of the cluster")
+    for project in plan.projects:
+        names = [name for name, value in project if name != "name" and value is not None]
+        what = ", ".join(name.removesuffix("_json") for name in names)
+        lines.append(f"set of project {project.name}: {what}")
+    for repo in plan.repos:
+        places = [f"{repo.project}/{repo.name}"] if repo.metadata else []
+        places += [f"{repo.project}/{repo.name}@{branch}" for branch in repo.branches]
+        lines += [f"set the metadata of {place}" for place in places]
+    lines += [f"set the metadata of pipeline {each.project}/{each.name}" for each in plan.pipelines]
+    for roles in plan.roles:
+        lines += [
+            f"give {principal} on {roles.text}: {', '.join(given)}"
+            for principal, given in roles.roles.items()
+        ]
+    return lines
 
 
 def _fate(branch: BranchPlan) -> str:

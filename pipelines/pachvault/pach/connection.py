@@ -187,6 +187,11 @@ def explained(where: str) -> Iterator[None]:
         raise PachydermError(f"{said} ({code.name})", where=where) from error
 
 
+def status_of(error: PachydermError) -> Any:
+    """The gRPC status that an error stands for; None where it is of another making."""
+    return error.__cause__.code() if isinstance(error.__cause__, grpc.RpcError) else None
+
+
 def retrying() -> Retrying:
     """Attempts at a call that may be made again: eight within about half a minute, while it may pass."""
     return Retrying(

@@ -6,13 +6,15 @@ import json
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import grpc
 from google.protobuf import json_format
 from python_pachyderm.proto.v2.enterprise import enterprise_pb2
 from python_pachyderm.proto.v2.pfs import pfs_pb2
 from python_pachyderm.proto.v2.pps import pps_pb2
 
-from pachvault.errors import PachydermError, SourceGoneError, UsageError
-from pachvault.pach.connection import Connection, explained
+from pachvault.errors import PachydermError, SourceGoneError, UnsupportedError, UsageError
+from pachvault.pach import wire
+from pachvault.pach.connection import Connection, explained, status_of
 
 MAX_PIPELINES = 16
 MAX_PARALLELISM = 8
@@ -35,6 +37,7 @@ class Pipelines:
     def __init__(self, connection: Connection) -> None:
         self._pps = connection.pps
         self._pfs = connection.pfs
+        self._create_v2 = connection.raw_call("pps_v2.API/CreatePipelineV2")
         self._enterprise = connection.enterprise
 
     def is_licensed(self) -> bool:
@@ -45,25 +48,38 @@ class Pipelines:
 
     def create(self, spec: str, where: str) -> str:
         """Create a pipeline from a JSON spec, strictly; its name. UsageError for a bad spec."""
-        request = _request(spec, where)
-        with explained(f"pipeline {request.pipeline.name}"):
-            self._pps.CreatePipeline(request)
-        return str(request.pipeline.name)
+        name = _name_in(spec, where)
+        self._put(spec, where, name.name, update=False)
+        return str(name.name)
 
     def ensure(self, spec: str, where: str) -> Literal["created", "updated", "unchanged"]:
         """Create a pipeline, or update it where its user's spec is another. UsageError for a bad spec.
 
         An update processes nothing anew.
         """
-        request = _request(spec, where)
-        name = request.pipeline
+        name = _name_in(spec, where)
         there = self._spec_of(name.project.name or "default", name.name)
-        if there is not None and _same(there, request):
+        if there and is_same(there, spec):
             return "unchanged"
-        request.update = there is not None
-        with explained(f"pipeline {name.name}"):
-            self._pps.CreatePipeline(request)
+        self._put(spec, where, name.name, update=there is not None)
         return "created" if there is None else "updated"
+
+    def _put(self, spec: str, where: str, name: str, *, update: bool) -> None:
+        """By the call that takes the JSON itself, and so every field that the server knows."""
+        request = wire.field(1, spec) + wire.flag(3, value=update)
+        try:
+            with explained(f"pipeline {name}"):
+                self._create_v2(request)
+        except UnsupportedError:  # before Pachyderm 2.8
+            message = _request(spec, where)
+            message.update = update
+            with explained(f"pipeline {name}"):
+                self._pps.CreatePipeline(message)
+        except PachydermError as error:
+            if status_of(error) == grpc.StatusCode.INVALID_ARGUMENT:
+                _request(spec, where)  # its complaint is the clearer one, where it has one
+                raise UsageError(error.what, where=where) from error
+            raise
 
     def exists(self, project: str, name: str) -> bool:
         """Whether the cluster has a pipeline."""
@@ -128,9 +144,21 @@ class Pipelines:
 def is_same(spec: str, other: str) -> bool:
     """Whether two JSON specs make the same pipeline."""
     try:
-        return _same(spec, _request(other, ""))
+        one, two = _request(spec, ""), _request(other, "")
     except UsageError:  # of a newer Pachyderm: compared as they are written
         return bool(json.loads(spec) == json.loads(other))
+    one.ClearField("update")
+    two.ClearField("update")
+    return bool(one == two)
+
+
+def _name_in(spec: str, where: str) -> Any:
+    """The pipeline that a spec names; UsageError for a bad spec."""
+    try:
+        fields = json.loads(spec)
+        return json_format.ParseDict(fields["pipeline"], pps_pb2.Pipeline())
+    except (ValueError, KeyError, TypeError, json_format.ParseError) as error:
+        raise UsageError(f"not a pipeline spec: it has no pipeline.name: {error}", where=where) from error
 
 
 def _request(spec: str, where: str) -> Any:
@@ -138,16 +166,6 @@ def _request(spec: str, where: str) -> Any:
         return json_format.ParseDict(json.loads(spec), pps_pb2.CreatePipelineRequest())
     except (ValueError, json_format.ParseError) as error:
         raise UsageError(f"not a pipeline spec: {' '.join(str(error).split())}", where=where) from error
-
-
-def _same(spec: str, request: Any) -> bool:
-    """Whether a spec that is there says what a request says."""
-    try:
-        there = _request(spec, "")
-    except UsageError:  # there is none, or it has fields of a newer Pachyderm
-        return False
-    there.ClearField("update")
-    return bool(there == request)
 
 
 def _pipeline(project: str, name: str) -> Any:

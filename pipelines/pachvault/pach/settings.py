@@ -145,10 +145,10 @@ class Settings:
         if there is None:
             raise UnsupportedError("authentication is not activated", where=f"role bindings of {text}")
         added = []
-        for principal, roles in wanted.items():
+        for principal, roles in given_by_users(wanted).items():
             have = there.get(principal, [])
             missing = sorted(set(roles) - set(have))
-            if missing and not _is_given_by_pachyderm(principal):
+            if missing:
                 self._bind(resource, principal, [*have, *missing])
                 added.append(f"{principal}: {', '.join(missing)} on {text}")
         return added
@@ -176,9 +176,10 @@ class Settings:
         raise PachydermError("no answer", where=what)
 
 
-def _is_given_by_pachyderm(principal: str) -> bool:
-    """Whether Pachyderm itself gives a principal its roles: it is a pipeline's, or one of its own."""
-    return principal.startswith(("pipeline:", "pach:", "internal:"))
+def given_by_users(roles: Roles) -> Roles:
+    """The bindings that Pachyderm does not make by itself, as it does for pipelines and for its own users."""
+    own = ("pipeline:", "pach:", "internal:")
+    return {principal: given for principal, given in roles.items() if not principal.startswith(own)}
 
 
 def _project(name: str) -> bytes:

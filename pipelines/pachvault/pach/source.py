@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from google.protobuf import json_format
-from google.protobuf.empty_pb2 import Empty
 from python_pachyderm.proto.v2.pfs import pfs_pb2
 from python_pachyderm.proto.v2.pps import pps_pb2
 
@@ -146,10 +145,14 @@ class Source:
             )
         return sorted(found, key=lambda pipeline: (pipeline.project, pipeline.name))
 
-    def secrets(self) -> set[str]:
-        """The names of the cluster's secrets; their values cannot be read."""
-        answer = self._called("secrets", lambda: self.connection.pps.ListSecret(Empty()))
-        return {str(each.secret.name) for each in answer.secret_info}
+    def has_secret(self, name: str) -> bool:
+        """Whether Kubernetes has a secret, whoever made it: ListSecret shows only those of pachctl."""
+        request = pps_pb2.InspectSecretRequest(secret=pps_pb2.Secret(name=name))
+        try:
+            self._called(f"secret {name}", lambda: self.connection.pps.InspectSecret(request))
+        except SourceGoneError:
+            return False
+        return True
 
     def diff(self, new: CommitRef, old: CommitRef | None) -> list[Change]:
         """The files that differ, by path; from the parent's where `old` is None. Directories are left out.

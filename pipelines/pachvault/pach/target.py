@@ -60,6 +60,12 @@ class Target:
         request = pfs_pb2.CreateProjectRequest(project=pfs_pb2.Project(name=name), description=description)
         self._ensured(f"project {name}", lambda: self._pfs.CreateProject(request))
 
+    def describe_project(self, name: str, description: str) -> None:
+        """Give a project that is there another description."""
+        project = pfs_pb2.Project(name=name)
+        request = pfs_pb2.CreateProjectRequest(project=project, description=description, update=True)
+        self._called(f"project {name}", lambda: self._pfs.CreateProject(request))
+
     def ensure_repo(self, project: str, name: str, description: str = "") -> None:
         """Create a repo unless it is there."""
         repo = commit_message(project, name, "").repo

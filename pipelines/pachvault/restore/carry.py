@@ -58,6 +58,7 @@ def carry_out(
         replayed=replay.done,
         differences=differences,
         kept=kept,
+        lost_settings=replay.lost_settings,
         vault_id=vault.config.vault_id,
         bytes=plan.bytes,
         seconds=round(monotonic() - began, 3) if began is not None else None,

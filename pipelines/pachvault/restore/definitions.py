@@ -44,7 +44,8 @@ def choose(request: Request, known: Sequence[Pipeline], source: Source) -> list[
         wanted |= {
             name: each for name, each in chosen.items() if each.stopped and not _is_stopped(there, name)
         }
-    missing = sorted({secret for each in wanted.values() for secret in _secrets(each)} - source.secrets())
+    needed = {secret for each in wanted.values() for secret in _secrets(each)}
+    missing = [secret for secret in sorted(needed) if not source.has_secret(secret)]
     if missing:
         raise UsageError(
             f"the cluster lacks {len(missing)} secrets that pipelines need: {', '.join(missing)}",
@@ -144,6 +145,14 @@ def _inputs(pipeline: Pipeline) -> Iterator[RepoName]:
 
 
 def _secrets(pipeline: Pipeline) -> set[str]:
-    transform = pipeline.details.get("transform")
-    mounts = transform.get("secrets") if isinstance(transform, dict) else None
-    return {str(mount["name"]) for mount in mounts or []}
+    """The Kubernetes secrets that a definition names, those for pulling its image among them."""
+    transform, egress = pipeline.details.get("transform"), pipeline.details.get("egress")
+    names: set[str] = set()
+    if isinstance(transform, dict):
+        names |= {str(mount["name"]) for mount in transform.get("secrets") or []}
+        names |= {str(name) for name in transform.get("image_pull_secrets") or []}
+    database = egress.get("sql_database") if isinstance(egress, dict) else None
+    secret = database.get("secret") if isinstance(database, dict) else None
+    if isinstance(secret, dict) and secret.get("name"):
+        names.add(str(secret["name"]))
+    return names

@@ -18,9 +18,11 @@ _LINE = re.compile(
 
 
 def description(request_id: str, repo: RepoName, step: Step, lost: int = 0) -> str:
-    """The old description, then a line with the old id and times, and how many files are not there."""
+    """The old description, then a line with the old id, times, creator, and how many files are missing."""
     times = f"started {step.started_at or 'unknown'}, finished {step.finished_at or 'unknown'}"
     line = f"restored by pachvault, request {request_id[:12]}, from {repo}@{step.commit}, {times}"
+    if step.created_by:
+        line += f", created by {step.created_by}"
     if lost:
         line += f", without {lost} damaged files"
     return f"{step.description}\n{line}" if step.description else line

@@ -33,6 +33,7 @@ class Report:
     """What was brought from the vault."""
     seconds: float | None = None
     """How long that took, with comparing it; None where it was not done in one go."""
+    lost_settings: list[str] = field(default_factory=list)
     finished_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     pipelines: list[str] = field(default_factory=list)
     """Those that were created, project/name each."""
@@ -44,8 +45,8 @@ class Report:
 
     @property
     def lost(self) -> list[str]:
-        """A line for each commit or branch that could not be had."""
-        return [line for each in self.replayed for line in each.lost]
+        """A line for each commit, branch or setting that could not be had."""
+        return [*(line for each in self.replayed for line in each.lost), *self.lost_settings]
 
     @property
     def is_settled(self) -> bool:

@@ -19,6 +19,7 @@ from pachvault.restore.check import Difference
 from pachvault.restore.own_project import settle_requests
 from pachvault.restore.records import DONE
 from pachvault.restore.repo_replay import Replayed, RepoReplay
+from pachvault.restore.settings_replay import SettingsReplay
 from pachvault.restore.work import RestorePlan, Step
 from pachvault.vault import blobs
 from pachvault.vault.reader import BlobReader
@@ -36,6 +37,7 @@ class Replay:
         from_vault = any(repo.origin == "vault" for repo in plan.repos)
         reader = BlobReader(vault, blobs.load(vault)) if from_vault else None
         self._lost_records: list[Replayed] = []
+        self._settings = SettingsReplay(source, target, plan.settings)
         self._repos = []
         for project in plan.projects:
             target.ensure_project(project.name, project.description)
@@ -56,6 +58,7 @@ class Replay:
         Raises DamageError for a damaged vault unless the plan says to keep going: nothing of a damaged
         commit is committed.
         """
+        self._settings.before_pipelines()
         definitions.create_stopped(self._source, self._plan.pipelines)
         try:
             for members in _commit_sets(self._repos):
@@ -73,6 +76,12 @@ class Replay:
         for each in self._repos:
             each.close()
         definitions.create_rest(self._source, self._plan.pipelines)
+        self._settings.after_heads()
+
+    @property
+    def lost_settings(self) -> list[str]:
+        """A line for each setting that the cluster does not take."""
+        return self._settings.lost
 
     def _settle_requests(self) -> None:
         """Before requests come back, and their pipelines see them: what becomes of each is known."""

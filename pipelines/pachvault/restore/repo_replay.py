@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from pachvault.errors import CorruptError, DamageError, PachvaultError, PachydermError
+from pachvault.errors import CorruptError, DamageError, PachvaultError, PachydermError, UnsupportedError
 from pachvault.format.ids import RepoName
 from pachvault.mirror import mirrored
 from pachvault.pach import wire
+from pachvault.pach.settings import Place, Settings
 from pachvault.pach.source import CommitRef, Source
 from pachvault.pach.target import NewCommit, Pointed, Target
 from pachvault.progress import Progress
@@ -127,6 +128,7 @@ class RepoReplay:
             ref = self._ref(self.begun[step.commit])
             lost = self.filled.pop(step.commit)
             text = journal.description(self.plan.request_id, self.repo.source, step, lost)
+            self._set_metadata(step, ref)
             self.target.finish(ref, description=text, error=step.error)
             self.done.ids[step.commit] = ref.id
             self.done.made += 1
@@ -215,6 +217,16 @@ class RepoReplay:
         for part in parts:
             self.target.add_file_set(ref, staging.own_change(self.source, part))
         return 0
+
+    def _set_metadata(self, step: Step, ref: CommitRef) -> None:
+        """While the commit is open: a finished one is taken for a whole one by the next run."""
+        if not step.metadata:
+            return
+        try:
+            place = Place.commit(self.repo.target, ref.id)
+            Settings(self.source.connection).set_metadata(place, step.metadata)
+        except UnsupportedError as error:
+            self.done.lost.append(f"{self.repo.source}@{step.commit}: metadata: {error.what}")
 
     def _write(self, step: Step, ref: CommitRef) -> int:
         """Write a commit's change straight from the vault, without damaged files if need be."""

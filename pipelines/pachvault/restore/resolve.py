@@ -15,7 +15,7 @@ from pachvault.format.ids import RepoName
 from pachvault.home import POLICY, REQUESTS
 from pachvault.pach.source import Source
 from pachvault.request import Place, Request, When
-from pachvault.restore import definitions, lock, needs
+from pachvault.restore import definitions, lock, needs, settings
 from pachvault.restore.own_project import may_mean, note_left_out
 from pachvault.restore.pace import Pace, measured
 from pachvault.restore.records import DONE, finished
@@ -89,6 +89,7 @@ def resolve(request: Request, vault: Vault, source: Source) -> Resolved:
     more: dict[str, object] = {
         "projects": needs.projects(snapshot, cluster, plans, pipelines),
         "pipelines": pipelines,
+        "settings": settings.plan(request, snapshot, source, plans, chosen),
         "done_requests": done_requests,
         "not_restored": unmade + needs.not_recomputed(snapshot, source, chosen, pipelines, cluster),
         "notes": _notes(plans, pipelines, begun, left_out),

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pachvault.errors import UsageError
+from pachvault.format import table
 from pachvault.request import Extent
 from pachvault.restore.work import Step
 from pachvault.vault.snapshots import RepoHistory
@@ -55,6 +56,8 @@ def steps_to(rows: Rows, wanted: set[str]) -> list[Step]:
                 started_at=row["started"],
                 finished_at=row["finished"],
                 size_bytes=row["size"],
+                metadata=table.decode_metadata(row["metadata"]),
+                created_by=row["created_by"] or "",
             )
         )
     return _parents_first(steps)

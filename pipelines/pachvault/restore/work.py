@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pachvault.format.documents import Hex, Time
+from pachvault.format.documents import Hex, Roles, Time
 from pachvault.format.ids import RepoName
 from pachvault.handover import WorkDocument
 
@@ -25,6 +25,8 @@ class Step(WorkDocument):
     size_bytes: int
     parts: int = 0
     """How many staged parts hold its change; 0 where replay writes it itself."""
+    metadata: dict[str, str] = {}
+    created_by: str = ""
 
 
 class BranchPlan(WorkDocument):
@@ -90,6 +92,53 @@ class ProjectPlan(WorkDocument):
     description: str
 
 
+class ProjectSettings(WorkDocument):
+    """What is to be set on a project; None is left as it is."""
+
+    name: str
+    description: str | None = None
+    metadata: dict[str, str] | None = None
+    defaults_json: str | None = None
+
+
+class MetadataPlan(WorkDocument):
+    """The metadata that a repo and its branches, or a pipeline, get; None is left as it is."""
+
+    project: str
+    name: str
+    metadata: dict[str, str] | None = None
+    branches: dict[str, dict[str, str]] = {}
+
+
+class RolesPlan(WorkDocument):
+    """Roles that principals lack on the cluster, a project or a repo."""
+
+    kind: Literal["cluster", "project", "repo"]
+    project: str = ""
+    repo: str = ""
+    roles: Roles = {}
+
+    @property
+    def text(self) -> str:
+        """What people call it."""
+        return {"cluster": "the cluster", "project": f"project {self.project}"}.get(
+            self.kind, f"{self.project}/{self.repo}"
+        )
+
+
+class SettingsPlan(WorkDocument):
+    """What is to be set beside commits and branches; None is left as it is."""
+
+    cluster_metadata: dict[str, str] | None = None
+    cluster_defaults_json: str | None = None
+    projects: list[ProjectSettings] = []
+    repos: list[MetadataPlan] = []
+    pipelines: list[MetadataPlan] = []
+    roles: list[RolesPlan] = []
+    notes: list[str] = []
+    """A line for each setting that differs from the snapshot's and stays."""
+
+
 class Part(WorkDocument):
     """A span of a large commit's change (see changes.Span), staged ahead of replay."""
 
@@ -125,6 +174,7 @@ class RestorePlan(WorkDocument):
     """Those to create."""
     repos: list[RepoPlan] = []
     pipelines: list[PipelinePlan] = []
+    settings: SettingsPlan = SettingsPlan()
     done_requests: Hex | None = None
     """The record of repo `restored` in the snapshot: its files are added to the cluster's."""
     notes: list[str] = []

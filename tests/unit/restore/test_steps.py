@@ -20,6 +20,8 @@ def rows(*commits: tuple[str, str | None, str]) -> dict[str, dict[str, Any]]:
             "started": None,
             "finished": None,
             "size": 0,
+            "metadata": None,
+            "created_by": None,
         }
         for commit, parent, error in commits
     }
