@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 
 import pytest
@@ -10,6 +11,7 @@ from e2e.backup import Backup
 from e2e.oracle import assert_equal
 from e2e.test_mirror import frozen, shipped
 from pachvault.format.ids import RepoName
+from pachvault.pach.pipelines import Pipelines
 from pachvault.pach.source import Source
 
 
@@ -62,6 +64,7 @@ def test_a_repo_deleted_before_it_is_mirrored(backup: Backup, once: Callable[...
     outcome = backup.attempt("--quiet")
     assert outcome.code == 3
     assert f"{backup.project.name}/gone" in outcome.err
+    assert "the repo was deleted while the backup ran" in outcome.err
     backup.assert_restorable(heads={"gone@master": None, "stays@master": stays})
     backup.run()
     backup.assert_restorable()
@@ -112,11 +115,51 @@ def test_unmirrored_commits_squashed_between_freeze_and_export(backup: Backup) -
     made = frozen(backup)
     project.squash(commits[1])
     snapshot = shipped(backup, made)
-    problems = {problem.commit for problem in snapshot.manifest.problems if problem.commit}
-    assert commits[1] in problems
+    problems = {problem.commit: problem for problem in snapshot.manifest.problems if problem.commit}
+    assert problems[commits[1]].kind == "squashed"
+    assert "was squashed or dropped while the backup ran" in problems[commits[1]].message
     assert snapshot.manifest.partial
     backup.run()
     backup.assert_restorable()
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_a_repo_deleted_in_mid_export_is_one_problem(backup: Backup, again: bool) -> None:
+    """The backup repo goes with it: else what it holds of the head would be read."""
+    project, name = backup.project, f"{backup.project.name}/gone"
+    two_repos(backup)
+    project.commit("gone", {"/b": b"more"})
+    made = frozen(backup)
+    project.delete_repo("gone")
+    if again:
+        project.repo("gone")
+        project.commit("gone", {"/a": b"another"})
+    project.cluster.target.delete_repo("pachvault", "backup")
+    snapshot = shipped(backup, made)
+    of_repo = [each for each in snapshot.manifest.problems if each.repo == name]
+    assert [each.kind for each in of_repo] == ["head-missing", "gone"]
+    how = "deleted and made anew" if again else "deleted"
+    lost = "2 of its new commits are not in the snapshot"
+    assert of_repo[1].message == f"the repo was {how} while the backup ran: {lost}"
+
+
+def test_pipelines_that_change_during_the_survey_are_taken_as_they_are_at_its_end(
+    backup: Backup, once: Callable[..., None]
+) -> None:
+    project = backup.project
+    project.repo("data")
+    project.commit("data", {"/a": b"1"})
+    spec = {
+        "pipeline": {"project": {"name": project.name}, "name": "deployed"},
+        "input": {"pfs": {"project": project.name, "repo": "data", "glob": "/*"}},
+        "transform": {"cmd": ["true"]},
+    }
+    pipelines = Pipelines(project.cluster.connection)
+    once("branches", lambda: pipelines.create(json.dumps(spec), "deployed"))
+    snapshot = backup.run()
+    record = snapshot.vault.pipelines_record(snapshot.manifest.pipelines)
+    assert (project.name, "deployed") in {(each.project, each.name) for each in record.pipelines}
+    assert snapshot.repo(RepoName(project.name, "deployed")).record.output_of == "deployed"
 
 
 def test_a_mirror_that_may_not_be_written_is_done_without(backup: Backup) -> None:

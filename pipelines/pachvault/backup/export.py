@@ -14,7 +14,7 @@ from itertools import groupby
 
 import pyarrow as pa
 
-from pachvault.backup import known, runs
+from pachvault.backup import known, missing, runs
 from pachvault.backup.cut import Cutter
 from pachvault.backup.known import Content
 from pachvault.backup.rows import Rows
@@ -25,7 +25,7 @@ from pachvault.format import table
 from pachvault.format.ids import RepoName, digest
 from pachvault.pach import wire
 from pachvault.pach.records import Change
-from pachvault.pach.source import Source, after, file_set
+from pachvault.pach.source import CommitRef, Source, after, file_set
 from pachvault.pach.tar import Piece, Run
 from pachvault.progress import Progress
 from pachvault.vault import blobs, marks
@@ -111,7 +111,9 @@ class _Exporter:
             self.cutter.abandon()
             if isinstance(error, TransientError):
                 self._source.projects()  # raises where it is the server, not this item
-            failed = receipt.model_copy(update={"problem": str(error)})
+            commit = CommitRef(item.project, item.repo, item.commit)
+            kind, problem = missing.why(self._source, commit, item.repo_created_at, error)
+            failed = receipt.model_copy(update={"problem": problem, "problem_kind": kind})
             self._done.append((failed, Rows(item.repo_name, item.commit)))
             return
         self.tables.add(rows)

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 
-from pachvault.backup import known, runs
+from pachvault.backup import known, missing, runs
 from pachvault.backup.known import METADATA_LOST, Sealed
 from pachvault.backup.plan import head_tasks, plan_repo, split
 from pachvault.backup.settings import SETTINGS_UNREADABLE, UNKNOWN_FIELDS
@@ -154,9 +154,10 @@ def _survey_problems(seen: Survey, policy: Policy) -> list[Problem]:
         )
         problems.append(Problem(repo="*", kind=UNSETTLED, message=message))
     gone = [
-        Problem(repo=str(repo), kind="gone", message="deleted during the freeze") for repo in seen.vanished
+        Problem(repo=str(repo), kind=missing.GONE, message="deleted during the freeze")
+        for repo in seen.vanished
     ]
-    missing = [
+    headless = [
         Problem(
             repo=str(each.info.name),
             branch=branch.name,
@@ -167,7 +168,7 @@ def _survey_problems(seen: Survey, policy: Policy) -> list[Problem]:
         for branch in each.branches
         if branch.head and branch.head not in each.commits
     ]
-    return [*problems, *gone, *missing, *seen.notes]
+    return [*problems, *gone, *headless, *seen.notes]
 
 
 def _mirror(source: Source, target: Target, run_id: str, problems: list[Problem]) -> Mirror | None:
@@ -200,10 +201,9 @@ class _ItemMaker:
             except TransientError:
                 raise
             except PachydermError as error:
-                problem = Problem(
-                    repo=str(planned.name), commit=commit.id, kind="unreadable", message=error.what
-                )
-                problems.append(problem)
+                ref = CommitRef(planned.project, planned.repo, commit.id)
+                kind, message = missing.why(self._source, ref, planned.created_at, error)
+                problems.append(Problem(repo=str(planned.name), commit=commit.id, kind=kind, message=message))
         return items, problems
 
     def _mirrored(
@@ -247,6 +247,7 @@ class _ItemMaker:
             base_chain=chain,
             commit_bytes=commit.size_bytes,
             expected_bytes=commit.size_bytes,
+            repo_created_at=planned.created_at,
         )
         if base_place is None:
             return _ranges(item, self._source.shards(self._source.file_set_of(place, wire.TOTAL)))

@@ -8,6 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from pachvault.backup.missing import UNREADABLE
 from pachvault.backup.work import PlannedCommit, PlannedRepo
 from pachvault.format import table
 from pachvault.format.documents import Branch, Problem, RepoRecord, Segment
@@ -30,6 +31,7 @@ class Exported:
     bytes: int = 0
     """Of all files, for a full commit; the net change, for a delta."""
     problem: str | None = None
+    problem_kind: str = UNREADABLE
 
 
 def commit_rows(
@@ -43,9 +45,11 @@ def commit_rows(
             known.pop(commit.id, None)
     problems: list[Problem] = []
     for commit in planned.new:
-        row, why = _new_row(commit, known, exported.get(commit.id))
+        made = exported.get(commit.id)
+        row, why = _new_row(commit, known, made)
         if row is None:
-            problems.append(Problem(repo=str(planned.name), commit=commit.id, kind="unreadable", message=why))
+            kind = made.problem_kind if made else UNREADABLE
+            problems.append(Problem(repo=str(planned.name), commit=commit.id, kind=kind, message=why))
         else:
             known[commit.id] = row
     rows: dict[str, Row] = {}

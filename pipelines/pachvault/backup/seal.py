@@ -12,6 +12,7 @@ from pachvault.backup import runs
 from pachvault.backup.erased import inherited
 from pachvault.backup.freeze import INDEX_HEALED, NOTES
 from pachvault.backup.history import MAX_DEPTH, Exported, Row, commit_rows, settle_branches, write_record
+from pachvault.backup.missing import summed_up
 from pachvault.backup.work import Plan, PlannedRepo, Receipt
 from pachvault.errors import AbsentError, BusyError, CorruptError, DamageError, PachvaultError
 from pachvault.format import documents, layout, table
@@ -57,7 +58,7 @@ def seal(vault: Vault, plan: Plan, receipts: Sequence[Receipt]) -> Snapshot:
             runs.drop_receipt(vault, receipt.key)
         runs.check_age(vault, plan.run_id)  # what a run lacks that took too long was pruned: no damage
         raise
-    problems += [*_index_healed(vault), *_lost(vault)]
+    problems = [*summed_up(problems), *_index_healed(vault), *_lost(vault)]
     manifest = Manifest(
         vault_id=vault.config.vault_id,
         run_id=plan.run_id,
@@ -115,6 +116,7 @@ def _exported(receipts: Iterable[Receipt]) -> dict[RepoName, dict[str, Exported]
                 rows=was.rows + item.rows,
                 bytes=was.bytes + item.bytes,
                 problem=was.problem or item.problem,
+                problem_kind=was.problem_kind if was.problem else item.problem_kind,
             )
     return found
 

@@ -55,6 +55,7 @@ class Item(WorkDocument):
     commit_bytes: int
     expected_bytes: int
     """About how many bytes will be read."""
+    repo_created_at: Time | None = None
 
     @property
     def repo_name(self) -> RepoName:
@@ -108,6 +109,7 @@ class ItemReceipt(WorkDocument):
     """Those of the share's tables that hold the rows."""
     problem: str | None = None
     """Why it could not be read, in one line."""
+    problem_kind: str = "unreadable"
 
 
 class Receipt(WorkDocument):
