@@ -81,6 +81,10 @@ format: setup ## rewrite the sources as ruff wants them
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+.PHONY: fidelity
+fidelity: setup ## write docs/fidelity.md anew from docs/fidelity.yaml
+	$(BIN)/python tests/protocol/fidelity.py
+
 .PHONY: image
 image: ## build the image that the specs name, with docker, podman or buildah
 	images/build.sh
