@@ -65,10 +65,12 @@ def test_show_names_branches_and_commits(filled: Backup) -> None:
     assert f"{name}/data@master" in text
     assert f"{name}/data@side" in text
     (manifest,) = filled.json("show", "latest")
-    assert {"name": name, "description": ""} in manifest["projects"]  # pipelines bring theirs, too
+    named = {(each["name"], each["description"]) for each in manifest["projects"]}
+    assert (name, "") in named  # pipelines bring theirs, too
     commits = filled.json("show", "latest", f"{name}/data")
     assert [each["description"] for each in commits][:2] == ["one", "two"]
     assert [each["branches"] for each in commits] == [[], ["master"], ["side"]]
+    assert [each["metadata"] for each in commits] == [{}, {}, {}]
     assert "has no repo" in filled.command("show", "latest", f"{name}/nope").says(2)
 
 

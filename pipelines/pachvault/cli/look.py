@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 from pachvault.cli.common import State, common_options, human, put_json, put_table
 from pachvault.cli.place import Place
 from pachvault.errors import EXIT_DAMAGE, EXIT_OK, DamageError, UsageError
+from pachvault.format import table
 from pachvault.format.ids import RepoName
 from pachvault.vault import blobs, snapshots
 from pachvault.vault.reader import BlobReader
@@ -150,10 +151,17 @@ def _show_commits(state: State, snapshot: snapshots.Snapshot, repo: str) -> None
     rows.sort(key=lambda row: row["started"] or datetime.min.replace(tzinfo=UTC))
     if state.json:
         for row in rows:
-            shown = {
-                key: row[key] for key in ("commit", "parent", "started", "finished", "description", "error")
-            }
-            put_json("commit", **shown, size_bytes=row["size"], branches=heads.get(row["commit"], []))
+            names = (
+                *("commit", "parent", "started", "finished", "description", "error", "created_by"),
+                "origin",
+            )
+            put_json(
+                "commit",
+                **{name: row[name] for name in names},
+                size_bytes=row["size"],
+                branches=heads.get(row["commit"], []),
+                metadata=table.decode_metadata(row["metadata"]),
+            )
         return
     put_table(
         ["COMMIT", "PARENT", "STARTED (UTC)", "SIZE", "BRANCHES", "STATE", "DESCRIPTION"],
