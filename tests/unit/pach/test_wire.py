@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from google.protobuf.wrappers_pb2 import BytesValue
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -30,3 +31,24 @@ def test_a_path_to_delete(path: str) -> None:
 @example(bytes(3_000_000))
 def test_a_payload_is_what_was_put_in(data: bytes) -> None:
     assert wire.bytes_value(BytesValue(value=data).SerializeToString()) == data
+
+
+def test_fields_are_read_back_whatever_lies_between_them() -> None:
+    message = (
+        wire.field(1, "a") + b"\x18\x96\x01" + wire.field(300, b"x" * 200) + b"\x25abcd" + wire.field(1, "b")
+    )
+    assert list(wire.fields(message)) == [(1, b"a"), (300, b"x" * 200), (1, b"b")]
+    assert wire.text(message, 1) == "b"
+    assert wire.text(message, 2) == ""
+
+
+@pytest.mark.parametrize(
+    "data", [b"\x0a\x05abc", b"\x0a", b"\x80", b"\x80" * 11, b"\x25abc", b"\x0b", b"\x0f"]
+)
+def test_what_is_no_message_is_refused(data: bytes) -> None:
+    with pytest.raises(ValueError, match="not a message"):
+        list(wire.fields(data))
+
+
+def test_a_flag_is_there_only_when_it_is_set() -> None:
+    assert (wire.flag(3, value=True), wire.flag(3, value=False)) == (b"\x18\x01", b"")
