@@ -43,6 +43,10 @@ class Survey:
     pipelines: tuple[Pipeline, ...]
     vanished: tuple[RepoName, ...]
     """Repos that were deleted while the survey went on."""
+    listed: frozenset[RepoName]
+    """Every repo of the cluster, chosen or not."""
+    skipped: frozenset[RepoName]
+    """Those of them that pipelines write, where the policy leaves these out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +57,8 @@ class _Heads:
     """Of each repo with chosen branches those."""
     vanished: list[RepoName]
     """Repos that were listed and then were not there."""
+    listed: frozenset[RepoName]
+    """Every repo of the cluster."""
 
 
 def survey(source: Source, policy: Policy) -> Survey:
@@ -63,13 +69,13 @@ def survey(source: Source, policy: Policy) -> Survey:
     with ThreadPoolExecutor(_CALLS_AT_ONCE, "survey") as pool:
 
         def heads() -> _Heads:
-            repos = [
-                repo for repo in source.repos() if policy.outputs == "include" or repo.name not in outputs
-            ]
+            every = source.repos()
+            repos = [repo for repo in every if policy.outputs == "include" or repo.name not in outputs]
             listed = list(pool.map(lambda repo: _chosen_branches(source, policy, repo), repos))
             return _Heads(
                 {repo: branches for repo, branches in zip(repos, listed, strict=True) if branches},
                 [repo.name for repo, branches in zip(repos, listed, strict=True) if branches is None],
+                frozenset(repo.name for repo in every),
             )
 
         previous = heads()
@@ -97,6 +103,8 @@ def survey(source: Source, policy: Policy) -> Survey:
         repos=tuple(surveyed),
         pipelines=tuple(pipelines) if policy.pipelines == "include" else (),
         vanished=tuple(sorted({*gone, *current.vanished})),
+        listed=current.listed,
+        skipped=current.listed & outputs.keys() if policy.outputs == "skip" else frozenset(),
     )
 
 

@@ -144,6 +144,7 @@ def test_another_machine_is_followed_once_it_gave_no_sign_of_life(
     ):
         pytest.fail("two hold it")
     monkeypatch.setattr(lock, "STALE", timedelta(0))
+    monkeypatch.setattr(lock, "WATCH_SECONDS", 0.2)
     with (
         held(cluster.source, cluster.target, request_id, Holder.this_process()),
         pytest.raises(HeldError, match="taken over"),
