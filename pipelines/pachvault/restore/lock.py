@@ -6,8 +6,8 @@ is closed by its id, so that nobody closes the one of who came first after it. T
 says who holds it; the repo's description, in which phase the holder is and when it last gave a sign of life.
 
 A holder is dead when its process is no more, seen from the same machine, or when it gave no sign of life
-for `STALE`. Clocks of machines may differ: one that seems dead by this machine's clock, or from the future, is
-watched for a while before it is followed, and it is alive if it gives a sign of life meanwhile.
+for `STALE`. Clocks of machines may differ: one that seems dead by this machine's clock, or from the future,
+is watched for a while before it is followed, and is alive if it gives a sign of life meanwhile.
 """
 
 from __future__ import annotations
