@@ -1,7 +1,8 @@
-"""What a snapshot says of its source: repos that were deleted, commits that are open, a clock that is wrong."""
+"""What a snapshot says of its source: deleted repos, open commits, a clock that is wrong."""
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -66,6 +67,7 @@ def test_open_commits_are_counted_and_one_left_open_is_a_problem(backup: Backup)
     assert branch.unfinished.since is not None
     assert f"unfinished: {note.where}: commit {left}" in backup.command("status").out
 
+    time.sleep(1.1)
     late = backup.run_policy(3, interval="1s")
     assert [each.kind for each in late.manifest.problems] == ["left-open"]
     assert late.manifest.partial

@@ -239,6 +239,7 @@ def test_a_target_that_forbids_deletion_is_verified_and_says_so(deployed: Deploy
     chosen = policies.parse(policy(backup), "policy.yaml")
     done = upkeep(deployed.cluster.address, None, vault, chosen, Quiet(), tick=datetime.now(UTC)).report
     assert [(step.name, step.status) for step in done.steps] == [
+        ("clocks", "done"),
         ("verify", "done"),
         ("drill", "skipped"),
         ("forget", "failed"),
@@ -282,7 +283,7 @@ def test_a_bug_in_a_step_is_recorded_and_hides_no_other(
     chosen = policies.parse(policy(backup), "policy.yaml")
     done = upkeep(deployed.cluster.address, None, backup.vault.vault, chosen, Quiet()).report
     assert {step.name: step.status for step in done.steps} == {**DONE, "forget": "failed"}
-    assert done.steps[2].summary == "RuntimeError: two lines (a bug)"
+    assert done.steps[3].summary == "RuntimeError: two lines (a bug)"
     assert done.summary == "failed, to be tried again: forget"
 
 

@@ -79,7 +79,7 @@ def check_sealed(vault: Vault, run_id: str, manifest: str) -> None:
 
 
 def _is_in_time(age: timedelta, vault: Vault) -> bool:
-    """Whether a run of this age may be sealed; not one from so far in the future that nobody knows its age."""
+    """Whether a run of this age may be sealed; not one from so far in the future."""
     return abs(age) <= vault.config.grace / 2
 
 

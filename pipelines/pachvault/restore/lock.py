@@ -116,6 +116,8 @@ class Run:
     alive_at: datetime
     phase: str = ""
     since: datetime | None = None
+    sign: datetime | None = None
+    """Its last sign of life by its own clock, which may be wrong."""
 
     def is_dead(self, now: datetime) -> bool:
         """Whether it gave no sign of life for too long."""
@@ -266,7 +268,8 @@ def holder_of(source: Source, request_id: str, description: str | None = None) -
     state = state_in(description)
     if state is None or state.lock != commit.id:
         return Run(holder, commit.id, began_at, began_at)
-    return Run(holder, commit.id, began_at, max(state.alive_at, began_at), state.phase, state.since)
+    alive_at = max(state.alive_at, began_at)
+    return Run(holder, commit.id, began_at, alive_at, state.phase, state.since, state.alive_at)
 
 
 def _acquire(source: Source, target: Target, request_id: str, holder: Holder) -> str:
@@ -305,7 +308,7 @@ def _is_alive(source: Source, request_id: str, run: Run) -> bool:
         now = holder_of(source, request_id)
         if now is None or now.commit != run.commit:
             return False  # released, or followed by another
-        if now.alive_at != run.alive_at:
+        if now.sign != run.sign:
             return True
     return False
 
