@@ -107,4 +107,4 @@ def _seal(made: Vault, number: int, files: int, pipelines: bytes) -> None:
         totals=Totals(),
     )
     data = documents.encode(manifest)
-    made.store.put(layout.snapshot_path(at, digest(data)), [data], len(data))
+    made.store.put(layout.snapshot_path(at, manifest.sequence, digest(data)), [data], len(data))

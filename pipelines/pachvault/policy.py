@@ -147,7 +147,7 @@ class History(Strict):
     newest: int | None = None
     """At most so many of each branch; None for no bound."""
     within: Duration | None = None
-    """Started at most so long before the freeze; None for no bound."""
+    """Started at most so long before the newest commit of the sources, or the freeze; None for no bound."""
 
 
 class Limits(Strict):

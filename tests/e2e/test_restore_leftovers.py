@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from e2e.cluster import Cluster, Project
+from pachvault.pach.source import Source
+from pachvault.pach.target import Target
 from pachvault.policy import HOME_PROJECT
-from pachvault.restore import hidden, staging
-from pachvault.restore.leftovers import collect
+from pachvault.restore import hidden, leftovers, staging
 from pachvault.restore.lock import BRANCH, Holder, held
 
 pytestmark = pytest.mark.e2e
 AT_ONCE, LATER = timedelta(0), timedelta(hours=1)
+
+
+def collect(source: Source, target: Target, older_than: timedelta) -> list[str]:
+    return leftovers.collect(source, target, datetime.now(UTC) - older_than)
 
 
 @pytest.fixture(scope="module")

@@ -30,7 +30,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("upkeep")]
 
 LAST = "retention: {keep_last: 1}\n"
 NO_DRILL = "upkeep: {drill_within: off}\n"
-STEPS = ["verify", "drill", "forget", "prune", "mirror", "restores"]
+STEPS = ["clocks", "verify", "drill", "forget", "prune", "mirror", "restores"]
 DONE = {**dict.fromkeys(STEPS, "done"), "drill": "skipped"}
 
 
@@ -220,7 +220,7 @@ def test_the_shell_does_the_same_and_a_dry_run_nothing(
     assert backup.vault.files() == before
     done = pachvault(*command)
     assert done.code == 0, done.err
-    assert [line.split()[:2] for line in done.out.splitlines()[1:7]] == [[step, "done"] for step in STEPS]
+    assert [line.split()[:2] for line in done.out.splitlines()[1:8]] == [[step, "done"] for step in STEPS]
     assert len(backup.vault.snapshots()) == 1
     flip(backup.vault.folder / backup.vault.snapshot().name.path, 30)
     damaged = pachvault(*command)
@@ -239,6 +239,7 @@ def test_a_target_that_forbids_deletion_is_verified_and_says_so(deployed: Deploy
     chosen = policies.parse(policy(backup), "policy.yaml")
     done = upkeep(deployed.cluster.address, None, vault, chosen, Quiet(), tick=datetime.now(UTC)).report
     assert [(step.name, step.status) for step in done.steps] == [
+        ("clocks", "done"),
         ("verify", "done"),
         ("drill", "skipped"),
         ("forget", "failed"),
@@ -282,7 +283,7 @@ def test_a_bug_in_a_step_is_recorded_and_hides_no_other(
     chosen = policies.parse(policy(backup), "policy.yaml")
     done = upkeep(deployed.cluster.address, None, backup.vault.vault, chosen, Quiet()).report
     assert {step.name: step.status for step in done.steps} == {**DONE, "forget": "failed"}
-    assert done.steps[2].summary == "RuntimeError: two lines (a bug)"
+    assert done.steps[3].summary == "RuntimeError: two lines (a bug)"
     assert done.summary == "failed, to be tried again: forget"
 
 

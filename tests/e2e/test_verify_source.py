@@ -72,7 +72,7 @@ def forge(backup: Backup, edit: Callable[[list[dict[str, Any]]], list[dict[str, 
 
 def put(backup: Backup, manifest: Manifest) -> None:
     data = documents.encode(manifest)
-    name = layout.snapshot_path(manifest.frozen_at, digest(data))
+    name = layout.snapshot_path(manifest.frozen_at, manifest.sequence, digest(data))
     backup.vault.vault.store.put(name, [data], len(data))
 
 

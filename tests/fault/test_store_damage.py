@@ -152,9 +152,10 @@ def spoofed(story: Stored, vault_id: str) -> Manifest:
 def test_a_manifest_that_is_not_what_it_seems_is_refused(how: str) -> None:
     story = stored.made()
     vault_id = vault.open_vault(story.store).config.vault_id
-    data = documents.encode(spoofed(story, "0" * 32 if how == "of another vault" else vault_id))
+    manifest = spoofed(story, "0" * 32 if how == "of another vault" else vault_id)
+    data = documents.encode(manifest)
     at = story.kept[0].frozen_at.replace(year=2031 if how == "of another time" else 2026)
-    path = layout.snapshot_path(at, digest(data))
+    path = layout.snapshot_path(at, manifest.sequence, digest(data))
     if how == "edited":
         data = data.replace(b'"partial": false', b'"partial": true ')
     story.store.put(path, [data], len(data))

@@ -9,32 +9,25 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from pachvault.backup import known, missing, runs
-from pachvault.backup.known import METADATA_LOST, Sealed
+from pachvault.backup.deleted import deleted
+from pachvault.backup.known import Sealed
+from pachvault.backup.notes import clock_notes, dated, history_end, unfinished_notes
 from pachvault.backup.plan import head_tasks, plan_repo, split
-from pachvault.backup.settings import SETTINGS_UNREADABLE, UNKNOWN_FIELDS
+from pachvault.backup.runs import Tick
 from pachvault.backup.survey import Survey, SurveyedRepo, survey
 from pachvault.backup.work import Item, Place, Plan, PlannedCommit, PlannedRepo, Share
 from pachvault.errors import PachydermError, TransientError, UsageError
-from pachvault.format.documents import Problem
+from pachvault.format.documents import GONE, HEAD_MISSING, NOT_MIRRORED, NOTHING_MATCHED, UNSETTLED, Problem
 from pachvault.format.ids import RepoName
 from pachvault.mirror import BACKUP_REPO, BranchTask, Mirror
 from pachvault.pach import wire
 from pachvault.pach.source import CommitRef, Source
 from pachvault.pach.target import Target
 from pachvault.policy import HOME_PROJECT, Policy, matches
+from pachvault.vault import clock
 from pachvault.vault.vault import Vault
 
 _CALLS_AT_ONCE = 4
-HEAD_MISSING = "head-missing"
-NOTHING_MATCHED = "nothing-matched"
-UNSETTLED = "unsettled"
-NOT_MIRRORED = "not-mirrored"
-INDEX_HEALED = "index-healed"
-NOTES = (
-    *(INDEX_HEALED, METADATA_LOST, NOTHING_MATCHED, NOT_MIRRORED, UNSETTLED),
-    *(SETTINGS_UNREADABLE, UNKNOWN_FIELDS),
-)
-"""Problems that a snapshot notes but that leave nothing out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +47,14 @@ def freeze(
     cannot be read at all. A single source that cannot be read becomes a problem in the plan.
     """
     began = time.monotonic()
-    covering = runs.covering(vault, policy.name, run_id, tick, source.connection.cluster_id())
-    if covering is not None:
-        return _idle("covered", run_id, policy, tick, f"nothing to do: {covering} covers this tick")
-    seen = survey(source, policy)
-    problems = _survey_problems(seen, policy)
+    clocks = clock.read(vault, is_cleared=False)
+    if tick is not None:
+        due = Tick(tick, clocks.store, policy.interval)
+        covering = runs.covering(vault, policy.name, run_id, due, source.connection.cluster_id())
+        if covering is not None:
+            return _idle("covered", run_id, policy, tick, f"nothing to do: {covering} covers this tick")
+    seen = dated(survey(source, policy), clocks)
+    problems = _survey_problems(seen, policy) + clock_notes(seen, clocks, tick)
     if not seen.repos:
         reason = "; ".join(problem.message for problem in problems)
         raise UsageError(f"nothing to back up: {reason}", where=f"policy {policy.name}")
@@ -71,10 +67,13 @@ def freeze(
         for problem in (newest.snapshot.manifest.problems if newest.snapshot else [])
         if problem.commit
     )
+    counted_from = history_end(seen, clocks)
     planned = [
-        plan_repo(repo, policy.history, sealed.get(repo.info.name), seen.ended_at, doubtful)
+        plan_repo(repo, policy.history, sealed.get(repo.info.name), counted_from, doubtful)
         for repo in seen.repos
     ]
+    problems += unfinished_notes(planned, clocks, policy.interval)
+    problems += deleted(vault, seen, policy, {each.digest: each.history.record for each in sealed.values()})
     template = Share(
         run_id=run_id,
         number=0,
@@ -153,10 +152,7 @@ def _survey_problems(seen: Survey, policy: Policy) -> list[Problem]:
             "what the snapshot has of them may be some seconds apart"
         )
         problems.append(Problem(repo="*", kind=UNSETTLED, message=message))
-    gone = [
-        Problem(repo=str(repo), kind=missing.GONE, message="deleted during the freeze")
-        for repo in seen.vanished
-    ]
+    gone = [Problem(repo=str(repo), kind=GONE, message="deleted during the freeze") for repo in seen.vanished]
     headless = [
         Problem(
             repo=str(each.info.name),

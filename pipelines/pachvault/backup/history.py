@@ -8,10 +8,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from pachvault.backup.missing import UNREADABLE
 from pachvault.backup.work import PlannedCommit, PlannedRepo
 from pachvault.format import table
-from pachvault.format.documents import Branch, Problem, RepoRecord, Segment
+from pachvault.format.documents import UNREADABLE, Branch, Problem, RepoRecord, Segment
 from pachvault.vault.snapshots import RepoHistory
 from pachvault.vault.vault import Vault
 

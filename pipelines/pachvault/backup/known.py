@@ -12,15 +12,13 @@ import pyarrow.compute as pc
 from pachvault.backup.work import Link
 from pachvault.errors import DamageError
 from pachvault.format import layout, table
-from pachvault.format.documents import Problem
+from pachvault.format.documents import METADATA_LOST, Problem
 from pachvault.format.ids import RepoName
 from pachvault.pach.records import Change, CommitInfo
 from pachvault.store.store import ObjectInfo
 from pachvault.vault import snapshots
 from pachvault.vault.snapshots import RepoHistory, Snapshot
 from pachvault.vault.vault import Vault
-
-METADATA_LOST = "metadata-lost"
 
 
 @dataclass(frozen=True, slots=True)

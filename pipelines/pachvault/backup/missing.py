@@ -6,13 +6,9 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from pachvault.errors import PachydermError, SourceGoneError
-from pachvault.format.documents import Problem
+from pachvault.format.documents import GONE, SQUASHED, UNREADABLE, Problem
 from pachvault.format.ids import RepoName
 from pachvault.pach.source import CommitRef, Source
-
-GONE = "gone"
-SQUASHED = "squashed"
-UNREADABLE = "unreadable"
 
 
 def why(

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from pachvault.backup.known import Sealed
-from pachvault.backup.select import chosen_commits, finished_head, usable_base
+from pachvault.backup.select import chosen_commits, finished_head, unfinished, usable_base
 from pachvault.backup.survey import SurveyedRepo
 from pachvault.backup.work import Item, PlannedCommit, PlannedRepo, Share
 from pachvault.format import table
-from pachvault.format.documents import Branch
+from pachvault.format.documents import Branch, Unfinished
 from pachvault.pach.records import CommitInfo
 from pachvault.policy import History
 from pachvault.vault.snapshots import RepoHistory
@@ -43,6 +43,7 @@ def plan_repo(
             name=branch.name,
             head=heads[branch.name],
             missing=branch.head if branch.head and branch.head not in repo.commits else None,
+            unfinished=_unfinished(unfinished(repo.commits, branch.head)),
             provenance=list(branch.provenance),
             trigger=branch.trigger,
             metadata=dict(branch.metadata),
@@ -106,6 +107,18 @@ def split(items: Sequence[Item], run_id: str, template: Share) -> list[Share]:
         template.model_copy(update={"run_id": run_id, "number": number, "items": group})
         for number, group in enumerate(groups)
     ]
+
+
+def _unfinished(open_commits: Sequence[CommitInfo]) -> Unfinished | None:
+    """What a snapshot says of unfinished commits, which are given newest first."""
+    if not open_commits:
+        return None
+    return Unfinished(
+        count=len(open_commits),
+        head=open_commits[0].id,
+        first=open_commits[-1].id,
+        since=open_commits[-1].started_at,
+    )
 
 
 def _listed(history: RepoHistory) -> dict[str, str | None]:

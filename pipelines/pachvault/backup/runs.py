@@ -6,7 +6,8 @@ All of it is advice: a snapshot never depends on it. What died runs left stays u
 from __future__ import annotations
 
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from pachvault.backup.work import Object, Receipt
 from pachvault.errors import BusyError, DamageError, StoreError, TakenError
@@ -43,20 +44,23 @@ def is_announced(vault: Vault, run_id: str) -> bool:
     return vault.store.stat(layout.run_path(f"frozen-{run_id}")) is not None
 
 
-def check_age(vault: Vault, run_id: str) -> None:
-    """Raises BusyError for a run that may not be sealed any more: prune need not have waited for it.
+def check_age(vault: Vault, run_id: str) -> datetime:
+    """The store's time. Raises BusyError for a run that may not be sealed any more.
 
+    Prune need not have waited for it then.
     What prune deletes has been marked for the whole grace. A run of less than half of it had the marks
     before its eyes when it began, or is sealed well before anything is deleted that was marked since.
     """
-    said = vault.store.stat(layout.run_path(f"frozen-{run_id}"))
-    age = clock.store_now(vault, is_cleared=False) - said.modified_at if said else None
-    if age is None or age > vault.config.grace / 2:
+    announced = vault.store.stat(layout.run_path(f"frozen-{run_id}"))
+    now = clock.store_now(vault, is_cleared=False)
+    if announced is None or not _is_in_time(now - announced.modified_at, vault):
         raise BusyError(
-            f"the run froze more than {vault.config.grace / 2} ago, or its announcement has gone: not sealed",
+            f"the run froze more than {vault.config.grace / 2} ago, or its announcement has gone, "
+            "or the store's clock was set back: not sealed",
             where=f"run {run_id}",
             hint="the next run takes up what this one has stored",
         )
+    return now
 
 
 def check_sealed(vault: Vault, run_id: str, manifest: str) -> None:
@@ -64,9 +68,8 @@ def check_sealed(vault: Vault, run_id: str, manifest: str) -> None:
 
     What it reaches may have been deleted meanwhile.
     """
-    said, sealed = vault.store.stat(layout.run_path(f"frozen-{run_id}")), vault.store.stat(manifest)
-    is_in_time = said and sealed and sealed.modified_at - said.modified_at <= vault.config.grace / 2
-    if not is_in_time:
+    announced, sealed = vault.store.stat(layout.run_path(f"frozen-{run_id}")), vault.store.stat(manifest)
+    if not (announced and sealed and _is_in_time(sealed.modified_at - announced.modified_at, vault)):
         vault.delete(manifest)
         raise BusyError(
             "the run was held up just before it was sealed, and for too long: not sealed",
@@ -75,31 +78,59 @@ def check_sealed(vault: Vault, run_id: str, manifest: str) -> None:
         )
 
 
-def covering(vault: Vault, policy: str, run_id: str, tick: datetime | None, cluster_id: str) -> str | None:
-    """The sealed snapshot or unfinished run that froze at or after `tick`, in words; None for none."""
-    if tick is None:
-        return None
-    now = datetime.now(UTC)
+def _is_in_time(age: timedelta, vault: Vault) -> bool:
+    """Whether a run of this age may be sealed; not one from so far in the future."""
+    return abs(age) <= vault.config.grace / 2
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """A tick of a policy's cron, and what is needed to say whether it is covered."""
+
+    at: datetime
+    """By the cluster's clock."""
+    now: datetime
+    """By the store's clock."""
+    interval: timedelta
+    """That the policy promises."""
+
+    def is_covered_by(self, frozen_at: datetime) -> bool:
+        """Whether a snapshot that was frozen then makes another one needless.
+
+        It must be of the tick or later, and not of the future. A wrong clock of the cluster could make
+        every tick seem older than the newest snapshot: so it must be younger than half the interval, too.
+        """
+        age = self.now - frozen_at
+        return frozen_at >= self.at and -clock.TOLERANCE <= age <= self.interval / 2
+
+    def is_covered_by_run(self, frozen_at: datetime, announced_at: datetime) -> bool:
+        """Whether a run that announced itself then, and has not sealed yet, makes another one needless."""
+        is_alive = -clock.TOLERANCE <= self.now - announced_at <= _ALIVE
+        return is_alive and frozen_at >= self.at and not clock.is_future(frozen_at, self.now)
+
+
+def covering(vault: Vault, policy: str, run_id: str, tick: Tick, cluster_id: str) -> str | None:
+    """The sealed snapshot or unfinished run that covers a tick, in words; None for none."""
     for name in reversed(snapshots.names(vault)):
-        if name.frozen_at + timedelta(seconds=1) < tick:
-            break
+        if not tick.is_covered_by(name.frozen_at + timedelta(seconds=1)):
+            continue  # names tell seconds
         try:
             manifest = snapshots.load(vault, name).manifest
         except DamageError:
             continue  # a snapshot that cannot be read covers nothing
         mine = (manifest.policy, manifest.cluster.id) == (policy, cluster_id)
-        if mine and manifest.frozen_at >= tick and not manifest.partial:
+        if mine and tick.is_covered_by(manifest.frozen_at) and not manifest.partial:
             return f"snapshot {name.id[:12]}"
     for info in vault.objects(layout.RUNS):
-        if "/frozen-" not in info.name or now - info.modified_at > _ALIVE:
+        if "/frozen-" not in info.name:
             continue
         try:
-            said = Announcement.read(vault.get(info.name), info.name)
+            run = Announcement.read(vault.get(info.name), info.name)
         except DamageError:
             continue  # sealed since the listing, or of another version: it covers nothing
-        mine = (said.policy, said.cluster_id) == (policy, cluster_id) and said.run_id != run_id
-        if mine and said.frozen_at >= tick:
-            return f"run {said.run_id}, frozen at {said.frozen_at:%H:%M:%S}, not sealed yet,"
+        mine = (run.policy, run.cluster_id) == (policy, cluster_id) and run.run_id != run_id
+        if mine and tick.is_covered_by_run(run.frozen_at, info.modified_at):
+            return f"run {run.run_id}, frozen at {run.frozen_at:%H:%M:%S}, not sealed yet,"
     return None
 
 

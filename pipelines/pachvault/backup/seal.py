@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 
 import pyarrow.compute as pc
 
 from pachvault.backup import runs
 from pachvault.backup.erased import inherited
-from pachvault.backup.freeze import INDEX_HEALED, NOTES
 from pachvault.backup.history import MAX_DEPTH, Exported, Row, commit_rows, settle_branches, write_record
 from pachvault.backup.missing import summed_up
 from pachvault.backup.work import Plan, PlannedRepo, Receipt
 from pachvault.errors import AbsentError, BusyError, CorruptError, DamageError, PachvaultError
 from pachvault.format import documents, layout, table
-from pachvault.format.documents import Manifest, PipelinesRecord, Problem, RepoEntry, Totals
+from pachvault.format.documents import INDEX_HEALED, Manifest, PipelinesRecord, Problem, RepoEntry, Totals
 from pachvault.format.ids import RepoName, digest
 from pachvault.vault import blobs, index_objects, marks, snapshots
 from pachvault.vault.snapshots import RepoHistory, Snapshot, SnapshotName
@@ -59,6 +57,9 @@ def seal(vault: Vault, plan: Plan, receipts: Sequence[Receipt]) -> Snapshot:
         runs.check_age(vault, plan.run_id)  # what a run lacks that took too long was pruned: no damage
         raise
     problems = [*summed_up(problems), *_index_healed(vault), *_lost(vault)]
+    pipelines = vault.put_record(PipelinesRecord(pipelines=plan.pipelines))
+    erased = inherited(vault, [each.previous for each in plan.repos if each.previous is not None])
+    sequence = snapshots.next_sequence(vault)
     manifest = Manifest(
         vault_id=vault.config.vault_id,
         run_id=plan.run_id,
@@ -66,24 +67,24 @@ def seal(vault: Vault, plan: Plan, receipts: Sequence[Receipt]) -> Snapshot:
         cluster=plan.cluster,
         freeze_began_at=plan.freeze_began_at,
         frozen_at=plan.frozen_at,
-        sealed_at=datetime.now(UTC),
-        partial=any(problem.kind not in NOTES for problem in problems),
+        sealed_at=runs.check_age(vault, plan.run_id),  # the last thing before the manifest
+        sequence=sequence,
+        partial=any(not problem.is_note for problem in problems),
         problems=problems,
         projects=plan.projects,
         repos=entries,
-        pipelines=vault.put_record(PipelinesRecord(pipelines=plan.pipelines)),
+        pipelines=pipelines,
         totals=_totals(plan, receipts),
-        erased=inherited(vault, [each.previous for each in plan.repos if each.previous is not None]),
+        erased=erased,
         grace_seconds=vault.config.grace_seconds,
     )
     data = documents.encode(manifest)
-    path = layout.snapshot_path(plan.frozen_at, digest(data))
-    runs.check_age(vault, plan.run_id)
+    path = layout.snapshot_path(plan.frozen_at, sequence, digest(data))
     vault.store.put(path, [data], len(data))
     vault.read(path)
     runs.check_sealed(vault, plan.run_id, path)
     runs.finish(vault, plan.run_id)
-    name = SnapshotName(path, plan.frozen_at.replace(microsecond=0), digest(data).hex())
+    name = SnapshotName(path, plan.frozen_at.replace(microsecond=0), digest(data).hex(), sequence)
     return Snapshot(vault, name, manifest)
 
 

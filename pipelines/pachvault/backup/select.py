@@ -22,6 +22,16 @@ def finished_head(commits: dict[str, CommitInfo], head: str) -> str | None:
     return None
 
 
+def unfinished(commits: dict[str, CommitInfo], head: str) -> list[CommitInfo]:
+    """The commits from `head` on that are not finished, newest first; none where the head is."""
+    open_ones: list[CommitInfo] = []
+    current: str | None = head or None
+    while current is not None and (commit := commits.get(current)) is not None and not commit.finished_at:
+        open_ones.append(commit)
+        current = commit.parent
+    return open_ones
+
+
 def chosen_commits(
     commits: dict[str, CommitInfo], heads: Iterable[str], history: History, now: datetime
 ) -> list[CommitInfo]:

@@ -8,15 +8,12 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from pachvault.errors import PachydermError, TransientError
-from pachvault.format.documents import Cluster, Problem, Project, Roles
+from pachvault.format.documents import SETTINGS_UNREADABLE, UNKNOWN_FIELDS, Cluster, Problem, Project, Roles
 from pachvault.format.ids import RepoName
 from pachvault.pach.newer import UnknownField
 from pachvault.pach.settings import Settings
 
 Answer = TypeVar("Answer")
-
-SETTINGS_UNREADABLE = "settings-unreadable"
-UNKNOWN_FIELDS = "unknown-fields"
 
 
 @dataclass(slots=True)

@@ -46,6 +46,10 @@ class Survey:
     pipelines: tuple[Pipeline, ...]
     vanished: tuple[RepoName, ...]
     """Repos that were deleted while the survey went on."""
+    listed: frozenset[RepoName]
+    """Every repo of the cluster, chosen or not."""
+    skipped: frozenset[RepoName]
+    """Those of them that pipelines write, where the policy leaves these out."""
     notes: tuple[Problem, ...] = ()
     """Settings that could not be read, and fields that this version does not know."""
 
@@ -59,6 +63,8 @@ class _Heads:
     """Of each repo with chosen branches those."""
     vanished: list[RepoName]
     """Repos that were listed and then were not there."""
+    listed: frozenset[RepoName]
+    """Every repo of the cluster."""
 
 
 def survey(source: Source, policy: Policy) -> Survey:
@@ -69,14 +75,14 @@ def survey(source: Source, policy: Policy) -> Survey:
         def heads() -> _Heads:
             pipelines = source.pipelines()
             outputs = _outputs(pipelines)
-            repos = [
-                repo for repo in source.repos() if policy.outputs == "include" or repo.name not in outputs
-            ]
+            every = source.repos()
+            repos = [repo for repo in every if policy.outputs == "include" or repo.name not in outputs]
             listed = list(pool.map(lambda repo: _chosen_branches(source, policy, repo), repos))
             return _Heads(
                 pipelines,
                 {repo: branches for repo, branches in zip(repos, listed, strict=True) if branches},
                 [repo.name for repo, branches in zip(repos, listed, strict=True) if branches is None],
+                frozenset(repo.name for repo in every),
             )
 
         previous = heads()
@@ -112,6 +118,8 @@ def survey(source: Source, policy: Policy) -> Survey:
         repos=tuple(surveyed),
         pipelines=tuple(pipelines),
         vanished=tuple(sorted({*gone, *current.vanished})),
+        listed=current.listed,
+        skipped=current.listed & outputs.keys() if policy.outputs == "skip" else frozenset(),
         notes=(*reader.problems, *unknown_fields(source.unknown_fields)),
     )
 

@@ -123,7 +123,4 @@ def _report(state: State, snapshot: Snapshot) -> None:
         f"{human(totals.bytes_new)} new, {human(totals.bytes_stored)} stored"
     )
     for problem in manifest.problems:
-        where = problem.repo + (
-            f"@{problem.branch or problem.commit}" if problem.branch or problem.commit else ""
-        )
-        say(f"  {problem.kind}: {where}: {problem.message}")
+        say(f"  {problem.kind}: {problem.where}: {problem.message}")

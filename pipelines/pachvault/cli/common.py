@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -112,6 +113,21 @@ def read_text(path: Path) -> str:
 def say(text: str) -> None:
     """A line for people, on standard error."""
     sys.stderr.write(text + "\n")
+
+
+def agreed_now(vault: Vault, *, dry_run: bool) -> datetime:
+    """The earlier of the store's time and this machine's, and a word where they differ.
+
+    A dry run, which writes nothing, makes do with this machine's.
+    """
+    from pachvault.vault import clock  # noqa: PLC0415
+
+    if dry_run:
+        return datetime.now(UTC)
+    clocks = clock.read(vault)
+    if clocks.difference:
+        say(f"{clocks.difference}: ages count by the one that is behind")
+    return clocks.earlier
 
 
 def put_json(kind: str, /, **fields: Any) -> None:

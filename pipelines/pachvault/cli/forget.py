@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import click
 
 from pachvault import policy
 from pachvault.cli import policies
-from pachvault.cli.common import State, common_options, put_json, put_table, read_text, say
+from pachvault.cli.common import State, agreed_now, common_options, put_json, put_table, read_text, say
 from pachvault.errors import UsageError
 from pachvault.pach.connection import connect
 from pachvault.policy import Policy, Retention
@@ -19,7 +19,6 @@ from pachvault.store.store import open_store
 from pachvault.upkeep import forget
 from pachvault.upkeep.forget import Decision
 from pachvault.upkeep.retention import Action
-from pachvault.vault import clock
 from pachvault.vault.snapshots import SnapshotName
 from pachvault.vault.vault import Vault, open_vault
 
@@ -78,27 +77,22 @@ def forget_command(
         return _bring_back(state, bring_back, dry_run=dry_run)
     if snaps:
         vault = state.open_vault()
-        decisions, now = forget.plan_named(vault, snaps), _now(vault, dry_run=dry_run)
+        decisions, now = forget.plan_named(vault, snaps), agreed_now(vault, dry_run=dry_run)
     elif asked:
         vault = state.open_vault()
-        rules, now = [_rule(asked)], _now(vault, dry_run=dry_run)
+        rules, now = [_rule(asked)], agreed_now(vault, dry_run=dry_run)
         forget.check_known(vault, now)
         decisions = forget.plan(vault, rules, now)
     else:
         chosen, cluster = _policy(state, policy_file)
         vault = open_vault(open_store(state.vault or chosen.target))
-        now = _now(vault, dry_run=dry_run)
+        now = agreed_now(vault, dry_run=dry_run)
         forget.check_known(vault, now)
         decisions = forget.plan(vault, chosen.retention, now, policy=chosen.name, cluster=cluster)
     _show(state, decisions)
     done = None if dry_run else forget.execute(vault, decisions)
     _sum_up(state, vault, decisions, done, now)
     return 0
-
-
-def _now(vault: Vault, *, dry_run: bool) -> datetime:
-    """The store's time; a dry run, which writes nothing, makes do with this machine's."""
-    return datetime.now(UTC) if dry_run else clock.store_now(vault)
 
 
 def _rule(asked: dict[str, object]) -> Retention:

@@ -13,7 +13,7 @@ from pachvault.cli.place import Place
 from pachvault.errors import EXIT_DAMAGE, EXIT_OK, DamageError, UsageError
 from pachvault.format import table
 from pachvault.format.ids import RepoName
-from pachvault.vault import blobs, snapshots
+from pachvault.vault import blobs, clock, snapshots
 from pachvault.vault.reader import BlobReader
 
 
@@ -118,7 +118,8 @@ def _show_branches(state: State, snapshot: snapshots.Snapshot) -> int:
         "state": "partial" if manifest.partial else "sealed",
         "policy": manifest.policy,
         "cluster": f"{manifest.cluster.id} (Pachyderm {manifest.cluster.version})",
-        "frozen": f"{manifest.frozen_at:%Y-%m-%d %H:%M:%S} UTC, within {window / timedelta(seconds=1):.1f} s",
+        "frozen": f"{manifest.frozen_at:%Y-%m-%d %H:%M:%S} UTC, within {window / timedelta(seconds=1):.1f} s"
+        + (", in the future" if clock.is_future(manifest.frozen_at, datetime.now(UTC)) else ""),
         "sealed": f"{manifest.sealed_at:%Y-%m-%d %H:%M:%S} UTC",
         "run": manifest.run_id,
         "pipelines": pipelines,
@@ -129,7 +130,8 @@ def _show_branches(state: State, snapshot: snapshots.Snapshot) -> int:
     for name, value in lines.items():
         sys.stdout.write(f"{name:<10} {value}\n")
     for problem in manifest.problems:
-        sys.stdout.write(f"{'problem':<10} {problem.kind}: {problem.repo}: {problem.message}\n")
+        label = "note" if problem.is_note else "problem"
+        sys.stdout.write(f"{label:<10} {problem.kind}: {problem.where}: {problem.message}\n")
     for erased in manifest.erased:
         sys.stdout.write(
             f"{'erased':<10} {erased.at:%Y-%m-%d %H:%M} UTC: {erased.what}: {erased.files:,} files\n"

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import asdict
-from datetime import UTC, datetime
 
 import click
 
-from pachvault.cli.common import State, common_options, human, put_json, put_table, say
+from pachvault.cli.common import State, agreed_now, common_options, human, put_json, put_table, say
 from pachvault.errors import EXIT_PARTIAL
 from pachvault.upkeep import prune
 from pachvault.upkeep.prune import Pruned
 from pachvault.upkeep.prune_plan import Action, Limits, PrunePlan, plan
-from pachvault.vault import clock
 
 
 @click.command("prune")
@@ -51,8 +49,7 @@ def prune_command(
     """
     vault = state.open_vault()
     limits = Limits(max_dead / 100, int(repack_budget * 2**30), may_empty=no_snapshots)
-    # a dry run writes nothing, so this machine's clock must do
-    now = datetime.now(UTC) if dry_run else clock.store_now(vault)
+    now = agreed_now(vault, dry_run=dry_run)
     with state.progress() as progress:
         planned = plan(vault, limits, now, progress)
         done = None if dry_run else prune.execute(vault, planned, progress)

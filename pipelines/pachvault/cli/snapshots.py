@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import click
 
 from pachvault.cli.common import State, common_options, human, put_json, put_table, say
@@ -9,7 +11,7 @@ from pachvault.errors import EXIT_DAMAGE, DamageError
 from pachvault.format.documents import Manifest, Pin
 from pachvault.upkeep import forget, pins
 from pachvault.upkeep.forget import Forgotten
-from pachvault.vault import snapshots
+from pachvault.vault import clock, snapshots
 from pachvault.vault.snapshots import SnapshotName
 
 _HEADINGS = ["ID", "FROZEN (UTC)", "STATE", "POLICY", "REPOS", "SIZE", "NEW", "STORED"]
@@ -21,7 +23,7 @@ _RIGHT = (4, 5, 6, 7)
 @common_options
 @click.pass_context
 def snapshots_command(context: click.Context, forgotten: bool) -> int:
-    """List the snapshots, oldest first; or pin one, that it is never forgotten.
+    """List the snapshots in the order of their sealing; or pin one, that it is never forgotten.
 
     Example: pachvault --vault file:///mnt/backup/vault snapshots pin latest --reason 'before the migration'
     """
@@ -37,6 +39,7 @@ def snapshots_command(context: click.Context, forgotten: bool) -> int:
         known = [(name, None) for name in snapshots.names(vault)]
     rows: list[list[object]] = []
     damaged = 0
+    now = datetime.now(UTC)
     for name, gone in known:
         try:
             manifest = snapshots.load(vault, name).manifest
@@ -56,8 +59,8 @@ def snapshots_command(context: click.Context, forgotten: bool) -> int:
             ]
         else:
             if state.json:
-                _put(name, manifest, pinned.get(name.id), gone)
-            row = _row(name, manifest)
+                _put(name, manifest, pinned.get(name.id), gone, now)
+            row = _row(name, manifest, now)
         rows.append([*row, _note(pinned.get(name.id), gone)])
     if not state.json:
         last = "UNTIL (UTC)" if forgotten else "PINNED"
@@ -100,7 +103,9 @@ def _told(state: State, snapshot_id: str, outcome: str) -> None:
         say(f"snapshot {snapshot_id[:12]} {outcome}")
 
 
-def _put(name: SnapshotName, manifest: Manifest, pin: Pin | None, gone: Forgotten | None) -> None:
+def _put(
+    name: SnapshotName, manifest: Manifest, pin: Pin | None, gone: Forgotten | None, now: datetime
+) -> None:
     more: dict[str, object] = {}
     if gone is not None:
         more = {"forgotten_at": gone.forgotten_at, "until": gone.until}
@@ -110,7 +115,10 @@ def _put(name: SnapshotName, manifest: Manifest, pin: Pin | None, gone: Forgotte
         "snapshot",
         id=name.id,
         frozen_at=manifest.frozen_at,
+        sealed_at=manifest.sealed_at,
+        is_future=clock.is_future(name.frozen_at, now),
         partial=manifest.partial,
+        problems=[problem.model_dump(exclude_none=True) for problem in manifest.problems],
         policy=manifest.policy,
         repos=len(manifest.repos),
         size_bytes=_size(manifest),
@@ -120,11 +128,17 @@ def _put(name: SnapshotName, manifest: Manifest, pin: Pin | None, gone: Forgotte
     )
 
 
-def _row(name: SnapshotName, manifest: Manifest) -> list[object]:
+def _row(name: SnapshotName, manifest: Manifest, now: datetime) -> list[object]:
+    state = "partial" if manifest.partial else "sealed"
+    notes = sum(problem.is_note for problem in manifest.problems)
+    if notes:
+        state += f", {notes} note{'s' if notes > 1 else ''}"
+    if clock.is_future(name.frozen_at, now):
+        state += ", in the future"
     return [
         name.id[:12],
         f"{manifest.frozen_at:%Y-%m-%d %H:%M:%S}",
-        "partial" if manifest.partial else "sealed",
+        state,
         manifest.policy,
         len(manifest.repos),
         human(_size(manifest)),

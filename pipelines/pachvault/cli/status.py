@@ -60,6 +60,8 @@ def _show(found: Status) -> None:
     rows = [
         ("snapshots", f"{found.snapshots}, {found.pinned} pinned, {found.forgotten} forgotten"),
         ("newest", _newest(found)),
+        *(("IN THE FUTURE", line) for line in found.future),
+        *(("noted", line) for line in found.notes),
         *(("unsealed", line) for line in found.running),
         ("verified", f"{read} in {packs} within {found.within.days} days"),
         ("drill passed", _at(found.drilled_at)),
@@ -82,7 +84,9 @@ def _newest(found: Status) -> str:
     if found.latest is None:
         return "none"
     partial = ", partial" if found.latest.partial else ""
-    return f"{found.latest.id[:12]}, frozen {_at(found.latest.frozen_at)}{partial}"
+    return (
+        f"{found.latest.id[:12]}, frozen {_at(found.latest.frozen_at)}, policy {found.latest.policy}{partial}"
+    )
 
 
 def _at(time: datetime | None) -> str:

@@ -116,6 +116,18 @@ class Config(Document):
         return timedelta(seconds=self.grace_seconds)
 
 
+class Unfinished(Document):
+    """Commits of a branch that were there at the freeze and not finished: they come with a later snapshot."""
+
+    count: int
+    head: str
+    """The branch's real head."""
+    first: str
+    """The oldest of them; the others follow it up to the head."""
+    since: datetime | None = None
+    """When the oldest was started, by the cluster's clock."""
+
+
 class Branch(Document):
     """A branch as it stood at the freeze."""
 
@@ -124,6 +136,8 @@ class Branch(Document):
     """The newest readable commit, or None where the branch has none."""
     missing: str | None = None
     """The real head, where that could not be read."""
+    unfinished: Unfinished | None = None
+    """What follows on `head` and was not finished; None where the head is the branch's own."""
     provenance: list[str] = []
     trigger: dict[str, str | int | bool] | None = None
     metadata: dict[str, str] = {}
@@ -199,14 +213,67 @@ class Project(Document):
     roles: Roles | None = None
 
 
+GONE = "gone"
+HEAD_MISSING = "head-missing"
+INDEX_HEALED = "index-healed"
+LEFT_OPEN = "left-open"
+METADATA_LOST = "metadata-lost"
+NOTHING_MATCHED = "nothing-matched"
+UNSETTLED = "unsettled"
+NOT_MIRRORED = "not-mirrored"
+SETTINGS_UNREADABLE = "settings-unreadable"
+SQUASHED = "squashed"
+UNFINISHED = "unfinished"
+UNKNOWN_FIELDS = "unknown-fields"
+UNREADABLE = "unreadable"
+CLOCKS_DIFFER = "clocks-differ"
+REPO_DELETED = "repo-deleted"
+REPO_MADE_ANEW = "repo-made-anew"
+BRANCH_DELETED = "branch-deleted"
+PIPELINE_DELETED = "pipeline-deleted"
+NOTES = frozenset(
+    {
+        INDEX_HEALED,
+        METADATA_LOST,
+        NOTHING_MATCHED,
+        NOT_MIRRORED,
+        UNSETTLED,
+        UNFINISHED,
+        SETTINGS_UNREADABLE,
+        UNKNOWN_FIELDS,
+        CLOCKS_DIFFER,
+        REPO_DELETED,
+        REPO_MADE_ANEW,
+        BRANCH_DELETED,
+        PIPELINE_DELETED,
+    }
+)
+"""Problems that a snapshot notes but that leave nothing out (docs/format.md, 8.4.2)."""
+
+
 class Problem(Document):
-    """Something that could not be saved: what, where, why."""
+    """Something that could not be saved, or that people should know: what, where, why."""
 
     repo: str
     commit: str | None = None
     branch: str | None = None
     kind: str
     message: str
+    last_seen: str | None = None
+    """Of what is missing, the id of the snapshot sealed last that has it."""
+    since: str | None = None
+    """The id of the first snapshot without it; None for this one."""
+
+    @property
+    def is_note(self) -> bool:
+        """Whether it leaves nothing out."""
+        return self.kind in NOTES
+
+    @property
+    def where(self) -> str:
+        """The repo, with branch or commit."""
+        reference = self.branch or self.commit
+        return f"{self.repo}@{reference}" if reference else self.repo
 
 
 class RepoEntry(Document):
@@ -266,7 +333,11 @@ class Manifest(Document):
     cluster: Cluster
     freeze_began_at: Time
     frozen_at: Time
+    """By the store's clock where this machine's differs from it."""
     sealed_at: Time
+    """By the store's clock."""
+    sequence: Annotated[int, Field(ge=0, lt=10**18)] = 0
+    """Its place in the order of sealing; 0 in manifests of versions that gave none."""
     partial: bool
     problems: list[Problem] = []
     projects: list[Project]

@@ -58,18 +58,21 @@ class Name:
     """That of the object; None where the name promises none."""
     at: datetime | None = None
     """The time in the name, UTC."""
+    sequence: int = 0
+    """Of a manifest, its place in the order of sealing; 0 where the name has none."""
 
 
 _DIGEST = "(?P<digest>[0-9a-f]{64})"
 _FANNED = "(?P<fan>[0-9a-f]{2})/(?P<digest>(?P=fan)[0-9a-f]{62})"
 _STAMPED = rf"(?P<at>[0-9]{{8}}T[0-9]{{6}}Z)-{_DIGEST}\.json"
+_SEALED = rf"(?P<at>[0-9]{{8}}T[0-9]{{6}}Z)-(?:(?P<sequence>[0-9]{{8,18}})-)?{_DIGEST}\.json"
 _FORMS = {
     Kind.PACK: rf"{PACKS}/{_FANNED}",
     Kind.INDEX: rf"{INDEX}/{_DIGEST}\.parquet",
     Kind.TABLE: rf"{TABLES}/{_FANNED}\.parquet",
     Kind.RECORD: rf"{RECORDS}/{_FANNED}\.json",
-    Kind.SNAPSHOT: rf"{SNAPSHOTS}/{_STAMPED}",
-    Kind.FORGOTTEN: rf"{FORGOTTEN}/{_STAMPED}",
+    Kind.SNAPSHOT: rf"{SNAPSHOTS}/{_SEALED}",
+    Kind.FORGOTTEN: rf"{FORGOTTEN}/{_SEALED}",
     Kind.PIN: rf"{PINS}/[0-9a-f]{{64}}\.json",
     Kind.MARK: rf"{MARKS}/{_STAMPED}",
     Kind.AUDIT: rf"{AUDITS}/{_STAMPED}",
@@ -104,7 +107,11 @@ def parse(name: str) -> Name | None:
             at = _time(said["at"]) if "at" in said else None
             if "at" in said and at is None:
                 return None
-            return Name(kind, bytes.fromhex(said["digest"]) if "digest" in said else None, at)
+            sequence = said.get("sequence")
+            if sequence is not None and (int(sequence) == 0 or f"{int(sequence):08d}" != sequence):
+                return None
+            digest = bytes.fromhex(said["digest"]) if "digest" in said else None
+            return Name(kind, digest, at, int(sequence or 0))
     return None
 
 
@@ -139,9 +146,13 @@ def index_path(digest: bytes) -> str:
     return f"{INDEX}/{digest.hex()}.parquet"
 
 
-def snapshot_path(frozen_at: datetime, digest: bytes) -> str:
-    """A manifest: the time of its freeze, then the digest of its bytes."""
-    return stamped_path(SNAPSHOTS, frozen_at, digest)
+def snapshot_path(frozen_at: datetime, sequence: int, digest: bytes, folder: str = SNAPSHOTS) -> str:
+    """A manifest: the time of its freeze, its place in the order of sealing, the digest of its bytes.
+
+    A manifest without a place, 0, is of a version that gave none, and its name has none either.
+    """
+    place = f"{sequence:08d}-" if sequence else ""
+    return f"{folder}/{_stamp(frozen_at)}-{place}{digest.hex()}.json"
 
 
 def forgotten_path(snapshot: str) -> str:
@@ -155,8 +166,8 @@ def remembered_path(forgotten: str) -> str:
 
 
 def stamped_path(folder: str, at: datetime, digest: bytes) -> str:
-    """An object named by a time and the digest of its bytes: manifests, marks, audits."""
-    return f"{folder}/{at.astimezone(UTC).strftime(_STAMP)}-{digest.hex()}.json"
+    """An object named by a time and the digest of its bytes: marks, audits."""
+    return f"{folder}/{_stamp(at)}-{digest.hex()}.json"
 
 
 def pin_path(snapshot_id: str) -> str:
@@ -182,6 +193,10 @@ def _time(text: str) -> datetime | None:
     except ValueError:
         return None
     return at if at.year >= 1970 else None
+
+
+def _stamp(at: datetime) -> str:
+    return at.astimezone(UTC).strftime(_STAMP)
 
 
 def _fanned(folder: str, digest: bytes, suffix: str) -> str:

@@ -7,7 +7,7 @@ run died and was not started again, are collected here once they are old enough.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 
 from pachvault.errors import SourceGoneError
 from pachvault.format.ids import RepoName
@@ -19,21 +19,20 @@ from pachvault.restore.lock import HeldError, Holder, held, holder_of
 from pachvault.restore.under_way import staging_repos
 
 
-def collect(source: Source, target: Target, older_than: timedelta) -> list[str]:
-    """Remove what no run holds and nobody touched for so long; a line for each thing that was removed.
+def collect(source: Source, target: Target, before: datetime) -> list[str]:
+    """Remove what no run holds and nobody touched since `before`; a line for each thing that was removed.
 
     Takes each request's lock first: a run that begins meanwhile goes first, or after.
     """
-    bound = datetime.now(UTC) - older_than
     removed = []
     for repo in staging_repos(source.repos()):
         request = repo.name.repo.removeprefix(staging.PREFIX)
-        if _touched_at(source, repo, request) < bound and _settle(source, target, request):
+        if _touched_at(source, repo, request) < before and _settle(source, target, request):
             removed.append(f"{repo.name}: parts of request {request}, which nobody goes on with")
     repos = source.repos()
     in_use = {repo.name.repo.removeprefix(staging.PREFIX) for repo in staging_repos(repos)}
     for each in repos:
-        removed += _branches(source, target, each.name, bound, in_use)
+        removed += _branches(source, target, each.name, before, in_use)
     return removed
 
 
@@ -54,7 +53,7 @@ def _touched_at(source: Source, repo: RepoInfo, request: str) -> datetime:
 
 
 def _branches(
-    source: Source, target: Target, repo: RepoName, bound: datetime, in_use: set[str]
+    source: Source, target: Target, repo: RepoName, before: datetime, in_use: set[str]
 ) -> Iterator[str]:
     """Remove a repo's branches that a request which is settled, or was given up, made commits on."""
     for branch in source.branches(repo):
@@ -66,7 +65,7 @@ def _branches(
             commit = source.commit(ref)
         except SourceGoneError:
             continue
-        if commit.started_at and commit.started_at > bound:
+        if commit.started_at and commit.started_at > before:
             continue
         if commit.finished_at is None and not commit.is_finishing:
             target.clear(ref)

@@ -6,7 +6,8 @@ is closed by its id, so that nobody closes the one of who came first after it. T
 says who holds it; the repo's description, in which phase the holder is and when it last gave a sign of life.
 
 A holder is dead when its process is no more, seen from the same machine, or when it gave no sign of life
-for `STALE`: clocks of machines that restore must agree within minutes.
+for `STALE`. Clocks of machines may differ: one that seems dead by this machine's clock, or from the future,
+is watched for a while before it is followed, and is alive if it gives a sign of life meanwhile.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import os
 import secrets
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -40,6 +42,8 @@ from pachvault.restore import staging
 BEAT_SECONDS = 30.0
 STALE = timedelta(minutes=10)
 """A holder that gave no sign of life for so long is dead."""
+WATCH_SECONDS = 2.5 * BEAT_SECONDS
+"""How long a holder is watched that seems dead."""
 BRANCH = "holder"
 _TRIES = 5
 
@@ -112,6 +116,8 @@ class Run:
     alive_at: datetime
     phase: str = ""
     since: datetime | None = None
+    sign: datetime | None = None
+    """Its last sign of life by its own clock, which may be wrong."""
 
     def is_dead(self, now: datetime) -> bool:
         """Whether it gave no sign of life for too long."""
@@ -262,7 +268,8 @@ def holder_of(source: Source, request_id: str, description: str | None = None) -
     state = state_in(description)
     if state is None or state.lock != commit.id:
         return Run(holder, commit.id, began_at, began_at)
-    return Run(holder, commit.id, began_at, max(state.alive_at, began_at), state.phase, state.since)
+    alive_at = max(state.alive_at, began_at)
+    return Run(holder, commit.id, began_at, alive_at, state.phase, state.since, state.alive_at)
 
 
 def _acquire(source: Source, target: Target, request_id: str, holder: Holder) -> str:
@@ -284,11 +291,26 @@ def _acquire(source: Source, target: Target, request_id: str, holder: Holder) ->
             continue
         if run.holder.token == holder.token:  # opened by a call whose answer was lost
             return run.commit
-        if not holder.has_ended(run.holder) and not run.is_dead(datetime.now(UTC)):
+        if not holder.has_ended(run.holder) and _is_alive(source, request_id, run):
             raise _held_by(request_id, run)
         with suppress(PachydermError):  # another run was quicker
             target.finish(_ref(request_id, run.commit), error="its holder ended before its time")
     raise refusal or HeldError("many runs want the request at once", where=f"request {request_id[:12]}")
+
+
+def _is_alive(source: Source, request_id: str, run: Run) -> bool:
+    """Whether a holder gave a sign of life of late, or gives one while it is watched."""
+    if abs(datetime.now(UTC) - run.alive_at) <= STALE:
+        return True
+    until = time.monotonic() + WATCH_SECONDS
+    while time.monotonic() < until:
+        time.sleep(min(1.0, WATCH_SECONDS / 10))
+        now = holder_of(source, request_id)
+        if now is None or now.commit != run.commit:
+            return False  # released, or followed by another
+        if now.sign != run.sign:
+            return True
+    return False
 
 
 def _held_by(request_id: str, run: Run) -> HeldError:

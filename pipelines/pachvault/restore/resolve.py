@@ -190,7 +190,8 @@ def _pace(source: Source, vault: Vault) -> Pace | None:
 def _snapshot(vault: Vault, when: When) -> Snapshot:
     if when.at is None:
         return snapshots.resolve(vault, when.id or "latest")
-    for name in reversed(snapshots.names(vault)):
+    sealed_last_first = reversed(snapshots.names(vault))
+    for name in sorted(sealed_last_first, key=lambda name: name.frozen_at, reverse=True):
         if name.frozen_at <= when.at:
             found = snapshots.load(vault, name)
             # names tell seconds, as people do

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 
 from pachvault.backup.seal import seal
 from pachvault.backup.work import Plan, Receipt
 from pachvault.errors import BusyError, DamageError, PachvaultError
+from pachvault.format.documents import Problem
 from pachvault.store.store import open_store
 from pachvault.vault.snapshots import Snapshot
 from pachvault.vault.vault import open_vault
 from pachvault.worker import Worker
+
+_TOLD = 10
 
 
 def run(worker: Worker) -> str:
@@ -33,6 +37,13 @@ def run(worker: Worker) -> str:
     return f"{said['status']}: {said['summary']}"
 
 
+def _told(problems: Sequence[Problem]) -> str:
+    """The first problems and notes, for the log; snapshot.json has all of them."""
+    lines = [f"; {each.kind}: {each.where}: {each.message}" for each in problems[:_TOLD]]
+    more = f"; and {len(problems) - _TOLD} more" if len(problems) > _TOLD else ""
+    return "".join(lines) + more
+
+
 def summary(snapshot: Snapshot) -> dict[str, object]:
     """A sealed snapshot in plain terms."""
     manifest = snapshot.manifest
@@ -42,7 +53,8 @@ def summary(snapshot: Snapshot) -> dict[str, object]:
         "summary": (
             f"snapshot {snapshot.short_id}: {len(manifest.repos)} repos, {totals.commits_new} new commits, "
             f"{totals.bytes_read:,} bytes read, {totals.bytes_stored:,} bytes stored"
-        ),
+        )
+        + _told(manifest.problems),
         "snapshot": snapshot.name.id,
         "frozen_at": manifest.frozen_at.isoformat(),
         "problems": [problem.model_dump(exclude_none=True) for problem in manifest.problems],

@@ -15,10 +15,8 @@ from pachvault.errors import DamageError, DeniedError
 from pachvault.format import documents, layout
 from pachvault.format.documents import Audit, Audited
 from pachvault.format.ids import digest
+from pachvault.vault import clock
 from pachvault.vault.vault import Vault
-
-SKEW = timedelta(minutes=5)
-"""How far clocks may differ before a time is one of the future."""
 
 DRILL = "drill"
 PACKS = "packs"
@@ -71,12 +69,22 @@ def results(found: Iterable[Found], now: datetime) -> Results:
     """The newest result of each thing at each level, by the store's time `now`."""
     newest: dict[tuple[str, str], Result] = {}
     for each in found:
-        for audited, at in _times(each, now):
+        for audited, at in times(each, now):
             key = each.audit.level, audited.name
             old = newest.get(key)
             if old is None or _rank(audited, at) >= _rank(old.audited, old.at):
                 newest[key] = Result(audited, at)
     return newest
+
+
+def last(found: Iterable[Found], level: str) -> list[Found]:
+    """The audit of a level that was written last by its writer's clock, and by the store's: one or two."""
+    mine = [each for each in found if each.audit.level == level]
+    if not mine:
+        return []
+    by_writer = max(mine, key=lambda each: each.audit.audited_at)
+    by_store = max(mine, key=lambda each: each.modified_at)
+    return [by_writer] if by_writer == by_store else [by_writer, by_store]
 
 
 def good_at(known: Results, level: str, name: str) -> datetime | None:
@@ -131,7 +139,7 @@ def _fold(mine: list[Found], known: Results, listed: Collection[str], now: datet
     kept: dict[str, Audited] = {}
     newest = max(mine, key=lambda each: each.audit.audited_at)
     for each in mine:
-        for audited, at in _times(each, now):
+        for audited, at in times(each, now):
             result = known[each.audit.level, audited.name]
             is_there = audited.name in listed or audited.name.partition("/")[0] not in _LISTED
             is_there &= each is newest or each.audit.level != DRILL  # which has other names every time
@@ -139,16 +147,19 @@ def _fold(mine: list[Found], known: Results, listed: Collection[str], now: datet
                 kept[audited.name] = audited.model_copy(update={"audited_at": at or _said(each, audited)})
     if not kept:
         return None
-    times = [each.audited_at for each in kept.values() if each.audited_at is not None]
+    last = max(each.audited_at for each in kept.values() if each.audited_at is not None)
     objects = [kept[name] for name in sorted(kept)]
-    return Audit(audited_at=max(times), level=mine[0].audit.level, objects=objects)
+    return Audit(audited_at=last, level=mine[0].audit.level, objects=objects)
 
 
-def _times(found: Found, now: datetime) -> Iterator[tuple[Audited, datetime | None]]:
+def times(found: Found, now: datetime) -> Iterator[tuple[Audited, datetime | None]]:
+    """What an audit says, and since when each counts; None where that is not to be believed."""
     for audited in found.audit.objects:
         said = _said(found, audited)
-        is_credible = max(said, found.modified_at) <= now + SKEW
-        yield audited, min(said, found.modified_at) if is_credible else None
+        first, last = sorted((said, found.modified_at))
+        # one clock that was ahead is enough to doubt a good result; a bad one needs no such care
+        is_credible = not clock.is_future(last if audited.result == "ok" else first, now)
+        yield audited, first if is_credible else None
 
 
 def _said(found: Found, audited: Audited) -> datetime:

@@ -73,9 +73,7 @@ def _bad(results: Results, there: set[str]) -> Iterator[tuple[str, Result]]:
 
 def _saved(vault: Vault, found: Sequence[Found]) -> set[str]:
     """The packs that a repair marked, if it left nothing lost."""
-    repairs = [each.audit for each in found if each.audit.level == REPAIR]
-    newest = max(repairs, key=lambda audit: audit.audited_at, default=None)
-    if newest is not None and newest.objects:
+    if any(each.audit.objects for each in audits.last(found, REPAIR)):
         return set()
     marked = [each for mark in marks.load(vault) for each in mark.mark.objects]
     return {each.name for each in marked if each.reason.startswith(marks.DAMAGED)}

@@ -27,7 +27,7 @@ from pachvault.restore.records import Report
 from pachvault.restore.run import restore
 from pachvault.upkeep import audits
 from pachvault.upkeep.drill_sample import Trial, sample
-from pachvault.vault import snapshots
+from pachvault.vault import clock, snapshots
 from pachvault.vault.vault import Vault
 
 MAX_BYTES = 64 * 1024 * 1024
@@ -75,7 +75,7 @@ def drill(
     progress.start("drill", 0)
     with connect(address, token) as connection:
         source, target = Source(connection), Target(connection)
-        clear(source, target, abandoned_after)
+        clear(source, target, _now(vault) - abandoned_after)
         trials, unread = sample(snapshot, seed, max_bytes)
         done.results += unread
         target.ensure_project(DRILL_PROJECT, "restore drills; empty but while one is under way")
@@ -90,9 +90,16 @@ def drill(
     return done
 
 
-def clear(source: Source, target: Target, abandoned_after: timedelta = timedelta()) -> None:
-    """Remove from the scratch project what is older than that."""
-    before = datetime.now(UTC) - abandoned_after
+def _now(vault: Vault) -> datetime:
+    """The earlier of two clocks: nobody's drill that is under way is removed because one of them is ahead."""
+    try:
+        return clock.read(vault, is_cleared=False).earlier
+    except DeniedError:
+        return datetime.now(UTC)
+
+
+def clear(source: Source, target: Target, before: datetime) -> None:
+    """Remove from the scratch project what was made before then."""
     for repo in source.repos():
         if repo.name.project == DRILL_PROJECT and repo.created_at <= before:
             _remove(target, repo.name.repo, repo.description)

@@ -50,12 +50,12 @@ def execute(plan: ErasePlan, progress: Progress) -> Erasure:
     for. DamageError where what is to stay cannot be read.
     """
     vault = plan.vault
-    now = clock.store_now(vault)
-    check_nobody_writes(vault, now)
+    clocks = clock.read(vault)
+    check_nobody_writes(vault, clocks.earlier)
     doomed = {*plan.packs, *(layout.table_path(name) for name in plan.tables)}
     writing = marks.for_writing(vault)
     writing = replace(writing, avoid=writing.avoid | doomed)
-    renamed, replaced = _rewrite(plan, writing, now, progress)
+    renamed, replaced = _rewrite(plan, writing, clocks.store, progress)
     # what is there now says what goes: what was sealed meanwhile, and what an earlier erasure left
     left = look(vault, plan.selection, progress)
     if left.snapshots or left.superseded:
@@ -63,7 +63,7 @@ def execute(plan: ErasePlan, progress: Progress) -> Erasure:
     old_objects = sorted((replaced | _tables(left)) - left.reached)
     _mark(vault, [*left.packs, *old_objects])
     try:
-        check_nobody_writes(vault, now)
+        check_nobody_writes(vault, clocks.earlier)
     except BusyError as busy:
         busy.what += "; the snapshots are written anew already, the bytes are still there"
         raise
@@ -71,7 +71,7 @@ def execute(plan: ErasePlan, progress: Progress) -> Erasure:
     erase_bytes.drop_traces(vault, plan.selection)
     for name in old_objects:
         vault.delete(name)
-    vault.sweep(now)
+    vault.sweep(clocks.store)
     _check(left, progress)
     return Erasure(
         renamed=renamed,

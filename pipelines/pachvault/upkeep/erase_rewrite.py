@@ -6,7 +6,7 @@ The order is that of every writer: what is named is durable, and read back, befo
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 import pyarrow as pa
@@ -71,9 +71,10 @@ class Rewriter:
     def _manifest(self, manifest: Manifest, old: SnapshotName) -> SnapshotName:
         data = documents.encode(manifest)
         name = digest(data)
-        path = layout.stamped_path(old.path.partition("/")[0], manifest.frozen_at, name)
+        folder = old.path.partition("/")[0]
+        path = layout.snapshot_path(manifest.frozen_at, manifest.sequence, name, folder)
         self.vault.store.put(path, [data], len(data))
-        written = SnapshotName(path, old.frozen_at, name.hex())
+        written = replace(old, path=path, id=name.hex())
         snapshots.load(self.vault, written)
         return written
 

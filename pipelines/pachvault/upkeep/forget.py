@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from pachvault.errors import AbsentError, CorruptError, DamageError, UsageError
@@ -59,7 +59,7 @@ def plan(
     policy: str | None = None,
     cluster: str | None = None,
 ) -> list[Decision]:
-    """A decision for every snapshot, oldest first.
+    """A decision for every snapshot, in the order of their sealing.
 
     With `policy` or `cluster` the rules speak only of the snapshots of that policy or cluster. A snapshot
     that is damaged, as far as `sound` tells, is kept and takes the place of none. `now` is the store's time.
@@ -88,6 +88,7 @@ def plan(
             partial=manifest.partial,
             pinned=name.id in pinned,
             rules=meant,
+            sequence=name.sequence,
         )
 
     with ThreadPoolExecutor(_READS_AT_ONCE, "forget") as pool:
@@ -150,7 +151,7 @@ def execute(vault: Vault, decisions: Iterable[Decision]) -> list[SnapshotName]:
     doomed = [each.name for each in decisions if each.action is Action.FORGET]
     if not doomed:
         return []
-    now = clock.store_now(vault)
+    now = clock.read(vault).earlier
     return [name for name in doomed if not pins.is_pinned(vault, name.id) and moving.forget(vault, name, now)]
 
 
@@ -189,7 +190,7 @@ def bring_back(vault: Vault, reference: str) -> SnapshotName:
             hint="prune may be deleting what it needs",
         )
     data = vault.read(name.path)
-    back = SnapshotName(layout.remembered_path(name.path), name.frozen_at, name.id)
+    back = replace(name, path=layout.remembered_path(name.path))
     was_pinned = not pins.pin(vault, name.id, BROUGHT_BACK)
     vault.store.put(back.path, [data], len(data))
     try:

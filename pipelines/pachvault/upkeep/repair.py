@@ -11,14 +11,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from pachvault.errors import DamageError
 from pachvault.format import digests, documents, layout
 from pachvault.format.documents import Audit, Audited, Marked
 from pachvault.format.ids import digest
 from pachvault.format.pack import split_digests
 from pachvault.progress import Progress
 from pachvault.store.store import Store
-from pachvault.upkeep import repair_config
+from pachvault.upkeep import audits, repair_config
 from pachvault.upkeep.copy import copy, in_order
 from pachvault.upkeep.readback import read_back
 from pachvault.upkeep.repair_config import Rebuilt
@@ -166,25 +165,15 @@ def _remaining(wants: Sequence[Want], lost: set[bytes]) -> list[Want]:
 
 
 def _audit(plan: RepairPlan, lost: Sequence[Want]) -> None:
-    """Record what stays lost, unless the newest record says just that."""
+    """Record what stays lost, unless the newest record says just that; nothing is what no record says."""
     objects = [*_audited_losses(plan.needs.losses), *_audited_files(lost)]
-    if objects == _newest(plan.vault):
+    newest = [each.audit.objects for each in audits.last(audits.load(plan.vault), LEVEL)]
+    if all(each == objects for each in newest or [[]]):
         return
     audit = Audit(audited_at=datetime.now(UTC), level=LEVEL, objects=objects)
     data = documents.encode(audit)
     path = layout.stamped_path(layout.AUDITS, audit.audited_at, digest(data))
     plan.vault.store.put(path, [data], len(data))
-
-
-def _newest(vault: Vault) -> list[Audited]:
-    for info in reversed(list(vault.objects(layout.AUDITS))):
-        try:
-            audit = documents.decode(Audit, vault.read(info.name))
-        except DamageError:
-            continue
-        if audit.level == LEVEL:
-            return audit.objects
-    return []
 
 
 def _audited_losses(losses: Sequence[Loss]) -> Iterator[Audited]:

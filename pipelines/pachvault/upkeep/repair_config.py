@@ -49,7 +49,8 @@ def open_or_rebuild(store: Store) -> tuple[Vault, Rebuilt | None]:
     else:
         began = min(each.freeze_began_at for each in said)
         known = [each for each in said if each.grace_seconds is not None]
-        grace = max(known, key=lambda each: each.sealed_at).grace_seconds if known else None
+        last = max(known, key=lambda each: (each.sequence, each.sealed_at), default=None)
+        grace = last.grace_seconds if last else None
         made = Config(vault_id=vault_id, created_at=began, grace_seconds=grace or GRACE_SECONDS)
         rebuilt = Rebuilt(made, is_grace_known=grace is not None)
     return Vault(store, rebuilt.config), rebuilt
@@ -73,7 +74,9 @@ def _owners(store: Store) -> dict[str, list[_Said]]:
         for info in listed(store, folder):
             manifest = _manifest(store, info.name)
             if manifest is not None:
-                said = _Said(manifest.freeze_began_at, manifest.sealed_at, manifest.grace_seconds)
+                said = _Said(
+                    manifest.freeze_began_at, manifest.sequence, manifest.sealed_at, manifest.grace_seconds
+                )
                 found.setdefault(manifest.vault_id, []).append(said)
     return found
 
@@ -82,6 +85,7 @@ class _Said(NamedTuple):
     """What a manifest says of its vault."""
 
     freeze_began_at: datetime
+    sequence: int
     sealed_at: datetime
     grace_seconds: float | None
 

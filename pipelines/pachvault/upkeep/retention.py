@@ -14,6 +14,7 @@ from enum import StrEnum
 from itertools import groupby
 
 from pachvault.policy import Retention
+from pachvault.vault import clock
 
 _Period = Callable[[datetime], str]
 
@@ -46,6 +47,8 @@ class Candidate:
     pinned: bool
     rules: frozenset[int]
     """The rules, by number, that speak of a branch of this snapshot."""
+    sequence: int = 0
+    """Its place in the order of sealing, which is the order here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,19 +61,19 @@ class Verdict:
 
 
 def judge(candidates: Iterable[Candidate], rules: Sequence[Retention], now: datetime) -> list[Verdict]:
-    """A verdict for each snapshot, oldest first. `now` tells which of them are from the future."""
-    ordered = sorted(candidates, key=_age)
+    """A verdict for each snapshot, in the order of sealing. `now` tells which of them are from the future."""
+    ordered = sorted(candidates, key=_order)
     reasons: dict[str, dict[str, None]] = {each.id: {} for each in ordered}
     for snapshot in ordered:
         if snapshot.pinned:
             reasons[snapshot.id]["pinned"] = None
-        if snapshot.frozen_at > now:
+        if clock.is_future(snapshot.frozen_at, now):
             reasons[snapshot.id]["future-dated"] = None
         if not snapshot.rules:
             reasons[snapshot.id]["no rule speaks of it"] = None
     # what is dated into the future must not take the place of anything
     for _, group in groupby(sorted(ordered, key=_owner), key=_owner):
-        newest_first = [each for each in reversed(list(group)) if each.frozen_at <= now]
+        newest_first = [each for each in reversed(list(group)) if not clock.is_future(each.frozen_at, now)]
         for snapshot, reason in _always(newest_first, ""):
             reasons[snapshot.id][reason] = None
         for number, rule in enumerate(rules):
@@ -134,8 +137,8 @@ def _days(within: timedelta) -> str:
     return f"{within.days}d" if within.days and not within.seconds else str(within)
 
 
-def _age(snapshot: Candidate) -> tuple[datetime, str]:
-    return snapshot.frozen_at, snapshot.id
+def _order(snapshot: Candidate) -> tuple[int, datetime, str]:
+    return snapshot.sequence, snapshot.frozen_at, snapshot.id
 
 
 def _owner(snapshot: Candidate) -> tuple[str, str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from pachvault.errors import EXIT_DAMAGE, EXIT_OK, EXIT_PARTIAL, PachvaultError
 from pachvault.format import layout
@@ -18,8 +18,10 @@ from pachvault.policy import Policy
 from pachvault.progress import Progress
 from pachvault.upkeep import audits
 from pachvault.upkeep.report import Report, Round, Step
+from pachvault.upkeep.schedule import longest_gap
 from pachvault.upkeep.steps import STEPS, Context
 from pachvault.vault import clock
+from pachvault.vault.clock import Clocks
 from pachvault.vault.vault import Vault
 
 LEVEL = "upkeep"
@@ -49,11 +51,13 @@ def upkeep(
     )
     with connect(address, token) as connection:
         who = f"{connection.cluster_id()}/{chosen.name}"
-        if tick is not None and _is_covered(vault, who, tick, began_at):
-            return Round(report, [])
         # where the target forbids deletion there is still much to verify
-        now = began_at if is_dry_run else clock.store_now(vault, is_cleared=False)
-        context = Context(vault, chosen, address, token, connection, now, progress, is_dry_run)
+        clocks = Clocks(began_at, began_at) if is_dry_run else clock.read(vault, is_cleared=False)
+        if tick is not None:
+            gap = longest_gap(chosen.upkeep.schedule, tick)
+            if _is_covered(vault, who, tick, clocks, gap):
+                return Round(report, [])
+        context = Context(vault, chosen, address, token, connection, clocks, progress, is_dry_run)
         return _round(context, report, who)
 
 
@@ -119,16 +123,22 @@ def _summary(steps: list[Step], failed: list[str], damages: int) -> str:
     return "; ".join(f"{step.name}: {step.summary}" for step in steps)
 
 
-def _is_covered(vault: Vault, who: str, tick: datetime, now: datetime) -> bool:
-    """Whether a round noted this tick or a later one; one from the future does not count."""
+def _is_covered(vault: Vault, who: str, tick: datetime, clocks: Clocks, gap: timedelta) -> bool:
+    """Whether a round noted this tick or a later one, less than half the `gap` between ticks ago.
+
+    Without that bound a cluster whose clock was set back would have no round until it has caught up. A note
+    from the future counts for nothing.
+    """
     for found in audits.load(vault):
         if found.audit.level != LEVEL:
             continue
-        for each in found.audit.objects:
-            if each.name == who and each.result == "ok":
+        for each, at in audits.times(found, clocks.earlier):
+            is_recent = at is not None and clocks.store - at <= gap / 2
+            if each.name == who and each.result == "ok" and is_recent:
                 # a round from a shell has no tick; a time without zone was written by no version
                 with suppress(ValueError, TypeError):
-                    if tick <= datetime.fromisoformat(each.message) <= now + audits.SKEW:
+                    noted = datetime.fromisoformat(each.message)
+                    if tick <= noted and not clock.is_future(noted, clocks.earlier):
                         return True
     return False
 

@@ -7,25 +7,17 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from pachvault.backup.runs import Announcement
-from pachvault.errors import AbsentError, CorruptError, DamageError
+from pachvault.errors import AbsentError, CorruptError
 from pachvault.format import layout
 from pachvault.format.documents import Audited
 from pachvault.policy import Policy
 from pachvault.upkeep import audits, calendar, damage, forget, pins
 from pachvault.upkeep.audits import Found, Result
 from pachvault.upkeep.calendar import VerifiedShare
+from pachvault.upkeep.newest import Latest, newest
 from pachvault.upkeep.run import LEVEL as UPKEEP
-from pachvault.vault import marks, snapshots
+from pachvault.vault import clock, marks
 from pachvault.vault.vault import Vault
-
-
-@dataclass(frozen=True, slots=True)
-class Latest:
-    """The newest snapshot."""
-
-    id: str
-    frozen_at: datetime
-    partial: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +28,11 @@ class Status:
     pinned: int
     forgotten: int
     latest: Latest | None
+    """Of the policy that `status` was given, if it was given one."""
+    future: list[str]
+    """The snapshots that are dated in the future, a line each."""
+    notes: list[str]
+    """What the newest snapshot of each cluster and policy notes or lacks, a line each."""
     running: list[str]
     """Runs that froze and have not sealed, or died."""
     verified: VerifiedShare
@@ -62,21 +59,23 @@ def status(vault: Vault, policy: Policy | None, now: datetime) -> Status:
     """How the vault stands at `now`; with a policy, what is due by it."""
     limits = policy.upkeep if policy else None
     within = limits.verify_within if limits else timedelta(days=30)
-    names = snapshots.names(vault)
+    sealed = newest(vault, policy.name if policy else None, now)
     found = audits.load(vault)
     known = damage.known(vault, found, now)
-    latest, damaged = _latest(vault, names)
+    damaged = list(sealed.damaged)
     listed = {line.partition(":")[0] for line in damaged}
     damaged += [_line(each) for each in known.damaged if each.name not in listed]
     verified = calendar.verified_share(vault, within, now)
     drills, rounds = _drills(found, now), _rounds(found, now)
     damaged += [f"restore drill: {_line(each)}" for each in drills.bad if each.result == "damaged"]
     return Status(
-        snapshots=len(names),
+        snapshots=sealed.count,
         pinned=len(pins.load(vault)),
         forgotten=len(forget.forgotten(vault)),
-        latest=latest,
-        running=_running(vault),
+        latest=sealed.latest,
+        future=sealed.future,
+        notes=sealed.notes,
+        running=_running(vault, now),
         verified=verified,
         within=within,
         drilled_at=drills.good_at,
@@ -86,23 +85,15 @@ def status(vault: Vault, policy: Policy | None, now: datetime) -> Status:
         marked=len({each.name for found in marks.load(vault) for each in found.mark.objects}),
         waiting=known.waiting,
         damaged=damaged,
-        due=[*_due(policy, latest, verified, within, drills.good_at, now), *_failed(drills, rounds)],
+        due=[
+            *_due(policy, sealed.latest, verified, within, drills.good_at, now),
+            *(f"a clock is wrong, here or where it was frozen: snapshot {each}" for each in sealed.future),
+            *_failed(drills, rounds),
+        ],
     )
 
 
-def _latest(vault: Vault, names: list[snapshots.SnapshotName]) -> tuple[Latest | None, list[str]]:
-    damaged = []
-    for name in reversed(names):
-        try:
-            partial = snapshots.load(vault, name).manifest.partial
-        except DamageError as error:
-            damaged.append(f"{name.path}: {error.what}")
-        else:
-            return Latest(name.id, name.frozen_at, partial), damaged
-    return None, damaged
-
-
-def _running(vault: Vault) -> list[str]:
+def _running(vault: Vault, now: datetime) -> list[str]:
     found = []
     for info in vault.objects(layout.RUNS):
         if info.name.startswith(layout.run_path("frozen-").removesuffix(".json")):
@@ -113,8 +104,9 @@ def _running(vault: Vault) -> list[str]:
             except CorruptError:
                 found.append(f"{info.name}: an announcement that cannot be read")
                 continue
+            future = ", in the future" if clock.is_future(max(said.frozen_at, info.modified_at), now) else ""
             found.append(
-                f"run {said.run_id}, policy {said.policy}, frozen {said.frozen_at:%Y-%m-%d %H:%M} UTC"
+                f"run {said.run_id}, policy {said.policy}, frozen {said.frozen_at:%Y-%m-%d %H:%M} UTC{future}"
             )
     return found
 
@@ -190,7 +182,7 @@ def _due(
 ) -> list[str]:
     due = []
     if latest is None:
-        due.append("there is no snapshot")
+        due.append(f"there is no snapshot of policy {policy.name}" if policy else "there is no snapshot")
     elif latest.partial:
         due.append(f"the newest snapshot is partial: `pachvault show {latest.id[:12]}` says what it lacks")
     if latest is not None and policy is not None and now - latest.frozen_at > policy.interval:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Literal
 
 from pachvault.errors import DamageError
@@ -26,6 +26,7 @@ from pachvault.upkeep.retention import Action
 from pachvault.upkeep.schedule import longest_gap
 from pachvault.upkeep.verify import Level, examine
 from pachvault.vault import clock, snapshots
+from pachvault.vault.clock import Clocks
 from pachvault.vault.vault import Vault
 
 _HASTE = 2
@@ -43,8 +44,8 @@ class Context:
     address: str
     token: str | None
     connection: Connection
-    now: datetime
-    """By the store's clock."""
+    clocks: Clocks
+    """At the beginning; a dry run, which writes nothing, knows but this machine's."""
     progress: Progress
     is_dry_run: bool
     is_verified: bool = False
@@ -52,6 +53,11 @@ class Context:
     damages: int = 0
     """What it found damaged; samples of the drill count, too."""
     findings: list[Finding] = field(default_factory=list)
+
+    @property
+    def now(self) -> datetime:
+        """By the earlier of the two clocks: what depends on an age happens too late rather than too early."""
+        return self.clocks.earlier
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +68,16 @@ class Outcome:
     lines: list[str] = field(default_factory=list)
     status: Literal["done", "skipped", "failed"] = "done"
     """failed: some of it, as the lines say."""
+
+
+def compare_clocks(context: Context) -> Outcome:
+    """Compare this machine's clock with the store's."""
+    if context.is_dry_run:
+        return Outcome("would compare this machine's clock with the store's")
+    difference = context.clocks.difference
+    if difference:
+        return Outcome(f"{difference}: ages count by the one that is behind", status="failed")
+    return Outcome("this machine's and the store's agree")
 
 
 def verify(context: Context) -> Outcome:
@@ -135,7 +151,7 @@ def forget_snapshots(context: Context) -> Outcome:
     if not context.is_dry_run:
         try:
             # what this round verified is newer than its beginning
-            forget.check_known(vault, clock.store_now(vault, is_cleared=False))
+            forget.check_known(vault, clock.read(vault, is_cleared=False).earlier)
         except DamageError as error:
             return Outcome(str(error), status="skipped")
     cluster = context.connection.cluster_id()
@@ -158,7 +174,7 @@ def prune_vault(context: Context) -> Outcome:
         return Outcome("switched off by the policy", status="skipped")
     limits = Limits(max_dead=chosen.max_dead, repack_bytes=chosen.repack_budget)
     # what came before may have taken hours; and where nothing can be deleted, this says so
-    now = context.now if context.is_dry_run else clock.store_now(context.vault)
+    now = context.now if context.is_dry_run else clock.read(context.vault).earlier
     plan = prune_plan.plan(context.vault, limits, now, context.progress)
     if context.is_dry_run:
         kinds = (prune_plan.Action.DELETE, prune_plan.Action.MARK, prune_plan.Action.REPACK)
@@ -175,9 +191,9 @@ def prune_vault(context: Context) -> Outcome:
 
 def trim_mirror(context: Context) -> Outcome:
     """Let go of what the backup repo need no longer hold."""
-    before = datetime.now(UTC) - context.policy.upkeep.mirror_keep
+    before = context.now - context.policy.upkeep.mirror_keep
     source, target = Source(context.connection), Target(context.connection)
-    planned = trim.plan(source, context.vault, before=before, now=context.now)
+    planned = trim.plan(source, context.vault, before=before, now=context.clocks.store)
     if context.is_dry_run:
         going = len(planned.commits)
         return Outcome(f"would let go of {going} commits of the backup repo, keep {planned.kept}")
@@ -190,11 +206,12 @@ def tidy_restores(context: Context) -> Outcome:
     if context.is_dry_run:
         return Outcome("would look for what restores left in the cluster")
     source, target = Source(context.connection), Target(context.connection)
-    removed = leftovers.collect(source, target, context.policy.upkeep.mirror_keep)
+    removed = leftovers.collect(source, target, context.now - context.policy.upkeep.mirror_keep)
     return Outcome(f"{len(removed)} things that restores left were removed", removed)
 
 
 STEPS: dict[str, Callable[[Context], Outcome]] = {
+    "clocks": compare_clocks,
     "verify": verify,
     "drill": restore_drill,
     "forget": forget_snapshots,

@@ -66,4 +66,4 @@ def _true_name(vault: Vault, data: bytes) -> str:
     except DamageError:
         return ""
     is_ours = manifest.vault_id == vault.config.vault_id
-    return layout.snapshot_path(manifest.frozen_at, digest(data)) if is_ours else ""
+    return layout.snapshot_path(manifest.frozen_at, manifest.sequence, digest(data)) if is_ours else ""

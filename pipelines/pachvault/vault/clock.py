@@ -1,13 +1,61 @@
-"""The store's own clock: the ages that deletion rests on must not depend on any one machine's."""
+"""The store's own clock, beside this machine's: no decision rests on one machine's clock alone."""
 
 from __future__ import annotations
 
 import secrets
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
 from pachvault.errors import PachvaultError
 from pachvault.format import layout
 from pachvault.vault.vault import Vault
+
+TOLERANCE = timedelta(minutes=5)
+"""How far two clocks may differ and still count as equal."""
+
+
+@dataclass(frozen=True, slots=True)
+class Clocks:
+    """Two clocks, read at the same moment. UTC."""
+
+    store: datetime
+    here: datetime
+    """This machine's."""
+
+    @property
+    def earlier(self) -> datetime:
+        """The one by which less time has passed: for ages that must not be overrated."""
+        return min(self.store, self.here)
+
+    @property
+    def ahead(self) -> timedelta:
+        """How far this machine's clock is ahead of the store's; negative where it is behind."""
+        return self.here - self.store
+
+    @property
+    def difference(self) -> str:
+        """How they differ, in words; empty where they agree."""
+        if abs(self.ahead) <= TOLERANCE:
+            return ""
+        side = "ahead of" if self.ahead > timedelta() else "behind"
+        return f"this machine's clock is {told(abs(self.ahead))} {side} the store's"
+
+
+def read(vault: Vault, *, is_cleared: bool = True) -> Clocks:
+    """Both clocks. Raises what `store_now` raises."""
+    store = store_now(vault, is_cleared=is_cleared)
+    return Clocks(store, datetime.now(UTC))
+
+
+def is_future(at: datetime, now: datetime) -> bool:
+    """Whether a time lies further ahead of `now` than clocks may differ."""
+    return at - now > TOLERANCE
+
+
+def told(duration: timedelta) -> str:
+    """A duration for people, in days or to the second."""
+    whole = timedelta(seconds=round(duration.total_seconds()))
+    return f"{whole.days} days" if whole.days > 1 else str(whole)
 
 
 def store_now(vault: Vault, *, is_cleared: bool = True) -> datetime:
@@ -18,7 +66,7 @@ def store_now(vault: Vault, *, is_cleared: bool = True) -> datetime:
     """
     name = layout.run_path(f"clock-{secrets.token_hex(8)}")
     vault.store.put(name, [b"{}\n"], 3)
-    found = vault.store.stat(name)
+    probe = vault.store.stat(name)
     try:
         vault.delete(name)
     except PachvaultError as error:
@@ -28,6 +76,6 @@ def store_now(vault: Vault, *, is_cleared: bool = True) -> datetime:
                 where=vault.store.url,
                 hint="nothing was deleted; forget and prune need a target that allows it",
             ) from error
-    if found is None:
+    if probe is None:
         raise PachvaultError("an object that was just written is not there", where=vault.store.url)
-    return found.modified_at
+    return probe.modified_at

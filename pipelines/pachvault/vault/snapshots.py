@@ -5,17 +5,18 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cached_property
 from itertools import groupby
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pachvault.errors import CorruptError, DamageError, UsageError
+from pachvault.errors import CorruptError, DamageError, StoreError, UsageError
 from pachvault.format import documents, layout, table
 from pachvault.format.documents import Branch, Manifest, RepoEntry, RepoRecord
 from pachvault.format.ids import RepoName
+from pachvault.vault import clock
 from pachvault.vault.vault import Vault
 
 _log = logging.getLogger(__name__)
@@ -32,6 +33,8 @@ class SnapshotName:
     frozen_at: datetime
     id: str
     """64 hexadecimal digits: the digest of the manifest."""
+    sequence: int = 0
+    """Its place in the order of sealing; 0 before those that have one."""
 
 
 @dataclass(frozen=True)
@@ -176,28 +179,42 @@ def named(path: str) -> SnapshotName | None:
     name = layout.parse(path)
     if name is None or name.at is None or name.digest is None or name.kind not in _MANIFESTS:
         return None
-    return SnapshotName(path, name.at, name.digest.hex())
+    return SnapshotName(path, name.at, name.digest.hex(), name.sequence)
 
 
 def names(vault: Vault) -> list[SnapshotName]:
-    """Every snapshot of the vault, oldest first."""
+    """Every snapshot of the vault, in the order of their sealing (docs/format.md, 8.5)."""
     listed = (named(info.name) for info in vault.objects(layout.SNAPSHOTS))
-    found = [name for name in listed if name is not None]
-    return [
-        name
-        for _, group in groupby(found, key=lambda name: name.frozen_at)
-        for name in _within_a_second(vault, list(group))
-    ]
+    known = sorted((name for name in listed if name is not None), key=_place)
+    return [name for _, group in groupby(known, key=_place) for name in _untied(vault, list(group))]
 
 
-def _within_a_second(vault: Vault, tied: list[SnapshotName]) -> list[SnapshotName]:
-    """Names of one second in the order of their freezes, which only the manifests tell exactly."""
-    return sorted(tied, key=lambda name: _frozen_at(vault, name)) if len(tied) > 1 else tied
+def next_sequence(vault: Vault) -> int:
+    """The place of a snapshot that is sealed now: after all that are there, forgotten ones included."""
+    folders = (layout.SNAPSHOTS, layout.FORGOTTEN)
+    listed = (named(info.name) for folder in folders for info in vault.objects(folder))
+    numbered = [name for name in listed if name is not None and name.sequence]
+    for name in sorted(numbered, key=lambda name: name.sequence, reverse=True):
+        try:
+            return load(vault, name).manifest.sequence + 1
+        except DamageError:
+            continue  # anybody can make up a name
+    return 1
 
 
-def _frozen_at(vault: Vault, name: SnapshotName) -> datetime:
+def _place(name: SnapshotName) -> tuple[int, datetime | None]:
+    """What names tell of the order; those without a number have but the time of their freeze."""
+    return name.sequence, None if name.sequence else name.frozen_at
+
+
+def _untied(vault: Vault, tied: list[SnapshotName]) -> list[SnapshotName]:
+    """Snapshots of one place: they were sealed at the same time, which only the manifests tell exactly."""
+    return sorted(tied, key=lambda name: _sealed_at(vault, name)) if len(tied) > 1 else tied
+
+
+def _sealed_at(vault: Vault, name: SnapshotName) -> datetime:
     try:
-        return load(vault, name).manifest.frozen_at
+        return load(vault, name).manifest.sealed_at
     except DamageError:
         return name.frozen_at
 
@@ -210,6 +227,11 @@ def load(vault: Vault, name: SnapshotName) -> Snapshot:
     if manifest.frozen_at.replace(microsecond=0) != name.frozen_at:
         raise CorruptError(
             "the manifest was frozen at another time than its name says",
+            where=f"{vault.store.url}/{name.path}",
+        )
+    if manifest.sequence != name.sequence:
+        raise CorruptError(
+            "the manifest has another place in the order of sealing than its name says",
             where=f"{vault.store.url}/{name.path}",
         )
     return Snapshot(vault, name, manifest)
@@ -225,9 +247,30 @@ def find(vault: Vault, reference: str) -> SnapshotName:
     known = names(vault)
     if not known:
         raise UsageError("the vault has no snapshot yet", where=vault.store.url)
-    if reference == "latest":
-        return up_to_readable(vault, known)[-1]
-    return pick(known, reference, vault)
+    return _latest(vault, known) if reference == "latest" else pick(known, reference, vault)
+
+
+def _latest(vault: Vault, known: Sequence[SnapshotName]) -> SnapshotName:
+    """The one sealed last that is not dated in the future; the last one where all are.
+
+    In the future is what both this machine's clock and the store's say is. The store's is asked only where
+    this machine's says so: most readers need not be able to write.
+    """
+    now = datetime.now(UTC)
+    if clock.is_future(known[-1].frozen_at, now):
+        try:
+            now = max(now, clock.store_now(vault, is_cleared=False))
+        except StoreError:
+            now = known[-1].frozen_at  # one clock alone decides nothing
+    past = [name for name in known if not clock.is_future(name.frozen_at, now)] or known
+    if past[-1] != known[-1]:
+        _log.warning(
+            "snapshot %s was sealed last, but is dated in the future (%s UTC): latest is %s",
+            known[-1].id[:12],
+            f"{known[-1].frozen_at:%Y-%m-%d %H:%M}",
+            past[-1].id[:12],
+        )
+    return up_to_readable(vault, past)[-1]
 
 
 def up_to_readable(vault: Vault, known: Sequence[SnapshotName]) -> Sequence[SnapshotName]:

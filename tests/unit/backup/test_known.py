@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 
-from made import BEGAN, CLUSTER, Repo, back_up, flip, new_vault, tree_of
+from made import CLUSTER, Repo, back_up, flip, new_vault, tree_of
 from pachvault.backup import known, runs
-from pachvault.backup.freeze import INDEX_HEALED
 from pachvault.backup.known import (
-    METADATA_LOST,
     Content,
     Newest,
     chain_links,
@@ -20,7 +19,9 @@ from pachvault.backup.known import (
     newest_records,
     sealed_layers,
 )
+from pachvault.backup.runs import Tick
 from pachvault.format import layout, table
+from pachvault.format.documents import INDEX_HEALED, METADATA_LOST
 from pachvault.format.ids import RepoName, digest
 from pachvault.pach.records import Change
 from pachvault.vault import blobs
@@ -170,8 +171,11 @@ def test_a_damaged_snapshot_covers_no_tick(tmp_path: Path) -> None:
     vault = new_vault(tmp_path)
     repo = Repo(NAME)
     repo.commit({"/a": b"1"})
-    flip(tmp_path / "vault" / back_up(vault, repo).name.path, 30)
-    assert runs.covering(vault, "default", "mine", BEGAN, CLUSTER.id) is None
+    name = back_up(vault, repo).name
+    tick = Tick(name.frozen_at, name.frozen_at, timedelta(hours=1))
+    assert runs.covering(vault, "default", "mine", tick, CLUSTER.id) is not None
+    flip(tmp_path / "vault" / name.path, 30)
+    assert runs.covering(vault, "default", "mine", tick, CLUSTER.id) is None
 
 
 def test_a_chain_names_the_tables_that_fold_to_the_tree(tmp_path: Path) -> None:

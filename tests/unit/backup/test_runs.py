@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from made import BEGAN, CLUSTER, Repo, back_up, new_vault
 from pachvault.backup import runs, work
-from pachvault.backup.runs import Announcement
+from pachvault.backup.runs import Announcement, Tick
 from pachvault.backup.work import Object, Receipt
 from pachvault.errors import PachvaultError
 from pachvault.format import layout
@@ -18,6 +18,10 @@ from pachvault.format.ids import RepoName, digest
 from pachvault.vault.vault import Vault
 
 KEY = digest(b"work").hex()
+
+
+def tick(at: datetime, now: datetime) -> Tick:
+    return Tick(at, now, timedelta(hours=1))
 
 
 def receipt(vault: Vault) -> Receipt:
@@ -82,13 +86,12 @@ def test_a_tick_is_covered_by_a_whole_snapshot_frozen_after_it(tmp_path: Path) -
     snapshot = back_up(vault, repo)
     frozen_at = snapshot.manifest.frozen_at
 
-    def covering(tick: object, policy: str = "default", cluster: str = CLUSTER.id) -> str | None:
-        return runs.covering(vault, policy, "mine", tick, cluster)  # type: ignore[arg-type]  # None or a time
+    def covering(at: datetime, policy: str = "default", cluster: str = CLUSTER.id) -> str | None:
+        return runs.covering(vault, policy, "mine", tick(at, frozen_at), cluster)
 
     assert covering(frozen_at) == f"snapshot {snapshot.short_id}"
     assert covering(frozen_at - timedelta(hours=3)) == f"snapshot {snapshot.short_id}"
     assert covering(frozen_at + timedelta(seconds=1)) is None
-    assert covering(None) is None
     assert covering(frozen_at, policy="other") is None
     assert covering(frozen_at, cluster="other") is None
 
@@ -97,19 +100,23 @@ def test_a_partial_snapshot_covers_no_tick(tmp_path: Path) -> None:
     vault = new_vault(tmp_path)
     repo = Repo(RepoName("p", "r"))
     repo.commit({"/a": b"1"})
-    back_up(vault, repo, problems=(Problem(repo="p/x", kind="gone", message="deleted"),))
-    assert runs.covering(vault, "default", "mine", BEGAN, CLUSTER.id) is None
+    at = back_up(vault, repo, problems=(Problem(repo="p/x", kind="gone", message="deleted"),)).name.frozen_at
+    assert runs.covering(vault, "default", "mine", tick(at, at), CLUSTER.id) is None
 
 
 def test_another_run_that_has_frozen_covers_until_it_has_sealed(tmp_path: Path) -> None:
     vault = new_vault(tmp_path)
     said = Announcement(run_id="other", policy="default", cluster_id=CLUSTER.id, frozen_at=BEGAN).encode()
     vault.store.put(layout.run_path("frozen-other"), [said], len(said))
-    assert "run other" in (runs.covering(vault, "default", "mine", BEGAN, CLUSTER.id) or "")
-    assert runs.covering(vault, "default", "other", BEGAN, CLUSTER.id) is None
-    assert runs.covering(vault, "default", "mine", BEGAN + timedelta(seconds=1), CLUSTER.id) is None
+
+    def covering(at: datetime, run_id: str) -> str | None:
+        return runs.covering(vault, "default", run_id, tick(at, datetime.now(UTC)), CLUSTER.id)
+
+    assert "run other" in (covering(BEGAN, "mine") or "")
+    assert covering(BEGAN, "other") is None
+    assert covering(BEGAN + timedelta(seconds=1), "mine") is None
     runs.finish(vault, "other")
-    assert runs.covering(vault, "default", "mine", BEGAN, CLUSTER.id) is None
+    assert covering(BEGAN, "mine") is None
 
 
 def test_documents_between_stages_are_strict() -> None:

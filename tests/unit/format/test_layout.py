@@ -22,7 +22,7 @@ AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
         layout.table_path(NAME),
         layout.record_path(NAME),
         layout.index_path(NAME),
-        layout.snapshot_path(AT, NAME),
+        layout.snapshot_path(AT, 1, NAME),
     ],
 )
 def test_every_named_object_promises_its_digest(path: str) -> None:
@@ -38,7 +38,8 @@ def test_other_names_promise_none(path: str) -> None:
 
 def test_snapshots_carry_the_time_in_utc() -> None:
     there = AT.astimezone(timezone(timedelta(hours=5)))
-    assert layout.snapshot_path(there, NAME) == f"snapshots/20260102T030405Z-{NAME.hex()}.json"
+    assert layout.snapshot_path(there, 12, NAME) == f"snapshots/20260102T030405Z-00000012-{NAME.hex()}.json"
+    assert layout.snapshot_path(there, 0, NAME) == f"snapshots/20260102T030405Z-{NAME.hex()}.json"
 
 
 def test_packs_tables_and_records_are_fanned_out() -> None:

@@ -17,7 +17,7 @@ from e2e.cluster import Cluster, eventually
 from pachvault.errors import EXIT_BUSY, PachydermError
 from pachvault.pach.source import CommitRef
 from pachvault.restore import lock, staging
-from pachvault.restore.lock import Held, HeldError, Holder, held, holder_of
+from pachvault.restore.lock import Held, HeldError, Holder, State, held, holder_of
 
 
 @pytest.fixture
@@ -144,11 +144,43 @@ def test_another_machine_is_followed_once_it_gave_no_sign_of_life(
     ):
         pytest.fail("two hold it")
     monkeypatch.setattr(lock, "STALE", timedelta(0))
+    monkeypatch.setattr(lock, "WATCH_SECONDS", 0.2)
     with (
         held(cluster.source, cluster.target, request_id, Holder.this_process()),
         pytest.raises(HeldError, match="taken over"),
     ):
         far.check()
+
+
+@pytest.mark.parametrize("days", [1, -1, 365, -365])
+def test_a_holder_whose_clock_is_off_is_watched_before_it_is_followed(
+    cluster: Cluster, request_id: str, monkeypatch: pytest.MonkeyPatch, days: int
+) -> None:
+    monkeypatch.setattr(lock, "WATCH_SECONDS", 1.5)
+    monkeypatch.setattr(lock, "STALE", timedelta(0))  # as if it had begun long ago
+    far = take(cluster, request_id, elsewhere())
+    repo = staging.staging_repo(request_id)
+    has_ended = threading.Event()
+
+    def tell() -> None:
+        while not has_ended.wait(0.1):
+            at = datetime.now(UTC) + timedelta(days=days)
+            state = State(request_id=request_id, lock=far.commit, phase="replay", since=at, alive_at=at)
+            cluster.target.describe_repo(repo.project, repo.repo, state.model_dump_json())
+
+    with ThreadPoolExecutor(1) as pool:
+        telling = pool.submit(tell)
+        try:
+            with (
+                pytest.raises(HeldError, match="process 7 on far"),
+                held(cluster.source, cluster.target, request_id, Holder.this_process()),
+            ):
+                pytest.fail("two hold it")
+        finally:
+            has_ended.set()
+        telling.result()
+    with held(cluster.source, cluster.target, request_id, Holder.this_process()):
+        pass  # it gave no sign of life while it was watched
 
 
 def test_a_sign_of_life_of_the_one_before_is_not_taken_for_the_holders(

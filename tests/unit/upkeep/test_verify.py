@@ -273,7 +273,9 @@ def test_a_chain_that_lost_its_base_is_found(made: Damaged) -> None:
     entry = snapshot.manifest.repos[0].model_copy(update={"record": made.vault.put_record(record)})
     manifest = snapshot.manifest.model_copy(update={"repos": [entry]})
     data = documents.encode(manifest)
-    made.vault.store.put(layout.snapshot_path(manifest.frozen_at, digest(data)), [data], len(data))
+    made.vault.store.put(
+        layout.snapshot_path(manifest.frozen_at, manifest.sequence, digest(data)), [data], len(data)
+    )
     assert {kind for kind, _ in made.kinds(Level.STRUCTURE)} == {"chain-damaged"}
 
 

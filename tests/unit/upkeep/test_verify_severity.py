@@ -144,7 +144,9 @@ def resealed(vault: Vault, **changed: object) -> tuple[bytes, str]:
     entry = snapshot.manifest.repos[0].model_copy(update={"record": digest(documents.encode(record))})
     manifest = snapshot.manifest.model_copy(update={"repos": [entry]})
     data = documents.encode(manifest)
-    vault.store.put(layout.snapshot_path(manifest.frozen_at, digest(data)), [data], len(data))
+    vault.store.put(
+        layout.snapshot_path(manifest.frozen_at, manifest.sequence, digest(data)), [data], len(data)
+    )
     return listing, digest(data).hex()
 
 

@@ -96,9 +96,17 @@ def test_an_edited_a_renamed_and_a_foreign_manifest_are_damage(tmp_path: Path) -
         snapshots.resolve(vault, first.id)
     later.rename(path)
 
+    later = path.with_name(path.name.replace("-00000001-", "-00000009-"))
+    path.rename(later)
+    with pytest.raises(DamageError, match="another place in the order"):
+        snapshots.resolve(vault, first.id)
+    later.rename(path)
+
     manifest = snapshots.resolve(vault, first.id).manifest.model_copy(update={"vault_id": "another"})
     foreign = documents.encode(manifest)
-    (tmp_path / "vault" / layout.snapshot_path(manifest.frozen_at, digest(foreign))).write_bytes(foreign)
+    (
+        tmp_path / "vault" / layout.snapshot_path(manifest.frozen_at, manifest.sequence, digest(foreign))
+    ).write_bytes(foreign)
     with pytest.raises(DamageError, match="another vault"):
         snapshots.resolve(vault, digest(foreign).hex())
 
