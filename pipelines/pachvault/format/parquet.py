@@ -16,6 +16,8 @@ from pachvault.errors import CorruptError
 SEALED_MAGIC = b"PVSEAL"
 ROW_GROUP_ROWS = 128 * 1024
 _MOST_GROUP_BYTES = 2**30
+_MOST_VALUES = 2**28
+"""Of a column of a row group; lists have more than rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,15 +128,28 @@ def _opened(data: bytes, form: Form) -> pq.ParquetFile:
     if data[:6] == SEALED_MAGIC:
         raise CorruptError("the object is sealed with a key, which this version does not know")
     file = pq.ParquetFile(pa.BufferReader(data))
-    if file.metadata.num_rows > form.most_rows:
-        rows = file.metadata.num_rows
-        raise CorruptError(
-            f"it says that it has {rows:,} rows, no such table has more than {form.most_rows:,}"
-        )
-    groups = (file.metadata.row_group(number) for number in range(file.num_row_groups))
-    if any(group.total_byte_size > _MOST_GROUP_BYTES for group in groups):
-        raise CorruptError("it says that it has a row group of more than a gigabyte")
+    if wrong := _wrong_footer(file.metadata, form):
+        raise CorruptError(wrong)
     return file
+
+
+def _wrong_footer(footer: pq.FileMetaData, form: Form) -> str:
+    """What makes a file one that must not be decoded: it would take all memory, or for ever."""
+    if footer.num_rows > form.most_rows:
+        return f"it says that it has {footer.num_rows:,} rows, no such table has more than {form.most_rows:,}"
+    groups = [footer.row_group(number) for number in range(footer.num_row_groups)]
+    if (
+        any(group.num_rows < 0 for group in groups)
+        or sum(group.num_rows for group in groups) != footer.num_rows
+    ):
+        return "its row groups have other numbers of rows than its footer says"
+    for group in groups:
+        chunks = [group.column(number) for number in range(group.num_columns)]
+        if any(not 0 <= chunk.num_values <= _MOST_VALUES for chunk in chunks):
+            return "it says that a column has more values than any has"
+        if any(not 0 <= chunk.total_uncompressed_size <= _MOST_GROUP_BYTES for chunk in chunks):
+            return "it says that it has a row group of more than a gigabyte"
+    return ""
 
 
 @contextmanager
