@@ -128,15 +128,25 @@ def _opened(data: bytes, form: Form) -> pq.ParquetFile:
     if data[:6] == SEALED_MAGIC:
         raise CorruptError("the object is sealed with a key, which this version does not know")
     file = pq.ParquetFile(pa.BufferReader(data))
-    if file.metadata.num_rows > form.most_rows:
-        rows = file.metadata.num_rows
-        raise CorruptError(
-            f"it says that it has {rows:,} rows, no such table has more than {form.most_rows:,}"
-        )
-    groups = (file.metadata.row_group(number) for number in range(file.num_row_groups))
-    if any(group.total_byte_size > _MOST_GROUP_BYTES for group in groups):
-        raise CorruptError("it says that it has a row group of more than a gigabyte")
+    if wrong := _wrong_footer(file.metadata, form):
+        raise CorruptError(wrong)
     return file
+
+
+def _wrong_footer(footer: pq.FileMetaData, form: Form) -> str:
+    """What makes a file one that must not be decoded: it would take all memory, or for ever."""
+    if footer.num_rows > form.most_rows:
+        return f"it says that it has {footer.num_rows:,} rows, no such table has more than {form.most_rows:,}"
+    groups = [footer.row_group(number) for number in range(footer.num_row_groups)]
+    if (
+        any(group.num_rows < 0 for group in groups)
+        or sum(group.num_rows for group in groups) != footer.num_rows
+    ):
+        return "its row groups have other numbers of rows than its footer says"
+    # columns are not looked at here: of a damaged one Arrow would end the process
+    if any(not 0 <= group.total_byte_size <= _MOST_GROUP_BYTES for group in groups):
+        return "it says that it has a row group of more than a gigabyte"
+    return ""
 
 
 @contextmanager
