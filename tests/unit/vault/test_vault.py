@@ -125,7 +125,7 @@ def test_a_vault_without_its_configuration_is_sent_to_repair(
     made = new_vault(tmp_path)
     name = layout.pack_path(digest(b"1"))
     if folder == layout.SNAPSHOTS:
-        name = layout.snapshot_path(made.config.created_at, digest(b"1"))
+        name = layout.snapshot_path(made.config.created_at, 1, digest(b"1"))
     made.store.put(name, [b"1"], 1)
     made.store.delete(layout.CONFIG)
     if data is not None:
