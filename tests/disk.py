@@ -14,7 +14,7 @@ BLOCK = 4096
 
 @contextmanager
 def small_disk(folder: Path, size: int) -> Iterator[Path]:
-    """A file system of `size` bytes, mounted at `folder`; the test is skipped where nothing may be mounted."""
+    """A file system of `size` bytes at `folder`; where nothing may be mounted the test is skipped."""
     folder.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder]
     done = subprocess.run(mount, capture_output=True, text=True, check=False)

@@ -26,6 +26,7 @@ from pachvault.request import Request
 from pachvault.restore.records import Report
 from pachvault.restore.run import restore
 from pachvault.store.store import open_store
+from pachvault.upkeep import reserve
 from pachvault.upkeep.findings import Finding
 from pachvault.upkeep.verify import Level, verify
 from pachvault.vault import vault
@@ -178,7 +179,7 @@ def create_backup_task(
     """
     store = open_store(target)
     if create and not (store.exists() and store.stat(layout.CONFIG)):
-        vault.create(store)
+        reserve.fill(vault.create(store))
     fields = {
         "version": 1,
         "target": target,

@@ -14,6 +14,7 @@ from pachvault.errors import EXIT_PARTIAL, UsageError
 from pachvault.pach.connection import connect
 from pachvault.policy import Policy
 from pachvault.store.store import open_store
+from pachvault.upkeep import reserve
 from pachvault.vault import vault
 from pachvault.vault.snapshots import Snapshot
 
@@ -39,6 +40,7 @@ def init_command(state: State, /, grace: float) -> int:
     if not grace <= _LONGEST_GRACE_DAYS:  # NaN is not, either
         raise UsageError(f"--grace {grace:g}: at most {_LONGEST_GRACE_DAYS} days")
     made = vault.create(open_store(state.vault_url()), timedelta(days=grace))
+    reserve.fill(made)
     if state.json:
         put_json("summary", vault=made.store.url, vault_id=made.config.vault_id)
     else:

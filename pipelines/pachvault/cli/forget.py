@@ -16,7 +16,7 @@ from pachvault.errors import UsageError
 from pachvault.pach.connection import connect
 from pachvault.policy import Policy, Retention
 from pachvault.store.store import open_store
-from pachvault.upkeep import forget
+from pachvault.upkeep import forget, reserve
 from pachvault.upkeep.forget import Decision
 from pachvault.upkeep.retention import Action
 from pachvault.vault import clock
@@ -91,14 +91,14 @@ def forget_command(
         forget.check_known(vault, now)
         decisions = forget.plan(vault, chosen.retention, now, policy=chosen.name, cluster=cluster)
     _show(state, decisions)
-    done = None if dry_run else forget.execute(vault, decisions)
+    done = None if dry_run else reserve.used(vault, lambda _: forget.execute(vault, decisions))
     _sum_up(state, vault, decisions, done, now)
     return 0
 
 
 def _now(vault: Vault, *, dry_run: bool) -> datetime:
     """The store's time; a dry run, which writes nothing, makes do with this machine's."""
-    return datetime.now(UTC) if dry_run else clock.store_now(vault)
+    return datetime.now(UTC) if dry_run else reserve.used(vault, lambda _: clock.store_now(vault))
 
 
 def _rule(asked: dict[str, object]) -> Retention:

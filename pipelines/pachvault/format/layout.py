@@ -12,6 +12,7 @@ MARKS = "marks"
 PACKS = "packs"
 PINS = "pins"
 RECORDS = "records"
+RESERVE = "reserve"
 RUNS = "runs"
 SNAPSHOTS = "snapshots"
 TABLES = "tables"
@@ -67,6 +68,11 @@ def pin_path(snapshot_id: str) -> str:
 def run_path(name: str) -> str:
     """What a run leaves for the next one: announcements and receipts. Advisory."""
     return f"{RUNS}/{name}.json"
+
+
+def reserve_path(number: int) -> str:
+    """A part of the reserve, see `upkeep.reserve`."""
+    return f"{RESERVE}/{number}"
 
 
 def named_digest(path: str) -> bytes | None:

@@ -16,7 +16,7 @@ from pachvault.format.documents import Audited
 from pachvault.pach.connection import connect
 from pachvault.policy import Policy
 from pachvault.progress import Progress
-from pachvault.upkeep import audits
+from pachvault.upkeep import audits, reserve
 from pachvault.upkeep.report import Report, Round, Step
 from pachvault.upkeep.steps import STEPS, Context
 from pachvault.vault import clock
@@ -52,7 +52,9 @@ def upkeep(
         if tick is not None and _is_covered(vault, who, tick, began_at):
             return Round(report, [])
         # where the target forbids deletion there is still much to verify
-        now = began_at if is_dry_run else clock.store_now(vault, is_cleared=False)
+        now = began_at
+        if not is_dry_run:
+            now = reserve.used(vault, lambda _: clock.store_now(vault, is_cleared=False))
         context = Context(vault, chosen, address, token, connection, now, progress, is_dry_run)
         return _round(context, report, who)
 
@@ -63,7 +65,7 @@ def _round(context: Context, report: Report, who: str) -> Round:
     steps = [_step(name, context) for name in STEPS]
     failed = [step.name for step in steps if step.status == "failed"]
     if not context.is_dry_run:
-        _note(context.vault, who, report.tick, failed)
+        reserve.used(context.vault, lambda _: _note(context.vault, who, report.tick, failed))
     done = report.model_copy(
         update={
             "status": "damaged" if context.damages else "failed" if failed else "done",
