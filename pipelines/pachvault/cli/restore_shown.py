@@ -6,9 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import timedelta
 
-import click
-
-from pachvault.cli.common import State, human, put_json, put_table, say
+from pachvault.cli.common import State, human, put, put_json, put_table, say
 from pachvault.errors import EXIT_DAMAGE, EXIT_PARTIAL
 from pachvault.restore.records import Report, is_drill, state_of
 from pachvault.restore.under_way import UnderWay
@@ -22,18 +20,18 @@ def show_plan(state: State, plan: RestorePlan) -> None:
     if state.json:
         put_json("plan", **plan.model_dump(mode="json"), expected_seconds=plan.expected_seconds)
         return
-    click.echo(plan.summary)
+    put(plan.summary)
     for repo in plan.repos:
         new = " (new)" if repo.is_new else ""
-        click.echo(f"{repo.source} → {repo.target}{new}: {len(repo.steps)} commits from the {repo.origin}")
+        put(f"{repo.source} → {repo.target}{new}: {len(repo.steps)} commits from the {repo.origin}")
         for branch in repo.branches:
-            click.echo(f"  {_fate(branch)}")
+            put(f"  {_fate(branch)}")
     for pipeline in plan.pipelines:
         mode = "stopped" if pipeline.stopped else "running"
-        click.echo(f"create pipeline {pipeline.project}/{pipeline.name} ({mode})")
+        put(f"create pipeline {pipeline.project}/{pipeline.name} ({mode})")
     for line in plan.lost:
-        click.echo(f"left out, damaged: {line}")
-    click.echo(_expected(plan))
+        put(f"left out, damaged: {line}")
+    put(_expected(plan))
 
 
 def _fate(branch: BranchPlan) -> str:
