@@ -277,14 +277,16 @@ def test_one_extraction_at_a_time_in_a_folder(tmp_path: Path) -> None:
 def test_a_path_of_any_depth_is_written_and_one_that_no_system_holds_is_named(tmp_path: Path) -> None:
     deep = "/" + "/".join(["folder"] * 1000)
     snapshot = snapshot_of(tmp_path, {deep: b"deep", "/" + "n" * 300: b"long", "/ok": b"ok"})
-    done = run(snapshot, tmp_path / "out", ["p/r@master"])
+    try:
+        done = run(snapshot, tmp_path / "out", ["p/r@master"])
+    finally:
+        subprocess.run(["rm", "-r", tmp_path / "out"], check=True)  # too deep for pytest
     assert done.files == 2
     (line,) = done.failed
     assert "too long" in line
     (chosen, *_) = choose(snapshot, ["p/r@master"], ["/ok"], [])
     bad = replace(chosen, files=[chosen.files[0] | {"path": "/a\0b"}])
     assert "zero byte" in run_on(snapshot, bad, tmp_path / "nul").failed[0]
-    subprocess.run(["rm", "-r", tmp_path / "out"], check=True)  # too deep for pytest
 
 
 def test_a_damaged_file_is_named_not_written_and_the_others_are(tmp_path: Path) -> None:
