@@ -61,8 +61,8 @@ class MemoryStore:
     def sweep(self, before: datetime) -> None:
         del before  # nothing is left behind in memory
 
-    def create(self) -> None:
-        return
+    def create(self, *, is_shared: bool = False) -> None:
+        del is_shared  # memory knows no groups
 
     def exists(self) -> bool:
         return True

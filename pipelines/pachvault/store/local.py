@@ -3,6 +3,9 @@
 Durability: an object is written under a temporary name, synced, renamed, and its folder synced, so
 that after a power cut it is there whole or not at all. Temporary names begin with a dot and are
 never listed.
+
+Permissions: files and folders are for their owner alone, whatever the umask. Where the root is for its group,
+set-group-ID and writable (`chmod g+ws`), all that is written below it is, too.
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ from __future__ import annotations
 import errno
 import os
 import secrets
+import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -29,6 +33,7 @@ from pachvault.errors import (
 from pachvault.store.store import ObjectInfo
 
 _TEMPORARY = ".part"
+_SHARED = stat.S_ISGID | stat.S_IWGRP
 _MOUNTED = "is it still mounted?"
 
 
@@ -106,10 +111,12 @@ class LocalStore:
                     if path.stat().st_mtime < before.timestamp():
                         path.unlink()
 
-    def create(self) -> None:
+    def create(self, *, is_shared: bool = False) -> None:
         """See Store.create."""
         try:
             self._make_folder(self.root)
+            if is_shared:
+                self.root.chmod(stat.S_IMODE(self.root.stat().st_mode) | 0o2770)
         except OSError as error:
             raise UsageError(f"cannot make the folder: {error.strerror}", where=self.url) from error
 
@@ -142,6 +149,7 @@ class LocalStore:
     def _write(self, path: Path, parts: Iterable[bytes], size: int) -> None:
         temporary = path.with_name(f".{path.name[:80]}.{secrets.token_hex(4)}{_TEMPORARY}")
         try:
+            self._make_private(temporary)
             with self._fs.open_output_stream(str(temporary)) as stream:
                 for part in parts:
                     stream.write(part)
@@ -155,11 +163,22 @@ class LocalStore:
         finally:
             temporary.unlink(missing_ok=True)
 
+    def _is_shared(self) -> bool:
+        return self.root.is_dir() and self.root.stat().st_mode & _SHARED == _SHARED
+
+    def _make_private(self, file: Path) -> None:
+        """An empty file that those alone may open for whom the vault is."""
+        os.close(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        if self._is_shared():
+            file.chmod(0o660)  # the umask does not count
+
     def _make_folder(self, folder: Path) -> None:
         missing = [folder, *folder.parents]
         missing = [path for path in missing if not path.is_dir()]
         for path in reversed(missing):
-            path.mkdir(exist_ok=True)
+            path.mkdir(0o700, exist_ok=True)
+            if path != self.root and self._is_shared():
+                path.chmod(0o2770)
             _sync_folder(path.parent)
 
     def _same(self, path: Path, parts: Iterable[bytes]) -> bool:
