@@ -167,11 +167,12 @@ def prune_vault(context: Context) -> Outcome:
         vault, lambda is_scarce: prune.run(vault, limits, progress, is_scarce=is_scarce)
     )
     waiting = plan.waiting(is_done=True)
-    waits = f"; {sum(each.bytes for each in waiting):,} bytes wait until {waiting[-1].until:%Y-%m-%d}"
+    waits = ""
+    if waiting:
+        waits = f"; {sum(each.bytes for each in waiting):,} bytes wait until {waiting[-1].until:%Y-%m-%d}"
     return Outcome(
         f"deleted {done.deleted.total()} objects of {done.deleted_bytes:,} bytes, "
-        f"marked {done.marked} of {done.marked_bytes:,}, repacked {done.repacked} packs"
-        + (waits if waiting else ""),
+        f"marked {done.marked} of {done.marked_bytes:,}, repacked {done.repacked} packs{waits}",
         done.problems,
         "failed" if done.problems else "done",
     )
