@@ -69,8 +69,8 @@ class MemoryStore:
     def sweep(self, before: datetime, is_own: Callable[[str], bool]) -> None:
         del before, is_own  # nothing is left behind in memory
 
-    def create(self) -> None:
-        return
+    def create(self, *, is_shared: bool = False) -> None:
+        del is_shared  # memory knows no groups
 
     def exists(self) -> bool:
         return True

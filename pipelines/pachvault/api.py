@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -26,6 +26,7 @@ from pachvault.request import Request
 from pachvault.restore.records import Report
 from pachvault.restore.run import restore
 from pachvault.store.store import open_store
+from pachvault.upkeep import reserve
 from pachvault.upkeep.findings import Finding
 from pachvault.upkeep.verify import Level, verify
 from pachvault.vault import vault
@@ -126,7 +127,8 @@ class BackupTask:
     def monitor(self) -> TaskStatus:
         """Where the task stands now."""
         error = None
-        phase = self._progress.phase
+        progress = self._progress.now()
+        phase = progress.phase
         if self._run is not None and self._run.done():
             failure = self._run.exception()
             error = str(failure) if failure else None
@@ -134,10 +136,10 @@ class BackupTask:
         return TaskStatus(
             is_running=self.is_running(),
             phase=phase,
-            bytes_done=self._progress.bytes_done,
-            bytes_total=self._progress.bytes_total,
-            files_done=self._progress.files_done,
-            seconds=time.monotonic() - self._progress.began,
+            bytes_done=progress.bytes_done,
+            bytes_total=progress.bytes_total,
+            files_done=progress.files_done,
+            seconds=time.monotonic() - progress.began,
             error=error,
         )
 
@@ -180,7 +182,7 @@ def create_backup_task(
     """
     store = open_store(target)
     if create and not (store.exists() and store.stat(layout.CONFIG)):
-        vault.create(store)
+        reserve.fill(vault.create(store))
     fields = {
         "version": 1,
         "target": target,
@@ -191,19 +193,37 @@ def create_backup_task(
     return BackupTask(policy.validate(fields, "create_backup_task"), pachd, token, workers)
 
 
+@dataclass(frozen=True, slots=True)
+class _Counts:
+    """How far a phase has come."""
+
+    phase: str
+    bytes_total: int
+    began: float
+    bytes_done: int = 0
+    files_done: int = 0
+
+
 class _Watched(Quiet):
     """Progress that can be asked."""
 
     def __init__(self) -> None:
-        self.phase, self.bytes_total, self.bytes_done, self.files_done = "idle", 0, 0, 0
-        self.began = time.monotonic()
+        self._lock = threading.Lock()
+        self._counts = _Counts("idle", 0, time.monotonic())
+
+    def now(self) -> _Counts:
+        """The counts of one moment."""
+        return self._counts
 
     def start(self, what: str, total_bytes: int) -> None:
         """See Progress.start."""
-        self.phase, self.bytes_total, self.bytes_done, self.files_done = what, total_bytes, 0, 0
-        self.began = time.monotonic()
+        with self._lock:
+            self._counts = _Counts(what, total_bytes, time.monotonic())
 
     def add(self, size: int, files: int) -> None:
         """See Progress.add."""
-        self.bytes_done += size
-        self.files_done += files
+        with self._lock:
+            before = self._counts
+            self._counts = replace(
+                before, bytes_done=before.bytes_done + size, files_done=before.files_done + files
+            )

@@ -99,18 +99,23 @@ class _Reports(Quiet):
     def __init__(self, reports: Any) -> None:
         self._reports = reports
         self._size = self._files = 0
+        self._lock = threading.Lock()
 
     def add(self, size: int, files: int) -> None:
         """See Progress.add."""
-        self._size += size
-        self._files += files
-        if self._size > 1_000_000 or self._files > 1000:
+        with self._lock:
+            self._size += size
+            self._files += files
+            is_worth_it = self._size > 1_000_000 or self._files > 1000
+        if is_worth_it:
             self.pass_on()
 
     def pass_on(self) -> None:
         """Hand over what has come together."""
-        self._reports.put((self._size, self._files))
-        self._size = self._files = 0
+        with self._lock:
+            sums = self._size, self._files
+            self._size = self._files = 0
+        self._reports.put(sums)
 
 
 _child: dict[str, Any] = {}

@@ -6,6 +6,7 @@ import json
 import sys
 import threading
 import time
+from contextlib import suppress
 from typing import Protocol, Self, TextIO
 
 from rich.console import Console
@@ -18,6 +19,8 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 from rich.progress import Progress as Bars
+
+from pachvault.printable import printable
 
 _JSON_EVERY_SECONDS = 1.0
 
@@ -83,10 +86,11 @@ class Terminal(Quiet):
 
     def start(self, what: str, total_bytes: int) -> None:
         """See Progress.start."""
-        if self._task is not None:
-            self._bars.remove_task(self._task)
-        self._files = 0
-        self._task = self._bars.add_task(what, total=total_bytes or None, files=0)
+        with self._lock:
+            if self._task is not None:
+                self._bars.remove_task(self._task)
+            self._files = 0
+            self._task = self._bars.add_task(what, total=total_bytes or None, files=0)
 
     def add(self, size: int, files: int) -> None:
         """See Progress.add."""
@@ -97,7 +101,12 @@ class Terminal(Quiet):
 
     def say(self, text: str) -> None:
         """See Progress.say."""
-        self._console.print(text, highlight=False, markup=False, soft_wrap=True)
+        line = printable(text)
+        if self._console.is_terminal:
+            self._console.print(line, highlight=False, markup=False, soft_wrap=True)
+            return
+        with suppress(OSError):  # where nobody can be told the work goes on
+            sys.stderr.write(line + "\n")
 
 
 class JsonLines(Quiet):
@@ -109,16 +118,19 @@ class JsonLines(Quiet):
         self._began = self._shown = time.monotonic()
         self._lock = threading.Lock()
         self._is_told = True
+        self._is_lost = False
 
     def __exit__(self, *_: object) -> None:
-        self._tell_rest()
+        with self._lock:
+            self._tell_rest()
 
     def start(self, what: str, total_bytes: int) -> None:
         """See Progress.start."""
-        self._tell_rest()
-        self._what, self._total, self._bytes, self._files = what, total_bytes, 0, 0
-        self._began = time.monotonic()
-        self._show()
+        with self._lock:
+            self._tell_rest()
+            self._what, self._total, self._bytes, self._files = what, total_bytes, 0, 0
+            self._began = time.monotonic()
+            self._show()
 
     def add(self, size: int, files: int) -> None:
         """See Progress.add."""
@@ -148,5 +160,10 @@ class JsonLines(Quiet):
             "bytes_per_second": round(rate),
             "seconds_left": round((self._total - self._bytes) / rate, 1) if rate and self._total else None,
         }
-        self._out.write(json.dumps(said) + "\n")
-        self._out.flush()
+        if self._is_lost:
+            return
+        try:
+            self._out.write(json.dumps(said) + "\n")
+            self._out.flush()
+        except OSError:
+            self._is_lost = True  # the work goes on; the result, which goes there as well, says what is amiss

@@ -44,8 +44,8 @@ class DyingStore:
     def list(self, folder: str) -> Iterator[ObjectInfo]:
         return self._inner.list(folder)
 
-    def create(self) -> None:
-        self._inner.create()
+    def create(self, *, is_shared: bool = False) -> None:
+        self._inner.create(is_shared=is_shared)
 
     def exists(self) -> bool:
         return self._inner.exists()

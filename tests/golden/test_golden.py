@@ -13,6 +13,7 @@ from pachvault.errors import DamageError
 from pachvault.format.ids import RepoName
 from pachvault.progress import Quiet
 from pachvault.restore.extract import choose, extract
+from pachvault.restore.folder import opened
 from pachvault.store.store import open_store
 from pachvault.upkeep.verify import Level, verify
 from pachvault.vault import blobs, snapshots
@@ -104,8 +105,9 @@ def test_it_is_extracted_byte_for_byte(folder: Path, tmp_path: Path) -> None:
     reader = BlobReader(vault, blobs.load(vault))
     for each in expected:
         out = tmp_path / each["snapshot"]
-        for chosen in choose(snapshots.resolve(vault, each["snapshot"]), [], [], []):
-            assert extract(reader, chosen, out, Quiet(), workers=1).failed == []
+        with opened(out, each["snapshot"], overwrite=False) as into:
+            for chosen in choose(snapshots.resolve(vault, each["snapshot"]), [], [], []):
+                assert extract(reader, chosen, into, Quiet(), workers=1).failed == []
         trees = {commit: tree for _, commit, tree in commits_of(each)}
         for place, head in each["branches"].items():
             root = out / place.replace("@", "/")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -31,6 +32,7 @@ def test_holes_between_what_is_kept_go_back_to_the_system() -> None:
     """Where glibc is what allocates; elsewhere nothing is promised."""
     program = """
 from pachvault import heap
+heap.share()
 def resident():
     return int(open("/proc/self/statm").read().split()[1]) * 4096 >> 20
 with heap.returning():
@@ -42,12 +44,47 @@ with heap.returning():
     assert 90 <= int(run(program)) <= 110
 
 
+def test_it_may_be_entered_again_and_by_several_threads() -> None:
+    program = """
+from pachvault import heap
+calls = []
+heap._set = lambda what, value: calls.append(value)
+heap.share()
+del calls[:]
+with heap.returning():
+    with heap.returning():
+        assert len(calls) == 1
+    assert len(calls) == 1, "the inner one must not end it"
+print(len(calls))
+"""
+    assert run(program) == "3"
+
+
+def test_a_program_that_imports_pachvault_keeps_its_allocator(tmp_path: Path) -> None:
+    program = f"""
+import ctypes, gc, os, signal, sys
+before = dict(os.environ), gc.get_threshold(), signal.getsignal(signal.SIGINT), sys.stdout, os.umask(0o22)
+os.umask(before[4])
+import pachvault
+from pachvault import heap
+heap._set = lambda *_: sys.exit("the allocator was switched")
+from pachvault.store.local import LocalStore
+from pachvault.vault import blobs, vault
+pachvault.create_backup_task({str(tmp_path / "vault")!r}, create=True)
+blobs.load(vault.open_vault(LocalStore(__import__("pathlib").Path({str(tmp_path / "vault")!r}))))
+after = dict(os.environ), gc.get_threshold(), signal.getsignal(signal.SIGINT), sys.stdout, os.umask(0o22)
+print(before == after)
+"""
+    assert run(program) == "True"
+
+
 def test_without_glibc_nothing_happens(monkeypatch: pytest.MonkeyPatch) -> None:
     def none(_: object) -> object:
         raise OSError("no such library")
 
     monkeypatch.setenv("ARROW_DEFAULT_MEMORY_POOL", "system")
     monkeypatch.setattr(ctypes, "CDLL", none)
+    monkeypatch.setattr(heap, "_process", heap._Owned())
     heap.share()
     with heap.returning():
         pass

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
+import threading
+import time
 
 import pytest
 
 from pachvault import progress
-from pachvault.progress import JsonLines, Quiet, Terminal
+from pachvault.api import _Watched
+from pachvault.processes import _Reports
+from pachvault.progress import JsonLines, Progress, Quiet, Terminal
 
 
 def lines(out: io.StringIO) -> list[dict[str, object]]:
@@ -71,3 +76,61 @@ def test_quiet_shows_nothing(capsys: pytest.CaptureFixture[str]) -> None:
         shown.add(1, 1)
         shown.say("hello")
     assert capsys.readouterr() == ("", "")
+
+
+class Slow(int):
+    """A number whose addition lets the other threads run."""
+
+    def __radd__(self, other: int) -> int:
+        time.sleep(0.0001)
+        return int(other) + int(self)
+
+
+class Sums:
+    """A queue that adds up what is put."""
+
+    def __init__(self) -> None:
+        self.reports: list[tuple[int, int]] = []
+
+    def put(self, report: tuple[int, int]) -> None:
+        self.reports.append(report)
+
+
+def add_from_threads(shown: Progress) -> None:
+    def work() -> None:
+        for _ in range(50):
+            shown.add(Slow(1), Slow(1))
+
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def test_nothing_that_threads_add_at_once_is_lost() -> None:
+    watched = _Watched()
+    watched.start("export", 400)
+    add_from_threads(watched)
+    assert (watched.now().bytes_done, watched.now().files_done) == (400, 400)
+    sums = Sums()
+    reports = _Reports(sums)
+    add_from_threads(reports)
+    reports.pass_on()
+    assert [sum(each) for each in zip(*sums.reports, strict=True)] == [400, 400]
+
+
+def test_progress_that_cannot_be_written_stops_no_work() -> None:
+    class Full(io.StringIO):
+        def write(self, _: str) -> int:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    with JsonLines(Full()) as shown:
+        shown.start("export", 100)
+        shown.add(1, 1)
+
+
+def test_what_is_said_cannot_steer_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    with Terminal() as shown:
+        shown.say("gone: \x1b[2Jp/r\nnext")
+    assert capsys.readouterr().err == "gone: \\x1b[2Jp/r\\nnext\n"

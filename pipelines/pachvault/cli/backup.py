@@ -14,6 +14,7 @@ from pachvault.errors import EXIT_PARTIAL, UsageError
 from pachvault.pach.connection import connect
 from pachvault.policy import Policy
 from pachvault.store.store import open_store
+from pachvault.upkeep import reserve
 from pachvault.vault import vault
 from pachvault.vault.snapshots import Snapshot
 
@@ -29,16 +30,21 @@ _LONGEST_GRACE_DAYS = 3650
     metavar="DAYS",
     help="How long prune keeps what is no longer needed; a backup may take half of it. For good.",
 )
+@click.option("--shared", is_flag=True, help="For the folder's group, too.  [default: for its owner alone]")
 @common_options
 @click.pass_obj
-def init_command(state: State, /, grace: float) -> int:
+def init_command(state: State, /, grace: float, shared: bool) -> int:
     """Make an empty vault.
+
+    What is written in it is for its owner alone, whatever the umask; with --shared for the folder's group,
+    too (docs/operating.md says how to share a vault that is there).
 
     Example: pachvault --vault file:///mnt/backup/vault init
     """
     if not grace <= _LONGEST_GRACE_DAYS:  # NaN is not, either
         raise UsageError(f"--grace {grace:g}: at most {_LONGEST_GRACE_DAYS} days")
-    made = vault.create(open_store(state.vault_url()), timedelta(days=grace))
+    made = vault.create(open_store(state.vault_url()), timedelta(days=grace), is_shared=shared)
+    reserve.fill(made)
     if state.json:
         put_json("summary", vault=made.store.url, vault_id=made.config.vault_id)
     else:

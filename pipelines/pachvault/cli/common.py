@@ -6,7 +6,8 @@ import functools
 import json
 import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pachvault.errors import UsageError
+from pachvault.errors import PachvaultError, UsageError
+from pachvault.printable import printable
 
 if TYPE_CHECKING:
     from pachvault.progress import JsonLines, Quiet, Terminal
@@ -22,6 +24,10 @@ if TYPE_CHECKING:
 
 DEFAULT_PACHD = "grpc://127.0.0.1:30650"
 UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
+
+
+class OutputError(PachvaultError):
+    """Standard output is full or closed. What the command was to do is done."""
 
 
 @dataclass(slots=True)
@@ -111,8 +117,14 @@ def read_text(path: Path) -> str:
 
 
 def say(text: str) -> None:
-    """A line for people, on standard error."""
-    sys.stderr.write(text + "\n")
+    """A line for people, on standard error. Where nobody can be told the work goes on."""
+    with suppress(OSError):
+        sys.stderr.write(printable(text) + "\n")
+
+
+def put(text: str = "") -> None:
+    """A line on standard output; what a terminal would act on is escaped."""
+    _write(printable(text) + "\n")
 
 
 def agreed_now(vault: Vault, *, dry_run: bool) -> datetime:
@@ -120,11 +132,12 @@ def agreed_now(vault: Vault, *, dry_run: bool) -> datetime:
 
     A dry run, which writes nothing, makes do with this machine's.
     """
+    from pachvault.upkeep import reserve  # noqa: PLC0415
     from pachvault.vault import clock  # noqa: PLC0415
 
     if dry_run:
         return datetime.now(UTC)
-    clocks = clock.read(vault)
+    clocks = reserve.used(vault, lambda _: clock.read(vault))
     if clocks.difference:
         say(f"{clocks.difference}: ages count by the one that is behind")
     return clocks.earlier
@@ -132,12 +145,12 @@ def agreed_now(vault: Vault, *, dry_run: bool) -> datetime:
 
 def put_json(kind: str, /, **fields: Any) -> None:
     """One JSON object on standard output."""
-    sys.stdout.write(json.dumps({"type": kind, **fields}, default=str) + "\n")
+    _write(json.dumps({"type": kind, **fields}, default=str) + "\n")
 
 
 def put_table(headings: Sequence[str], rows: Iterable[Sequence[object]], right: Iterable[int] = ()) -> None:
     """Columns on standard output; those numbered in `right` are aligned there."""
-    cells = [list(headings), *([str(cell) for cell in row] for row in rows)]
+    cells = [list(headings), *([printable(str(cell)) for cell in row] for row in rows)]
     widths = [max(len(row[number]) for row in cells) for number in range(len(headings))]
     aligned = set(right)
     for row in cells:
@@ -145,7 +158,38 @@ def put_table(headings: Sequence[str], rows: Iterable[Sequence[object]], right: 
             cell.rjust(width) if number in aligned else cell.ljust(width)
             for number, (cell, width) in enumerate(zip(row, widths, strict=True))
         )
-        sys.stdout.write(line.rstrip() + "\n")
+        put(line.rstrip())
+
+
+def put_bytes(parts: Iterable[bytes]) -> None:
+    """A file's content on standard output, as it is."""
+    for part in parts:
+        with _output():
+            sys.stdout.buffer.write(part)
+    flush()
+
+
+def flush() -> None:
+    """Hand over what standard output still holds back; OutputError where that fails."""
+    with _output():
+        sys.stdout.flush()
+
+
+def _write(text: str) -> None:
+    with _output():
+        sys.stdout.write(text)
+
+
+@contextmanager
+def _output() -> Iterator[None]:
+    """OutputError where standard output fails; BrokenPipeError where its reader has gone."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        raise OutputError(f"standard output cannot be written: {reason}") from error
 
 
 def human(size: float) -> str:

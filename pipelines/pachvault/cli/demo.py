@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from pachvault.cli.common import State, common_options, put_json
+from pachvault.cli.common import State, common_options, flush, put, put_json
 from pachvault.errors import UsageError
 
 
@@ -36,7 +36,8 @@ def demo_command(state: State, folder: Path | None) -> int:
         if state.json:
             put_json("progress", seconds=round(time.monotonic() - began, 1), message=text)
         else:
-            click.echo(f"[{time.monotonic() - began:5.1f} s] {text}")
+            put(f"[{time.monotonic() - began:5.1f} s] {text}")
+        flush()
 
     measured = demo(folder, say)
     mean = sum(measured.backup_seconds) / len(measured.backup_seconds)
@@ -51,7 +52,9 @@ def demo_command(state: State, folder: Path | None) -> int:
             "summary", vault=vault, backup_seconds=measured.backup_seconds, restore_bytes_per_second=rate
         )
         return 0
-    click.echo(f"\nThe vault is at {folder / 'vault'}. Look at it:\n")
+    put()
+    put(f"The vault is at {folder / 'vault'}. Look at it:")
+    put()
     for command in ("snapshots", "show latest", "ls latest research/journal@master", "verify --level data"):
-        click.echo(f"  pachvault --vault {vault} {command}")
+        put(f"  pachvault --vault {vault} {command}")
     return 0

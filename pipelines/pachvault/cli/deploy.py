@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from pachvault import shipped
-from pachvault.cli.common import State, common_options, put_json, read_text, say
+from pachvault.cli.common import State, common_options, flush, put, put_json, read_text, say
 from pachvault.deploy import Step, deploy
 from pachvault.errors import UsageError
 from pachvault.pach.connection import connect
@@ -44,7 +44,8 @@ def deploy_command(state: State, restore: str | None, policy_file: Path | None, 
         if state.json:
             put_json("progress", kind=step.kind, name=step.name, action=step.action)
         elif not state.quiet:
-            click.echo(f"{step.kind} {step.name}: {step.action}")
+            put(f"{step.kind} {step.name}: {step.action}")
+        flush()
 
     with connect(state.pachd, state.token) as connection:
         done = deploy(

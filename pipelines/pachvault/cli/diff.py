@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import sys
-
 import click
 import pyarrow as pa
 
-from pachvault.cli.common import State, common_options, put_json
+from pachvault.cli.common import State, common_options, put, put_json
 from pachvault.cli.place import Place
 from pachvault.errors import UsageError
 from pachvault.format.ids import RepoName
@@ -79,4 +77,4 @@ def _show(
                 "difference", repo=str(where.repo), branch=where.reference, path=path, change=sign, **sizes
             )
         else:
-            sys.stdout.write(f"{sign} {where.repo}@{where.reference}:{path}\n")
+            put(f"{sign} {where.repo}@{where.reference}:{path}")

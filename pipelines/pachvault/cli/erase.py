@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from pachvault.cli.common import State, common_options, human, put_json, say
+from pachvault.cli.common import State, common_options, human, put, put_json, say
 from pachvault.errors import UsageError
 from pachvault.upkeep import erase, erase_plan
 from pachvault.upkeep.erase import Erasure
@@ -108,7 +108,7 @@ def _show_plan(state: State, plan: ErasePlan) -> None:
     lines += [f"  {name} is damaged, so nobody can bring it back: it is passed over" for name in plan.skipped]
     lines += [f"  nobody can say what {name} holds: it is damaged" for name in plan.unreadable]
     for line in lines:
-        sys.stdout.write(line + "\n")
+        put(line)
 
 
 def _show_done(state: State, done: Erasure) -> None:
@@ -123,7 +123,7 @@ def _show_done(state: State, done: Erasure) -> None:
         )
         return
     for old, new in done.renamed.items():
-        sys.stdout.write(f"snapshot {old[:12]} is now {new[:12]}\n")
+        put(f"snapshot {old[:12]} is now {new[:12]}")
     say(
         f"erased and verified: {done.blobs:,} blobs are gone, "
         f"{len(done.packs)} packs were written anew, {human(done.bytes)} smaller"

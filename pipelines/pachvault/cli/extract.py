@@ -9,6 +9,7 @@ import click
 from pachvault.cli.common import State, common_options, human, put_json, say, workers_option
 from pachvault.errors import EXIT_DAMAGE, EXIT_PARTIAL, UsageError
 from pachvault.restore import extract as extraction
+from pachvault.restore.folder import opened
 from pachvault.vault import blobs, snapshots
 from pachvault.vault.reader import BlobReader
 
@@ -32,6 +33,7 @@ from pachvault.vault.reader import BlobReader
 )
 @click.option("--exclude", "excludes", multiple=True, metavar="GLOB", help="No paths like this. Repeatable.")
 @click.option("--overwrite", is_flag=True, help="Replace files in a folder that is not empty.")
+@click.option("--shared", is_flag=True, help="Files as the umask has them.  [default: the owner's alone]")
 @workers_option("Threads.")
 @common_options
 @click.pass_obj
@@ -43,12 +45,14 @@ def extract_command(
     includes: tuple[str, ...],
     excludes: tuple[str, ...],
     overwrite: bool,
+    shared: bool,
     workers: int,
 ) -> int:
     """Write a snapshot's files to FOLDER/project/repo/branch, every byte checked, with no Pachyderm.
 
     What is damaged in the vault, a file, a branch or a repo, is not written but named, and the exit code is
-    13; all else is written.
+    13; all else is written. After an interruption or a full disk the same command goes on: files that
+    are there already, equal in size and digest, are kept. Nothing is written through a link in FOLDER.
 
     Example: pachvault extract latest /tmp/out --source 'images/raw@master' --include '/2026/*'
     """
@@ -57,21 +61,17 @@ def extract_command(
     chosen = list(extraction.choose(snapshot, sources, includes, excludes))
     if (includes or excludes) and not any(each.files or each.damage for each in chosen):
         raise UsageError("no file is left by --include and --exclude", hint="`pachvault ls` lists paths")
-    extraction.check_destination(destination, overwrite=overwrite)
-    reader = BlobReader(vault, blobs.load(vault))
     total = extraction.Extracted()
-    with state.progress() as progress:
-        progress.start("extract", sum(row["size"] for each in chosen for row in each.files))
-        for each in chosen:
-            if each.damage:
-                total.failed.append(f"{each.repo}@{each.branch}: {each.damage}")
-                total.is_damaged = True
-                continue
-            done = extraction.extract(reader, each, destination, progress, workers)
-            total.files += done.files
-            total.bytes += done.bytes
-            total.failed += done.failed
-            total.is_damaged |= done.is_damaged
+    with opened(destination, snapshot.name.id, overwrite=overwrite, is_shared=shared) as folder:
+        reader = BlobReader(vault, blobs.load(vault))
+        with state.progress() as progress:
+            progress.start("extract", sum(row["size"] for each in chosen for row in each.files))
+            for each in chosen:
+                if each.damage:
+                    total.failed.append(f"{each.repo}@{each.branch}: {each.damage}")
+                    total.is_damaged = True
+                    continue
+                total.add(extraction.extract(reader, each, folder, progress, workers))
     for line in total.failed:
         if state.json:
             put_json("finding", kind="file-not-extracted", message=line)
@@ -79,11 +79,17 @@ def extract_command(
             say(line)
     if state.json:
         put_json(
-            "summary", files=total.files, bytes=total.bytes, failed=len(total.failed), folder=str(destination)
+            "summary",
+            files=total.files,
+            bytes=total.bytes,
+            kept=total.kept,
+            failed=len(total.failed),
+            folder=str(destination),
         )
     else:
-        failed = f", {len(total.failed)} failed" if total.failed else ""
-        say(f"extracted {total.files:,} files, {human(total.bytes)}, to {destination}{failed}")
+        kept = f", {total.kept:,} of them there before" if total.kept else ""
+        failed = f"; {len(total.failed)} failed" if total.failed else ""
+        say(f"extracted {total.files:,} files, {human(total.bytes)}, to {destination}{kept}{failed}")
     if total.is_damaged:
         return EXIT_DAMAGE
     return EXIT_PARTIAL if total.failed else 0

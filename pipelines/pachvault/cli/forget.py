@@ -16,7 +16,7 @@ from pachvault.errors import UsageError
 from pachvault.pach.connection import connect
 from pachvault.policy import Policy, Retention
 from pachvault.store.store import open_store
-from pachvault.upkeep import forget
+from pachvault.upkeep import forget, reserve
 from pachvault.upkeep.forget import Decision
 from pachvault.upkeep.retention import Action
 from pachvault.vault.snapshots import SnapshotName
@@ -90,7 +90,7 @@ def forget_command(
         forget.check_known(vault, now)
         decisions = forget.plan(vault, chosen.retention, now, policy=chosen.name, cluster=cluster)
     _show(state, decisions)
-    done = None if dry_run else forget.execute(vault, decisions)
+    done = None if dry_run else reserve.used(vault, lambda _: forget.execute(vault, decisions))
     _sum_up(state, vault, decisions, done, now)
     return 0
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from pachvault.cli.common import State, common_options, put_json, say
+from pachvault.cli.common import State, common_options, put, put_json, say
 from pachvault.errors import EXIT_FAILED
 from pachvault.local import daemon
 
@@ -35,7 +35,7 @@ def _start(state: State, folder: Path, port: int) -> int:
     if state.json:
         put_json("summary", address=running.address, pid=running.pid, state=str(running.state))
     else:
-        click.echo(running.address)
+        put(running.address)
     return 0
 
 
@@ -63,5 +63,5 @@ def _status(state: State, folder: Path) -> int:
     if state.json:
         put_json("summary", running=running is not None, address=running.address if running else None)
     else:
-        click.echo(f"running at {running.address}, process {running.pid}" if running else "not running")
+        put(f"running at {running.address}, process {running.pid}" if running else "not running")
     return 0 if running else EXIT_FAILED

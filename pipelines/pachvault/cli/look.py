@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from datetime import UTC, datetime, timedelta
 
 import click
 import pyarrow.compute as pc
 
-from pachvault.cli.common import State, common_options, human, put_json, put_table
+from pachvault.cli.common import State, common_options, human, put, put_bytes, put_json, put_table
 from pachvault.cli.place import Place
 from pachvault.errors import EXIT_DAMAGE, EXIT_OK, DamageError, UsageError
 from pachvault.format import table
@@ -50,7 +49,7 @@ def ls_command(state: State, snap: str, place: str) -> int:
         return 0
     width = len(str(pc.max(tree["size"]).as_py() or 0))
     for path, size in zip(tree["path"].to_pylist(), tree["size"].to_pylist(), strict=True):
-        sys.stdout.write(f"{size:>{width}}  {path}\n")
+        put(f"{size:>{width}}  {path}")
     return 0
 
 
@@ -72,9 +71,7 @@ def cat_command(state: State, snap: str, place: str) -> int:
         )
     row = rows[0]
     reader = BlobReader(vault, blobs.load(vault))
-    for data in reader.stream(row["blobs"] or ([row["digest"]] if row["size"] else [])):
-        sys.stdout.buffer.write(data)
-    sys.stdout.buffer.flush()
+    put_bytes(reader.stream(row["blobs"] or ([row["digest"]] if row["size"] else [])))
     return 0
 
 
@@ -128,17 +125,15 @@ def _show_branches(state: State, snapshot: snapshots.Snapshot) -> int:
         f"{human(manifest.totals.bytes_stored)} stored in {manifest.totals.packs_new} packs",
     }
     for name, value in lines.items():
-        sys.stdout.write(f"{name:<10} {value}\n")
+        put(f"{name:<10} {value}")
     for problem in manifest.problems:
         label = "note" if problem.is_note else "problem"
-        sys.stdout.write(f"{label:<10} {problem.kind}: {problem.where}: {problem.message}\n")
+        put(f"{label:<10} {problem.kind}: {problem.where}: {problem.message}")
     for erased in manifest.erased:
-        sys.stdout.write(
-            f"{'erased':<10} {erased.at:%Y-%m-%d %H:%M} UTC: {erased.what}: {erased.files:,} files\n"
-        )
+        put(f"{'erased':<10} {erased.at:%Y-%m-%d %H:%M} UTC: {erased.what}: {erased.files:,} files")
     for line in damaged:
-        sys.stdout.write(f"{'damaged':<10} {line}\n")
-    sys.stdout.write("\n")
+        put(f"{'damaged':<10} {line}")
+    put()
     put_table(["BRANCH", "HEAD", "COMMITS", "SIZE"], rows, right=(2, 3))
     return EXIT_DAMAGE if damaged else EXIT_OK
 

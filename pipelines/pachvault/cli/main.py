@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import atexit
 import gc
-import json
+import io
 import os
 import sys
 import traceback
@@ -14,8 +14,8 @@ from importlib import import_module
 import click
 
 from pachvault import __version__, heap
-from pachvault.cli.common import State, common_options
-from pachvault.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, PachvaultError
+from pachvault.cli.common import OutputError, State, common_options, flush, put_json, say
+from pachvault.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, PachvaultError
 
 _COMMANDS = {
     "init": "backup",
@@ -73,6 +73,7 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command and exit with its documented code."""
+    _open_streams()
     # many objects, few cycles: by default the collector would walk through all of them too often
     gc.set_threshold(50_000)
     heap.share()
@@ -85,15 +86,63 @@ def main() -> None:
     os._exit(code)
 
 
-def run(arguments: list[str]) -> int:  # noqa: PLR0911  (one return a kind of end)
-    """Run the command; its exit code."""
+def _open_streams() -> None:
+    """Let standard output and error be streams even where they were closed, and take every character.
+
+    What was closed would else be None, and the first file that is opened would get its number.
+    """
+    if sys.stdout is None:
+        # for reading, so that writing to it fails
+        sys.stdout = _stream(1, os.O_RDONLY)
+    if sys.stderr is None:
+        sys.stderr = _stream(2, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _stream(number: int, mode: int) -> io.TextIOWrapper:
+    handle = os.open(os.devnull, mode)
+    if handle != number:
+        os.dup2(handle, number)
+        os.close(handle)
+    return os.fdopen(number, "w", closefd=False)
+
+
+def run(arguments: list[str]) -> int:
+    """Run the command, and hand over what it wrote; its exit code."""
     state = State.from_environment()
+    code = _run(state, arguments)
+    try:
+        flush()
+    except OutputError as error:
+        return _failed_to_write(error)
+    except BrokenPipeError:
+        _drop_output()
+        return EXIT_FAILED
+    return code
+
+
+def _failed_to_write(error: OutputError) -> int:
+    _drop_output()
+    say(f"pachvault: {error}")
+    return error.exit_code
+
+
+def _drop_output() -> None:
+    """Let what standard output still holds back, and all that follows, go nowhere."""
+    with suppress(OSError):  # no file, where it is caught
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _run(state: State, arguments: list[str]) -> int:  # noqa: PLR0911  (one return a kind of end)
     try:
         outcome = cli.main(arguments, prog_name="pachvault", standalone_mode=False, obj=state)
     except click.exceptions.Exit as stop:
         return stop.exit_code
     except click.exceptions.NoArgsIsHelpError as error:
-        sys.stderr.write(error.format_message() + "\n")
+        with suppress(OSError):
+            sys.stderr.write(error.format_message() + "\n")
         return EXIT_USAGE
     except click.ClickException as error:
         state.json = state.json or "--json" in arguments  # it may stand where click did not come to
@@ -101,19 +150,23 @@ def run(arguments: list[str]) -> int:  # noqa: PLR0911  (one return a kind of en
         hint = f" (see `{context.command_path} --help`)" if context else ""
         _report(state, f"{error.format_message()}{hint}", EXIT_USAGE)
         return EXIT_USAGE
+    except OutputError as error:
+        return _failed_to_write(error)
     except PachvaultError as error:
         _report(state, str(error), error.exit_code)
         return error.exit_code
     except (KeyboardInterrupt, click.Abort):
         _report(state, "interrupted", EXIT_INTERRUPTED)
         return EXIT_INTERRUPTED
-    except BrokenPipeError:
-        # the reader of our output has gone: not an error, but nothing more can be written
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return EXIT_OK
+    except (BrokenPipeError, SystemExit):
+        # the reader of our output has gone (click makes an exit of that): nothing more can be said
+        _drop_output()
+        return EXIT_FAILED
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno else str(error)
         _report(state, f"cannot read or write {error.filename or 'the output'}: {reason}", EXIT_FAILED)
+        if error.filename is None:
+            _drop_output()  # that of click: once is enough
         return EXIT_FAILED
     except MemoryError:
         _report(state, "out of memory (no data is damaged by that)", EXIT_FAILED)
@@ -129,7 +182,14 @@ def run(arguments: list[str]) -> int:  # noqa: PLR0911  (one return a kind of en
 
 def _report(state: State, message: str, code: int) -> None:
     line = " ".join(message.split())
-    if state.json:
-        sys.stdout.write(json.dumps({"type": "error", "message": line, "exit_code": code}) + "\n")
-    else:
-        sys.stderr.write(f"pachvault: {line}\n")
+    if not state.json:
+        say(f"pachvault: {line}")
+        return
+    try:
+        put_json("error", message=line, exit_code=code)
+        flush()
+    except OutputError:
+        _drop_output()
+        say(f"pachvault: {line}")
+    except BrokenPipeError:
+        _drop_output()

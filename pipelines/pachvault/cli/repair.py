@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from datetime import timedelta
 
 import click
 
-from pachvault.cli.common import State, common_options, put_json, say
+from pachvault.cli.common import State, common_options, put, put_json, say
 from pachvault.errors import EXIT_DAMAGE
 from pachvault.store.store import open_store
 from pachvault.upkeep import repair, repair_run
@@ -90,7 +89,7 @@ def _show_plan(state: State, plan: RepairPlan, outlook: Prospect) -> None:
         *_listed(_lost_heading(outlook, "the commit is gone; a later one may have it:"), outlook.gone),
         *_loss_lines(plan.needs.losses),
     ]:
-        sys.stdout.write(line + "\n")
+        put(line)
     say("nothing to repair" if plan.is_whole else "nothing was changed")
 
 
@@ -115,7 +114,7 @@ def _show_done(state: State, done: Repaired, outlook: Prospect) -> None:
         )
         return
     for line in [*_listed(_lost_heading(outlook, "lost:"), done.lost), *_loss_lines(done.losses)]:
-        sys.stdout.write(line + "\n")
+        put(line)
     if done.config is not None:
         say(f"written: {_config_line(done.config)}")
     said = (

@@ -6,9 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import timedelta
 
-import click
-
-from pachvault.cli.common import State, human, put_json, put_table, say
+from pachvault.cli.common import State, human, put, put_json, put_table, say
 from pachvault.errors import EXIT_DAMAGE, EXIT_PARTIAL
 from pachvault.restore.records import Report, is_drill, state_of
 from pachvault.restore.under_way import UnderWay
@@ -22,27 +20,27 @@ def show_plan(state: State, plan: RestorePlan) -> None:
     if state.json:
         put_json("plan", **plan.model_dump(mode="json"), expected_seconds=plan.expected_seconds)
         return
-    click.echo(plan.summary)
+    put(plan.summary)
     for project in plan.projects:
-        click.echo(f"create project {project.name}")
+        put(f"create project {project.name}")
     for repo in plan.repos:
         new = " (new)" if repo.is_new else ""
-        click.echo(f"{repo.source} → {repo.target}{new}: {len(repo.steps)} commits from the {repo.origin}")
+        put(f"{repo.source} → {repo.target}{new}: {len(repo.steps)} commits from the {repo.origin}")
         for branch in repo.branches:
-            click.echo(f"  {_fate(branch)}")
+            put(f"  {_fate(branch)}")
     for pipeline in plan.pipelines:
-        click.echo(_pipeline(pipeline))
+        put(_pipeline(pipeline))
     for line in _settings(plan.settings):
-        click.echo(line)
+        put(line)
     if plan.done_requests is not None:
-        click.echo("the record of finished requests is added to the cluster's")
+        put("the record of finished requests is added to the cluster's")
     for line in plan.lost:
-        click.echo(f"left out, damaged: {line}")
+        put(f"left out, damaged: {line}")
     for line in plan.not_restored:
-        click.echo(f"not restored: {line}")
+        put(f"not restored: {line}")
     for line in plan.notes + plan.settings.notes:
-        click.echo(f"note: {line}")
-    click.echo(_expected(plan))
+        put(f"note: {line}")
+    put(_expected(plan))
 
 
 def _pipeline(plan: PipelinePlan) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from pachvault import policy
-from pachvault.cli.common import State, common_options, human, put_json, read_text
+from pachvault.cli.common import State, common_options, human, put, put_json, read_text
 from pachvault.errors import EXIT_DAMAGE, EXIT_PARTIAL
 from pachvault.store.store import open_store
 from pachvault.upkeep.status import Status, status
@@ -77,7 +77,7 @@ def _show(found: Status) -> None:
         *(("DUE", line) for line in found.due),
     ]
     for name, value in rows:
-        click.echo(f"{name:<15}{value}")
+        put(f"{name:<15}{value}")
 
 
 def _newest(found: Status) -> str:

@@ -8,7 +8,7 @@ import click
 
 from pachvault import policy
 from pachvault.cli import policies
-from pachvault.cli.common import State, common_options, put_json, put_table, read_text, say
+from pachvault.cli.common import State, common_options, put, put_json, put_table, read_text, say
 from pachvault.cli.verify import show_findings
 from pachvault.pach.connection import connect
 from pachvault.store.store import open_store
@@ -56,6 +56,6 @@ def _show(state: State, done: Round) -> None:
     for step in report.steps:
         if step.name != "verify":  # its lines are the findings
             for line in step.lines:
-                click.echo(f"  {step.name}: {line}")
+                put(f"  {step.name}: {line}")
     if report.status != "done":
         say(report.summary)

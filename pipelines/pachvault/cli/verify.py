@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import click
 
-from pachvault.cli.common import State, common_options, human, put_json, put_table, say
+from pachvault.cli.common import State, common_options, human, put, put_json, put_table, say
 from pachvault.errors import EXIT_DAMAGE, EXIT_OK, EXIT_PARTIAL, PachvaultError, UsageError
 from pachvault.format.documents import Audited
 from pachvault.upkeep import audits
@@ -80,19 +80,20 @@ def show_findings(state: State, findings: Sequence[Finding]) -> None:
 
 
 def _show(finding: Finding) -> None:
-    click.echo(f"\n{finding.kind}: {finding.object}: {finding.message}")
+    put()
+    put(f"{finding.kind}: {finding.object}: {finding.message}")
     for what, named, count in (
         ("blob", finding.blobs, finding.blobs_count),
         ("file", finding.files, finding.files_count),
         ("commit", finding.commits, finding.commits_count),
     ):
         for each in named:
-            click.echo(f"  {what} {each}")
+            put(f"  {what} {each}")
         if count > len(named):
-            click.echo(f"  and {count - len(named):,} {what}s more")
+            put(f"  and {count - len(named):,} {what}s more")
     if finding.snapshots:
-        click.echo(f"  in snapshots {', '.join(finding.snapshots)}")
-    click.echo(f"  to do: {finding.advice}")
+        put(f"  in snapshots {', '.join(finding.snapshots)}")
+    put(f"  to do: {finding.advice}")
 
 
 def _note(vault: Vault, level: str, audited: Sequence[Audited]) -> None:
@@ -174,7 +175,7 @@ def _drill(state: State) -> int:
         if state.json:
             put_json("drill", **each.model_dump(mode="json", include={"name", "result", "message"}))
         else:
-            click.echo(f"{each.result:<10}  {each.name}" + (f": {each.message}" if each.message else ""))
+            put(f"{each.result:<10}  {each.name}" + (f": {each.message}" if each.message else ""))
     if state.json:
         put_json(
             "summary",

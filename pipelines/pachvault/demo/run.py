@@ -24,6 +24,7 @@ from pachvault.pach.target import Target
 from pachvault.policy import HOME_PROJECT
 from pachvault.progress import Quiet
 from pachvault.restore import extract
+from pachvault.restore.folder import opened
 from pachvault.shipped import STAGES
 from pachvault.store.store import open_store
 from pachvault.vault import blobs, snapshots, vault
@@ -143,12 +144,9 @@ def _read_back(connection: Connection, snapshot: Snapshot, destination: Path, sa
     began = time.monotonic()
     reader = BlobReader(snapshot.vault, blobs.load(snapshot.vault))
     done = extract.Extracted()
-    extract.check_destination(destination, overwrite=False)
-    for chosen in extract.choose(snapshot, [], [], []):
-        each = extract.extract(reader, chosen, destination, Quiet(), workers=2)
-        done.files += each.files
-        done.bytes += each.bytes
-        done.failed += each.failed
+    with opened(destination, snapshot.name.id, overwrite=False) as out:
+        for chosen in extract.choose(snapshot, [], [], []):
+            done.add(extract.extract(reader, chosen, out, Quiet(), workers=2))
     seconds = time.monotonic() - began
     if done.failed:
         raise PachvaultError(done.failed[0])

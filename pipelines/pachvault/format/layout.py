@@ -20,6 +20,7 @@ MARKS = "marks"
 PACKS = "packs"
 PINS = "pins"
 RECORDS = "records"
+RESERVE = "reserve"
 RUNS = "runs"
 SNAPSHOTS = "snapshots"
 TABLES = "tables"
@@ -47,6 +48,7 @@ class Kind(StrEnum):
     RECEIPT = "receipt of a share"
     CLOCK = "probe of the store's clock"
     KEY = "key"
+    RESERVE = "part of the reserve"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +82,7 @@ _FORMS = {
     Kind.RECEIPT: rf"{RUNS}/share-[0-9a-f]{{64}}\.json",
     Kind.CLOCK: rf"{RUNS}/clock-[0-9a-f]{{16}}\.json",
     Kind.KEY: rf"{KEYS}/[0-9a-f]{{1,64}}\.json",
+    Kind.RESERVE: rf"{RESERVE}/[0-9]{{1,4}}",
 }
 _BY_FOLDER: dict[str, list[tuple[Kind, re.Pattern[str]]]] = {}
 for _kind, _form in _FORMS.items():
@@ -178,6 +181,11 @@ def pin_path(snapshot_id: str) -> str:
 def run_path(name: str) -> str:
     """What a run leaves for the next one: announcements and receipts. Advisory."""
     return f"{RUNS}/{name}.json"
+
+
+def reserve_path(number: int) -> str:
+    """A part of the reserve, see `upkeep.reserve`."""
+    return f"{RESERVE}/{number}"
 
 
 def named_digest(path: str) -> bytes | None:

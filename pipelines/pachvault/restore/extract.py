@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import errno
 import os
-import secrets
+import threading
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from pathlib import Path, PurePosixPath
-from typing import Any
+from pathlib import PurePosixPath
+from typing import Any, BinaryIO
 
 import numpy as np
 from blake3 import blake3
 
-from pachvault.errors import CorruptError, DamageError, PachvaultError, UsageError
+from pachvault.errors import CorruptError, DamageError, FullError, PachvaultError, UsageError
 from pachvault.format.ids import RepoName
 from pachvault.policy import matches
 from pachvault.progress import Progress
+from pachvault.restore.folder import Folder, PlaceError
 from pachvault.vault.reader import BlobReader
 from pachvault.vault.snapshots import Snapshot
 
@@ -42,10 +43,35 @@ class Extracted:
     """What an extraction did."""
 
     files: int = 0
+    """Files that are there now as the snapshot has them, those included that were there before."""
     bytes: int = 0
+    kept: int = 0
+    """Files that were there before."""
     failed: list[str] = field(default_factory=list)
-    """A line for each file that could not be written: where, and why."""
+    """A line for each file, or folder of files, that could not be written: where, and why."""
     is_damaged: bool = False
+
+    def note(self, place: str, error: PachvaultError | str, consequence: str = "") -> None:
+        """Add a line about what could not be written."""
+        self.failed.append(f"{place}: {error}" + (f": {consequence}" if consequence else ""))
+        self.is_damaged |= isinstance(error, DamageError)
+
+    def add(self, other: Extracted) -> None:
+        """Add what was done for another branch."""
+        self.files += other.files
+        self.bytes += other.bytes
+        self.kept += other.kept
+        self.failed += other.failed
+        self.is_damaged |= other.is_damaged
+
+
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    """What became of a file."""
+
+    row: dict[str, Any]
+    error: PachvaultError | None = None
+    is_kept: bool = False
 
 
 def choose(
@@ -90,48 +116,51 @@ def choose(
         )
 
 
-def check_destination(destination: Path, *, overwrite: bool) -> None:
-    """UsageError unless `destination` is new or empty, or files in it may be replaced."""
-    try:
-        if destination.exists() and not destination.is_dir():
-            raise UsageError("is a file", where=str(destination))
-        if destination.is_dir() and any(destination.iterdir()) and not overwrite:
-            raise UsageError("is not empty", where=str(destination), hint="--overwrite replaces files in it")
-        destination.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"cannot be written: {error.strerror}", where=str(destination)) from error
-
-
 def extract(
-    reader: BlobReader, chosen: Chosen, destination: Path, progress: Progress, workers: int
+    reader: BlobReader, chosen: Chosen, folder: Folder, progress: Progress, workers: int
 ) -> Extracted:
-    """Write a branch's files below `destination/project/repo/branch`, each whole or not at all.
+    """Write a branch's files below `project/repo/branch` of a folder, each whole or not at all.
 
-    A file that cannot be had is reported in the result, and the others are written all the same.
+    A file that is there already, equal in size and digest, is left as it is. A file that cannot be had or
+    written is reported in the result, and the others are written all the same. Raises FullError, at once,
+    where the disk is full.
     """
-    root = _below(destination, f"{chosen.repo.project}/{chosen.repo.repo}/{chosen.branch}")
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-    except OSError as refused:
-        if refused.errno == errno.ENAMETOOLONG:
-            return Extracted(failed=[f"{chosen.repo}@{chosen.branch}: {refused.strerror}"])
-        raise UsageError(f"cannot be made: {refused.strerror}", where=str(root)) from refused
-    files = _by_place(reader, chosen.files)
     done = Extracted()
+    place = f"{chosen.repo}@{chosen.branch}"
+    try:
+        root = _parts(f"{chosen.repo.project}/{chosen.repo.repo}/{chosen.branch}")
+        with folder.entered(root):
+            pass
+    except (PlaceError, CorruptError) as error:
+        done.note(place, error, "the branch is left out")
+        return done
+    files = _by_place(reader, chosen.files)
+    left_out: Counter[str] = Counter()
+    stopped = threading.Event()
 
-    def task(rows: Sequence[dict[str, Any]]) -> list[tuple[dict[str, Any], PachvaultError | None]]:
-        return [(row, _attempt(reader, root, row, progress)) for row in rows]
+    def task(rows: Sequence[dict[str, Any]]) -> list[_Attempt]:
+        return [_attempt(reader, folder, root, row) for row in rows if not stopped.is_set()]
 
     tasks = [files[at : at + _FILES_A_TASK] for at in range(0, len(files), _FILES_A_TASK)]
     with ThreadPoolExecutor(workers, "extract") as pool:
-        for results in pool.map(task, tasks):
-            for row, error in results:
-                if error is None:
-                    done.files += 1
-                    done.bytes += row["size"]
-                else:
-                    done.failed.append(f"{chosen.repo}@{chosen.branch}:{row['path']}: {error}")
-                    done.is_damaged |= isinstance(error, DamageError)
+        try:
+            for results in pool.map(task, tasks):
+                for attempt in results:
+                    if isinstance(attempt.error, PlaceError):
+                        left_out[str(attempt.error)] += 1
+                    elif attempt.error is not None:
+                        done.note(f"{place}:{attempt.row['path']}", attempt.error)
+                    else:
+                        done.files += 1
+                        done.bytes += attempt.row["size"]
+                        done.kept += attempt.is_kept
+                        progress.add(attempt.row["size"], 1)
+        except BaseException:
+            stopped.set()  # nobody waits for the others
+            raise
+    # a folder that cannot be entered is one line, however many files belong in it
+    for where, count in left_out.items():
+        done.note(place, f"{where}: {count:,} files are not written")
     return done
 
 
@@ -150,44 +179,42 @@ def _by_place(reader: BlobReader, files: list[dict[str, Any]]) -> list[dict[str,
     return [files[number] for number in order]
 
 
-def _attempt(
-    reader: BlobReader, root: Path, row: dict[str, Any], progress: Progress
-) -> PachvaultError | None:
+def _attempt(reader: BlobReader, folder: Folder, root: Sequence[str], row: dict[str, Any]) -> _Attempt:
+    """Write a file, unless it is there; FullError is raised, any other failure is the result."""
     try:
-        _write(reader, _below(root, row["path"]), row)
+        names = (*root, *_parts(row["path"]))
+        with folder.entered(names[:-1]) as parent:
+            if folder.has(parent, names[-1], row["size"], row["digest"]):
+                return _Attempt(row, is_kept=True)
+            with folder.written(parent, names[-1]) as file:
+                _write(reader, file, row)
+    except FullError:
+        raise
     except PachvaultError as error:
-        return error
+        return _Attempt(row, error)
     except OSError as error:
-        return PachvaultError(os.strerror(error.errno) if error.errno else str(error))
-    progress.add(row["size"], 1)
-    return None
+        return _Attempt(row, PachvaultError(os.strerror(error.errno) if error.errno else str(error)))
+    return _Attempt(row)
 
 
-def _below(root: Path, path: str) -> Path:
-    """The file's place; DamageError for a path that would leave the folder."""
+def _parts(path: str) -> tuple[str, ...]:
+    """A path's components; CorruptError for one that would leave its folder, or that no system can hold."""
     parts = PurePosixPath(path.lstrip("/")).parts
     if not parts or ".." in parts or "\0" in path:
         raise CorruptError(f"{path!r} would lie outside its folder")
-    return root.joinpath(*parts)
+    if "\0" in path:
+        raise CorruptError(f"{path!r} has a zero byte")
+    return parts
 
 
-def _write(reader: BlobReader, path: Path, row: dict[str, Any]) -> None:
-    for folder in reversed(path.parents):  # one by one: a path may have a thousand parts
-        if not folder.is_dir():
-            folder.mkdir(exist_ok=True)
-    temporary = path.with_name(f".{secrets.token_hex(8)}")
-    names = row["blobs"] or ([row["digest"]] if row["size"] else [])
+def _write(reader: BlobReader, file: BinaryIO, row: dict[str, Any]) -> None:
+    blobs = row["blobs"] or ([row["digest"]] if row["size"] else [])
     hasher = blake3() if row["blobs"] else None
     size = 0
-    try:
-        with temporary.open("xb") as file:
-            for data in reader.stream(names):
-                file.write(data)
-                size += len(data)
-                if hasher is not None:
-                    hasher.update(data)
-        if size != row["size"] or (hasher is not None and hasher.digest() != row["digest"]):
-            raise CorruptError("the blobs do not add up to the file that the table promises")
-        temporary.rename(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    for data in reader.stream(blobs):
+        file.write(data)
+        size += len(data)
+        if hasher is not None:
+            hasher.update(data)
+    if size != row["size"] or (hasher is not None and hasher.digest() != row["digest"]):
+        raise CorruptError("the blobs do not add up to the file that the table promises")

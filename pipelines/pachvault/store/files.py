@@ -34,15 +34,18 @@ def folder(path: Path) -> Iterator[int]:
 
 
 @contextmanager
-def below(root: int, names: Iterable[str], *, is_made: bool = False) -> Iterator[int]:
+def below(
+    root: int, names: Iterable[str], *, is_made: bool = False, is_shared: bool = False
+) -> Iterator[int]:
     """The folder that is reached from `root` by these names, opened; with `is_made` made where it is missing.
 
+    What is made is for its owner alone, or for the group, too, where `is_shared`.
     Raises NotADirectoryError where a link or a file stands for a folder.
     """
     handle = os.dup(root)
     try:
         for name in names:
-            inner = _inner(handle, name, is_made=is_made)
+            inner = _inner(handle, name, is_made=is_made, is_shared=is_shared)
             os.close(handle)
             handle = inner
         yield handle
@@ -50,7 +53,7 @@ def below(root: int, names: Iterable[str], *, is_made: bool = False) -> Iterator
         os.close(handle)
 
 
-def _inner(handle: int, name: str, *, is_made: bool) -> int:
+def _inner(handle: int, name: str, *, is_made: bool, is_shared: bool) -> int:
     flags = _DIRECTORY | os.O_NOFOLLOW
     try:
         return os.open(name, flags, dir_fd=handle)
@@ -58,7 +61,9 @@ def _inner(handle: int, name: str, *, is_made: bool) -> int:
         if not is_made:
             raise
     with suppress(FileExistsError):  # another writer was quicker
-        os.mkdir(name, dir_fd=handle)
+        os.mkdir(name, 0o700, dir_fd=handle)
+        if is_shared:
+            os.chmod(name, 0o2770, dir_fd=handle)
         sync_folder(handle)
     return os.open(name, flags, dir_fd=handle)
 
@@ -112,10 +117,12 @@ def holds(handle: int, name: str, parts: Iterable[bytes]) -> bool:
 
 
 @contextmanager
-def written(handle: int, name: str, parts: Iterable[bytes]) -> Iterator[int]:
+def written(handle: int, name: str, parts: Iterable[bytes], *, is_shared: bool = False) -> Iterator[int]:
     """A new file with this content, synced, and its size; it goes at the end, if it still has its name."""
     try:
-        file = os.open(name, _NEW_FILE, 0o666, dir_fd=handle)
+        file = os.open(name, _NEW_FILE, 0o600, dir_fd=handle)
+        if is_shared:
+            os.fchmod(file, 0o660)
         with os.fdopen(file, "wb") as stream:
             for part in parts:
                 stream.write(part)
@@ -139,8 +146,9 @@ def link(handle: int, name: str, new: str) -> None:
         if error.errno not in _NO_LINKS:
             raise
         with opened(handle, name) as (file, size):
-            data = read_at(file, 0, size)
-        copy = os.open(new, _NEW_FILE, 0o666, dir_fd=handle)
+            data, mode = read_at(file, 0, size), stat.S_IMODE(os.fstat(file).st_mode)
+        copy = os.open(new, _NEW_FILE, 0o600, dir_fd=handle)
+        os.fchmod(copy, mode)
         with os.fdopen(copy, "wb") as stream:
             stream.write(data)
             stream.flush()

@@ -5,6 +5,9 @@ that after a power cut it is there whole or not at all. Temporary names begin wi
 never listed.
 
 An object is a regular file. Links below the root are not followed, for reading, writing or deleting.
+
+Permissions: files and folders are for their owner alone, whatever the umask. Where the root is for its group,
+set-group-ID and writable (`chmod g+ws`), all that is written below it is, too.
 """
 
 from __future__ import annotations
@@ -33,6 +36,7 @@ from pachvault.store.store import UNREADABLE, WHOLE_BYTES, ObjectInfo
 
 _TEMPORARY = ".part"
 _TEMPORARY_NAME = re.compile(rf"\.(?P<name>[^/]+)\.[0-9a-f]{{8}}{re.escape(_TEMPORARY)}")
+_SHARED = stat.S_ISGID | stat.S_IWGRP
 _MOUNTED = "is it still mounted?"
 _DENIED = (errno.EACCES, errno.EPERM)
 _FIRST, _LAST = datetime(1970, 1, 1, tzinfo=UTC), datetime(9000, 1, 1, tzinfo=UTC)
@@ -140,14 +144,16 @@ class LocalStore:
                 if is_own(name) and info.modified_at < before:
                     self.delete(info.name)
 
-    def create(self) -> None:
+    def create(self, *, is_shared: bool = False) -> None:
         """See Store.create."""
         try:
             for path in reversed([self.root, *self.root.parents]):
                 if not path.is_dir():
-                    path.mkdir(exist_ok=True)
+                    path.mkdir(0o700, exist_ok=True)
                     with files.folder(path.parent) as parent:
                         files.sync_folder(parent)
+            if is_shared:
+                self.root.chmod(stat.S_IMODE(self.root.stat().st_mode) | 0o2770)
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or str(error)
             raise UsageError(f"cannot make the folder: {reason}", where=self.url) from error
@@ -186,7 +192,7 @@ class LocalStore:
         *folders, last = name.split("/")
         with files.folder(self.root) as root:
             self._check_identity(os.fstat(root))
-            with files.below(root, folders, is_made=is_made) as folder:
+            with files.below(root, folders, is_made=is_made, is_shared=_is_shared(root)) as folder:
                 yield folder, last
 
     @contextmanager
@@ -214,7 +220,7 @@ class LocalStore:
     def _temporary(self, folder: int, name: str, parts: Iterable[bytes], size: int) -> Iterator[str]:
         """The content under a temporary name, whole and synced; what is left of it goes at the end."""
         temporary = f".{name.rpartition('/')[2][:200]}.{secrets.token_hex(4)}{_TEMPORARY}"
-        with files.written(folder, temporary, parts) as arrived:
+        with files.written(folder, temporary, parts, is_shared=_is_shared(folder)) as arrived:
             if arrived != size:
                 what = f"{arrived} bytes arrived where {size} were sent"
                 raise CorruptError(what, where=self._where(name))
@@ -266,6 +272,11 @@ class LocalStore:
                 raise DeniedError("no right to read or write here", where=where) from error
             reason = os.strerror(number) if number else str(error).splitlines()[0]
             raise StoreError(f"input or output failed: {reason}", where=where) from error
+
+
+def _is_shared(folder: int) -> bool:
+    """Whether a folder of the vault is for its group, too: those below the root inherit that."""
+    return os.fstat(folder).st_mode & _SHARED == _SHARED
 
 
 def _entry(name: str, found: os.stat_result) -> ObjectInfo:

@@ -77,8 +77,11 @@ class Store(Protocol):
         Of objects whose names `is_own` knows, and of nothing else.
         """
 
-    def create(self) -> None:
-        """Make the place itself, if it is not there; UsageError where that cannot be."""
+    def create(self, *, is_shared: bool = False) -> None:
+        """Make the place itself, if it is not there; UsageError where that cannot be.
+
+        With `is_shared` it is for a group, where the place knows groups, else for its owner alone.
+        """
 
     def exists(self) -> bool:
         """Whether the place itself is there."""

@@ -10,9 +10,9 @@ from pachvault.format import layout
 from pachvault.vault.vault import Vault
 
 
-def held(vault: Vault, now: datetime) -> set[str]:
-    """Packs, index objects and tables of receipts younger than the grace."""
-    names: set[str] = set()
+def held(vault: Vault, now: datetime) -> dict[str, datetime]:
+    """Packs, index objects and tables of receipts younger than the grace, and until when they are held."""
+    names: dict[str, datetime] = {}
     for info in vault.objects(layout.RUNS):
         if not _is_receipt(info.name) or now - info.modified_at >= vault.config.grace:
             continue
@@ -20,9 +20,13 @@ def held(vault: Vault, now: datetime) -> set[str]:
             receipt = Receipt.read(vault.get(info.name), info.name)
         except DamageError:
             continue  # gone since the listing, or not one that a run would use
-        names |= {layout.pack_path(each.digest) for each in receipt.packs}
-        names |= {layout.index_path(each.digest) for each in receipt.index}
-        names |= {layout.table_path(each.digest) for each in receipt.tables}
+        of_receipt = [
+            *(layout.pack_path(each.digest) for each in receipt.packs),
+            *(layout.index_path(each.digest) for each in receipt.index),
+            *(layout.table_path(each.digest) for each in receipt.tables),
+        ]
+        until = info.modified_at + vault.config.grace
+        names |= {name: max(until, names.get(name, until)) for name in of_receipt}
     return names
 
 

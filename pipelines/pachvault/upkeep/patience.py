@@ -59,9 +59,9 @@ class PatientStore:
         """See Store.delete."""
         self._store.delete(name)
 
-    def create(self) -> None:
+    def create(self, *, is_shared: bool = False) -> None:
         """See Store.create."""
-        self._store.create()
+        self._store.create(is_shared=is_shared)
 
     def exists(self) -> bool:
         """See Store.exists."""

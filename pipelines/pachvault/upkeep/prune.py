@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
-from pachvault.errors import BusyError, DamageError
+from pachvault.errors import BusyError, DamageError, FullError
 from pachvault.format import index, layout
 from pachvault.format.documents import Marked
 from pachvault.format.pack import split_digests
@@ -20,14 +20,16 @@ from pachvault.upkeep import holds, reach
 from pachvault.upkeep.copy import copy
 from pachvault.upkeep.prune_plan import (
     Action,
+    Limits,
     Look,
     Planned,
     PrunePlan,
     compactable,
+    plan,
     plan_others,
     plan_packs,
 )
-from pachvault.vault import blobs, index_objects, marks
+from pachvault.vault import blobs, clock, index_objects, marks
 from pachvault.vault.columns import Columns
 from pachvault.vault.reader import BlobReader
 from pachvault.vault.vault import Vault
@@ -50,7 +52,33 @@ class Pruned:
     repacked_bytes: int = 0
     """Live bytes that were copied, before compression."""
     problems: list[str] = field(default_factory=list)
-    """A line for each pack that stays because what is needed of it cannot be read."""
+    """A line for each pack that stays because what is needed of it cannot be read, and for what was not
+    rewritten for want of room."""
+
+    def add(self, other: Pruned) -> None:
+        """Add what another prune did."""
+        self.deleted += other.deleted
+        self.deleted_bytes += other.deleted_bytes
+        self.marked += other.marked
+        self.marked_bytes += other.marked_bytes
+        self.repacked += other.repacked
+        self.repacked_bytes += other.repacked_bytes
+        self.problems += other.problems
+
+
+def run(
+    vault: Vault, limits: Limits, progress: Progress, *, is_scarce: bool = False
+) -> tuple[PrunePlan, Pruned]:
+    """Plan by the store's clock, and carry the plan out.
+
+    Where room is scarce nothing is written that need not be: no pack and no index object is rewritten. Raises
+    what `plan` raises; PachvaultError, before anything is done, where the target does not allow deletion.
+    """
+    now = clock.read(vault).earlier
+    planned = plan(vault, replace(limits, repack_bytes=0) if is_scarce else limits, now, progress)
+    if is_scarce:
+        planned = replace(planned, is_compacted=False)
+    return planned, execute(vault, planned, progress)
 
 
 def execute(vault: Vault, planned: PrunePlan, progress: Progress) -> Pruned:
@@ -75,9 +103,13 @@ def execute(vault: Vault, planned: PrunePlan, progress: Progress) -> Pruned:
                 _check_pace(vault, began)
                 _delete(vault, done, [name], look)
     _mark(vault, [each for each in every if each.action is Action.MARK], done)
-    _repack(vault, look, [each for each in packs if each.action is Action.REPACK], done, progress)
-    if planned.is_compacted:
-        _compact(vault, look, packs, doomed, done)
+    try:
+        _repack(vault, look, [each for each in packs if each.action is Action.REPACK], done, progress)
+        if planned.is_compacted:
+            _compact(vault, look, packs, doomed, done)
+    except FullError as error:
+        # what was deleted is gone, what was marked is marked: only this waits for more room
+        done.problems.append(f"packs or index objects were not rewritten: {error.what}")
     # last: until here the marks tell what was deleted from what was lost
     _close_marks(vault, look, doomed | {each.name for each in every if each.action is Action.SPARE})
     _delete(vault, done, holds.stale(vault, planned.now))
@@ -111,7 +143,12 @@ def _reader(vault: Vault, avoid: Iterable[str]) -> BlobReader:
 
 
 def _check_pace(vault: Vault, began: tuple[float, float]) -> None:
-    """What was seen when the prune began may be relied on for less than the grace."""
+    """What was seen when the prune began may be relied on for less than the grace.
+
+    Without a grace nothing else runs (an emergency prune): what was seen stays true.
+    """
+    if not vault.config.grace:
+        return
     passed = max(time.monotonic() - began[0], time.time() - began[1])
     if passed > vault.config.grace.total_seconds() / 2:
         raise BusyError("the prune was held up for more than half of the grace", hint="prune again")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from pachvault.errors import AbsentError, CorruptError, StoreError, UsageError
@@ -59,6 +59,9 @@ class Planned:
     reason: str
     blob_bytes: int = 0
     live_bytes: int = 0
+    until: datetime | None = None
+    """For what nothing needs: when a prune does the next thing with it, by the store's clock. It deletes what
+    waits, and marks what is kept for now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +81,10 @@ class Look:
     marks: list[marks.Found]
     since: dict[str, datetime] = field(default_factory=dict)
     """Since when each marked object is."""
-    held: set[str] = field(default_factory=set)
+    held: dict[str, datetime] = field(default_factory=dict)
+    """What runs hold that may be resumed, and until when."""
+    last_forgotten: datetime | None = None
+    """When the last of the forgotten snapshots was forgotten."""
 
     @classmethod
     def at(cls, vault: Vault, now: datetime, needed: Needed, before: Look | None = None) -> Look:
@@ -107,7 +113,9 @@ class Look:
             wider = Census(index.places, packs, every, since.keys())
         others = [info for folder in (layout.RECORDS, layout.TABLES) for info in vault.objects(folder)]
         infos = listed | {info.name: info for info in [*others, *packs]}
-        return cls(vault, now, needed, census, wider, index, infos, found, since, holds.held(vault, now))
+        last = max((info.modified_at for info in vault.objects(layout.FORGOTTEN)), default=None)
+        held = holds.held(vault, now)
+        return cls(vault, now, needed, census, wider, index, infos, found, since, held, last)
 
     def is_due(self, name: str) -> bool:
         """Whether an object has been marked for the whole grace."""
@@ -125,11 +133,16 @@ class Look:
         if self.is_due(name) and not is_kept:
             return Planned(name, info.size, Action.DELETE, f"marked since {self._at(name)}")
         if name in self.since:
-            return Planned(name, info.size, Action.WAIT, f"marked since {self._at(name)}")
+            why = ", and a snapshot that may be brought back needs it" if is_kept else ""
+            until = self._due_at(name, is_kept=is_kept)
+            return Planned(name, info.size, Action.WAIT, f"marked since {self._at(name)}{why}", until=until)
         if name in self.held:
-            return Planned(name, info.size, Action.KEEP, "of a run that may be resumed")
+            why = "of a run that may be resumed"
+            return Planned(name, info.size, Action.KEEP, why, until=self.held[name])
         if not self.is_free(name):
-            return Planned(name, info.size, Action.KEEP, "young: a run may be about to seal it")
+            until = info.modified_at + self.vault.config.grace / 2
+            why = "young: a run may be about to seal it"
+            return Planned(name, info.size, Action.KEEP, why, until=until)
         return Planned(name, info.size, Action.MARK, "no snapshot needs it")
 
     def needed_again(self, name: str) -> Planned:
@@ -137,8 +150,26 @@ class Look:
         action = Action.SPARE if self.is_due(name) else Action.WAIT
         return Planned(name, self.infos[name].size, action, "marked, and needed again")
 
+    def _due_at(self, name: str, *, is_kept: bool) -> datetime:
+        """When what is marked may go; what forgotten snapshots need, when the last of them is gone."""
+        since = self.since[name]
+        if is_kept and self.last_forgotten is not None:
+            since = max(since, self.last_forgotten)
+        return since + self.vault.config.grace
+
     def _at(self, name: str) -> str:
         return f"{self.since[name]:%Y-%m-%d %H:%M} UTC"
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """What no snapshot needs, and a prune after a time of the store's clock marks or deletes."""
+
+    until: datetime
+    next: Action
+    """MARK or DELETE."""
+    objects: int
+    bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +192,27 @@ class PrunePlan:
     def of(self, action: Action) -> list[Planned]:
         """The objects with this action."""
         return [each for each in [*self.others, *self.packs] if each.action is action]
+
+    def waiting(self, *, is_done: bool) -> list[Waiting]:
+        """What waits until when, soonest first; with what the plan marks, where it `is_done`.
+
+        Of records and tables only what is marked.
+        """
+        following = {Action.WAIT: Action.DELETE, Action.KEEP: Action.MARK}
+        due = [
+            (each.until, following[each.action], each.size)
+            for each in [*self.others, *self.packs]
+            if each.until is not None and each.action in following
+        ]
+        if is_done:
+            until = self.now + self.look.vault.config.grace
+            due += [(until, Action.DELETE, each.size) for each in self.of(Action.MARK)]
+        counts: dict[tuple[datetime, Action], Waiting] = {}
+        for until, action, size in due:
+            key = until.replace(second=0, microsecond=0) + timedelta(minutes=1), action
+            before = counts.get(key, Waiting(*key, objects=0, bytes=0))
+            counts[key] = replace(before, objects=before.objects + 1, bytes=before.bytes + size)
+        return [counts[key] for key in sorted(counts)]
 
 
 def plan(vault: Vault, limits: Limits, now: datetime, progress: Progress) -> PrunePlan:

@@ -16,7 +16,7 @@ from pachvault.format.documents import Audited
 from pachvault.pach.connection import connect
 from pachvault.policy import Policy
 from pachvault.progress import Progress
-from pachvault.upkeep import audits
+from pachvault.upkeep import audits, reserve
 from pachvault.upkeep.report import Report, Round, Step
 from pachvault.upkeep.schedule import longest_gap
 from pachvault.upkeep.steps import STEPS, Context
@@ -52,7 +52,9 @@ def upkeep(
     with connect(address, token) as connection:
         who = f"{connection.cluster_id()}/{chosen.name}"
         # where the target forbids deletion there is still much to verify
-        clocks = Clocks(began_at, began_at) if is_dry_run else clock.read(vault, is_cleared=False)
+        clocks = Clocks(began_at, began_at)
+        if not is_dry_run:
+            clocks = reserve.used(vault, lambda _: clock.read(vault, is_cleared=False))
         if tick is not None:
             gap = longest_gap(chosen.upkeep.schedule, tick)
             if _is_covered(vault, who, tick, clocks, gap):
@@ -67,7 +69,7 @@ def _round(context: Context, report: Report, who: str) -> Round:
     steps = [_step(name, context) for name in STEPS]
     failed = [step.name for step in steps if step.status == "failed"]
     if not context.is_dry_run:
-        _note(context.vault, who, report.tick, failed)
+        reserve.used(context.vault, lambda _: _note(context.vault, who, report.tick, failed))
     done = report.model_copy(
         update={
             "status": "damaged" if context.damages else "failed" if failed else "done",

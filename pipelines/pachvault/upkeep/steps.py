@@ -19,7 +19,7 @@ from pachvault.pach.target import Target
 from pachvault.policy import Policy
 from pachvault.progress import Progress
 from pachvault.restore import leftovers
-from pachvault.upkeep import audits, calendar, drill, forget, prune, prune_plan, trim
+from pachvault.upkeep import audits, calendar, drill, forget, prune, prune_plan, reserve, trim
 from pachvault.upkeep.findings import Finding, Severity
 from pachvault.upkeep.prune_plan import Limits
 from pachvault.upkeep.retention import Action
@@ -163,7 +163,7 @@ def forget_snapshots(context: Context) -> Outcome:
     ]
     if context.is_dry_run:
         return Outcome(f"would forget {len(doomed)} of {len(decisions)} snapshots", lines)
-    done = forget.execute(vault, doomed)
+    done = reserve.used(vault, lambda _: forget.execute(vault, doomed))
     return Outcome(f"forgot {len(done)} of {len(decisions)} snapshots", lines)
 
 
@@ -172,18 +172,23 @@ def prune_vault(context: Context) -> Outcome:
     chosen = context.policy.upkeep
     if not chosen.prune:
         return Outcome("switched off by the policy", status="skipped")
+    vault, progress = context.vault, context.progress
     limits = Limits(max_dead=chosen.max_dead, repack_bytes=chosen.repack_budget)
-    # what came before may have taken hours; and where nothing can be deleted, this says so
-    now = context.now if context.is_dry_run else clock.read(context.vault).earlier
-    plan = prune_plan.plan(context.vault, limits, now, context.progress)
     if context.is_dry_run:
+        plan = prune_plan.plan(vault, limits, context.now, progress)
         kinds = (prune_plan.Action.DELETE, prune_plan.Action.MARK, prune_plan.Action.REPACK)
         said = ", ".join(f"{kind} {len(plan.of(kind))}" for kind in kinds)
         return Outcome(f"would {said} objects, and drop {len(plan.expired)} forgotten snapshots for good")
-    done = prune.execute(context.vault, plan, context.progress)
+    plan, done = reserve.used(
+        vault, lambda is_scarce: prune.run(vault, limits, progress, is_scarce=is_scarce)
+    )
+    waiting = plan.waiting(is_done=True)
+    waits = ""
+    if waiting:
+        waits = f"; {sum(each.bytes for each in waiting):,} bytes wait until {waiting[-1].until:%Y-%m-%d}"
     return Outcome(
         f"deleted {done.deleted.total()} objects of {done.deleted_bytes:,} bytes, "
-        f"marked {done.marked} of {done.marked_bytes:,}, repacked {done.repacked} packs",
+        f"marked {done.marked} of {done.marked_bytes:,}, repacked {done.repacked} packs{waits}",
         done.problems,
         "failed" if done.problems else "done",
     )

@@ -147,12 +147,15 @@ class Vault:
         return True
 
 
-def create(store: Store, grace: timedelta = timedelta(seconds=GRACE_SECONDS)) -> Vault:
+def create(
+    store: Store, grace: timedelta = timedelta(seconds=GRACE_SECONDS), *, is_shared: bool = False
+) -> Vault:
     """Make an empty vault; UsageError where the place is taken by a vault or by anything else.
 
     `grace`: how long what is no longer needed is kept before prune deletes it; a run may take half of it.
+    With `is_shared` the vault's folder, and what is written in it, is for its group, too.
     """
-    store.create()
+    store.create(is_shared=is_shared)
     if store.stat(layout.CONFIG):
         raise UsageError("there is a vault already", where=store.url)
     if _has_content(store):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,15 +12,17 @@ import numpy as np
 import pytest
 
 from made import Repo, back_up, flip, new_vault
-from pachvault.errors import DamageError, UsageError
+from pachvault.errors import BusyError, UsageError
 from pachvault.format import layout, pack
 from pachvault.format.ids import RepoName
 from pachvault.progress import Quiet
-from pachvault.restore.extract import Chosen, Extracted, check_destination, choose, extract
+from pachvault.restore.extract import Chosen, Extracted, choose, extract
+from pachvault.restore.folder import WORKING, opened
 from pachvault.vault import blobs
 from pachvault.vault.reader import BlobReader
 from pachvault.vault.snapshots import Snapshot
 
+ID = "0" * 64
 LARGE = np.random.default_rng(3).bytes(5 * 2**20)
 TREE = {
     "/a": b"1",
@@ -45,16 +49,23 @@ def run(
     sources: Sequence[str] = (),
     includes: Sequence[str] = (),
     excludes: Sequence[str] = (),
+    *,
+    overwrite: bool = False,
+    is_shared: bool = False,
 ) -> Extracted:
     reader = BlobReader(snapshot.vault, blobs.load(snapshot.vault))
     total = Extracted()
-    for each in choose(snapshot, sources, includes, excludes):
-        done = extract(reader, each, out, Quiet(), workers=2)
-        total.files += done.files
-        total.bytes += done.bytes
-        total.failed += done.failed
-        total.is_damaged |= done.is_damaged
+    with opened(out, snapshot.name.id, overwrite=overwrite, is_shared=is_shared) as folder:
+        for each in choose(snapshot, sources, includes, excludes):
+            total.add(extract(reader, each, folder, Quiet(), workers=2))
     return total
+
+
+def run_on(snapshot: Snapshot, chosen: Chosen, out: Path) -> Extracted:
+    """One branch, as a test has changed it."""
+    reader = BlobReader(snapshot.vault, blobs.load(snapshot.vault))
+    with opened(out, snapshot.name.id, overwrite=False) as folder:
+        return extract(reader, chosen, folder, Quiet(), workers=1)
 
 
 def written(out: Path) -> dict[str, bytes]:
@@ -104,16 +115,23 @@ def test_includes_and_excludes_choose_paths(
 
 def test_a_folder_with_something_in_it_is_refused_unless_it_may_be_replaced(tmp_path: Path) -> None:
     out = tmp_path / "new" / "out"
-    check_destination(out, overwrite=False)
-    check_destination(out, overwrite=False)
+    for _ in range(2):
+        with opened(out, ID, overwrite=False):
+            pass
+        assert list(out.iterdir()) == []
     (out / "mine").write_bytes(b"mine")
-    with pytest.raises(UsageError, match="is not empty"):
-        check_destination(out, overwrite=False)
-    check_destination(out, overwrite=True)
-    with pytest.raises(UsageError, match="is a file"):
-        check_destination(out / "mine", overwrite=True)
-    with pytest.raises(UsageError, match="cannot be written"):
-        check_destination(out / "mine" / "below", overwrite=True)
+    with pytest.raises(UsageError, match="is not empty"), opened(out, ID, overwrite=False):
+        pass
+    assert [path.name for path in out.iterdir()] == ["mine"]
+    with opened(out, ID, overwrite=True):
+        pass
+    with pytest.raises(UsageError, match="is a file"), opened(out / "mine", ID, overwrite=True):
+        pass
+    with (
+        pytest.raises(UsageError, match="cannot be written"),
+        opened(out / "mine" / "below", ID, overwrite=True),
+    ):
+        pass
 
 
 def test_files_are_replaced_and_others_stay(tmp_path: Path) -> None:
@@ -122,7 +140,7 @@ def test_files_are_replaced_and_others_stay(tmp_path: Path) -> None:
     (out / "p/r/master").mkdir(parents=True)
     (out / "p/r/master/a").write_bytes(b"longer than before")
     (out / "p/r/master/mine").write_bytes(b"mine")
-    run(snapshot, out)
+    run(snapshot, out, overwrite=True)
     assert (out / "p/r/master/a").read_bytes() == b"1"
     assert (out / "p/r/master/mine").read_bytes() == b"mine"
 
@@ -132,21 +150,143 @@ def test_a_file_that_cannot_be_placed_is_named_and_the_others_are_written(tmp_pa
     out = tmp_path / "out"
     (out / "p/r/master/a").mkdir(parents=True)
     (out / "p/r/master/deep").write_bytes(b"in the way")
-    done = run(snapshot, out)
-    assert sorted(line.split(": ")[0] for line in done.failed) == [
-        "p/r@master:/a",
-        "p/r@master:/deep/er/file",
-    ]
+    done = run(snapshot, out, overwrite=True)
+    first, second = done.failed
+    assert first.startswith("p/r@master:/a: ")
+    assert second == (
+        f"p/r@master: {out}/p/r/master/deep: cannot be made: a file is in the way: 1 files are not written"
+    )
     assert not done.is_damaged
     assert done.files == 6
 
 
-def test_a_branch_that_cannot_be_placed_is_one_line(tmp_path: Path) -> None:
+def test_a_branch_that_cannot_be_placed_is_one_line_and_the_others_are_written(tmp_path: Path) -> None:
     snapshot = snapshot_of(tmp_path)
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "p").write_bytes(b"in the way")
-    with pytest.raises(UsageError, match="cannot be made"):
-        run(snapshot, tmp_path / "out")
+    done = run(snapshot, tmp_path / "out", overwrite=True)
+    assert [line.split(": ")[0] for line in done.failed] == ["p/r@master", "p/r@v1"]
+    assert done.files == 1
+
+
+@pytest.mark.parametrize("planted", ["p", "p/r", "p/r/master", "p/r/master/deep", "p/r/master/deep/er"])
+def test_nothing_is_written_through_a_link(tmp_path: Path, planted: str) -> None:
+    snapshot = snapshot_of(tmp_path, {f"/deep/er/{number}": b"new" for number in range(200)})
+    out, outside = tmp_path / "out", tmp_path / "outside"
+    outside.mkdir()
+    (outside / "0").write_bytes(b"mine")
+    (out / planted).parent.mkdir(parents=True)
+    (out / planted).symlink_to(outside)
+    done = run(snapshot, out, ["p/r@master"], overwrite=True)
+    assert written(outside) == {"0": b"mine"}
+    (line,) = done.failed
+    assert f"{out / planted}: is a link" in line
+    assert done.files == 0
+
+
+def test_a_link_in_a_file_s_place_is_replaced_and_not_followed(tmp_path: Path) -> None:
+    snapshot = snapshot_of(tmp_path)
+    (tmp_path / "outside").write_bytes(b"1")  # equal to what the file is to be
+    out = tmp_path / "out"
+    (out / "p/r/master").mkdir(parents=True)
+    (out / "p/r/master/a").symlink_to(tmp_path / "outside")
+    assert run(snapshot, out, ["p/r@master"], overwrite=True).kept == 0
+    assert not (out / "p/r/master/a").is_symlink()
+    assert (out / "p/r/master/a").read_bytes() == b"1"
+
+
+def test_a_link_in_the_place_of_the_working_folder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / WORKING).symlink_to(tmp_path / "outside")
+    with pytest.raises(UsageError, match="is a link"), opened(tmp_path / "out", ID, overwrite=False):
+        pass
+    assert written(tmp_path / "outside") == {}
+
+
+def test_the_destination_itself_may_be_reached_through_a_link(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "out").symlink_to(tmp_path / "real")
+    assert run(snapshot_of(tmp_path), tmp_path / "out").failed == []
+    assert (tmp_path / "real/p/r/master/a").read_bytes() == b"1"
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o022, 0o077])
+@pytest.mark.parametrize("is_shared", [False, True])
+def test_what_is_extracted_is_private_unless_it_is_to_be_shared(
+    tmp_path: Path, umask: int, is_shared: bool
+) -> None:
+    snapshot = snapshot_of(tmp_path)
+    before = os.umask(umask)
+    try:
+        run(snapshot, tmp_path / "out", is_shared=is_shared)
+    finally:
+        os.umask(before)
+    files, folders = (0o666, 0o777) if is_shared else (0o600, 0o700)
+    for path in (tmp_path / "out").rglob("*"):
+        assert path.stat().st_mode & 0o777 == (folders if path.is_dir() else files) & ~umask
+    assert (tmp_path / "out").stat().st_mode & 0o777 == 0o700 & ~umask
+
+
+class Interrupted(Quiet):
+    """Ctrl-C after so many files."""
+
+    def __init__(self, files: int) -> None:
+        self.files = files
+
+    def add(self, _: int, files: int) -> None:
+        self.files -= files
+        if self.files < 0:
+            raise KeyboardInterrupt
+
+
+def test_an_interrupted_extraction_goes_on_and_keeps_what_is_there(tmp_path: Path) -> None:
+    tree = {f"/{number}": str(number).encode() for number in range(300)}
+    snapshot = snapshot_of(tmp_path, tree)
+    out = tmp_path / "out"
+    (chosen, *_) = choose(snapshot, ["p/r@master"], [], [])
+    reader = BlobReader(snapshot.vault, blobs.load(snapshot.vault))
+    with pytest.raises(KeyboardInterrupt), opened(out, snapshot.name.id, overwrite=False) as folder:
+        extract(reader, chosen, folder, Interrupted(100), workers=2)
+    (out / WORKING / "0123456789abcdef").write_bytes(b"half a file of a killed process")
+    there = {path: path.stat().st_ino for path in (out / "p/r/master").iterdir()}
+    assert len(there) >= 100
+    changed = min(there)
+    changed.write_bytes(b"changed since")
+    with pytest.raises(UsageError, match="is not empty"), opened(out, ID, overwrite=False):
+        pass  # another snapshot
+    done = run(snapshot, out, ["p/r@master"])
+    assert done.kept == len(there) - 1
+    (line,) = done.failed
+    assert "something else is there (--overwrite replaces files)" in line
+    assert {path: path.stat().st_ino for path in there} == there
+    assert not (out / WORKING).exists()
+    assert run(snapshot, out, ["p/r@master"], overwrite=True).kept == 299
+    assert written(out / "p/r/master") == {path[1:]: data for path, data in tree.items()}
+
+
+def test_one_extraction_at_a_time_in_a_folder(tmp_path: Path) -> None:
+    with (
+        opened(tmp_path / "out", ID, overwrite=False),
+        pytest.raises(BusyError, match="another extraction"),
+        opened(tmp_path / "out", ID, overwrite=True),
+    ):
+        pass
+
+
+def test_a_path_of_any_depth_is_written_and_one_that_no_system_holds_is_named(tmp_path: Path) -> None:
+    deep = "/" + "/".join(["folder"] * 1000)
+    snapshot = snapshot_of(tmp_path, {deep: b"deep", "/" + "n" * 300: b"long", "/ok": b"ok"})
+    try:
+        done = run(snapshot, tmp_path / "out", ["p/r@master"])
+    finally:
+        subprocess.run(["rm", "-r", tmp_path / "out"], check=True)  # too deep for pytest
+    assert done.files == 2
+    (line,) = done.failed
+    assert "too long" in line
+    (chosen, *_) = choose(snapshot, ["p/r@master"], ["/ok"], [])
+    bad = replace(chosen, files=[chosen.files[0] | {"path": "/a\0b"}])
+    assert "zero byte" in run_on(snapshot, bad, tmp_path / "nul").failed[0]
 
 
 def test_a_damaged_file_is_named_not_written_and_the_others_are(tmp_path: Path) -> None:
@@ -190,8 +330,7 @@ def test_a_path_that_would_leave_the_folder_is_refused(tmp_path: Path, path: str
     snapshot = snapshot_of(tmp_path)
     (chosen, *_) = choose(snapshot, ["p/r@master"], ["/a"], [])
     bad = Chosen(chosen.repo, chosen.branch, chosen.commit, [chosen.files[0] | {"path": path}])
-    reader = BlobReader(snapshot.vault, blobs.load(snapshot.vault))
-    done = extract(reader, bad, tmp_path / "out" / "in", Quiet(), workers=1)
+    done = run_on(snapshot, bad, tmp_path / "out" / "in")
     assert done.is_damaged
     assert "outside its folder" in done.failed[0]
     assert written(tmp_path / "out") == {}
@@ -200,19 +339,19 @@ def test_a_path_that_would_leave_the_folder_is_refused(tmp_path: Path, path: str
 def test_a_name_of_a_repo_that_would_leave_the_folder_is_refused(tmp_path: Path) -> None:
     snapshot = snapshot_of(tmp_path)
     (chosen, *_) = choose(snapshot, ["p/r@master"], [], [])
-    reader = BlobReader(snapshot.vault, blobs.load(snapshot.vault))
     for bad in (replace(chosen, repo=RepoName("..", "..")), replace(chosen, branch="../../../x")):
-        with pytest.raises(DamageError, match="outside its folder"):
-            extract(reader, bad, tmp_path / "out" / "in", Quiet(), workers=1)
+        done = run_on(snapshot, bad, tmp_path / "out" / "in")
+        assert done.is_damaged
+        assert "outside its folder" in done.failed[0]
+        assert written(tmp_path / "out") == {}
 
 
 def test_content_that_does_not_add_up_to_its_table_is_damage(tmp_path: Path) -> None:
     snapshot = snapshot_of(tmp_path)
     (chosen, *_) = choose(snapshot, ["p/r@master"], ["/large"], [])
     row = chosen.files[0]
-    reader = BlobReader(snapshot.vault, blobs.load(snapshot.vault))
     swapped = row | {"blobs": [row["blobs"][1], row["blobs"][0], *row["blobs"][2:]]}
-    for bad in (row | {"blobs": row["blobs"][:-1]}, swapped, row | {"size": 7}):
-        done = extract(reader, replace(chosen, files=[bad]), tmp_path / "out", Quiet(), workers=1)
+    for number, bad in enumerate((row | {"blobs": row["blobs"][:-1]}, swapped, row | {"size": 7})):
+        done = run_on(snapshot, replace(chosen, files=[bad]), tmp_path / str(number))
         assert "do not add up" in done.failed[0]
-        assert written(tmp_path / "out") == {}
+        assert written(tmp_path / str(number)) == {}

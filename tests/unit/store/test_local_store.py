@@ -363,3 +363,39 @@ def test_a_full_disk_is_said_and_what_was_there_stays(
             store.put("large", [bytes(2**20)] * 4, 4 * 2**20)
         assert everything(store) == ["kept"]
         assert store.get("kept") == b"kept"
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o022, 0o077])
+@pytest.mark.parametrize("is_shared", [False, True])
+def test_objects_are_private_or_for_the_folder_s_group_whatever_the_umask(
+    tmp_path: Path, umask: int, is_shared: bool
+) -> None:
+    before = os.umask(umask)
+    try:
+        store = LocalStore(tmp_path / "place")
+        store.create(is_shared=is_shared)
+        store.put("packs/ab/c", [b"data"], 4)
+        store.put("top", [b"data"], 4)
+    finally:
+        os.umask(before)
+    folders, files = (0o2770, 0o660) if is_shared else (0o700, 0o600)
+    for path in [store.root, *store.root.rglob("*")]:
+        assert path.stat().st_mode & 0o7777 == (folders if path.is_dir() else files), path
+
+
+def test_an_existing_folder_keeps_its_permissions_and_what_is_written_in_it_is_private(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "place").mkdir()
+    (tmp_path / "place").chmod(0o777)
+    store = LocalStore(tmp_path / "place")
+    store.create()
+    store.put("a/b", [b"data"], 4)
+    modes = [path.stat().st_mode & 0o7777 for path in (store.root, store.root / "a", store.root / "a/b")]
+    assert modes == [0o777, 0o700, 0o600]
+
+
+def test_a_folder_that_its_owner_shares_later_is_shared_from_then_on(store: LocalStore) -> None:
+    store.root.chmod(0o2770)
+    store.put("a/b", [b"data"], 4)
+    assert (store.root / "a/b").stat().st_mode & 0o777 == 0o660
