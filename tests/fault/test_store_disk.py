@@ -78,16 +78,13 @@ def test_a_sync_fails(
 
 
 class Closing:
-    """A file system whose streams fail when they are closed, as those of network mounts do."""
+    """A file that fails when it is closed, as those of network mounts do."""
 
     def __init__(self, inner: Any) -> None:
         self._inner = inner
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)
-
-    def open_output_stream(self, path: str) -> Closing:
-        return Closing(self._inner.open_output_stream(path))
 
     def __enter__(self) -> Closing:
         return self
@@ -97,11 +94,20 @@ class Closing:
         raise OSError(errno.EDQUOT, os.strerror(errno.EDQUOT))
 
 
+def closing(file: int, mode: str, **options: Any) -> Any:
+    """os.fdopen, whose files for writing are such ones."""
+    stream = FDOPEN(file, mode, **options)
+    return Closing(stream) if "w" in mode else stream
+
+
+FDOPEN = os.fdopen
+
+
 @pytest.mark.parametrize("command", WRITERS)
 def test_closing_a_file_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str) -> None:
     story = on_disk(tmp_path / "vault")
     with monkeypatch.context() as patch:
-        patch.setattr(story.store, "_fs", Closing(story.store._fs))  # type: ignore[attr-defined]  # of LocalStore
+        patch.setattr(os, "fdopen", closing)
         said = attempt(command, story, story.store)
     assert "the target is full" in str(said)
     assert not list((tmp_path / "vault").rglob(".*"))

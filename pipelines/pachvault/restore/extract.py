@@ -200,7 +200,7 @@ def _attempt(reader: BlobReader, folder: Folder, root: Sequence[str], row: dict[
 def _parts(path: str) -> tuple[str, ...]:
     """A path's components; CorruptError for one that would leave its folder, or that no system can hold."""
     parts = PurePosixPath(path.lstrip("/")).parts
-    if not parts or ".." in parts or "\0" in path:
+    if not parts or ".." in parts:
         raise CorruptError(f"{path!r} would lie outside its folder")
     if "\0" in path:
         raise CorruptError(f"{path!r} has a zero byte")

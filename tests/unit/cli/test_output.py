@@ -22,8 +22,8 @@ EVIL = f"{NAME}\nNEWEST  fake"
 @pytest.fixture
 def vault(tmp_path: Path) -> str:
     made = new_vault(tmp_path)
-    repo = Repo(RepoName("p", f"r{NAME}"), description=EVIL)
-    repo.commit({f"/{EVIL}": b"x"}, branch=f"b{NAME}")
+    repo = Repo(RepoName("p", "evil"), description=EVIL)
+    repo.commit({f"/{EVIL}": b"x"}, branch="b")
     other = Repo(RepoName("p", "r"))
     other.commit({f"/{EVIL}": b"y", "/a": b"x"})
     snapshot = back_up(made, repo, other)
@@ -36,10 +36,10 @@ def vault(tmp_path: Path) -> str:
 SHOWING = [
     ["snapshots"],
     ["show", "SNAP"],
-    ["show", "SNAP", f"p/r{NAME}"],
-    ["ls", "SNAP", f"p/r{NAME}@b{NAME}"],
-    ["ls", "SNAP", f"p/r{NAME}@none{EVIL}"],
-    ["cat", "SNAP", f"p/r{NAME}@b{NAME}:/none{EVIL}"],
+    ["show", "SNAP", "p/evil"],
+    ["ls", "SNAP", "p/evil@b"],
+    ["ls", "SNAP", f"p/evil@none{EVIL}"],
+    ["cat", "SNAP", f"p/evil@b:/none{EVIL}"],
     ["diff", "SNAP", "latest"],
     ["verify"],
     ["status"],

@@ -361,7 +361,8 @@ def test_pipelines_of_the_backup_itself_come_back_only_where_they_are_named(
 
     projects, notes = planned("*/*")
     assert projects == {case.there.name}
-    assert [note.split()[1] for note in notes] == ["pachvault", "pachvault-drill"]
+    own = [note.split()[1] for note in notes if note.split()[1].startswith("pachvault")]
+    assert own == ["pachvault", "pachvault-drill"]
     with pytest.raises(UsageError, match=r"matches 'pachvault\*/freeze' .* left out where it is not named"):
         planned("pachvault*/freeze", f"{case.there.name}/*")
     assert planned("*/*", "pachvault/freeze") == ({case.there.name, "pachvault"}, [notes[1]])
