@@ -2,6 +2,7 @@
 
     PachvaultError        1   failed
     ├── UsageError        2   bad input: a flag, a policy, an address
+    │   └── InvalidInputError     a text has a form that means nothing
     ├── NoVaultError     10   no vault there, or not one this version reads
     ├── BusyError        11   the vault or the backup repo is in use by another run
     ├── VaultKeyError    12   wrong or missing key
@@ -59,6 +60,10 @@ class UsageError(PachvaultError):
     """The input is wrong: nothing was done."""
 
     exit_code = EXIT_USAGE
+
+
+class InvalidInputError(UsageError, ValueError):
+    """A text has a form that means nothing. A ValueError too: pydantic adds the field's name to it."""
 
 
 class NoVaultError(PachvaultError):

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
-from fnmatch import fnmatchcase
 from typing import Annotated, Literal, Self
 
 from cronsim import CronSim, CronSimError
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from pachvault import strict_yaml
+from pachvault import selection, strict_yaml
 from pachvault.format.ids import RepoName
+from pachvault.quantities import count, duration, in_words, size
 from pachvault.strict_yaml import Strict
 
 HOME_PROJECT = "pachvault"
@@ -24,52 +24,6 @@ SAVED_AT_HOME = ("policy", "requests", "restored")
 DRILL_PROJECT = "pachvault-drill"
 """Where restore drills restore to, and tidy up: never a source."""
 
-_UNITS = {
-    "": 1,
-    "k": 10**3,
-    "m": 10**6,
-    "g": 10**9,
-    "t": 10**12,
-    "ki": 2**10,
-    "mi": 2**20,
-    "gi": 2**30,
-    "ti": 2**40,
-}
-_MOST_SECONDS = 1000 * 366 * 86400
-_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
-_NAME = r"[A-Za-z0-9_*?\[\]!-]+"
-_PATTERN = re.compile(rf"(?P<project>{_NAME})/(?P<repo>{_NAME})(@(?P<branch>{_NAME}))?")
-
-
-def _duration(value: object) -> object:
-    if isinstance(value, str):
-        found = re.fullmatch(r"(\d+)\s*([smhdw])", value.strip())
-        if found:
-            seconds = int(found[1]) * _SECONDS[found[2]]
-            if seconds <= _MOST_SECONDS:
-                return timedelta(seconds=seconds)
-            raise ValueError("a duration is at most a thousand years")
-    if isinstance(value, timedelta):
-        return value
-    raise ValueError("a duration is a number and one of s m h d w, as in 30d")
-
-
-def _size(value: object) -> object:
-    if isinstance(value, str):
-        found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmgt]?i?)b?", value.strip().lower())
-        if found and found[2] in _UNITS:
-            size = float(found[1]) * _UNITS[found[2]]
-            if size < 2**63:
-                return int(size)
-        raise ValueError("a size is a number of bytes or one with a unit, as in 50MB or 2GiB")
-    return value
-
-
-def _pattern(value: str) -> str:
-    if not _PATTERN.fullmatch(value):
-        raise ValueError("a pattern is project/repo or project/repo@branch, with * ? [] as wildcards")
-    return value
-
 
 def _history(value: object) -> object:
     if value == "all":
@@ -77,10 +31,10 @@ def _history(value: object) -> object:
     if value == "heads":
         return {"newest": 1}
     if isinstance(value, dict) and len(value) == 1:
-        if type(value.get("last")) is int and value["last"] > 0:
-            return {"newest": value["last"]}
+        if "last" in value:
+            return {"newest": count(value["last"])}
         if "since" in value:
-            return {"within": _duration(value["since"])}
+            return {"within": duration(value["since"])}
     raise ValueError("allowed are heads, all, {last: 10} and {since: 30d}")
 
 
@@ -105,19 +59,20 @@ def _enough(value: int) -> int:
 
 
 def _switch(value: object) -> object:
-    """`on` and `off` as YAML reads them, which is as truths, or as text."""
-    switches: dict[object, bool] = {"on": True, "off": False, True: True, False: False}
-    if isinstance(value, bool | str) and value in switches:
+    switches: dict[object, bool] = {"on": True, "off": False, "true": True, "false": False}
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, str) and value in switches:
         return switches[value]
     raise ValueError("allowed are on and off")
 
 
 def _duration_or_off(value: object) -> object:
-    if value is False or value == "off":
+    if value is False or value in ("off", "false"):
         return None
-    if value is True:
+    if value is True or value in ("on", "true"):
         raise ValueError("allowed are off and a duration, as in 30d")
-    return _duration(value)
+    return duration(value)
 
 
 def _part(value: object) -> object:
@@ -134,11 +89,11 @@ def _listed(value: object) -> object:
     return [value] if isinstance(value, dict) else value
 
 
-Duration = Annotated[timedelta, BeforeValidator(_duration), Field(gt=timedelta(0))]
-Size = Annotated[int, BeforeValidator(_size), Field(gt=0)]
-Pattern = Annotated[str, AfterValidator(_pattern)]
+Duration = Annotated[timedelta, BeforeValidator(duration), Field(gt=timedelta(0))]
+Size = Annotated[int, BeforeValidator(size), Field(gt=0)]
+Pattern = Annotated[str, AfterValidator(lambda text: str(selection.source(text)))]
 Schedule = Annotated[str, AfterValidator(_schedule)]
-Count = Annotated[int, Field(gt=0, strict=True)] | None
+Count = Annotated[int | None, BeforeValidator(lambda value: None if value is None else count(value))]
 
 
 class History(Strict):
@@ -172,6 +127,14 @@ class Retention(Strict):
     keep_yearly: Count = None
     keep_within: Duration | None = None
     """Frozen at most so long before the newest good one."""
+
+    @property
+    def keeps(self) -> list[str]:
+        """What it keeps, as it was understood."""
+        given = ((name, value) for name, value in self if name.startswith("keep_") and value is not None)
+        return [
+            f"{name} {in_words(value) if isinstance(value, timedelta) else value}" for name, value in given
+        ]
 
     @model_validator(mode="after")
     def _keeps_something(self) -> Self:
@@ -215,23 +178,34 @@ class Policy(Strict):
     """Without rules nothing is forgotten."""
     upkeep: Upkeep = Upkeep()
 
+    @property
+    def durations(self) -> list[str]:
+        """Every duration, as it was understood."""
+        given = {
+            "history since": self.history.within,
+            "interval": self.interval,
+            "verify_within": self.upkeep.verify_within,
+            "drill_within": self.upkeep.drill_within,
+            "mirror_keep": self.upkeep.mirror_keep,
+        }
+        kept = [f"keep_within {in_words(rule.keep_within)}" for rule in self.retention if rule.keep_within]
+        return [*(f"{name} {in_words(length)}" for name, length in given.items() if length), *kept]
+
     def chooses(self, repo: RepoName, branch: str) -> bool:
         """Whether a branch is a source."""
         if not _may_be_source(repo):
             return False
-        names = _chosen_with(repo)
-        if any(matches(pattern, name, branch) for pattern in self.exclude for name in names):
+        patterns, names = map(selection.source, self.exclude), _chosen_with(repo)
+        if any(pattern.means(name, branch) for pattern in patterns for name in names):
             return False
-        return any(matches(pattern, name, branch) for pattern in self.sources for name in names)
+        patterns = map(selection.source, self.sources)
+        return any(pattern.means(name, branch) for pattern in patterns for name in names)
 
-    def reaches(self, repo: RepoName, pattern: str) -> bool:
-        """Whether some branch of the repo, whatever its name, could match a pattern."""
-        found = _PATTERN.fullmatch(pattern)
-        return (
-            found is not None
-            and _may_be_source(repo)
-            and fnmatchcase(repo.project, found["project"])
-            and any(fnmatchcase(name.repo, found["repo"]) for name in _chosen_with(repo))
+    def reaches(self, repo: RepoName) -> bool:
+        """Whether some branch of the repo, whatever its name, could be a source."""
+        patterns = map(selection.source, self.sources)
+        return _may_be_source(repo) and any(
+            pattern.means_repo(name) for pattern in patterns for name in _chosen_with(repo)
         )
 
 
@@ -245,17 +219,6 @@ def _may_be_source(repo: RepoName) -> bool:
     if repo.project == HOME_PROJECT:
         return repo.repo in SAVED_AT_HOME
     return repo.project != DRILL_PROJECT
-
-
-def matches(pattern: str, repo: RepoName, branch: str) -> bool:
-    """Whether a pattern means the branch."""
-    found = _PATTERN.fullmatch(pattern)
-    return (
-        found is not None
-        and fnmatchcase(repo.project, found["project"])
-        and fnmatchcase(repo.repo, found["repo"])
-        and fnmatchcase(branch, found["branch"] or "*")
-    )
 
 
 def parse(text: str, where: str) -> Policy:

@@ -7,48 +7,31 @@ from __future__ import annotations
 
 import json
 import re
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from pachvault import strict_yaml
-from pachvault.errors import UsageError
+from pachvault import selection, strict_yaml
+from pachvault.errors import InvalidInputError, UsageError
 from pachvault.format.ids import digest
+from pachvault.quantities import count
+from pachvault.selection import SnapshotRef
 from pachvault.strict_yaml import Strict
 
-_NAME = r"[A-Za-z0-9_*?\[\]!-]+"
-_WHAT = re.compile(rf"(?P<project>{_NAME})/(?P<repo>{_NAME})(@(?P<reference>{_NAME}))?")
-_PLAIN = re.compile(r"^[A-Za-z0-9_-]+$")
-
-
-def _what(value: str) -> str:
-    if not _WHAT.fullmatch(value):
-        raise ValueError(
-            "it is project/repo, project/repo@branch or project/repo@commit, with * ? [] as wildcards"
-        )
-    return value
+_NAME = re.compile(r"^[A-Za-z0-9_-]+$")
 
 
 def _snapshot(value: object) -> object:
-    """A point in time may be written as YAML writes times, or as text."""
+    """A point in time may stand alone, or as `at`, where nothing else may."""
     if isinstance(value, dict) and set(value) == {"at"}:
-        value = value["at"]
-        if isinstance(value, str):
-            try:
-                value = datetime.fromisoformat(value)
-            except ValueError as error:
-                raise ValueError(
-                    "a time is written 2026-11-20 08:00, in UTC unless it says otherwise"
-                ) from error
-        if isinstance(value, datetime):
-            try:
-                return {"at": (value if value.tzinfo else value.replace(tzinfo=UTC)).astimezone(UTC)}
-            except OverflowError as error:
-                raise ValueError("no calendar has this time") from error
-    elif isinstance(value, str) and re.fullmatch(r"latest|[0-9a-f]{4,64}", value):
-        return {"id": value}
-    raise ValueError("allowed are latest, an id or the beginning of one (4 digits), {at: 2026-11-20 08:00}")
+        return {"at": selection.time(value["at"])}
+    if isinstance(value, dict):
+        raise InvalidInputError(
+            f"not a snapshot: {value!r}", hint="latest, an id, a time, or {at: 2026-11-20 08:00}"
+        )
+    reference = SnapshotRef.parse(value)
+    return {"at": reference.at} if reference.at else {"id": reference.id}
 
 
 def _history(value: object) -> object:
@@ -57,11 +40,20 @@ def _history(value: object) -> object:
     if value == "head":
         return {"last": 1}
     if isinstance(value, dict):
-        if set(value) == {"last"} and type(value["last"]) is int and value["last"] > 0:
-            return {"last": value["last"]}
-        if value and set(value) <= {"from", "to"} and all(isinstance(each, str) for each in value.values()):
-            return {"first": value.get("from"), "newest": value.get("to")}
-    raise ValueError("allowed are head, all, {last: 10} and {from: COMMIT, to: COMMIT}")
+        if set(value) == {"last"}:
+            return {"last": count(value["last"])}
+        if value and set(value) <= {"from", "to"}:
+            return {"first": _commit(value.get("from")), "newest": _commit(value.get("to"))}
+    raise InvalidInputError(
+        f"not a history: {value!r}", hint="head, all, {last: 10} or {from: COMMIT, to: COMMIT}"
+    )
+
+
+def _commit(value: object) -> str | None:
+    """A commit's id or its beginning, which YAML takes for a number where it has digits alone."""
+    if value is None:
+        return None
+    return selection.checked_prefix(str(value), "commit", selection.COMMIT_DIGITS)
 
 
 class When(Strict):
@@ -69,6 +61,11 @@ class When(Strict):
 
     id: str | None = None
     at: datetime | None = None
+
+    @property
+    def reference(self) -> SnapshotRef:
+        """The same, to find it by."""
+        return SnapshotRef(self.id or selection.LATEST, self.at)
 
 
 class Extent(Strict):
@@ -82,9 +79,9 @@ class Extent(Strict):
 class Place(Strict):
     """Other names for what is restored; empty keeps the old ones."""
 
-    project: Annotated[str | None, Field(pattern=_PLAIN.pattern)] = None
-    repo: Annotated[str | None, Field(pattern=_PLAIN.pattern)] = None
-    branch: Annotated[str | None, Field(pattern=_PLAIN.pattern)] = None
+    project: Annotated[str | None, Field(pattern=_NAME.pattern)] = None
+    repo: Annotated[str | None, Field(pattern=_NAME.pattern)] = None
+    branch: Annotated[str | None, Field(pattern=_NAME.pattern)] = None
 
 
 class Request(Strict):
@@ -94,8 +91,10 @@ class Request(Strict):
     snapshot: Annotated[When, BeforeValidator(_snapshot)] = When(id="latest")
     vault: str | None = None
     """The vault's URL; the policy's target where empty."""
-    what: Annotated[list[Annotated[str, AfterValidator(_what)]], Field(min_length=1)]
-    paths: list[str] = []
+    what: Annotated[
+        list[Annotated[str, AfterValidator(lambda text: str(selection.source(text)))]], Field(min_length=1)
+    ]
+    paths: list[Annotated[str, AfterValidator(selection.path)]] = []
     history: Annotated[Extent, BeforeValidator(_history)] = Extent(last=1)
     pipelines: bool = False
     outputs: Literal["recompute", "as-repos"] = "recompute"
@@ -130,7 +129,7 @@ def place(text: str) -> dict[str, str]:
     UsageError otherwise.
     """
     names, _, branch = text.partition("@")
-    if _PLAIN.fullmatch(text.removesuffix("/")) and text.endswith("/"):
+    if _NAME.fullmatch(text.removesuffix("/")) and text.endswith("/"):
         return {"project": text.removesuffix("/")}
     project, _, repo = names.rpartition("/")
     if not repo:

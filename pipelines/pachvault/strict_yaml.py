@@ -2,10 +2,14 @@
 
 Of YAML only plain data is taken. Aliases and tags are refused before anything is built: with them a short
 text can stand for an endless document, or for values of another kind than it shows.
+
+A plain scalar stays the text that was written: only null, and whole numbers in plain decimals, have types of
+their own. YAML 1.1 would make 8 of 010, a truth of a branch called `on`, and a time of a date.
 """
 
 from __future__ import annotations
 
+import re
 from typing import Any, TypeVar, get_args
 
 import yaml
@@ -17,8 +21,22 @@ from pachvault.errors import UsageError
 class Strict(BaseModel):
     """A part of such a document: unknown fields are errors."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # a repo or a branch may be called 2024
+    model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True)
 
+
+class _Loader(yaml.SafeLoader):
+    """Leaves scalars as they were written, but for null and whole numbers in plain decimals."""
+
+
+_Loader.yaml_implicit_resolvers = {}
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:null", re.compile(r"(~|null|Null|NULL|)$"), ["~", "n", "N", ""]
+)
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:int", re.compile(r"-?(0|[1-9][0-9]{0,17})$"), list("-0123456789")
+)
+_Loader.add_implicit_resolver("tag:yaml.org,2002:merge", re.compile(r"<<$"), ["<"])
 
 Parsed = TypeVar("Parsed", bound=Strict)
 
@@ -33,9 +51,9 @@ def parse(kind: type[Parsed], text: str, where: str) -> Parsed:
     """
     try:
         _refuse_odd(text, where)
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
-        data = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, OverflowError) as error:  # a date that no calendar has
+        root = yaml.compose(text, Loader=_Loader)
+        data = yaml.load(text, Loader=_Loader)  # noqa: S506  (a SafeLoader)
+    except (yaml.YAMLError, ValueError, OverflowError) as error:
         mark = getattr(error, "problem_mark", None)
         line = f"{where}:{mark.line + 1}" if mark else where
         problem = " ".join(str(getattr(error, "problem", None) or error).split())

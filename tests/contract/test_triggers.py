@@ -58,3 +58,12 @@ def test_what_is_waited_for(
     seen = _followed(pach, repo, 6)
     assert any(seen)
     recorded(seen)
+
+
+def test_a_branch_that_is_moved_keeps_its_condition(pach: Pach, repo: Message) -> None:
+    root = pach.commit(repo, add("/root"))
+    _wait(pach, repo, pach.commit(repo, add("/a")), commits=1)
+    branch = pfs_pb2.Branch(repo=repo, name="released")
+    pach.pfs.CreateBranch(pfs_pb2.CreateBranchRequest(branch=branch, head=root))
+    info = pach.pfs.InspectBranch(pfs_pb2.InspectBranchRequest(branch=branch))
+    assert (info.head.id, info.trigger.branch, info.trigger.commits) == (root.id, "master", 1)

@@ -71,7 +71,7 @@ def test_show_names_branches_and_commits(filled: Backup) -> None:
     assert [each["description"] for each in commits][:2] == ["one", "two"]
     assert [each["branches"] for each in commits] == [[], ["master"], ["side"]]
     assert [each["metadata"] for each in commits] == [{}, {}, {}]
-    assert "has no repo" in filled.command("show", "latest", f"{name}/nope").says(2)
+    assert "/nope' (no other snapshot has it)" in filled.command("show", "latest", f"{name}/nope").says(2)
 
 
 def test_ls_and_cat_by_branch_commit_folder_and_pattern(filled: Backup) -> None:
@@ -93,6 +93,82 @@ def test_ls_and_cat_by_branch_commit_folder_and_pattern(filled: Backup) -> None:
     assert "no file" in filled.command("ls", "latest", f"{place}:/nothing*").says(2)
     assert "branches: master, side" in filled.command("ls", "latest", f"{name}/data@trunk").says(2)
     assert "no snapshot" in filled.command("ls", "feedbeef", place).says(2)
+
+
+@pytest.mark.parametrize("path", ["d", "/d", "/d/", "d/*", "**/d", "/d/**"])
+def test_a_path_means_the_same_everywhere(filled: Backup, tmp_path: Path, path: str) -> None:
+    name, files = filled.project.name, ["/d/x.txt", "/d/y.csv"]
+    place = f"{name}/data@master"
+    assert [each["path"] for each in filled.json("ls", "latest", f"{place}:{path}")] == files
+    out = tmp_path / "out"
+    chosen = ["--source", place, "--include", path]
+    assert filled.command("--quiet", "extract", "latest", str(out), *chosen).code == 0
+    root = out / name / "data/master"
+    assert sorted(f"/{each.relative_to(root)}" for each in root.rglob("*") if each.is_file()) == files
+    old, new = filled.vault.snapshots()
+    assert [each["path"] for each in filled.json("diff", old, new, f"{place}:{path}")] == ["/d/x.txt"]
+    erase = ["--json", "erase", "--repo", f"{name}/data", "--path", path, "--dry-run"]
+    assert filled.command(*erase).only("plan")["files"] == 3
+    address = ["--pachd", filled.project.cluster.address]
+    restore = ["restore", place, "--path", path, "--exists", "append", "--dry-run"]
+    plan = filled.command("--json", *address, *restore).only("plan")
+    assert plan["bytes"] == 4
+    assert plan["repos"][0]["branches"][0]["action"] == "append"
+
+
+def test_what_matches_nothing_is_refused_and_named_everywhere(filled: Backup, tmp_path: Path) -> None:
+    place = f"{filled.project.name}/data@master"
+    old, new = filled.vault.snapshots()
+    out = str(tmp_path / "none")
+    for command in (
+        ["ls", "latest", f"{place}:nope"],
+        ["cat", "latest", f"{place}:nope"],
+        ["diff", old, new, f"{place}:nope"],
+        ["extract", "latest", out, "--source", place, "--include", "d", "--include", "nope"],
+        ["extract", "latest", out, "--source", place, "--exclude", "nope"],
+        ["erase", "--repo", f"{filled.project.name}/data", "--path", "d", "--path", "nope", "--dry-run"],
+    ):
+        assert "matches '/nope'" in filled.command("--quiet", *command).says(2), command
+    assert not Path(out).exists()
+    assert "is a folder or a pattern" in filled.command("cat", "latest", f"{place}:d").says(2)
+
+
+@pytest.mark.parametrize(
+    ("snap", "said"),
+    [
+        ("ab", "'ab' is too short for the id of a snapshot"),
+        ("2026-11-20", "2026-11-20 is a day without an hour"),
+        ("2001-01-01 00:00", "no snapshot was frozen at or before 2001-01-01 00:00:00 UTC (the oldest is of"),
+        ("20240101", "no snapshot '20240101'"),
+        ("nope", "not a snapshot: 'nope'"),
+    ],
+)
+def test_a_snapshot_is_refused_with_the_same_words_everywhere(
+    filled: Backup, tmp_path: Path, snap: str, said: str
+) -> None:
+    place = f"{filled.project.name}/data@master"
+    address = ["--pachd", filled.project.cluster.address]
+    for command in (
+        ["show", snap],
+        ["ls", snap, place],
+        ["cat", snap, f"{place}:/keep"],
+        ["diff", "latest", snap],
+        ["extract", snap, str(tmp_path / "out")],
+        ["verify", snap],
+        ["snapshots", "pin", snap],
+        ["snapshots", "unpin", snap],
+        [*address, "restore", place, "--snapshot", snap],
+        [*address, "rollback", place, "--to", snap],
+    ):
+        assert said in filled.command("--quiet", *command).says(2), command
+
+
+def test_a_snapshot_may_be_named_by_a_time(filled: Backup) -> None:
+    place = f"{filled.project.name}/data@master"
+    first = filled.vault.snapshot(filled.vault.snapshots()[0])
+    at = first.manifest.frozen_at.isoformat()
+    assert filled.command("ls", at, place).out == filled.command("ls", first.name.id, place).out
+    assert filled.command("ls", "2100-01-01 00:00", place).out == filled.command("ls", "latest", place).out
 
 
 def test_diff_shows_additions_removals_and_changes(filled: Backup) -> None:

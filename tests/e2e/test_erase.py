@@ -96,7 +96,8 @@ def test_the_files_are_gone_and_show_says_so(crm: Backup, tmp_path: Path) -> Non
     assert [each["path"] for each in listed] == ["/people/7"]
     assert crm.command("--quiet", "verify", "--level", "data").code == 0
     assert crm.command("--quiet", "extract", renamed[first], str(tmp_path / "out")).code == 0
-    assert crm.command("erase", "--repo", "no/such", "--yes").code == 0
+    for what in (["--repo", "no/such"], ["--repo", f"{crm.project.name}/crm", "--path", "people/none"]):
+        assert "nothing in the vault matches '" in crm.command("--quiet", "erase", *what, "--yes").says(2)
     (again,) = erase(crm, "--yes")
     assert again["files"] == 0
 

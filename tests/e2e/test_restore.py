@@ -119,7 +119,7 @@ def test_an_extent_outside_of_the_line_is_refused(backup: Backup, history: list[
     what = [f"{project.name}/data@master"]
     assert "is no ancestor" in ask(backup, other, what=what, history={"from": side}).says(2)
     assert "is no ancestor" in ask(backup, other, what=what, history={"to": side}).says(2)
-    assert "0 commits" in ask(backup, other, what=what, history={"from": "f" * 32}).says(2)
+    assert "no commit 'ffff" in ask(backup, other, what=what, history={"from": "f" * 32}).says(2)
 
 
 def test_snapshots_by_id_prefix_time_and_latest(backup: Backup, history: list[str], other: Cluster) -> None:
@@ -138,6 +138,11 @@ def test_snapshots_by_id_prefix_time_and_latest(backup: Backup, history: list[st
         assert "/new" not in tree_of(Project(other, project.name), f"by{number}")
     done(restore(backup, other, "--to", f"{project.name}/latest", what=what))
     assert tree_of(Project(other, project.name), "latest")["/new"] == b"new"
+    done(restore(backup, other, "--to", f"{project.name}/by-time", "--snapshot", between, what=what))
+    assert "/new" not in tree_of(Project(other, project.name), "by-time")
+    day = between[:10]
+    for arguments in (["--at", day], ["--snapshot", day]):
+        assert f"{day} is a day without an hour" in restore(backup, other, *arguments).says(2)
     assert "no snapshot" in restore(backup, other, "--snapshot", "0123456789ab").says(2)
     assert "no snapshot was frozen" in restore(backup, other, "--at", "2001-01-01 00:00").says(2)
     assert "exclude each other" in restore(backup, other, "--at", between, "--snapshot", "latest").says(2)
@@ -231,6 +236,62 @@ def test_appending_some_paths_leaves_the_others(backup: Backup, history: list[st
         "/late": b"late",
         "/log": b"one\ntwo\nthree\nmore",
     }
+
+
+@pytest.mark.parametrize("path", ["/2026/**", "2026", "/2026/"])
+def test_replacing_some_paths_leaves_the_others_and_keeps_the_old_head(
+    backup: Backup, history: list[str], path: str
+) -> None:
+    project = backup.project
+    late = project.commit("data", {"/2026/x": b"newer", "/late": b"late"}, append={"/log": b"more"})
+    done(here(backup, "--exists", "replace", "--path", path, "--path", "/a"))
+    tree = {"/2026/07/y": b"y", "/a": b"one", "/late": b"late", "/log": b"one\ntwo\nthree\nmore"}
+    assert tree_of(project, "data") == tree
+    assert line_of(project, "data")[1:] == [late, *history[::-1]]
+    (kept,) = [name for name in project.heads("data") if name != "master"]
+    assert kept.startswith("master-before-2")
+    assert project.heads("data")[kept] == late
+    heads = project.heads("data")
+    done(here(backup, "--exists", "replace", "--path", path, "--path", "/a"))
+    assert project.heads("data") == heads
+    nothing_left(project.cluster, project)
+
+
+@pytest.mark.parametrize("exists", ["fail", "append", "replace"])
+def test_a_path_that_matches_nothing_is_named_and_the_branch_is_left_alone(
+    backup: Backup, history: list[str], exists: str
+) -> None:
+    project = backup.project
+    late = project.commit("data", {"/late": b"late"})
+    for paths in (["/2027/**"], ["/a", "/2027/**"]):
+        flags = [flag for path in paths for flag in ("--path", path)]
+        to = ["--to", f"{project.name}/new"] if exists == "fail" else ["--exists", exists]
+        said = here(backup, *to, *flags).says(2)
+        assert "matches '/2027/**' (did you mean /2026?; no other snapshot has it)" in said
+    assert project.heads("data") == {"master": late}
+    assert project.repos() == ["data"]
+
+
+def test_what_an_older_snapshot_has_is_said(backup: Backup, history: list[str], other: Cluster) -> None:
+    project, first = backup.project, backup.vault.snapshot()
+    project.commit("data", delete=["/2026/07/y"])
+    backup.run()
+    said = restore(backup, other, "--path", "2026").says(2)
+    assert (
+        f"snapshot {first.short_id} of {first.manifest.frozen_at:%Y-%m-%d %H:%M:%S} UTC is the newest" in said
+    )
+    place = f"{project.name}/data@master:2026/07/y"
+    for command in ("ls", "cat"):
+        assert f"snapshot {first.short_id} of" in backup.command(command, "latest", place).says(2)
+
+
+def test_a_rollback_of_a_path_is_refused(backup: Backup, history: list[str]) -> None:
+    place = f"{backup.project.name}/data@master:/a"
+    address = backup.project.cluster.address
+    said = pachvault(
+        "--vault", backup.vault.url, "--pachd", address, "rollback", place, "--to", "latest"
+    ).says(2)
+    assert "--path /a --exists append" in said
 
 
 def test_heads_move_back_where_the_repo_still_has_the_commits(backup: Backup, history: list[str]) -> None:
@@ -359,6 +420,24 @@ def test_a_large_change_is_staged_in_parts(
     again = Project(other, project.name)
     assert_restored(again, old)
     nothing_left(other, again)
+
+
+def test_chosen_paths_leave_the_branchs_own_trigger(backup: Backup) -> None:
+    project = backup.project
+    project.repo("data")
+    project.commit("data", {"/a": b"1", "/b": b"1"})
+    project.branch(
+        "data", "x", project.heads("data")["master"], trigger=pfs_pb2.Trigger(branch="master", commits=9)
+    )
+    backup.run()
+    project.branch("data", "x", trigger=pfs_pb2.Trigger(branch="master", commits=7))
+    project.commit("data", {"/a": b"2", "/b": b"2"}, branch="x")
+    done(here(backup, "--exists", "append", "--path", "a", what=f"{project.name}/data@x"))
+    assert tree_of(project, "data", "x") == {"/a": b"1", "/b": b"2"}
+    (branch,) = [
+        each for each in project.cluster.source.branches(RepoName(project.name, "data")) if each.trigger
+    ]
+    assert branch.trigger == {"branch": "master", "commits": 7}
 
 
 def test_triggers_come_back(backup: Backup, other: Cluster) -> None:

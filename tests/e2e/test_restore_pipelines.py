@@ -104,6 +104,11 @@ def test_bad_requests_are_refused_in_their_own_reports_and_block_no_other(
     bad: dict[str, tuple[dict[str, Any] | str, str]] = {
         "field": ("version: 1\nwhat: [a/b]\nhystory: all\n", "field.yaml:3: unknown field 'hystory'"),
         "exists": (copy(backup, to={}), f"branch {name}/data@master exists"),
+        "path": (copy(backup, paths=["/a", "/lrge"]), "matches '/lrge' (did you mean /large?; "),
+        "day": (
+            f"version: 1\nwhat: [{name}/data]\nsnapshot: {{at: 2026-11-20}}\n",
+            "day.yaml:3: field 'snapshot': 2026-11-20 is a day without an hour",
+        ),
     }
     requests = {key: request for key, (request, _) in bad.items()}
     answered = requested.ask({**requests, f"good-{name}": copy(backup)})

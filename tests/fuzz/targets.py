@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 import numpy as np
 
 from memory import MemoryStore
-from pachvault import policy, request
+from pachvault import policy, quantities, request, selection
 from pachvault.backup.runs import Announcement
 from pachvault.backup.work import Plan, Receipt, Share
 from pachvault.cli.place import Place
@@ -31,6 +31,7 @@ from pachvault.format.ids import RepoName, digest
 from pachvault.handover import WorkDocument
 from pachvault.pach import tar
 from pachvault.restore.work import FetchReceipt, FetchWork, RestorePlan
+from pachvault.selection import Paths, SnapshotRef, SourcePattern
 from pachvault.store.store import open_store
 from pachvault.upkeep.report import Report
 from pachvault.upkeep.verify import Share as VerifyShare
@@ -92,12 +93,25 @@ def names(data: bytes) -> None:
 def arguments(data: bytes) -> None:
     """What users write on a command line."""
     text = data.decode("utf-8", "surrogateescape")
-    for parse in (Place.parse, Place.parse_repo, VerifyShare.parse, request.place, open_store):
+    parsers: tuple[Callable[[str], object], ...] = (
+        Place.parse,
+        Place.parse_repo,
+        VerifyShare.parse,
+        request.place,
+        open_store,
+        lambda text: SourcePattern.parse(text).means(RepoName("p", "r"), "b"),
+        lambda text: Paths.of([text]).has("/a/b"),
+        SnapshotRef.parse,
+        selection.time,
+        quantities.duration,
+        quantities.size,
+        quantities.count,
+    )
+    for parse in parsers:
         try:
             parse(text)
         except UsageError as error:
             one_line(error)
-    policy.matches(text, RepoName("p", "r"), "b")
 
 
 def packs(data: bytes) -> None:

@@ -11,7 +11,7 @@ import pytest
 from pachvault import policy
 from pachvault.errors import UsageError
 from pachvault.format.ids import RepoName
-from pachvault.policy import History, Policy, Retention, Upkeep, matches
+from pachvault.policy import History, Policy, Retention, Upkeep
 
 BASE = "version: 1\ntarget: file:///vault\nsources:\n  - 'a/*'\n"
 
@@ -77,10 +77,6 @@ def test_histories(said: str, meant: History) -> None:
     "said",
     [
         "some",
-        "{last: 0}",
-        "{last: -1}",
-        "{last: true}",
-        "{last: ten}",
         "{last: 1, since: 3d}",
         "{}",
         "5",
@@ -91,6 +87,12 @@ def test_other_histories_are_refused_with_what_is_allowed(said: str) -> None:
     assert refused(BASE + f"history: {said}\n") == (
         "policy.yaml:5: field 'history': allowed are heads, all, {last: 10} and {since: 30d}"
     )
+
+
+@pytest.mark.parametrize("said", ["0", "-1", "true", "ten", "010", "0x10"])
+def test_a_history_of_no_plain_count_is_refused(said: str) -> None:
+    line = refused(BASE + f"history: {{last: {said}}}\n")
+    assert line.startswith("policy.yaml:5: field 'history': not a count: ")
 
 
 @pytest.mark.parametrize("said", ["-5", "0d", "-5d", "never"])
@@ -142,11 +144,11 @@ def test_other_sizes_are_refused(said: str) -> None:
         ("a: [\n", "policy.yaml:2: not YAML: "),
         ("a: \t b: c\n", "policy.yaml:1: not YAML: "),
         ("a: \0\n", "policy.yaml: not YAML: unacceptable character"),
-        ("name: 2024-13-45\n", "policy.yaml: not YAML: month must be in 1..12"),
+        ("name: 2024-13-45\n", "policy.yaml:1: field 'version' is missing"),
         ("? [a]\n: b\n", "policy.yaml:1: not YAML: "),
         ("version: 1\ntarget: x\n", "policy.yaml:1: field 'sources' is missing"),
         (BASE.replace("1", "2", 1), "policy.yaml:1: field 'version': Input should be 1"),
-        (BASE.replace("a/*", "a"), "policy.yaml:4: field 'sources.0': a pattern is project/repo or "),
+        (BASE.replace("a/*", "a"), "policy.yaml:4: field 'sources.0': not a source: 'a' (project/repo or "),
         (BASE.replace("- 'a/*'", "[]"), "policy.yaml:3: field 'sources': List should have at least 1 item"),
         (BASE.replace("file:///vault", "''"), "policy.yaml:2: field 'target': "),
         (BASE + "sorces: [x]\n", "policy.yaml:5: unknown field 'sorces' (allowed: version, name, "),
@@ -167,25 +169,6 @@ def test_other_sizes_are_refused(said: str) -> None:
 )
 def test_errors_name_file_line_field_and_what_is_allowed(text: str, said: str) -> None:
     assert refused(text).startswith(said)
-
-
-@pytest.mark.parametrize(
-    ("pattern", "repo", "branch", "is_meant"),
-    [
-        ("*/*", "p/r", "master", True),
-        ("p/r", "p/r", "anything", True),
-        ("p/r@master", "p/r", "master", True),
-        ("p/r@master", "p/r", "main", False),
-        ("p/r", "p/rr", "master", False),
-        ("p*/[rs]?", "proj/r1", "x", True),
-        ("p*/[!rs]?", "proj/r1", "x", False),
-        ("p/r@v*", "p/r", "v1", True),
-        ("P/R", "p/r", "master", False),
-        ("not a pattern", "p/r", "master", False),
-    ],
-)
-def test_patterns(pattern: str, repo: str, branch: str, is_meant: bool) -> None:
-    assert matches(pattern, RepoName.parse(repo), branch) is is_meant
 
 
 @pytest.mark.parametrize("pattern", ["a", "a/", "/b", "a/b@", "a/b/c", "a b/c", "a/b@c@d", "", "a/b{c}"])
@@ -209,21 +192,21 @@ def test_the_backup_itself_is_no_source_but_for_policy_and_requests() -> None:
     chosen = policy.validate({"version": 1, "target": "x", "sources": ["*/*", "pachvault/backup"]}, "here")
     for name in ("backup", "freeze", "export", "seal"):
         assert not chooses(chosen, f"pachvault/{name}")
-        assert not chosen.reaches(RepoName("pachvault", name), "*/*")
+        assert not chosen.reaches(RepoName("pachvault", name))
     for name in ("policy", "requests"):
         assert chooses(chosen, f"pachvault/{name}")
-        assert chosen.reaches(RepoName("pachvault", name), "*/*")
+        assert chosen.reaches(RepoName("pachvault", name))
     assert not chooses(parse(), "pachvault/policy")
 
 
 def test_a_repo_is_reached_where_some_branch_might_be_chosen() -> None:
-    chosen = parse()
-    assert chosen.reaches(RepoName("a", "b"), "a/b@v1")
-    assert not chosen.reaches(RepoName("a", "c"), "a/b@v1")
+    chosen = policy.validate({"version": 1, "target": "x", "sources": ["a/b@v1"]}, "here")
+    assert chosen.reaches(RepoName("a", "b"))
+    assert not chosen.reaches(RepoName("a", "c"))
 
 
 def test_fields_without_a_file_are_checked_too() -> None:
-    with pytest.raises(UsageError, match=r"^--source: field 'sources\.0': a pattern is"):
+    with pytest.raises(UsageError, match=r"^--source: field 'sources\.0': not a source: 'bad'"):
         policy.validate({"version": 1, "target": "x", "sources": ["bad"]}, "--source")
 
 
@@ -261,13 +244,13 @@ def test_a_rule_may_stand_alone_or_in_a_list() -> None:
             "unknown field 'retention.1.keep_dayly' (allowed: match, keep",
         ),
         ("\n  keep_dayly: 1", 6, "unknown field 'retention.0.keep_dayly' (allowed: match, keep_last, "),
-        ("\n  match: ['a/*']\n  keep_last: 0", 7, "field 'retention.0.keep_last': Input should be greater"),
-        ("{keep_last: true}", 5, "field 'retention.0.keep_last': Input should be a valid integer"),
-        ("{keep_last: '3'}", 5, "field 'retention.0.keep_last': Input should be a valid integer"),
+        ("\n  match: ['a/*']\n  keep_last: 0", 7, "field 'retention.0.keep_last': not a count: 0 (a whole"),
+        ("{keep_last: true}", 5, "field 'retention.0.keep_last': not a count: 'true' (a whole number from 1"),
+        ("{keep_daily: 010}", 5, "field 'retention.0.keep_daily': not a count: '010' (a whole number from 1"),
         ("{keep_within: 30}", 5, "field 'retention.0.keep_within': a duration is a number and one of"),
         ("{keep_within: soon}", 5, "field 'retention.0.keep_within': a duration is a number and one of"),
         ("{match: [], keep_last: 1}", 5, "field 'retention.0.match': List should have at least 1 item"),
-        ("{match: [a], keep_last: 1}", 5, "field 'retention.0.match.0': a pattern is project/repo or "),
+        ("{match: [a], keep_last: 1}", 5, "field 'retention.0.match.0': not a source: 'a' (project/repo or "),
     ],
 )
 def test_rules_that_cannot_be_meant_are_refused(said: str, line: int, message: str) -> None:
@@ -311,4 +294,4 @@ def test_upkeep_that_cannot_be_meant_is_refused(said: str, message: str) -> None
 def test_the_project_of_restore_drills_is_no_source() -> None:
     chosen = policy.validate({"version": 1, "target": "x", "sources": ["*/*", "pachvault-drill/*"]}, "here")
     assert not chooses(chosen, "pachvault-drill/sample")
-    assert not chosen.reaches(RepoName("pachvault-drill", "sample"), "*/*")
+    assert not chosen.reaches(RepoName("pachvault-drill", "sample"))

@@ -36,6 +36,9 @@ def test_what_is_left_out_has_its_default() -> None:
     [
         ("latest", When(id="latest")),
         ("0a1b", When(id="0a1b")),
+        ("20261120", When(id="20261120")),
+        ("00001234", When(id="00001234")),
+        ("2026-11-20 08:00", When(at=datetime(2026, 11, 20, 8, tzinfo=UTC))),
         ("{at: 2026-11-20 08:00:00}", When(at=datetime(2026, 11, 20, 8, tzinfo=UTC))),
         ("{at: '2026-11-20 08:00'}", When(at=datetime(2026, 11, 20, 8, tzinfo=UTC))),
         ("{at: '2026-11-20T08:00+02:00'}", When(at=datetime(2026, 11, 20, 6, tzinfo=UTC))),
@@ -51,8 +54,8 @@ def test_snapshots(said: str, meant: When) -> None:
         ("all", Extent()),
         ("head", Extent(last=1)),
         ("{last: 3}", Extent(last=3)),
-        ("{from: 'abc', to: 'def'}", Extent(first="abc", newest="def")),
-        ("{to: 'def'}", Extent(newest="def")),
+        ("{from: 'abcabc', to: 123456}", Extent(first="abcabc", newest="123456")),
+        ("{to: 012345}", Extent(newest="012345")),
     ],
 )
 def test_histories(said: str, meant: Extent) -> None:
@@ -62,12 +65,25 @@ def test_histories(said: str, meant: Extent) -> None:
 @pytest.mark.parametrize(
     ("more", "said"),
     [
-        ("snapshot: yesterday\n", "request.yaml:4: field 'snapshot': allowed are latest, an id or"),
-        ("snapshot: {at: noon}\n", "request.yaml:4: field 'snapshot': a time is written"),
-        ("snapshot: abc\n", "request.yaml:4: field 'snapshot': allowed are"),
-        ("history: {last: 0}\n", "request.yaml:4: field 'history': allowed are head, all, "),
-        ("history: {last: true}\n", "request.yaml:4: field 'history': allowed are"),
-        ("history: {}\n", "request.yaml:4: field 'history': allowed are"),
+        (
+            "snapshot: yesterday\n",
+            "request.yaml:4: field 'snapshot': not a snapshot: 'yesterday' (latest, an",
+        ),
+        ("snapshot: {at: noon}\n", "request.yaml:4: field 'snapshot': not a time: 'noon' (a time is written"),
+        ("snapshot: {at: latest}\n", "request.yaml:4: field 'snapshot': not a time: 'latest'"),
+        ("snapshot: {on: latest}\n", "request.yaml:4: field 'snapshot': not a snapshot: {'on': 'latest'}"),
+        ("snapshot: {at: 2026-11-20}\n", "request.yaml:4: field 'snapshot': 2026-11-20 is a day without an"),
+        ("snapshot: 2026-11-20\n", "request.yaml:4: field 'snapshot': 2026-11-20 is a day without an hour"),
+        ("snapshot: abc\n", "request.yaml:4: field 'snapshot': 'abc' is too short for the id of a snapshot"),
+        ("history: {last: 0}\n", "request.yaml:4: field 'history': not a count: 0"),
+        ("history: {last: 010}\n", "request.yaml:4: field 'history': not a count: '010'"),
+        ("history: {last: true}\n", "request.yaml:4: field 'history': not a count: 'true'"),
+        (
+            "history: {from: abc}\n",
+            "request.yaml:4: field 'history': 'abc' is too short for the id of a commit",
+        ),
+        ("history: {}\n", "request.yaml:4: field 'history': not a history: {} (head, all, "),
+        ("paths: ['']\n", "request.yaml:4: field 'paths.0': a path is empty"),
         (
             "exists: overwrite\n",
             "request.yaml:4: field 'exists': Input should be 'fail', 'append' or 'replace'",
@@ -80,6 +96,18 @@ def test_histories(said: str, meant: Extent) -> None:
 )
 def test_errors_name_file_line_field_and_what_is_allowed(more: str, said: str) -> None:
     assert refused(BASE + more).startswith(said)
+
+
+@pytest.mark.parametrize("name", ["2024", "on", "no", "true", "007", "1_0", "0x1"])
+def test_a_name_is_the_text_that_was_written(name: str) -> None:
+    chosen = parse(f"to: {{project: {name}, repo: {name}, branch: {name}}}\npaths: [{name}]\n")
+    assert chosen.to == request.Place(project=name, repo=name, branch=name)
+    assert chosen.paths == [f"/{name}"]
+
+
+@pytest.mark.parametrize("said", ["yes", "true", "on", "'true'"])
+def test_a_switch_is_read_as_before(said: str) -> None:
+    assert parse(f"pipelines: {said}\n").pipelines is True
 
 
 @pytest.mark.parametrize("field", ["project", "repo", "branch"])

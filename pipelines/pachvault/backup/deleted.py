@@ -10,12 +10,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from pachvault import selection
 from pachvault.backup.survey import Survey
 from pachvault.errors import DamageError
 from pachvault.format import documents
 from pachvault.format.documents import Problem, RepoRecord
 from pachvault.format.ids import RepoName
-from pachvault.policy import DRILL_PROJECT, HOME_PROJECT, Policy, matches
+from pachvault.policy import DRILL_PROJECT, HOME_PROJECT, Policy
 from pachvault.vault import snapshots
 from pachvault.vault.snapshots import Snapshot, SnapshotName
 from pachvault.vault.vault import Vault
@@ -135,8 +136,8 @@ class _Look:
 
     def _means_repo(self, repo: RepoName) -> bool:
         """Whether it means a repo, whatever branches that had."""
-        is_excluded = any(matches(pattern, repo, "") for pattern in self.policy.exclude)
-        return not is_excluded and any(self.policy.reaches(repo, each) for each in self.policy.sources)
+        is_excluded = any(selection.source(pattern).means(repo, "") for pattern in self.policy.exclude)
+        return not is_excluded and self.policy.reaches(repo)
 
     def _is_missing(self, noted: Problem) -> bool:
         if noted.kind == documents.PIPELINE_DELETED:

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 
+from pachvault import selection
 from pachvault.backup import known, missing, runs
 from pachvault.backup.deleted import deleted
 from pachvault.backup.known import Sealed
@@ -23,7 +24,7 @@ from pachvault.mirror import BACKUP_REPO, BranchTask, Mirror
 from pachvault.pach import wire
 from pachvault.pach.source import CommitRef, Source
 from pachvault.pach.target import Target
-from pachvault.policy import HOME_PROJECT, Policy, matches
+from pachvault.policy import HOME_PROJECT, Policy
 from pachvault.vault import clock
 from pachvault.vault.vault import Vault
 
@@ -143,7 +144,9 @@ def _survey_problems(seen: Survey, policy: Policy) -> list[Problem]:
         Problem(repo=pattern, kind=NOTHING_MATCHED, message=f"no branch matches {pattern}")
         for pattern in policy.sources
         if not any(
-            matches(pattern, repo.info.name, branch.name) for repo in seen.repos for branch in repo.branches
+            selection.source(pattern).means(repo.info.name, branch.name)
+            for repo in seen.repos
+            for branch in repo.branches
         )
     ]
     if not seen.is_settled:

@@ -126,18 +126,13 @@ def survey(source: Source, policy: Policy) -> Survey:
 
 def _chosen_branches(source: Source, policy: Policy, repo: RepoInfo) -> list[BranchInfo] | None:
     """The chosen branches of a repo that was just listed; None where it is there no more."""
-    if not _may_choose(policy, repo.name):
+    if not policy.reaches(repo.name):  # spares listing its branches
         return []
     try:
         branches = source.branches(repo.name)
     except SourceGoneError:
         return None
     return [branch for branch in branches if policy.chooses(repo.name, branch.name)]
-
-
-def _may_choose(policy: Policy, repo: RepoName) -> bool:
-    """Whether some branch of the repo could be a source; spares listing the branches of the others."""
-    return any(policy.reaches(repo, pattern) for pattern in policy.sources)
 
 
 def _agree(first: _Heads, second: _Heads) -> bool:

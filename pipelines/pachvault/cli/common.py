@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pachvault.errors import PachvaultError, UsageError
+from pachvault.errors import InvalidInputError, PachvaultError, UsageError
 from pachvault.printable import printable
+from pachvault.quantities import count
 
 if TYPE_CHECKING:
     from pachvault.progress import JsonLines, Quiet, Terminal
@@ -94,6 +95,19 @@ def common_options(command: Callable[..., Any]) -> Callable[..., Any]:
         return command(*args, **options)
 
     return wrapped
+
+
+class Count(click.ParamType[int]):
+    """A whole number from 1 up, as policies and requests take it."""
+
+    name = "count"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """See click.ParamType."""
+        try:
+            return count(value)
+        except InvalidInputError as error:
+            self.fail(str(error), param, ctx)
 
 
 def workers_option(what: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

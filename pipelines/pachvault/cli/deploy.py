@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from pachvault import shipped
+from pachvault import policy, shipped
 from pachvault.cli.common import State, common_options, flush, put, put_json, read_text, say
 from pachvault.deploy import Step, deploy
 from pachvault.errors import UsageError
@@ -39,6 +39,7 @@ def deploy_command(state: State, restore: str | None, policy_file: Path | None, 
     Example: pachvault deploy --policy policy.yaml --restore on
     """
     text = (str(policy_file), read_text(policy_file)) if policy_file else None
+    durations = policy.parse(text[1], text[0]).durations if text else []
 
     def show(step: Step) -> None:
         if state.json:
@@ -55,6 +56,8 @@ def deploy_command(state: State, restore: str | None, policy_file: Path | None, 
             spec=_specs(folder),
             say=show,
         )
+    if durations and not state.json and not state.quiet:  # 7m is minutes here, and months elsewhere
+        say(f"policy: {', '.join(durations)}")
     for line in done.missing:
         if state.json:
             put_json("finding", kind="missing", message=line)

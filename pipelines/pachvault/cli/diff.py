@@ -9,7 +9,7 @@ from pachvault.cli.common import State, common_options, put, put_json
 from pachvault.cli.place import Place
 from pachvault.errors import UsageError
 from pachvault.format.ids import RepoName
-from pachvault.vault import snapshots
+from pachvault.vault import elsewhere, snapshots
 from pachvault.vault.snapshots import Snapshot
 
 
@@ -22,16 +22,19 @@ from pachvault.vault.snapshots import Snapshot
 def diff_command(state: State, old: str, new: str, place: str | None) -> int:
     """Files that differ from one snapshot to another: + added, - removed, M changed.
 
-    Without a place, all branches of all repos. BRANCH may be a commit id.
+    Without a place, all branches of all repos. BRANCH may be a commit id; PATH is as in `ls`.
     """
     vault = state.open_vault()
     before, after = snapshots.resolve(vault, old), snapshots.resolve(vault, new)
     places = [Place.parse(place)] if place else _branches(before, after)
     for where in places:
         trees = [_tree(snapshot, where) for snapshot in (before, after)]
-        if place and all(tree is None for tree in trees):
-            raise UsageError(f"neither snapshot has {place}")
-        _show(state, where, _files(trees[0], where), _files(trees[1], where))
+        if all(tree is None for tree in trees) and place:
+            raise UsageError(f"neither snapshot has it: {elsewhere.no_source(after, [where.source])}")
+        old_files, new_files = (_files(tree, where) for tree in trees)
+        if not old_files and not new_files and where.path != "/":
+            raise where.absent_in([before, after])
+        _show(state, where, old_files, new_files)
     return 0
 
 
@@ -49,11 +52,9 @@ def _tree(snapshot: Snapshot, where: Place) -> pa.Table | None:
     repos = {RepoName(entry.project, entry.repo) for entry in snapshot.manifest.repos}
     if where.repo not in repos:
         return None
-    history = snapshot.repo(where.repo)
-    try:
-        return where.tree_in(history)
-    except UsageError:  # this snapshot lacks the branch, or it has no readable commit
-        return None
+    # this snapshot may lack the branch, or it has no readable commit
+    has_commit = any(branch.head for branch in snapshot.repo(where.repo).branches(where.source))
+    return where.tree_in(snapshot) if has_commit else None
 
 
 def _files(tree: pa.Table | None, where: Place) -> dict[str, tuple[int, bytes]]:

@@ -8,6 +8,7 @@ import click
 
 from pachvault.cli.common import State, common_options, human, put, put_json, say
 from pachvault.errors import UsageError
+from pachvault.selection import quoted
 from pachvault.upkeep import erase, erase_plan
 from pachvault.upkeep.erase import Erasure
 from pachvault.upkeep.erase_plan import ErasePlan
@@ -23,7 +24,7 @@ from pachvault.upkeep.erase_selection import Selection
     "paths",
     multiple=True,
     metavar="GLOB",
-    help="Only paths like this: '/people/42/**'.  [default: all] Repeatable.",
+    help="Only files and folders like this: '/people/42'.  [default: all] Repeatable.",
 )
 @click.option("--dry-run", is_flag=True, help="Print what would go, change nothing.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
@@ -38,12 +39,17 @@ def erase_command(
     sources still have is backed up again with their next commits: delete it there first. A backup under way
     is found out; a prune or a repair of the vault is not: see that none runs meanwhile, here or elsewhere.
 
+    A folder means all below it; * is any characters, / too. A pattern that matches nothing is refused with 2
+    and named, and nothing is erased.
+
     Example: pachvault erase --repo 'crm/*' --path '/people/42/**' --dry-run
     """
     selection = Selection.of(repos, paths)
     vault = state.open_vault()
     with state.progress() as progress:
         plan = erase_plan.plan(vault, selection, progress)
+    if plan.unmatched:
+        raise UsageError(f"nothing in the vault matches {quoted(plan.unmatched)}: nothing was erased")
     _show_plan(state, plan)
     if dry_run or plan.is_empty:
         return 0
@@ -90,7 +96,7 @@ def _show_plan(state: State, plan: ErasePlan) -> None:
         )
         return
     if plan.is_empty:
-        say(f"nothing to erase: no file in the vault matches {plan.selection}")
+        say(f"nothing to erase: {plan.selection} was erased before")
         return
     lines = [
         f"erase {plan.selection}: {plan.files:,} files in {plan.commits:,} commits, {human(plan.size)}",

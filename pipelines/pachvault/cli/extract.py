@@ -22,7 +22,8 @@ from pachvault.vault.reader import BlobReader
     "sources",
     multiple=True,
     metavar="PATTERN",
-    help="project/repo@branch.  [default: all] Repeatable.",
+    help="project/repo or project/repo@branch, * ? [] are wildcards; BRANCH may be a commit.  [default: all] "
+    "Repeatable.",
 )
 @click.option(
     "--include",
@@ -50,6 +51,9 @@ def extract_command(
 ) -> int:
     """Write a snapshot's files to FOLDER/project/repo/branch, every byte checked, with no Pachyderm.
 
+    A path pattern means the files it matches and all below the folders it matches; * is any characters,
+    / too. A source or a pattern that matches nothing is refused with 2 and named.
+
     What is damaged in the vault, a file, a branch or a repo, is not written but named, and the exit code is
     13; all else is written. After an interruption or a full disk the same command goes on: files that
     are there already, equal in size and digest, are kept. Nothing is written through a link in FOLDER.
@@ -58,7 +62,7 @@ def extract_command(
     """
     vault = state.open_vault()
     snapshot = snapshots.resolve(vault, snap)
-    chosen = list(extraction.choose(snapshot, sources, includes, excludes))
+    chosen = extraction.choose(snapshot, sources, includes, excludes)
     if (includes or excludes) and not any(each.files or each.damage for each in chosen):
         raise UsageError("no file is left by --include and --exclude", hint="`pachvault ls` lists paths")
     total = extraction.Extracted()

@@ -11,10 +11,11 @@ import click
 
 from pachvault import policy
 from pachvault.cli import policies
-from pachvault.cli.common import State, agreed_now, common_options, put_json, put_table, read_text, say
+from pachvault.cli.common import Count, State, agreed_now, common_options, put_json, put_table, read_text, say
 from pachvault.errors import UsageError
 from pachvault.pach.connection import connect
 from pachvault.policy import Policy, Retention
+from pachvault.selection import quoted
 from pachvault.store.store import open_store
 from pachvault.upkeep import forget, reserve
 from pachvault.upkeep.forget import Decision
@@ -28,9 +29,7 @@ _COUNTS = ("last", "hourly", "daily", "weekly", "monthly", "yearly")
 def _keep_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for name in reversed(_COUNTS):
         help_text = "The newest N." if name == "last" else f"The newest of each period, N {name} ones."
-        option = click.option(
-            f"--keep-{name}", type=click.IntRange(min=1), default=None, metavar="N", help=help_text
-        )
+        option = click.option(f"--keep-{name}", type=Count(), default=None, metavar="N", help=help_text)
         command = option(command)
     return command
 
@@ -38,7 +37,12 @@ def _keep_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.command("forget")
 @click.argument("snaps", nargs=-1, metavar="[SNAP]...")
 @_keep_options
-@click.option("--keep-within", default=None, metavar="DURATION", help="Frozen within 30d of the newest.")
+@click.option(
+    "--keep-within",
+    default=None,
+    metavar="DURATION",
+    help="Frozen within 30d of the newest; a number and s, m (minutes), h, d or w.",
+)
 @click.option(
     "--match", multiple=True, metavar="PATTERN", help="With --keep-…: snapshots that hold such a branch."
 )
@@ -63,10 +67,11 @@ def forget_command(
 ) -> int:
     """Forget the snapshots that the retention does not keep, or those that are named.
 
-    They can be brought back until prune's grace is nearly over. Pinned ones are never forgotten, damaged ones
-    only by name. --keep-… judges every policy and every cluster in the vault, each for itself; a policy's own
-    retention only the snapshots of that policy, and of the cluster it was read from. Exits with 13 where the
-    vault is known to be damaged: nothing is forgotten by rules, then.
+    What the rules were understood to be is said first. Forgotten snapshots can be brought back until prune's
+    grace is nearly over. Pinned ones are never forgotten, damaged ones only by name. --keep-… judges every
+    policy and every cluster in the vault, each for itself; a policy's own retention only the snapshots of
+    that policy, and of the cluster it was read from. Exits with 13 where the vault is known to be damaged:
+    nothing is forgotten by rules, then.
 
     Example: pachvault --vault file:///mnt/backup/vault forget --keep-daily 14 --keep-monthly 12 --dry-run
     """
@@ -81,18 +86,37 @@ def forget_command(
     elif asked:
         vault = state.open_vault()
         rules, now = [_rule(asked)], agreed_now(vault, dry_run=dry_run)
+        if unmatched := forget.unmatched(vault, rules):
+            raise UsageError(f"no snapshot has a branch that matches {quoted(unmatched)}", where="--match")
         forget.check_known(vault, now)
         decisions = forget.plan(vault, rules, now)
+        _tell_rules(state, rules, [])
     else:
         chosen, cluster = _policy(state, policy_file)
         vault = open_vault(open_store(state.vault or chosen.target))
         now = agreed_now(vault, dry_run=dry_run)
         forget.check_known(vault, now)
         decisions = forget.plan(vault, chosen.retention, now, policy=chosen.name, cluster=cluster)
+        _tell_rules(state, chosen.retention, forget.unmatched(vault, chosen.retention))
     _show(state, decisions)
     done = None if dry_run else reserve.used(vault, lambda _: forget.execute(vault, decisions))
     _sum_up(state, vault, decisions, done, now)
     return 0
+
+
+def _tell_rules(state: State, rules: list[Retention], unmatched: list[str]) -> None:
+    """What was understood: 7m is minutes here, and months elsewhere."""
+    for rule in rules:
+        if state.json:
+            put_json("rule", match=rule.match, keeps=rule.keeps)
+        elif not state.quiet:
+            say(f"rule for {', '.join(rule.match)}: {', '.join(rule.keeps)}")
+    for pattern in unmatched:
+        message = f"no snapshot has a branch that matches {pattern!r} of the policy's retention"
+        if state.json:
+            put_json("finding", kind="nothing-matched", message=message)
+        else:
+            say(message)
 
 
 def _rule(asked: dict[str, object]) -> Retention:

@@ -12,7 +12,7 @@ from pachvault.cli.place import Place
 from pachvault.errors import EXIT_DAMAGE, EXIT_OK, DamageError, UsageError
 from pachvault.format import table
 from pachvault.format.ids import RepoName
-from pachvault.vault import blobs, clock, snapshots
+from pachvault.vault import blobs, clock, elsewhere, snapshots
 from pachvault.vault.reader import BlobReader
 
 
@@ -22,7 +22,7 @@ from pachvault.vault.reader import BlobReader
 @common_options
 @click.pass_obj
 def show_command(state: State, snap: str, repo: str | None) -> int:
-    """Show a snapshot's branches, or a repo's commits. SNAP is an id, a prefix of one, or latest."""
+    """Show a snapshot's branches, or a repo's commits. SNAP is an id, a prefix, a time, or latest."""
     snapshot = snapshots.resolve(state.open_vault(), snap)
     if repo:
         _show_commits(state, snapshot, repo)
@@ -36,13 +36,15 @@ def show_command(state: State, snap: str, repo: str | None) -> int:
 @common_options
 @click.pass_obj
 def ls_command(state: State, snap: str, place: str) -> int:
-    """List files: size and path. BRANCH may be a commit id; PATH a file, a folder or a pattern."""
+    """List files: size and path. BRANCH may be a commit id; PATH a file, a folder or a pattern.
+
+    A pattern means the files it matches and all below the folders it matches; * is any characters, / too.
+    """
     where = Place.parse(place)
     snapshot = snapshots.resolve(state.open_vault(), snap)
-    history = snapshot.repo(where.repo)
-    tree = where.files_of(where.tree_in(history))
+    tree = where.files_of(where.tree_in(snapshot))
     if not tree.num_rows and where.path != "/":
-        raise UsageError(f"no file matches {where.path!r}", where=f"{where.repo}@{where.reference}")
+        raise where.absent_in([snapshot])
     if state.json:
         for row in tree.select(["path", "size", "digest"]).to_pylist():
             put_json("file", path=row["path"], size_bytes=row["size"], digest=row["digest"].hex())
@@ -62,13 +64,17 @@ def cat_command(state: State, snap: str, place: str) -> int:
     """Write a file to standard output, every byte checked on the way."""
     where = Place.parse(place)
     vault = state.open_vault()
-    history = snapshots.resolve(vault, snap).repo(where.repo)
-    tree = where.tree_in(history)
+    snapshot = snapshots.resolve(vault, snap)
+    tree = where.tree_in(snapshot)
     rows = tree.filter(pc.equal(tree["path"], where.path)).to_pylist()
     if not rows:
-        raise UsageError(
-            f"no file {where.path!r}", where=f"{where.repo}@{where.reference}", hint="`pachvault ls`"
-        )
+        if where.files_of(tree).num_rows:
+            raise UsageError(
+                f"{where.path} is a folder or a pattern",
+                where=str(where.source),
+                hint="`pachvault ls` lists its files",
+            )
+        raise where.absent_in([snapshot])
     row = rows[0]
     reader = BlobReader(vault, blobs.load(vault))
     put_bytes(reader.stream(row["blobs"] or ([row["digest"]] if row["size"] else [])))
@@ -139,7 +145,7 @@ def _show_branches(state: State, snapshot: snapshots.Snapshot) -> int:
 
 
 def _show_commits(state: State, snapshot: snapshots.Snapshot, repo: str) -> None:
-    history = snapshot.repo(Place.parse_repo(repo))
+    history = elsewhere.repo(snapshot, Place.parse_repo(repo))
     heads: dict[str, list[str]] = {}
     for branch in history.record.branches:
         if branch.head:

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import re
+from collections.abc import Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from pachvault import selection
 from pachvault.cli.common import say
-from pachvault.errors import UsageError
+from pachvault.errors import InvalidInputError, UsageError
 from pachvault.format.ids import RepoName
-from pachvault.vault.snapshots import RepoHistory
-
-_FORM = re.compile(r"(?P<repo>[\w-]+(/[\w-]+)?)@(?P<reference>[\w-]+)(:(?P<path>.*))?")
+from pachvault.selection import Paths, SourcePattern
+from pachvault.vault import elsewhere
+from pachvault.vault.snapshots import Snapshot
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A branch or commit of a repo, and a path in it."""
+    """A branch or commit of a repo, and a path pattern in it."""
 
     repo: RepoName
     reference: str
@@ -27,37 +26,59 @@ class Place:
 
     @classmethod
     def parse(cls, text: str) -> Place:
-        """From `project/repo@branch:/path`; UsageError otherwise."""
-        found = _FORM.fullmatch(text)
-        if not found:
-            raise UsageError(
-                f"not a place: {text!r}", hint="project/repo@branch or project/repo@branch:/path"
+        """From `project/repo@branch:/path`; InvalidInputError otherwise."""
+        where, _, path = text.partition(":")
+        source = _literal(where, text, "project/repo@branch or project/repo@branch:/path")
+        if source.literal_reference is None:
+            raise InvalidInputError(
+                f"not a place: {text!r}", hint="project/repo@branch; BRANCH may be a commit"
             )
-        path = "/" + (found["path"] or "").lstrip("/")
-        return cls(RepoName.parse(found["repo"]), found["reference"], path)
+        return cls(
+            RepoName(source.project, source.repo), source.literal_reference, selection.path(path or "/")
+        )
 
     @staticmethod
     def parse_repo(text: str) -> RepoName:
-        """From `project/repo`; UsageError otherwise."""
-        if not re.fullmatch(r"[\w-]+(/[\w-]+)?", text):
-            raise UsageError(f"not a repo: {text!r}", hint="project/repo")
-        return RepoName.parse(text)
+        """From `project/repo`; InvalidInputError otherwise."""
+        source = _literal(text, text, "project/repo")
+        if source.reference is not None:
+            raise InvalidInputError(f"not a repo: {text!r}", hint="project/repo, without a branch")
+        return RepoName(source.project, source.repo)
 
-    def tree_in(self, history: RepoHistory) -> pa.Table:
-        """The files of the commit that is meant (schema table.FILES); a failed one has none, and says so."""
-        commit = history.find(self.reference)
+    @property
+    def source(self) -> SourcePattern:
+        """The branch or commit."""
+        return SourcePattern(self.repo.project, self.repo.repo, self.reference)
+
+    def tree_in(self, snapshot: Snapshot) -> pa.Table:
+        """The files of the commit that is meant (schema table.FILES); a failed one has none, and says so.
+
+        UsageError where the snapshot does not have it.
+        """
+        history = elsewhere.repo(snapshot, self.repo)
+        commit = elsewhere.commit(snapshot, history, self.reference)
         if error := history.commit(commit)["error"]:
-            say(
-                f"{self.repo}@{self.reference}: commit {commit} failed in Pachyderm, it has no files: {error}"
-            )
+            say(f"{self.source}: commit {commit} failed in Pachyderm, it has no files: {error}")
         return history.tree(commit)
 
     def files_of(self, tree: pa.Table) -> pa.Table:
-        """The files of a tree that are at the path, below it, or match it as a pattern."""
+        """The files of a tree that the path means."""
         if self.path == "/":
             return tree
-        if any(sign in self.path for sign in "*?["):
-            hits = [fnmatchcase(path, self.path) for path in tree["path"].to_pylist()]
-            return tree.filter(pa.array(hits, pa.bool_()))
-        below = pc.starts_with(tree["path"], self.path.rstrip("/") + "/")
-        return tree.filter(pc.or_(pc.equal(tree["path"], self.path), below))
+        paths = Paths((self.path,))
+        return tree.filter(pa.array([paths.has(file) for file in tree["path"].to_pylist()], pa.bool_()))
+
+    def absent_in(self, snapshots: Sequence[Snapshot]) -> UsageError:
+        """The error where none of the snapshots has a file that the path means."""
+        return elsewhere.no_path(snapshots[-1], [self.source], [self.path])
+
+
+def _literal(text: str, whole: str, form: str) -> SourcePattern:
+    try:
+        source = SourcePattern.parse(text)
+    except InvalidInputError as error:
+        default = "" if "/" in text else "; a repo of project default is default/REPO"
+        raise InvalidInputError(f"not a place: {whole!r}", hint=form + default) from error
+    if source.literal_repo is None:
+        raise InvalidInputError(f"not a place: {whole!r}", hint=f"{form}, without wildcards in their names")
+    return source

@@ -26,14 +26,18 @@ from pachvault.vault.vault import Vault, open_vault
 @click.argument("what", nargs=-1, metavar="PROJECT/REPO[@BRANCH]...")
 @click.option("--request", "file", type=click.Path(path_type=Path), help="A request file, instead of flags.")
 @click.option(
-    "--snapshot", default=None, metavar="SNAP", help="An id, a prefix, or latest.  [default: latest]"
+    "--snapshot", default=None, metavar="SNAP", help="An id, a prefix, a time, or latest.  [default: latest]"
 )
 @click.option(
     "--at", default=None, metavar="TIME", help="The newest snapshot frozen at or before: 2026-11-20 08:00."
 )
 @click.option("--history", default=None, help="head, all, or a number of commits.  [default: head]")
 @click.option(
-    "--path", "paths", multiple=True, metavar="GLOB", help="Only paths like this: '/2026/**'. Repeatable."
+    "--path",
+    "paths",
+    multiple=True,
+    metavar="GLOB",
+    help="Only files and folders like this: '/2026'. The rest of a branch that exists stays. Repeatable.",
 )
 @click.option(
     "--to",
@@ -45,7 +49,8 @@ from pachvault.vault.vault import Vault, open_vault
     "--exists",
     type=click.Choice(["fail", "append", "replace"]),
     default=None,
-    help="Where the branch exists.  [default: fail]",
+    help="Where the branch exists: append is a commit on top with the old tree or paths; replace moves the "
+    "branch, or with --path does as append, and keeps the old head as BRANCH-before-TIME.  [default: fail]",
 )
 @click.option(
     "--from",
@@ -90,6 +95,10 @@ def restore_command(
     Into another cluster: --pachd says which. The vault alone is enough, the cluster that was backed up may
     be gone.
 
+    A path pattern means the files it matches and all below the folders it matches; * is any characters, /
+    too. What matches nothing in the snapshot is refused with 2 and named: each source and each path, with the
+    newest snapshot that has it.
+
     No head moves before all that was restored has been compared with the vault. Exits with 3 where
     something could not be had (--keep-going) or a stopped pipeline's output is not brought back, with 11
     while another run carries out the same request, with 13 where the vault is damaged or what was restored
@@ -116,10 +125,16 @@ def rollback_command(state: State, /, place: str, snapshot: str, dry_run: bool) 
     The head that is replaced goes on under BRANCH-before-TIME.
     """
     where = Place.parse(place)
+    if where.path != "/":
+        raise UsageError(
+            "a rollback is of a whole branch",
+            where=place,
+            hint=f"restore {where.source} --path {where.path} --exists append",
+        )
     fields: dict[str, object] = {
         "version": 1,
         "what": [f"{where.repo}@{where.reference}"],
-        "snapshot": {"at": snapshot} if ":" in snapshot else snapshot,
+        "snapshot": snapshot,
         "exists": "replace",
     }
     return _carry_out(
@@ -173,7 +188,7 @@ def _request(file: Path | None, what: tuple[str, ...], flags: dict[str, object])
     if "to" in given:
         fields["to"] = requests.place(str(given.pop("to")))
     history = str(given.pop("history", "head"))
-    fields["history"] = {"last": int(history)} if history.isdigit() else history
+    fields["history"] = history if history in ("head", "all") else {"last": history}
     if "origin" in given:
         fields["from"] = given.pop("origin")
     if "paths" in given:

@@ -27,7 +27,7 @@ def show_plan(state: State, plan: RestorePlan) -> None:
         new = " (new)" if repo.is_new else ""
         put(f"{repo.source} → {repo.target}{new}: {len(repo.steps)} commits from the {repo.origin}")
         for branch in repo.branches:
-            put(f"  {_fate(branch)}")
+            put(f"  {_fate(branch, plan.paths)}")
     for pipeline in plan.pipelines:
         put(_pipeline(pipeline))
     for line in _settings(plan.settings):
@@ -74,9 +74,12 @@ def _settings(plan: SettingsPlan) -> list[str]:
     return lines
 
 
-def _fate(branch: BranchPlan) -> str:
+def _fate(branch: BranchPlan, paths: Sequence[str]) -> str:
     """What becomes of a branch, and of the head that it has."""
     text = f"{branch.action} {branch.name} at {branch.head[:12]}"
+    if paths:
+        rest = ", the rest of the branch stays" if branch.action == "append" else ""
+        text += f", only {', '.join(paths)}{rest}"
     if not branch.current:
         return text
     if branch.action == "keep":

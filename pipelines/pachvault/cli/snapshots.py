@@ -6,9 +6,11 @@ from datetime import UTC, datetime
 
 import click
 
+from pachvault import selection
 from pachvault.cli.common import State, common_options, human, put_json, put_table, say
 from pachvault.errors import EXIT_DAMAGE, DamageError
 from pachvault.format.documents import Manifest, Pin
+from pachvault.selection import SnapshotRef
 from pachvault.upkeep import forget, pins
 from pachvault.upkeep.forget import Forgotten
 from pachvault.vault import clock, snapshots
@@ -76,7 +78,7 @@ def snapshots_command(context: click.Context, forgotten: bool) -> int:
 @common_options
 @click.pass_obj
 def pin_command(state: State, snap: str, reason: str) -> int:
-    """Keep a snapshot from being forgotten. SNAP is an id, a prefix of one, or latest."""
+    """Keep a snapshot from being forgotten. SNAP is an id, a prefix, a time, or latest."""
     vault = state.open_vault()
     name = snapshots.find(vault, snap)
     _told(state, name.id, "pinned" if pins.pin(vault, name.id, reason) else "was pinned already")
@@ -90,8 +92,12 @@ def pin_command(state: State, snap: str, reason: str) -> int:
 def unpin_command(state: State, snap: str) -> int:
     """Take a snapshot's pin away."""
     vault = state.open_vault()
-    pinned = [each for each in pins.load(vault) if each.startswith(snap) and len(snap) >= 4]
-    snapshot_id = pinned[0] if len(pinned) == 1 else snapshots.find(vault, snap).id
+    wanted = SnapshotRef.parse(snap)
+    # the snapshot of a pin may be damaged, forgotten or gone
+    pinned = None
+    if wanted.at is None and wanted.id != selection.LATEST:
+        pinned = selection.pick(pins.load(vault), wanted.id, "pinned snapshot", selection.SNAPSHOT_DIGITS)
+    snapshot_id = pinned or snapshots.find(vault, wanted).id
     _told(state, snapshot_id, "unpinned" if pins.unpin(vault, snapshot_id) else "was not pinned")
     return 0
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from fnmatch import fnmatchcase
 from itertools import pairwise
 
 import pyarrow as pa
@@ -12,6 +11,7 @@ import pyarrow.compute as pc
 
 from pachvault.format import table
 from pachvault.pach.source import after
+from pachvault.selection import Paths
 from pachvault.vault.snapshots import RepoHistory
 
 FILE_BYTES = 2_000
@@ -47,7 +47,7 @@ class Span:
 def changes(history: RepoHistory, commit: str, parent: str | None, patterns: Sequence[str] = ()) -> Changes:
     """The change that turns the tree of `parent` (nothing, where None) into that of `commit`.
 
-    Only paths that match one of `patterns`, where there are any.
+    Only paths that `patterns` mean (see selection.Paths), where there are any.
     """
     row = history.row_of(commit)
     if history.commits["base"][row].as_py() == parent:
@@ -60,11 +60,12 @@ def changes(history: RepoHistory, commit: str, parent: str | None, patterns: Seq
     found = replace(found, is_added=parent is None)
     if not patterns:
         return found
-    hits = [matches(path, patterns) for path in found.puts["path"].to_pylist()]
+    paths = Paths(tuple(patterns))
+    hits = [paths.has(path) for path in found.puts["path"].to_pylist()]
     return replace(
         found,
         puts=found.puts.filter(pa.array(hits, pa.bool_())),
-        deletes=[path for path in found.deletes if matches(path, patterns)],
+        deletes=[path for path in found.deletes if paths.has(path)],
     )
 
 
@@ -113,11 +114,6 @@ def spans(found: Changes, size_bytes: int) -> list[Span]:
         held += size
         weight += size + FILE_BYTES
     return [*cuts, Span(lower, "", held)]
-
-
-def matches(path: str, patterns: Sequence[str]) -> bool:
-    """Whether a path matches one of the patterns, in which * is any characters, / too."""
-    return any(fnmatchcase(path, pattern.replace("**", "*")) for pattern in patterns)
 
 
 def _cut(path: str, size: int, blobs: int, size_bytes: int) -> list[Span]:

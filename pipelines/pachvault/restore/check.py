@@ -12,11 +12,12 @@ from pachvault.pach import wire
 from pachvault.pach.source import CommitRef, Source
 from pachvault.pach.tar import Run
 from pachvault.progress import Progress
-from pachvault.restore.changes import Changes, changes, matches
+from pachvault.restore.changes import Changes, changes
 from pachvault.restore.lasting import lasting, still_there
 from pachvault.restore.repo_replay import Replayed
 from pachvault.restore.work import BranchPlan, RepoPlan, RestorePlan, Step
 from pachvault.restore.write import readable
+from pachvault.selection import Paths
 from pachvault.vault import blobs
 from pachvault.vault.reader import BlobReader
 from pachvault.vault.snapshots import RepoHistory
@@ -143,18 +144,35 @@ class _Checked:
 def _appended(
     source: Source, plan: RestorePlan, repo: RepoPlan, done: Replayed, branch: BranchPlan
 ) -> list[Difference]:
-    """How a commit put on top of a branch differs from the restored one, in the chosen paths."""
+    """How a commit put on top of a branch differs from the restored one, in the chosen paths.
+
+    In all others it must be what it was put on.
+    """
     new, restored = (
         CommitRef(repo.to_project, repo.to_repo, each)
         for each in (done.heads[branch.name], done.ids[branch.head])
     )
-    return [
-        Difference(
-            str(repo.target), branch.head, new.id, change.path, "differs in the commit that was appended"
-        )
+    paths = Paths(tuple(plan.paths))
+    problems = {
+        change.path: "differs in the commit that was appended"
         for change in source.diff(new, restored)
-        if not plan.paths or (matches(change.path, plan.paths) and not plan.keep_going)
+        if paths.has(change.path) and not (plan.paths and plan.keep_going)
+    }
+    if plan.paths:
+        problems |= dict.fromkeys(_beside(source, new, paths), "changed, and is none of the chosen paths")
+    return [
+        Difference(str(repo.target), branch.head, new.id, path, text)
+        for path, text in sorted(problems.items())
     ]
+
+
+def _beside(source: Source, new: CommitRef, paths: Paths) -> list[str]:
+    """What a commit changes besides the chosen paths."""
+    parent = source.commit(new).parent
+    # against a failed commit deletions would show of what was never inherited
+    if parent is None or source.commit(CommitRef(new.project, new.repo, parent)).error:
+        return []
+    return [change.path for change in source.diff(new, None) if not paths.has(change.path)]
 
 
 def _left_out(reader: BlobReader, wanted: Changes, problems: dict[str, str]) -> set[str]:

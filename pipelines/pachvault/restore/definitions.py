@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from fnmatch import fnmatchcase
 from typing import Any
 
+from pachvault import selection
 from pachvault.errors import UsageError
 from pachvault.format.documents import Pipeline
 from pachvault.format.ids import RepoName
 from pachvault.pach.pipelines import Pipelines, is_same
 from pachvault.pach.source import Source
 from pachvault.request import Request
-from pachvault.restore.own_project import may_mean
+from pachvault.restore.own_project import means
 from pachvault.restore.work import PipelinePlan
 
 _OF_ONE_CALL = ("update", "reprocess", "spec_commit", "specCommit", "dry_run", "dryRun")
@@ -59,15 +59,9 @@ def matching(request: Request, known: Sequence[Pipeline]) -> dict[RepoName, Pipe
     """The definitions that the request means, by the repo that each writes; none where it wants none."""
     if not request.pipelines:
         return {}
-    patterns = [pattern.partition("@")[0] for pattern in request.what]
-    return {
-        RepoName(each.project, each.name): each
-        for each in known
-        if any(
-            fnmatchcase(f"{each.project}/{each.name}", pattern) and may_mean(pattern, each.project)
-            for pattern in patterns
-        )
-    }
+    outputs = {RepoName(each.project, each.name): each for each in known}
+    patterns = [selection.source(text) for text in request.what]
+    return {name: each for name, each in outputs.items() if any(means(pattern, name) for pattern in patterns)}
 
 
 def create_stopped(source: Source, plans: Sequence[PipelinePlan]) -> None:

@@ -5,23 +5,24 @@ from __future__ import annotations
 import os
 import threading
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 from typing import Any, BinaryIO
 
 import numpy as np
+import pyarrow as pa
 from blake3 import blake3
 
-from pachvault.errors import CorruptError, DamageError, FullError, PachvaultError, UsageError
+from pachvault.errors import CorruptError, DamageError, FullError, PachvaultError
 from pachvault.format.ids import RepoName
-from pachvault.policy import matches
 from pachvault.progress import Progress
 from pachvault.restore.folder import Folder, PlaceError
+from pachvault.selection import Paths, SourcePattern
+from pachvault.vault import elsewhere
 from pachvault.vault.reader import BlobReader
-from pachvault.vault.snapshots import Snapshot
+from pachvault.vault.snapshots import RepoHistory, Snapshot
 
 _FILES_A_TASK = 64
 
@@ -76,44 +77,62 @@ class _Attempt:
 
 def choose(
     snapshot: Snapshot, sources: Sequence[str], includes: Sequence[str], excludes: Sequence[str]
-) -> Iterator[Chosen]:
-    """The branches that match `sources` (policy patterns; all where empty), with the chosen files.
+) -> list[Chosen]:
+    """The branches or commits that `sources` mean (all branches, where empty), with the chosen files.
 
     What is damaged of one repo or branch leaves out just that: its `damage` says why.
 
-    `includes` and `excludes` are patterns over paths, in which * matches any characters, / too.
-    Raises UsageError where a source matches nothing.
+    `includes` and `excludes` are path patterns (see selection.Paths). Raises UsageError that names every
+    source and pattern that matches nothing.
     """
-    unmatched = set(sources)
+    wanted = [SourcePattern.parse(each) for each in sources] or [SourcePattern("*", "*")]
+    included, excluded = Paths.of(includes), Paths.of(excludes)
+    chosen: list[Chosen] = []
+    matched: set[SourcePattern] = set()
+    left_in, left_out = included, excluded
     for entry in snapshot.manifest.repos:
         repo = RepoName(entry.project, entry.repo)
-        meant = [pattern for pattern in sources if matches(pattern.partition("@")[0], repo, "")]
-        if sources and not meant:
+        meant = [source for source in wanted if source.means_repo(repo)]
+        if not meant:
             continue
         try:
             history = snapshot.repo(repo)
             _ = history.commits  # read here, where damage is that of one repo
         except DamageError as error:
-            unmatched.difference_update(meant)
-            yield Chosen(repo, "*", "", [], str(error))
+            matched.update(meant)
+            chosen.append(Chosen(repo, "*", "", [], str(error)))
             continue
-        for branch in history.record.branches:
-            hits = [pattern for pattern in sources if matches(pattern, repo, branch.name)]
-            unmatched.difference_update(hits)
-            if branch.head is None or (sources and not hits):
-                continue
+        for branch, head in _branches(history, meant, matched).items():
             try:
-                tree = history.tree(branch.head).select(["path", "size", "digest", "blobs"])
+                tree = history.tree(head).select(["path", "size", "digest", "blobs"])
             except DamageError as error:
-                yield Chosen(repo, branch.name, branch.head, [], str(error))
+                chosen.append(Chosen(repo, branch, head, [], str(error)))
                 continue
-            files = [row for row in tree.to_pylist() if _wanted(row["path"], includes, excludes)]
-            yield Chosen(repo, branch.name, branch.head, files)
+            files = tree["path"].to_pylist()
+            left_in, left_out = left_in.unmatched(files), left_out.unmatched(files)
+            hits = [included.has(file) and not (excludes and excluded.has(file)) for file in files]
+            rows = tree.filter(pa.array(hits, pa.bool_())).to_pylist()
+            chosen.append(Chosen(repo, branch, head, rows))
+    unmatched = [source for source in wanted if source not in matched] if sources else []
     if unmatched:
-        raise UsageError(
-            f"nothing in snapshot {snapshot.short_id} matches {sorted(unmatched)[0]!r}",
-            hint="project/repo@branch; `pachvault show` lists what there is",
-        )
+        raise elsewhere.no_source(snapshot, unmatched)
+    left = [*left_in.patterns, *left_out.patterns]
+    if left and not any(each.damage for each in chosen):  # what is damaged may have them
+        raise elsewhere.no_path(snapshot, wanted, left)
+    return chosen
+
+
+def _branches(
+    history: RepoHistory, meant: Sequence[SourcePattern], matched: set[SourcePattern]
+) -> dict[str, str]:
+    """The heads of the branches that any of the sources means; `matched` gets the sources that mean one."""
+    heads: dict[str, str] = {}
+    for source in meant:
+        hits = {branch.name: branch.head for branch in history.branches(source) if branch.head is not None}
+        if hits:
+            matched.add(source)
+        heads |= hits
+    return heads
 
 
 def extract(
@@ -162,12 +181,6 @@ def extract(
     for where, count in left_out.items():
         done.note(place, f"{where}: {count:,} files are not written")
     return done
-
-
-def _wanted(path: str, includes: Sequence[str], excludes: Sequence[str]) -> bool:
-    if any(fnmatchcase(path, pattern) for pattern in excludes):
-        return False
-    return not includes or any(fnmatchcase(path, pattern) for pattern in includes)
 
 
 def _by_place(reader: BlobReader, files: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -15,8 +15,9 @@ from pachvault.pach.records import CommitInfo
 from pachvault.pach.source import CommitRef, Source
 from pachvault.pach.target import Pointed, Target
 from pachvault.restore import journal
-from pachvault.restore.changes import changes, matches
+from pachvault.restore.changes import changes
 from pachvault.restore.work import BranchPlan, RepoPlan, RestorePlan
+from pachvault.selection import Paths
 from pachvault.vault.snapshots import RepoHistory
 
 
@@ -122,7 +123,8 @@ class Heads:
         differing = self.source.diff(self._ref(current), restored)
         absent = {change.path for change in differing if change.old_size < 0}
         chosen = set(changes(self.history, branch.head, None, self.plan.paths).puts["path"].to_pylist())
-        newer = {path for path in absent - chosen if matches(path, self.plan.paths)}
+        wanted = Paths(tuple(self.plan.paths))
+        newer = {path for path in absent - chosen if wanted.has(path)}
         return sorted((chosen - absent) | newer)
 
     def _is_ours(self, commit: CommitInfo, text: str) -> bool:

@@ -7,19 +7,20 @@ be carried out once more. (A policy that comes back is not in force: see `home.c
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
-from fnmatch import fnmatchcase
 
 from pachvault import home
 from pachvault import request as requests
 from pachvault.errors import DamageError, UsageError
 from pachvault.format import table
+from pachvault.format.ids import RepoName
 from pachvault.pach.source import Source
 from pachvault.pach.target import Target
 from pachvault.policy import DRILL_PROJECT, HOME_PROJECT
 from pachvault.restore.records import DONE, not_carried_out
 from pachvault.restore.work import RestorePlan
+from pachvault.selection import SourcePattern
 from pachvault.vault import blobs
 from pachvault.vault.reader import BlobReader
 from pachvault.vault.snapshots import RepoHistory
@@ -28,18 +29,22 @@ from pachvault.vault.vault import Vault
 OWN_PROJECTS = (HOME_PROJECT, DRILL_PROJECT)
 
 
-def may_mean(pattern: str, project: str) -> bool:
-    """Whether a pattern may mean what is in a project: in one of our own only where it names the project."""
-    return project not in OWN_PROJECTS or pattern.partition("/")[0] == project
+def means(pattern: SourcePattern, repo: RepoName) -> bool:
+    """Whether a pattern means a repo: one in a project of our own only where it names the project."""
+    return pattern.means_repo(repo) and (repo.project not in OWN_PROJECTS or pattern.project == repo.project)
 
 
-def note_left_out(projects: Iterable[str], what: Iterable[str]) -> list[str]:
-    """A line for each project of our own, among these, that patterns match and none names."""
-    places = [pattern.partition("/")[0] for pattern in what]
+def note_left_out(repos: Iterable[RepoName], patterns: Sequence[SourcePattern]) -> list[str]:
+    """A line for each project of our own, with repos among these, that patterns match and none names."""
+    left_out = {
+        repo.project
+        for repo in repos
+        if any(pattern.means_repo(repo) for pattern in patterns)
+        and all(pattern.project != repo.project for pattern in patterns)
+    }
     return [
         f"project {project} is pachvault's own, and left out where it is not named, as in '{project}/*'"
-        for project in sorted({*projects} & {*OWN_PROJECTS})
-        if project not in places and any(fnmatchcase(project, place) for place in places)
+        for project in sorted(left_out & {*OWN_PROJECTS})
     ]
 
 

@@ -162,6 +162,8 @@ def _branch(
     if there.finished_at is None and not there.is_finishing:
         raise BusyError(f"branch {target}@{name} has an open commit", hint="finish it first")
     keep_as = _kept(name, current, now) if request.exists == "replace" else None
+    if request.paths:  # they go on top of what is there, which stays, its trigger too
+        return plan.model_copy(update={"action": "append", "keep_as": keep_as, "trigger": None})
     return plan.model_copy(update={"action": request.exists, "keep_as": keep_as})
 
 

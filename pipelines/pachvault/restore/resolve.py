@@ -7,22 +7,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from fnmatch import fnmatchcase
 
+from pachvault import selection
 from pachvault.errors import DamageError, PachydermError, UsageError
 from pachvault.format.documents import Branch, Pipeline, RepoEntry
 from pachvault.format.ids import RepoName
 from pachvault.home import POLICY, REQUESTS
 from pachvault.pach.source import Source
-from pachvault.request import Place, Request, When
+from pachvault.request import Place, Request
 from pachvault.restore import definitions, lock, needs, settings
-from pachvault.restore.own_project import may_mean, note_left_out
+from pachvault.restore.changes import changes
+from pachvault.restore.own_project import means, note_left_out
 from pachvault.restore.pace import Pace, measured
 from pachvault.restore.records import DONE, finished
 from pachvault.restore.repo_plan import Cluster, repo_plan
 from pachvault.restore.shares import Found, Resolved, with_shares
 from pachvault.restore.work import PipelinePlan, RepoPlan
-from pachvault.vault import snapshots
+from pachvault.selection import Paths, SourcePattern
+from pachvault.vault import elsewhere, snapshots
 from pachvault.vault.snapshots import RepoHistory, Snapshot
 from pachvault.vault.vault import Vault
 
@@ -34,20 +36,19 @@ def resolve(request: Request, vault: Vault, source: Source) -> Resolved:
     request does not say what to do about it; BusyError where that something is still open.
     """
     begun = _begun(vault, lock.begun_with(source, request.id))
-    snapshot = begun or _snapshot(vault, request.snapshot)
+    snapshot = begun or snapshots.resolve(vault, request.snapshot.reference)
     cluster = Cluster.of(source, is_taken_up=begun is not None)
     is_erased = bool(snapshot.manifest.erased)
     found: list[Found] = []
     lost: list[str] = []
-    unmatched = set(request.what)
+    sources = [selection.source(text) for text in request.what]
+    unmatched = dict.fromkeys(sources)
     for entry in snapshot.manifest.repos:
         name = RepoName(entry.project, entry.repo)
-        if not any(
-            fnmatchcase(str(name), _repo_of(each)) and may_mean(each, name.project) for each in request.what
-        ):
+        if not any(means(each, name) for each in sources):
             continue
         if name == DONE and request.to == Place():  # a record that is added to is no branch to put in place
-            unmatched -= {each for each in unmatched if fnmatchcase(str(name), _repo_of(each))}
+            _strike(unmatched, [name])
             continue
         try:
             repo = _entry(request, cluster, vault, entry, unmatched, is_erased=is_erased)
@@ -55,20 +56,15 @@ def resolve(request: Request, vault: Vault, source: Source) -> Resolved:
             if not request.keep_going:
                 raise
             lost.append(f"{name}: {error}")
-            unmatched -= {each for each in unmatched if _repo_of(each) == str(name)}
+            _strike(unmatched, [name])
         else:
             found += [repo] if repo else []
     known = vault.pipelines_record(snapshot.manifest.pipelines).pipelines
     chosen = definitions.matching(request, known)  # what they wrote need not be in the snapshot
-    unmatched -= {
-        each for each in unmatched if any(fnmatchcase(str(name), _repo_of(each)) for name in chosen)
-    }
+    _strike(unmatched, list(chosen))
     left_out = _left_out(request, snapshot, known)
     if unmatched:
-        raise UsageError(
-            f"nothing in snapshot {snapshot.short_id} matches {sorted(unmatched)[0]!r}",
-            hint="; ".join(["`pachvault show` lists what there is", *left_out]),
-        )
+        raise elsewhere.no_source(snapshot, list(unmatched), left_out)
     plans = [each.plan for each in found]
     done_requests = _done_requests(request, snapshot, plans)
     if len({each.target for each in plans}) < len(plans):
@@ -82,9 +78,14 @@ def resolve(request: Request, vault: Vault, source: Source) -> Resolved:
             hint="pipelines: true restores the pipelines, outputs: as-repos what they wrote",
         )
     pipelines, unmade = needs.can_run(
-        definitions.choose(request, known, source), cluster, plans, {_repo_of(each) for each in request.what}
+        definitions.choose(request, known, source),
+        cluster,
+        plans,
+        {f"{each.project}/{each.repo}" for each in sources},
     )
     needs.check_licence(source, pipelines, cluster.outputs)
+    if found or not lost:
+        _check_paths(request, snapshot, found)
     resolved = with_shares(request, snapshot, found, lost)
     more: dict[str, object] = {
         "projects": needs.projects(snapshot, cluster, plans, pipelines),
@@ -109,9 +110,7 @@ def _begun(vault: Vault, snapshot_id: str | None) -> Snapshot | None:
 
 def _done_requests(request: Request, snapshot: Snapshot, plans: Sequence[RepoPlan]) -> bytes | None:
     """The record of repo `restored`, where that is named, or requests come back; None where there is none."""
-    named = any(
-        may_mean(each, DONE.project) and fnmatchcase(str(DONE), _repo_of(each)) for each in request.what
-    )
+    named = any(means(selection.source(text), DONE) for text in request.what)
     if not (named and request.to == Place()) and REQUESTS not in {each.target for each in plans}:
         return None
     entries = {RepoName(entry.project, entry.repo): entry.record for entry in snapshot.manifest.repos}
@@ -119,10 +118,10 @@ def _done_requests(request: Request, snapshot: Snapshot, plans: Sequence[RepoPla
 
 
 def _left_out(request: Request, snapshot: Snapshot, known: Sequence[Pipeline]) -> list[str]:
-    projects = {entry.project for entry in snapshot.manifest.repos}
+    repos = [RepoName(entry.project, entry.repo) for entry in snapshot.manifest.repos]
     if request.pipelines:
-        projects |= {each.project for each in known}
-    return note_left_out(projects, request.what)
+        repos += [RepoName(each.project, each.name) for each in known]
+    return note_left_out(repos, [selection.source(text) for text in request.what])
 
 
 def _notes(
@@ -154,7 +153,7 @@ def _entry(
     cluster: Cluster,
     vault: Vault,
     entry: RepoEntry,
-    unmatched: set[str],
+    unmatched: dict[SourcePattern, None],
     *,
     is_erased: bool,
 ) -> Found | None:
@@ -166,7 +165,8 @@ def _entry(
         return None
     target = RepoName(request.to.project or name.project, request.to.repo or name.repo)
     if history.record.output_of and request.outputs == "recompute" and target == name:
-        if not request.pipelines and any(_repo_of(pattern) == str(name) for pattern in request.what):
+        is_named = any(selection.source(text).literal_repo == name for text in request.what)
+        if not request.pipelines and is_named:
             raise UsageError(
                 f"{name} is written by pipeline {history.record.output_of}",
                 hint="restore the pipeline to have it recomputed, or name another repo with `to`",
@@ -187,45 +187,44 @@ def _pace(source: Source, vault: Vault) -> Pace | None:
     return measured(recorded, vault)
 
 
-def _snapshot(vault: Vault, when: When) -> Snapshot:
-    if when.at is None:
-        return snapshots.resolve(vault, when.id or "latest")
-    sealed_last_first = reversed(snapshots.names(vault))
-    for name in sorted(sealed_last_first, key=lambda name: name.frozen_at, reverse=True):
-        if name.frozen_at <= when.at:
-            found = snapshots.load(vault, name)
-            # names tell seconds, as people do
-            if not when.at.microsecond or found.manifest.frozen_at <= when.at:
-                return found
-    raise UsageError(
-        f"no snapshot was frozen at or before {when.at:%Y-%m-%d %H:%M} UTC", where=vault.store.url
-    )
-
-
-def _branches(history: RepoHistory, request: Request, unmatched: set[str]) -> list[Branch]:
+def _branches(history: RepoHistory, request: Request, unmatched: dict[SourcePattern, None]) -> list[Branch]:
     """The branches, or commits as branches of the name that is asked for, that the request means."""
-    found: dict[str, Branch] = {}
-    name = history.name
-    for pattern in request.what:
-        repo, _, reference = pattern.partition("@")
-        if not fnmatchcase(str(name), repo) or not may_mean(pattern, name.project):
-            continue
-        hits = [
-            branch
-            for branch in history.record.branches
-            if branch.head is not None and fnmatchcase(branch.name, reference or "*")
-        ]
-        if not hits and reference and not any(sign in reference for sign in "*?["):
-            try:
-                commit = history.find(reference)
-            except UsageError:
+    chosen: dict[str, Branch] = {}
+    for source in map(selection.source, request.what):
+        for branch in history.branches(source) if means(source, history.name) else ():
+            if branch.head is None:
                 continue
-            hits = [Branch(name=request.to.branch or "restored", head=commit)]
-        if hits:
-            unmatched.discard(pattern)
-        found |= {branch.name: branch for branch in hits}
-    return [found[name] for name in sorted(found)]
+            unmatched.pop(source, None)
+            name = (request.to.branch or "restored") if branch.name == branch.head else branch.name
+            if chosen.setdefault(name, branch).head != branch.head:
+                raise UsageError(
+                    f"two commits of {history.name} would be restored into branch {name}",
+                    hint="request them one by one, each with its own `to`",
+                )
+            chosen[name] = branch.model_copy(update={"name": name})
+    return [chosen[name] for name in sorted(chosen)]
 
 
-def _repo_of(pattern: str) -> str:
-    return pattern.partition("@")[0]
+def _strike(unmatched: dict[SourcePattern, None], repos: Sequence[RepoName]) -> None:
+    """Take out the sources that mean one of the repos, some branch of it at least."""
+    for source in [each for each in unmatched if any(map(each.means_repo, repos))]:
+        del unmatched[source]
+
+
+def _check_paths(request: Request, snapshot: Snapshot, found: Sequence[Found]) -> None:
+    """UsageError that names every path of the request that no commit to restore has."""
+    left = Paths(tuple(request.paths))
+    try:
+        for repo in found:
+            for head in {branch.head for branch in repo.plan.branches}:
+                left = left.unmatched(repo.history.tree(head)["path"].to_pylist())
+        for repo in found if left.patterns else ():
+            for step in repo.plan.steps:
+                change = changes(repo.history, step.commit, step.content_parent)
+                left = left.unmatched(change.puts["path"].to_pylist())
+    except DamageError:
+        if not request.keep_going:
+            raise
+        return  # what the damaged commit has, nobody can say
+    if left.patterns:
+        raise elsewhere.no_path(snapshot, list(map(selection.source, request.what)), left.patterns)

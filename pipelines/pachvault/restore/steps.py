@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pachvault import selection
 from pachvault.errors import UsageError
 from pachvault.format import table
 from pachvault.request import Extent
@@ -83,10 +84,10 @@ def line(rows: Rows, head: str, extent: Extent) -> set[str]:
 
 def full_id(rows: Rows, reference: str) -> str:
     """The commit that an id or its beginning means; UsageError unless there is exactly one."""
-    matches = [commit for commit in rows if commit.startswith(reference)]
-    if len(matches) != 1:
-        raise UsageError(f"{len(matches)} commits of the repo begin with {reference!r}")
-    return matches[0]
+    commit = selection.pick(rows, reference, "commit", selection.COMMIT_DIGITS)
+    if commit is None:
+        raise UsageError(f"no commit {reference!r} in the repo's history")
+    return commit
 
 
 def _parents_first(steps: Sequence[Step]) -> list[Step]:

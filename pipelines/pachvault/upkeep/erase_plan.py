@@ -12,6 +12,7 @@ from pachvault.errors import DamageError
 from pachvault.format import digests, layout
 from pachvault.format.digests import Digests, Sorted
 from pachvault.format.documents import Manifest
+from pachvault.format.ids import RepoName
 from pachvault.progress import Progress
 from pachvault.store.store import ObjectInfo
 from pachvault.upkeep.erase_reach import Hit, Reach, unknown
@@ -54,6 +55,8 @@ class ErasePlan:
     pack_bytes: int
     skipped: list[str]
     """Manifests of forgotten snapshots that cannot be read: nobody can bring them back."""
+    unmatched: list[str]
+    """Patterns that match nothing in the vault, and by which nothing was erased before."""
     unreadable: list[str]
     """Packs of which neither a table of contents nor the index says what they hold."""
 
@@ -78,6 +81,13 @@ def plan(vault: Vault, selection: Selection, progress: Progress) -> ErasePlan:
     progress.start("erase: packs", 0)
     packs, pack_bytes, unreadable = _packs_with(vault, gone)
     hit = reach.hit_rows()
+    repos = {RepoName(each.project, each.repo) for _, manifest in alive for each in manifest.repos}
+    before = {
+        pattern
+        for _, manifest in alive
+        for erased in manifest.erased
+        for pattern in (*erased.repos, *erased.paths)
+    }
     return ErasePlan(
         vault=vault,
         selection=selection,
@@ -97,6 +107,7 @@ def plan(vault: Vault, selection: Selection, progress: Progress) -> ErasePlan:
         packs=packs,
         pack_bytes=pack_bytes,
         skipped=skipped,
+        unmatched=[each for each in selection.unmatched(repos, hit["path"]) if each not in before],
         unreadable=unreadable,
     )
 

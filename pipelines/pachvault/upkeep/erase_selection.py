@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase, translate
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from pachvault import selection
 from pachvault.errors import UsageError
 from pachvault.format.documents import Manifest
 from pachvault.format.ids import RepoName
+from pachvault.selection import Paths, SourcePattern
 
-_REPO = re.compile(r"[A-Za-z0-9_*?\[\]!-]+/[A-Za-z0-9_*?\[\]!-]+")
 _MENTIONED = re.compile(r"/[^\s,:;]+")
 REMOVED = "(a path was erased here)"
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Each path that matches one of `paths` (all, where empty), in each repo that matches one of `repos`."""
+    """The files that `paths` mean (see selection.Paths), in each repo that matches one of `repos`."""
 
     repos: tuple[str, ...]
     paths: tuple[str, ...]
@@ -34,12 +34,12 @@ class Selection:
         if not repos:
             raise UsageError("no repo was named", hint="--repo 'project/repo'; '*/*' for all")
         for repo in repos:
-            if not _REPO.fullmatch(repo):
-                raise UsageError(f"not a repo: {repo!r}", hint="project/repo, with * ? [] as wildcards")
-        for path in paths:
-            if not path.startswith(("/", "*")):
-                raise UsageError(f"not a path: {path!r}", hint="a path begins with /, as in '/people/42/**'")
-        return cls(tuple(repos), tuple(paths))
+            if SourcePattern.parse(repo).reference is not None:
+                raise UsageError(
+                    f"not a repo: {repo!r}",
+                    hint="project/repo: files go from all of its branches and commits",
+                )
+        return cls(tuple(repos), Paths.of(paths).patterns)
 
     @classmethod
     def erased(cls, manifest: Manifest) -> list[Selection]:
@@ -51,32 +51,29 @@ class Selection:
 
     def has_repo(self, repo: RepoName) -> bool:
         """Whether a repo is meant."""
-        return any(
-            fnmatchcase(repo.project, project) and fnmatchcase(repo.repo, name)
-            for project, name in (pattern.split("/") for pattern in self.repos)
-        )
+        return any(selection.source(pattern).means_repo(repo) for pattern in self.repos)
 
     def hits(self, files: pa.Table) -> NDArray[np.bool_]:
         """For each row of a file table whether it goes."""
         repos = [each for each in pc.unique(files["repo"]).to_pylist() if self.has_repo(RepoName.parse(each))]
         mine = pc.is_in(files["repo"], pa.array(repos, pa.string())).to_numpy()
         if self.paths and repos:
-            matches = self._pattern().fullmatch
+            paths = Paths(self.paths)
             rows = np.flatnonzero(mine)
-            mine[rows] = [matches(path) is not None for path in files["path"].take(rows).to_pylist()]
+            mine[rows] = [paths.has(path) for path in files["path"].take(rows).to_pylist()]
         return np.asarray(mine, np.bool_)
 
     def has(self, repo: RepoName, path: str) -> bool:
         """Whether a file goes."""
-        return self.has_repo(repo) and (not self.paths or self._pattern().fullmatch(path) is not None)
+        return self.has_repo(repo) and Paths(self.paths).has(path)
 
     def mentions(self, repo: str, text: str) -> bool:
         """Whether a text about a repo names a path that goes."""
         if not self.has_repo(RepoName.parse(repo)):
             return False
-        matches = self._pattern().fullmatch
-        return any(not self.paths or matches(path) for path in _MENTIONED.findall(text))
+        return any(map(Paths(self.paths).has, _MENTIONED.findall(text)))
 
-    def _pattern(self) -> re.Pattern[str]:
-        """As in a restore's `paths`: * is any characters, / too."""
-        return re.compile("|".join(translate(path.replace("**", "*")) for path in self.paths))
+    def unmatched(self, repos: Collection[RepoName], paths: pa.ChunkedArray) -> list[str]:
+        """The patterns that match none of these repos, and none of these paths."""
+        left = [each for each in self.repos if not any(map(selection.source(each).means_repo, repos))]
+        return [*left, *Paths(self.paths).unmatched(pc.unique(paths).to_pylist()).patterns]

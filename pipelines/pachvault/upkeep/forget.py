@@ -12,9 +12,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from pachvault import selection
 from pachvault.errors import AbsentError, CorruptError, DamageError, UsageError
 from pachvault.format import layout
 from pachvault.policy import Retention
+from pachvault.selection import SnapshotRef
 from pachvault.upkeep import audits, damage, moving, pins, whole
 from pachvault.upkeep.matcher import Matcher
 from pachvault.upkeep.retention import Action, Candidate, judge
@@ -107,6 +109,27 @@ def plan(
     return [kept[name.id] for name in names]
 
 
+def unmatched(vault: Vault, rules: Sequence[Retention]) -> list[str]:
+    """The patterns of rules that no snapshot has a branch for.
+
+    None where a snapshot cannot be read, which may have it, and none where there is no snapshot at all.
+    """
+    sound = Sound(vault)
+    match = Matcher(rules, sound.branches)
+    left = dict.fromkeys(pattern for patterns in match.patterns for pattern in patterns)
+    names = snapshots.names(vault)
+    try:
+        for name in reversed(names):
+            manifest = snapshots.load(vault, name).manifest
+            for pattern in [each for each in left if match.has(manifest, each)]:
+                del left[pattern]
+            if not left:
+                break
+    except DamageError:
+        return []
+    return [str(pattern) for pattern in left] if names else []
+
+
 def check_known(vault: Vault, now: datetime) -> None:
     """Raises DamageError where audits know of damage: an old snapshot may be the one to restore, then."""
     found = damage.known(vault, audits.load(vault), now).lost
@@ -124,7 +147,13 @@ def plan_named(vault: Vault, references: Iterable[str]) -> list[Decision]:
     pinned = pins.load(vault)
     found: dict[str, Decision] = {}
     for reference in references:
-        name = snapshots.find(vault, reference)
+        wanted = SnapshotRef.parse(reference)
+        if wanted.at is not None:
+            raise UsageError(
+                f"a snapshot to forget is named by its id, not by a time: {reference!r}",
+                hint="`pachvault snapshots` lists them",
+            )
+        name = snapshots.find(vault, wanted)
         if name.id in pinned:
             raise UsageError(
                 f"snapshot {name.id[:12]} is pinned", hint=f"`pachvault snapshots unpin {name.id[:12]}` first"
@@ -179,6 +208,7 @@ def bring_back(vault: Vault, reference: str) -> SnapshotName:
     forgotten too long ago, DamageError where something it needs is gone: it is as forgotten as before then.
     """
     known = forgotten(vault)
+    selection.checked_prefix(reference, "snapshot", selection.SNAPSHOT_DIGITS)
     if not any(each.name.id.startswith(reference) for each in known):
         return _not_forgotten(vault, reference)
     name = snapshots.pick([each.name for each in known], reference, vault)

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from enum import StrEnum
 from itertools import groupby
 
 from pachvault.policy import Retention
+from pachvault.quantities import in_words
 from pachvault.vault import clock
 
 _Period = Callable[[datetime], str]
@@ -113,7 +114,7 @@ def _by_rule(newest_first: Sequence[Candidate], rule: Retention, of: str) -> Ite
         since = good[0].frozen_at - rule.keep_within
         for snapshot in newest_first:
             if snapshot.frozen_at >= since:
-                yield snapshot, f"within {_days(rule.keep_within)}{of}"
+                yield snapshot, f"within {in_words(rule.keep_within)}{of}"
 
 
 def _by_period(
@@ -131,10 +132,6 @@ def _by_period(
         yield snapshot, f"{period} {called}{of}"
     if len(taken) < slots:
         yield good[-1], f"oldest, while there are fewer than {slots} {period}{of}"
-
-
-def _days(within: timedelta) -> str:
-    return f"{within.days}d" if within.days and not within.seconds else str(within)
 
 
 def _order(snapshot: Candidate) -> tuple[int, datetime, str]:

@@ -158,6 +158,10 @@ def forget_snapshots(context: Context) -> Outcome:
     decisions = forget.plan(vault, chosen.retention, context.now, policy=chosen.name, cluster=cluster)
     doomed = [each for each in decisions if each.action is Action.FORGET]
     lines = [
+        f"no snapshot has a branch that matches {pattern!r} of the policy's retention"
+        for pattern in forget.unmatched(vault, chosen.retention)
+    ]
+    lines += [
         f"{each.name.id[:12]} of {each.name.frozen_at:%Y-%m-%d %H:%M:%S}: {'; '.join(each.reasons)}"
         for each in doomed
     ]

@@ -12,10 +12,12 @@ from itertools import groupby
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pachvault import selection
 from pachvault.errors import CorruptError, DamageError, StoreError, UsageError
 from pachvault.format import documents, layout, table
 from pachvault.format.documents import Branch, Manifest, RepoEntry, RepoRecord
 from pachvault.format.ids import RepoName
+from pachvault.selection import SnapshotRef, SourcePattern
 from pachvault.vault import clock
 from pachvault.vault.vault import Vault
 
@@ -148,25 +150,20 @@ class RepoHistory:
         known = ", ".join(branch.name for branch in self.record.branches) or "none"
         raise UsageError(f"{self.name} has no branch {name!r} in this snapshot", hint=f"branches: {known}")
 
-    def find(self, reference: str) -> str:
-        """The commit id that a branch name, a commit id or an id's prefix (6 or more digits) means."""
-        for branch in self.record.branches:
-            if branch.name == reference:
-                if branch.head is None:
-                    raise UsageError(
-                        f"branch {self.name}@{reference} has no readable commit in this snapshot"
-                    )
-                return branch.head
+    def branches(self, source: SourcePattern) -> list[Branch]:
+        """The branches that are meant; a commit that is named by its id, as a branch of that name."""
+        hits = [branch for branch in self.record.branches if source.means(self.name, branch.name)]
+        if hits or source.literal_reference is None or not source.means_repo(self.name):
+            return hits
+        commit = self.commit_id(source.literal_reference)
+        return [Branch(name=commit, head=commit)] if commit else []
+
+    def commit_id(self, prefix: str) -> str | None:
+        """The commit that an id or its beginning means; None where none does."""
+        if len(prefix) < selection.COMMIT_DIGITS:
+            return None
         listed = self.commits.filter(self.commits["listed"])["commit"].to_pylist()
-        matches = [commit for commit in listed if commit.startswith(reference)] if len(reference) >= 6 else []
-        if len(matches) == 1:
-            return str(matches[0])
-        if matches:
-            raise UsageError(
-                f"{reference!r} begins {len(matches)} commits of {self.name}", hint="give more digits"
-            )
-        known = ", ".join(branch.name for branch in self.record.branches) or "none"
-        raise UsageError(f"{self.name} has no branch or commit {reference!r} here", hint=f"branches: {known}")
+        return selection.pick(listed, prefix, f"commit of {self.name}", selection.COMMIT_DIGITS)
 
 
 def rows_of(files: pa.Table, repo: RepoName, commit: str) -> pa.Table:
@@ -237,17 +234,20 @@ def load(vault: Vault, name: SnapshotName) -> Snapshot:
     return Snapshot(vault, name, manifest)
 
 
-def resolve(vault: Vault, reference: str) -> Snapshot:
-    """The snapshot that `latest`, an id or an id's prefix (4 or more digits) means."""
+def resolve(vault: Vault, reference: str | SnapshotRef) -> Snapshot:
+    """The snapshot that a reference means, opened; see `find`."""
     return load(vault, find(vault, reference))
 
 
-def find(vault: Vault, reference: str) -> SnapshotName:
-    """The name of the snapshot that `latest`, an id or an id's prefix (4 or more digits) means."""
+def find(vault: Vault, reference: str | SnapshotRef) -> SnapshotName:
+    """The name of the snapshot that a reference means; UsageError where there is none, or more than one."""
+    wanted = SnapshotRef.parse(reference) if isinstance(reference, str) else reference
     known = names(vault)
     if not known:
         raise UsageError("the vault has no snapshot yet", where=vault.store.url)
-    return _latest(vault, known) if reference == "latest" else pick(known, reference, vault)
+    if wanted.at is not None:
+        return _at(vault, known, wanted.at)
+    return _latest(vault, known) if wanted.id == selection.LATEST else pick(known, wanted.id, vault)
 
 
 def _latest(vault: Vault, known: Sequence[SnapshotName]) -> SnapshotName:
@@ -292,13 +292,35 @@ def up_to_readable(vault: Vault, known: Sequence[SnapshotName]) -> Sequence[Snap
     return known
 
 
-def pick(known: Sequence[SnapshotName], reference: str, vault: Vault) -> SnapshotName:
-    """The one name that begins with `reference`; UsageError where there is none, or more than one."""
-    matches = [name for name in known if name.id.startswith(reference)] if len(reference) >= 4 else []
-    if len(matches) == 1:
-        return matches[0]
-    if matches:
-        raise UsageError(f"{reference!r} begins {len(matches)} snapshots", hint="give more digits")
+def pick(known: Sequence[SnapshotName], prefix: str, vault: Vault) -> SnapshotName:
+    """The one name whose id begins so; UsageError where there is none, or more than one."""
+    by_id = {name.id: name for name in known}
+    found = selection.pick(by_id, prefix, "snapshot", selection.SNAPSHOT_DIGITS)
+    if found is None:
+        raise UsageError(
+            f"no snapshot {prefix!r}", where=vault.store.url, hint="`pachvault snapshots` lists them"
+        )
+    return by_id[found]
+
+
+def _at(vault: Vault, known: Sequence[SnapshotName], at: datetime) -> SnapshotName:
+    """The newest that was frozen at or before a time, and can be read."""
+    by_freeze = sorted(known, key=lambda name: name.frozen_at)
+    older = [name for name in by_freeze if _is_frozen_by(vault, name, at)]
+    if older:
+        return up_to_readable(vault, older)[-1]
     raise UsageError(
-        f"no snapshot {reference!r}", where=vault.store.url, hint="`pachvault snapshots` lists them"
+        f"no snapshot was frozen at or before {at:%Y-%m-%d %H:%M:%S} UTC",
+        where=vault.store.url,
+        hint=f"the oldest is of {by_freeze[0].frozen_at:%Y-%m-%d %H:%M:%S} UTC",
     )
+
+
+def _is_frozen_by(vault: Vault, name: SnapshotName, at: datetime) -> bool:
+    """Whether it was frozen at or before a time. Names tell seconds, as people do; manifests tell exactly."""
+    if name.frozen_at > at or not at.microsecond:
+        return name.frozen_at <= at
+    try:
+        return load(vault, name).manifest.frozen_at <= at
+    except DamageError:
+        return True

@@ -44,13 +44,13 @@ def test_a_dry_run_shows_what_would_be_forgotten_and_why(made: list[Snapshot]) -
     assert lines[0].split() == ["ID", "FROZEN", "(UTC)", "STATE", "POLICY", "ACTION", "WHY"]
     assert lines[1].endswith("sealed  default  forget  no rule keeps it")
     assert lines[3].endswith("keep    newest good; last 1")
-    assert outcome.err == "1 of 3 snapshots would be forgotten\n"
+    assert outcome.err.splitlines() == ["rule for */*: keep_last 2", "1 of 3 snapshots would be forgotten"]
     assert {info.name for info in made[0].vault.store.list("")} == files
 
 
 def test_what_is_forgotten_is_listed_apart_and_comes_back(made: list[Snapshot]) -> None:
     outcome = run(made, "forget", "--keep-last", "1")
-    assert outcome.err.startswith("2 of 3 snapshots forgotten; `forget --bring-back` until 20")
+    assert "\n2 of 3 snapshots forgotten; `forget --bring-back` until 20" in outcome.err
     assert listed(made) == [made[2].name.id]
     assert listed(made, "--forgotten") == [made[0].name.id, made[1].name.id]
     table = run(made, "snapshots", "--forgotten").out.splitlines()
@@ -122,8 +122,18 @@ def test_pins_are_shown_and_taken_away(made: list[Snapshot]) -> None:
         (["forget", "--keep-last", "0"], "--keep-last"),
         (["forget", "--keep-within", "30"], "keep_within': a duration is"),
         (["forget", "--match", "p/*"], "--match goes with --keep-…"),
-        (["forget", "--keep-last", "1", "--match", "p"], "a pattern is project/repo"),
+        (["forget", "--keep-last", "1", "--match", "p"], "not a source: 'p' (project/repo"),
+        (["forget", "--keep-daily", "010"], "--keep-daily': not a count: '010'"),
+        (
+            ["forget", "--keep-last", "1", "--match", "p/*", "--match", "p/typo", "--match", "p/r@none"],
+            "no snapshot has a branch that matches 'p/typo', 'p/r@none'",
+        ),
         (["forget", "0000"], "no snapshot '0000'"),
+        (["forget", "00"], "'00' is too short for the id of a snapshot (4 digits or more)"),
+        (["forget", "2100-01-01 00:00"], "a snapshot to forget is named by its id, not by a time"),
+        (["forget", "2100-01-01"], "2100-01-01 is a day without an hour"),
+        (["forget", "--bring-back", "ab"], "'ab' is too short for the id of a snapshot"),
+        (["snapshots", "unpin", "ab"], "'ab' is too short for the id of a snapshot"),
         (["forget", "--policy", "/does/not/exist.yaml"], "cannot be read"),
         (["snapshots", "pin", "0000"], "no snapshot '0000'"),
         (["snapshots", "unpin", "0000"], "no snapshot '0000'"),
@@ -173,6 +183,27 @@ def test_rules_are_refused_where_damage_is_known_and_names_are_not(
     assert len(listed(made)) == 3
     assert run(made, "forget", made[0].short_id).code == 0
     assert listed(made) == [each.name.id for each in made[1:]]
+
+
+def test_what_was_understood_is_said(made: list[Snapshot], tmp_path: Path) -> None:
+    outcome = run(made, "forget", "--keep-within", "7m", "--keep-last", "1", "--dry-run")
+    assert "rule for */*: keep_last 1, keep_within 7 minutes\n" in outcome.err
+    assert "within 7 minutes" in outcome.out
+    assert run(made, "forget", "--keep-within", "7m", "--dry-run", "--json").only("rule")["keeps"] == [
+        "keep_within 7 minutes"
+    ]
+
+
+def test_a_pattern_of_a_policy_that_no_snapshot_matches_is_said(made: list[Snapshot], tmp_path: Path) -> None:
+    policy = tmp_path / "policy.yaml"
+    policy.write_text(
+        f"version: 1\ntarget: {made[0].vault.store.url}\nsources: ['*/*']\n"
+        "retention:\n- {match: [p/typo], keep_last: 1}\n- {match: ['p/*'], keep_last: 9}\n"
+    )
+    outcome = run(made, "forget", "--policy", str(policy), "--dry-run")
+    assert outcome.code == 0, outcome.err
+    assert "no snapshot has a branch that matches 'p/typo' of the policy's retention" in outcome.err
+    assert "'p/*'" not in outcome.err
 
 
 def test_what_cannot_be_brought_back_is_not_promised(made: list[Snapshot], tmp_path: Path) -> None:

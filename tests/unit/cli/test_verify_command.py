@@ -162,7 +162,7 @@ def test_a_vault_that_takes_no_notes_is_verified_all_the_same(
         (["--share", "1/2"], "--share goes with --level packs and data"),
         (["--quick"], "--quick goes with --level source"),
         (["latest", "--level", "drill"], "a drill is of the newest snapshot"),
-        (["nosuch"], "no snapshot 'nosuch'"),
+        (["nosuch"], "not a snapshot: 'nosuch'"),
     ],
 )
 def test_what_does_not_go_together_is_refused_in_a_line(

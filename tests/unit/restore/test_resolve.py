@@ -208,8 +208,22 @@ def test_an_extent_that_the_head_does_not_lead_to_is_refused(case: Case, line: l
 def test_bytes_are_those_of_the_changes_and_chosen_paths_only(case: Case, line: list[str]) -> None:
     assert case.plan("data@master", history="all").bytes == 2 + 2 + 4
     assert case.plan("data@master", history="all", paths=["/a"]).bytes == 1
-    assert case.plan("data@master", history="all", paths=["/none"]).bytes == 0
     assert case.plan("data@master").bytes == 4
+
+
+def test_each_path_that_no_commit_to_restore_has_is_named(case: Case, line: list[str]) -> None:
+    name = f"{case.there.name}/data@master"
+    with pytest.raises(UsageError, match=rf"no file of {name} in snapshot \w+ matches '/none', '/x/\*\*' \("):
+        case.plan("data@master", history="all", paths=["/none", "/log", "x/**"])
+    with pytest.raises(UsageError, match="matches '/a'"):  # the head has it no more
+        case.plan("data@master", paths=["/a"])
+    assert case.plan("data@master", history="all", paths=["a"]).paths == ["/a"]
+    assert case.plan("data@side", "data@master", paths=["side"]).commits == 2
+
+
+def test_two_commits_are_not_restored_into_one_branch(case: Case, line: list[str]) -> None:
+    with pytest.raises(UsageError, match=r"two commits of .*/data would be restored into branch restored"):
+        case.plan(f"data@{line[0]}", f"data@{line[1]}")
 
 
 def test_other_names(case: Case, line: list[str]) -> None:
@@ -268,6 +282,16 @@ def test_replace_keeps_the_old_head_under_a_name_that_is_free(case: Case, presen
     late = case.there.commit("data", {"/later": b"l"})
     case.there.branch("data", "master-before-mine", late)
     assert case.branch("data@master", exists="replace").keep_as == "master-before-mine"
+
+
+def test_chosen_paths_go_on_top_and_the_rest_stays(case: Case, line: list[str], present: str) -> None:
+    for exists, keeps in (("append", False), ("replace", True)):
+        plan = case.only("data@master", exists=exists, history="all", paths=["log"])
+        (branch,) = plan.branches
+        assert (branch.action, branch.current, bool(branch.keep_as)) == ("append", present, keeps)
+        assert (steps(plan), plan.origin) == ([line[4]], "vault")
+    with pytest.raises(UsageError, match=r"data@master exists .*append or replace"):
+        case.plan("data@master", paths=["log"])
 
 
 def test_an_open_commit_is_waited_for(case: Case, present: str) -> None:

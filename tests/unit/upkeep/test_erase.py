@@ -288,6 +288,7 @@ def test_selections() -> None:
         ("crm/people", "/people/42/a/b", True),
         ("crm/people", "/people/420", False),
         ("crm/people", "/people/42", False),
+        ("crm/people", "/other/people/42/a", False),
         ("crm/peoples", "/people/42/a", False),
         ("crm2/people", "/people/42/a", False),
     ]
@@ -309,7 +310,7 @@ def kept_rows(names: list[tuple[str, str, bool]]) -> pa.Table:
 
 
 @pytest.mark.parametrize(
-    ("repos", "paths"), [((), ("/a",)), (("people",), ()), (("a/b@master",), ()), (("a/b",), ("people/42",))]
+    ("repos", "paths"), [((), ("/a",)), (("people",), ()), (("a/b@master",), ()), (("a/b",), ("",))]
 )
 def test_a_selection_that_may_mean_something_else_is_refused(repos: tuple[str], paths: tuple[str]) -> None:
     with pytest.raises(UsageError):

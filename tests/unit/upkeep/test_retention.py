@@ -96,8 +96,8 @@ def test_a_time_is_counted_back_from_the_newest_good_one() -> None:
     times = ["2026-01-01", "2026-01-09", "2026-01-10", "2026-01-31"]
     found = kept([snapshot(each) for each in times], {"keep_within": timedelta(days=21)})
     assert found == {
-        "2026-01-10": ("within 21d",),
-        "2026-01-31": ("newest good", "within 21d"),
+        "2026-01-10": ("within 21 days",),
+        "2026-01-31": ("newest good", "within 21 days"),
     }
 
 

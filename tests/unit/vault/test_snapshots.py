@@ -12,6 +12,7 @@ from pachvault.errors import DamageError, UsageError
 from pachvault.format import documents, layout
 from pachvault.format.ids import RepoName, digest
 from pachvault.policy import History
+from pachvault.selection import SourcePattern
 from pachvault.vault import snapshots
 from pachvault.vault.vault import Vault
 
@@ -29,6 +30,11 @@ def story(vault: Vault) -> Repo:
     repo.commit({"/b": b"22", "/c": b""}, branch="side", parent=next(iter(repo.commits)))
     back_up(vault, repo)
     return repo
+
+
+def heads(history: snapshots.RepoHistory, reference: str) -> list[str]:
+    found = history.branches(SourcePattern(NAME.project, NAME.repo, reference))
+    return [branch.head for branch in found if branch.head]
 
 
 def test_snapshots_are_listed_oldest_first_and_latest_is_the_last(tmp_path: Path) -> None:
@@ -54,8 +60,15 @@ def test_an_empty_vault_an_unknown_and_a_short_reference_are_bad_input(tmp_path:
         snapshots.resolve(vault, "latest")
     story(vault)
     first = snapshots.names(vault)[0].id
-    for reference in ("", first[:3], "zzzz", first + "0"):
-        with pytest.raises(UsageError, match=re.escape(f"no snapshot {reference!r}")):
+    for reference, said in (
+        ("", "not a snapshot: ''"),
+        (first[:3], f"'{first[:3]}' is too short"),
+        ("zzzz", "not a snapshot: 'zzzz'"),
+        (first + "0", "not a snapshot: "),
+        ("ffff", "no snapshot 'ffff'"),
+        ("2001-01-01 00:00", "no snapshot was frozen at or before 2001-01-01 00:00:00 UTC"),
+    ):
+        with pytest.raises(UsageError, match=re.escape(said)):
             snapshots.resolve(vault, reference)
 
 
@@ -150,14 +163,13 @@ def test_commits_and_branches_are_found_by_name_id_and_prefix(tmp_path: Path) ->
     repo = story(vault)
     history = snapshots.resolve(vault, "latest").repo(NAME)
     head = repo.branches["master"]
-    assert history.find("master") == history.find(head) == history.find(head[:6]) == head
+    assert heads(history, "master") == heads(history, head) == heads(history, head[:6]) == [head]
+    assert heads(history, "*") == [head, repo.branches["side"]]
     assert history.branch("side").head == repo.branches["side"]
-    with pytest.raises(UsageError, match="no branch or commit 'none' here"):
-        history.find("none")
+    assert heads(history, "none") == []
     with pytest.raises(UsageError, match="no branch 'none'"):
         history.branch("none")
-    with pytest.raises(UsageError, match="no branch or commit"):
-        history.find(head[:5])
+    assert heads(history, head[:5]) == []
     assert set(repo.commits) == set(history.by_id)
     with pytest.raises(UsageError, match="has no repo p/other"):
         snapshots.resolve(vault, "latest").repo(RepoName("p", "other"))
@@ -172,9 +184,9 @@ def test_commits_that_only_serve_as_bases_are_not_found(tmp_path: Path) -> None:
     snapshot = back_up(vault, repo, history=History(newest=1))
     history = snapshot.repo(NAME)
     assert old in history.by_id
-    with pytest.raises(UsageError, match="no branch or commit"):
-        history.find(old)
-    assert sorted(tree_of(snapshot, NAME, history.find("master"))) == ["/a", "/b"]
+    assert heads(history, old) == []
+    (head,) = heads(history, "master")
+    assert sorted(tree_of(snapshot, NAME, head)) == ["/a", "/b"]
 
 
 def test_a_record_that_lacks_a_base_is_damage(tmp_path: Path) -> None:
