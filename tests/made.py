@@ -109,10 +109,11 @@ def back_up(
     pipelines: tuple[Pipeline, ...] = (),
     problems: tuple[Problem, ...] = (),
     number: int | None = None,
+    frozen_at: datetime | None = None,
 ) -> Snapshot:
     """Seal a snapshot of the repos; commits in `unreadable` could not be read."""
     number = len(snapshots.names(into)) if number is None else number
-    now = BEGAN + timedelta(hours=1 + number)
+    now = frozen_at or BEGAN + timedelta(hours=1 + number)
     run_id = f"run-{number}"
     runs.announce(into, run_id, "default", CLUSTER.id, now)
     newest = known.newest_records(into, CLUSTER.id, [repo.name for repo in repos])

@@ -40,6 +40,7 @@ from pachvault.vault.snapshots import Snapshot
 from pachvault.vault.vault import Vault
 
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)
+A, B = (layout.pack_path(digest(name)) for name in (b"a", b"b"))
 OFF = [DAY, -DAY, 365 * DAY, -365 * DAY]
 NOW = datetime(2026, 6, 15, 12, tzinfo=UTC)
 POLICY = policy.validate({"version": 1, "target": "x", "sources": ["*/*"], "interval": "1h"}, "test")
@@ -67,7 +68,7 @@ def seal(store: MemoryStore, vault: Vault, frozen_at: datetime, **fields: tuple[
     """A snapshot that was frozen then by its own word, and is sealed now by the store's clock."""
     repo = Repo(RepoName("p", "r"))
     repo.commit({"/a": b"content"})
-    return back_up(vault, repo, number=(frozen_at - BEGAN) / HOUR - 1, **fields)  # type: ignore[arg-type]
+    return back_up(vault, repo, frozen_at=frozen_at, **fields)  # type: ignore[arg-type]
 
 
 def set_clocks(store: MemoryStore, machine: time_machine.Coordinates, now: datetime) -> None:
@@ -344,19 +345,19 @@ def note(vault: Vault, level: str, at: datetime, *objects: Audited) -> None:
 def test_a_good_result_from_the_future_counts_for_nothing_and_a_bad_one_until_it_is_made_up_for(
     store: MemoryStore, vault: Vault, off: timedelta
 ) -> None:
-    note(vault, audits.PACKS, NOW + off, Audited(name="packs/a", result="ok"))
-    note(vault, audits.PACKS, NOW + off, Audited(name="packs/b", result="damaged"))
+    note(vault, audits.PACKS, NOW + off, Audited(name=A, result="ok"))
+    note(vault, audits.PACKS, NOW + off, Audited(name=B, result="damaged"))
     known = audits.results(audits.load(vault), NOW)
-    assert (audits.good_at(known, audits.PACKS, "packs/a") is None) == (off > timedelta())
-    assert audits.has_failed(known, "packs/b")
+    assert (audits.good_at(known, audits.PACKS, A) is None) == (off > timedelta())
+    assert audits.has_failed(known, B)
     store.now = NOW + HOUR
-    note(vault, audits.PACKS, store.now, Audited(name="packs/b", result="ok"))
-    assert not audits.has_failed(audits.results(audits.load(vault), store.now), "packs/b")
+    note(vault, audits.PACKS, store.now, Audited(name=B, result="ok"))
+    assert not audits.has_failed(audits.results(audits.load(vault), store.now), B)
 
 
 @off
 def test_a_repair_of_a_wrong_clock_hides_no_loss(store: MemoryStore, vault: Vault, off: timedelta) -> None:
-    pack = "packs/" + "0" * 64
+    pack = A
     store.put(pack, [b"x"], 1)
     note(vault, audits.PACKS, NOW - HOUR, Audited(name=pack, result="damaged"))
     marks.write(vault, [Marked(name=pack, reason=f"{marks.DAMAGED}test")])
