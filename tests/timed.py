@@ -1,4 +1,4 @@
-"""A vault in memory, taken through time, that notes every call: for what has to happen when, and in which order."""
+"""A vault in memory, taken through time, that notes every call: what happens when, and in which order."""
 
 from __future__ import annotations
 
@@ -135,5 +135,6 @@ def made() -> tuple[Timed, Snapshot, Snapshot, set[str]]:
     story, kept, gone, alone = _made()
     copied = story.copied()
     assert isinstance(copied, Timed)
+    copied.trees = {run: (repo, commit, dict(tree)) for run, (repo, commit, tree) in story.trees.items()}
     copied.store.calls = []
     return copied, kept, gone, {name for name in alone if not name.startswith(layout.INDEX)}

@@ -1,4 +1,4 @@
-"""docs/format.md, 9.5, 9.6 and 11.1, as the stages of a real run keep to them: every call of the store, in order."""
+"""docs/format.md, 9.5, 9.6, 11.1: the stages of a real run make their calls of the store in that order."""
 
 from __future__ import annotations
 

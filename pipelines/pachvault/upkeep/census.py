@@ -64,9 +64,9 @@ class PackCount:
 class Census:
     """Places against needed blobs (each once).
 
-    A blob counts in one whole pack that is not marked, the one of which most is needed: so copies die in the
-    packs that are mostly dead. Where all its packs are marked it counts in each: any of them may be deleted by
-    another prune, which looked at other snapshots and chose differently.
+    A blob counts in one whole pack that is not marked, the one of which most is needed: so copies die in
+    the packs that are mostly dead. Where all its packs are marked it counts in each: any of them may be
+    deleted by another prune, which looked at other snapshots and chose differently.
     """
 
     def __init__(

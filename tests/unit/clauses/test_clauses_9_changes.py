@@ -18,10 +18,10 @@ from pachvault.format.documents import Audit, Audited, Marked
 from pachvault.format.ids import digest
 from pachvault.progress import Quiet
 from pachvault.upkeep import audits, erase, erase_plan, repair
-from pachvault.upkeep.audits import SKEW
 from pachvault.upkeep.erase_selection import Selection
 from pachvault.upkeep.verify import Level
 from pachvault.vault import blobs, marks, snapshots
+from pachvault.vault.clock import TOLERANCE
 from stored import CONTENT, Stored, flip, heal
 from timed import GRACE, TICK, Timed, made
 
@@ -133,7 +133,9 @@ def test_clause_9_9_an_audit_says_when_how_deep_and_of_what_with_which_result() 
     (name,) = story.names(layout.AUDITS)
     said = documents.decode(Audit, story.vault.read(name))
     assert (said.type, said.level) == ("audit", "packs")
-    assert [(each.name, each.result, each.message) for each in said.objects] == [("packs/x", "damaged", "why")]
+    assert [(each.name, each.result, each.message) for each in said.objects] == [
+        ("packs/x", "damaged", "why")
+    ]
 
 
 def test_clause_9_9_deleting_every_audit_loses_no_data() -> None:
@@ -160,7 +162,7 @@ def test_clause_9_9_a_good_result_counts_from_the_earlier_of_its_two_times(ahead
 def test_clause_9_9_a_good_result_does_not_count_where_its_own_time_lies_in_the_future() -> None:
     for late in (timedelta(0), TICK):
         story, *_ = made()
-        audit(story, story.store.now + SKEW + late)
+        audit(story, story.store.now + TOLERANCE + late)
         assert good_at(story) == (None if late else story.store.now)
 
 
@@ -168,10 +170,24 @@ def test_clause_9_9_a_good_result_does_not_count_where_the_stores_time_lies_in_t
     for late in (timedelta(0), TICK):
         story, *_ = made()
         said_at = story.store.now
-        story.pass_by(SKEW + late)
+        story.pass_by(TOLERANCE + late)
         audit(story, said_at)
-        story.pass_by(-SKEW - late)
+        story.pass_by(-TOLERANCE - late)
         assert good_at(story) == (None if late else said_at)
+
+
+@pytest.mark.parametrize("late", [timedelta(0), TICK])
+def test_clause_9_9_a_bad_result_counts_as_the_newest_of_all_where_both_times_lie_in_the_future(
+    late: timedelta,
+) -> None:
+    story, *_ = made()
+    story.pass_by(TOLERANCE + late)
+    audit(story, story.store.now, "damaged")
+    story.pass_by(-TOLERANCE - late)
+    story.pass_by(timedelta(days=30) if not late else timedelta(0))
+    audit(story, story.store.now)
+    known = audits.results(audits.load(story.vault), story.store.now)
+    assert audits.has_failed(known, "packs/x") == bool(late)
 
 
 # 9.10 repair

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -59,6 +59,61 @@ def test_clause_9_1_the_time_is_that_of_an_object_written_just_now_and_taken_awa
     before = set(story.store.objects)
     assert clock.store_now(story.vault) == story.store.now
     assert set(story.store.objects) == before
+
+
+@pytest.mark.parametrize("ahead", [-timedelta(days=400), timedelta(days=400)])
+def test_clause_9_1_what_forgets_marks_or_deletes_counts_with_the_earlier_of_two_clocks(
+    monkeypatch: pytest.MonkeyPatch, ahead: timedelta
+) -> None:
+    story, *_ = made()
+
+    class Here:
+        @staticmethod
+        def now(zone: object) -> datetime:
+            assert zone is UTC
+            return story.store.now + ahead
+
+    monkeypatch.setattr(clock, "datetime", Here)
+    clocks = clock.read(story.vault)
+    assert (clocks.store, clocks.here) == (story.store.now, story.store.now + ahead)
+    assert clocks.earlier == min(story.store.now, story.store.now + ahead)
+
+
+@pytest.mark.parametrize("behind", [timedelta(0), GRACE])
+def test_clause_9_1_a_forget_by_a_clock_that_is_behind_takes_nothing_left_over_for_stale(
+    monkeypatch: pytest.MonkeyPatch, behind: timedelta
+) -> None:
+    """What an earlier forget left is written anew where it is stale: by the earlier clock it is not."""
+    story, _, gone, _ = made()
+    there = layout.forgotten_path(gone.name.path)
+    data = story.store.get(gone.name.path)
+    story.store.put(there, [data], len(data))
+    left_at = story.store.now
+    story.pass_by(GRACE / 10 + TICK)
+
+    class Here:
+        @staticmethod
+        def now(_: object) -> datetime:
+            return story.store.now - behind
+
+    monkeypatch.setattr(clock, "datetime", Here)
+    story.forget(gone)
+    stale = not behind
+    assert story.store.objects[there][1] == (story.store.now if stale else left_at)
+    assert [each.name.id for each in forget.forgotten(story.vault)] == [gone.name.id]
+
+
+def test_clause_9_2_what_an_interrupted_forget_left_is_written_anew_after_a_tenth_of_the_grace() -> None:
+    """Its age counts from there; but just before, it may be that of another forget, under way."""
+    for late in (timedelta(0), TICK):
+        story, _, gone, _ = made()
+        there = layout.forgotten_path(gone.name.path)
+        data = story.store.get(gone.name.path)
+        story.store.put(there, [data], len(data))
+        left_at = story.store.now
+        story.pass_by(GRACE / 10 + late)
+        story.forget(gone)
+        assert story.store.objects[there][1] == (story.store.now if late else left_at)
 
 
 def test_clause_9_1_an_age_below_zero_counts_as_young() -> None:
@@ -271,6 +326,17 @@ def test_clause_9_6_a_run_older_than_half_the_grace_is_not_sealed(late: timedelt
     assert not any(name.startswith(layout.SNAPSHOTS) for name in story.store.written())
 
 
+@pytest.mark.parametrize("early", [timedelta(0), TICK])
+def test_clause_9_6_a_run_from_as_far_in_the_future_is_not_sealed(early: timedelta) -> None:
+    story = announced()
+    story.pass_by(-HALF - early)
+    if early:
+        with pytest.raises(BusyError, match="clock was set back"):
+            sealed(story)
+    else:
+        assert len(sealed(story)) == 1
+
+
 def test_clause_9_6_a_run_whose_announcement_is_gone_is_not_sealed() -> None:
     story, *_ = made()
     with pytest.raises(BusyError, match="its announcement has gone"):
@@ -289,7 +355,9 @@ def test_clause_9_6_the_age_is_checked_last_before_the_manifest_and_once_more_af
         for n, (method, name) in enumerate(story.store.calls)
         if method == "put" and "/clock-" not in name and n < at
     ]
-    assert max(n for n in asked if n < at) > max(writes), "nothing is written between the check and the manifest"
+    assert max(n for n in asked if n < at) > max(writes), (
+        "nothing is written between the check and the manifest"
+    )
     assert [n for n in asked if n > at], "and it is asked again"
 
 
@@ -344,7 +412,9 @@ def test_clause_9_6_one_that_was_killed_after_its_manifest_looks_again_at_its_ti
         story = announced()
         (manifest,) = sealed(story)
         data, _ = story.store.objects[manifest]
-        runs.announce(story.vault, "run", "default", CLUSTER.id, NOW)  # not taken back: killed before it could
+        runs.announce(
+            story.vault, "run", "default", CLUSTER.id, NOW
+        )  # not taken back: killed before it could
         story.store.objects[manifest] = data, story.store.now + HALF + late
         story.store.calls.clear()
         if late:
@@ -414,7 +484,8 @@ def test_clause_9_7_an_index_object_that_a_receipt_names_is_not_compacted(
     for name in story.names(layout.INDEX):
         one = [Object(digest=layout.named_digest(name) or b"", size=1)]
         runs.keep_receipt(
-            story.vault, Receipt(run_id="dead", number=0, key=digest(name.encode()).hex(), items=[], index=one)
+            story.vault,
+            Receipt(run_id="dead", number=0, key=digest(name.encode()).hex(), items=[], index=one),
         )
     assert not story.plan().is_compacted
     story.pass_by(GRACE)
@@ -422,7 +493,7 @@ def test_clause_9_7_an_index_object_that_a_receipt_names_is_not_compacted(
 
 
 def marked_long_after_forgotten() -> tuple[Timed, set[str]]:
-    """Objects that only the age of their marks keeps: the snapshot cannot be brought back before they are due."""
+    """Objects that only the age of their marks keeps: the snapshot can no longer be brought back then."""
     story, _, gone, alone = made()
     story.pass_by(timedelta(days=4))
     story.forget(gone)
@@ -492,7 +563,7 @@ def test_clause_9_7_what_one_needs_that_was_forgotten_within_the_grace_stays() -
 
 
 def two_copies() -> tuple[Timed, str, str]:
-    """A marked pack of a forgotten snapshot has a blob that a kept one needs, which has it in another pack, too."""
+    """A marked pack of a forgotten snapshot, and a pack of a kept one: both have a blob that is needed."""
     story, _, gone, alone = made()
     (old,) = [name for name in alone if name.startswith(layout.PACKS)]
     story.pass_by(timedelta(days=4))
