@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 DIR ?=
 BENCH ?=
+PART ?= safety
+MINUTES ?= 60
 FUZZ_SECONDS ?= 120
 
 .DEFAULT_GOAL := help
@@ -55,6 +57,14 @@ $(VENV)/fuzz-installed: $(VENV)/installed
 .PHONY: fuzz
 fuzz: $(VENV)/fuzz-installed ## every parser on hostile bytes, by coverage (FUZZ_SECONDS=300 for each)
 	cd tests && ../$(BIN)/python -m fuzz --seconds $(FUZZ_SECONDS)
+
+$(VENV)/mutants-installed: $(VENV)/installed
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[mutants]'
+	@touch $@
+
+.PHONY: mutants
+mutants: $(VENV)/mutants-installed ## do the tests notice changed code? (PART=safety|backup|vault|upkeep|restore|all MINUTES=60)
+	$(BIN)/python tests/mutants/run.py --part $(PART) --minutes $(MINUTES)
 
 .PHONY: contract
 contract: setup ## the contract tests alone; against a real Pachyderm where PACHD_ADDRESS is set

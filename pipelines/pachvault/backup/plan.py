@@ -140,7 +140,12 @@ def _planned(
     if sealed is not None:
         was = {branch.name: branch.head for branch in sealed.history.record.branches}
         mine = [branch.name for branch in repo.branches if branch.head == commit.id]
-        heads = [was[name] for name in mine if was.get(name) in repo.commits and was[name] in available]
+        heads = [
+            head
+            for name in mine
+            # one that is lost is exported again: it may be this very commit, or become a delta on it
+            if (head := was.get(name)) in repo.commits and head in available and head not in sealed.lost
+        ]
         fallback = heads[0] if heads else None
     base = None if commit.error else usable_base(commit, repo.commits, available, fallback)
     if (

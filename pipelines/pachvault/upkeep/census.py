@@ -1,4 +1,4 @@
-"""How much of each pack is needed: every needed blob is counted in one place, however many it has."""
+"""How much of each pack is needed: every needed blob is counted in one pack, however many have it."""
 
 from __future__ import annotations
 
@@ -64,8 +64,9 @@ class PackCount:
 class Census:
     """Places against needed blobs (each once).
 
-    A blob counts in a whole pack that is not marked before one that is, and there in the pack of which
-    most is needed: so copies die in the packs that are mostly dead.
+    A blob counts in one whole pack that is not marked, the one of which most is needed: so copies die in
+    the packs that are mostly dead. Where all its packs are marked it counts in each: any of them may be
+    deleted by another prune, which looked at other snapshots and chose differently.
     """
 
     def __init__(
@@ -81,10 +82,12 @@ class Census:
         is_whole = np.array([length_of.get(name, 0) for name in places.packs], np.int64) >= places.ends
         self._is_candidate = is_needed[places.groups] & is_whole[codes]
         wanted = np.bincount(codes, sizes * self._is_candidate, count)
-        rank = _rank(places.packs, wanted / np.maximum(places.totals, 1), marked)
+        is_marked = np.array([name in marked for name in places.packs], bool)
+        rank = _rank(places.packs, wanted / np.maximum(places.totals, 1), is_marked)
         self._is_counted = _best_of_each(places, rank, self._is_candidate)
-        live = np.bincount(codes, sizes * self._is_counted, count)
         placed = np.count_nonzero(self._is_counted)
+        self._is_counted |= _of_marked_only(places, is_marked, self._is_candidate, self._is_counted)
+        live = np.bincount(codes, sizes * self._is_counted, count)
         self.missing = int(np.count_nonzero(unknown) + np.count_nonzero(is_needed) - placed)
         """How many needed blobs no whole pack has."""
         self.packs = [
@@ -107,11 +110,10 @@ class Census:
 
 
 def _rank(
-    names: Sequence[str], needed_share: NDArray[np.float64], marked: Collection[str]
+    names: Sequence[str], needed_share: NDArray[np.float64], is_marked: NDArray[np.bool_]
 ) -> NDArray[np.int32]:
     """For each pack how well a blob is kept there: higher is better, never equal."""
-    is_unmarked = np.array([name not in marked for name in names], bool)
-    order = np.lexsort((np.array(names, np.str_), needed_share, is_unmarked))
+    order = np.lexsort((np.array(names, np.str_), needed_share, ~is_marked))
     rank = np.empty(len(order), np.int32)
     rank[order] = np.arange(len(order))
     return rank
@@ -131,3 +133,17 @@ def _best_of_each(
     chosen = np.zeros(len(ranks), bool)
     chosen[rows[np.append(True, groups[1:] != groups[:-1])[: len(rows)]]] = True
     return chosen
+
+
+def _of_marked_only(
+    places: Places,
+    is_marked: NDArray[np.bool_],
+    is_candidate: NDArray[np.bool_],
+    is_best: NDArray[np.bool_],
+) -> NDArray[np.bool_]:
+    """The candidates for the blobs whose best place, and so every one, is in a marked pack."""
+    if not is_marked.any():
+        return np.zeros(len(is_candidate), bool)
+    has_only_marked = np.zeros(len(places.starts), bool)
+    has_only_marked[places.groups[is_best & is_marked[places.codes]]] = True
+    return is_candidate & has_only_marked[places.groups]

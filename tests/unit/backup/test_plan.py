@@ -208,3 +208,22 @@ def test_a_shares_key_depends_on_its_work_alone() -> None:
         share.model_copy(update={"items": [item(1).model_copy(update={"base": "b"})]}).key("v"),
     ]
     assert len({share.key("v"), *others}) == 6
+
+
+def test_a_head_that_is_lost_is_no_base_of_itself(tmp_path: Path) -> None:
+    repo = Repo(NAME)
+    head = repo.commit({"/a": b"1"})
+    known = replace(sealed(back_up(new_vault(tmp_path), repo)), lost=frozenset([head]))
+    planned = plan_repo(repo.surveyed, History(), known, NOW)
+    assert [(commit.id, commit.base) for commit in planned.new] == [(head, None)]
+
+
+def test_a_head_that_is_lost_is_no_base_of_what_the_branch_was_set_back_to(tmp_path: Path) -> None:
+    """Each would be a delta on the other."""
+    repo = two_commits()
+    first, second = repo.commits
+    repo.branches["other"] = second
+    known = replace(sealed(back_up(new_vault(tmp_path), repo)), lost=frozenset([first, second]))
+    repo.branches["master"] = first
+    planned = plan_repo(repo.surveyed, History(), known, NOW)
+    assert [(commit.id, commit.base) for commit in planned.new] == [(first, None), (second, first)]
