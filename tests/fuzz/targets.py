@@ -84,7 +84,9 @@ def names(data: bytes) -> None:
     manifest = snapshots.named(text)
     if manifest is not None:
         assert (
-            layout.stamped_path(text.partition("/")[0], manifest.frozen_at, bytes.fromhex(manifest.id))
+            layout.snapshot_path(
+                manifest.frozen_at, manifest.sequence, bytes.fromhex(manifest.id), text.partition("/")[0]
+            )
             == text
         )
     shown(text).encode()

@@ -119,12 +119,12 @@ class Config(Document):
 class Unfinished(Document):
     """Commits of a branch that were there at the freeze and not finished: they come with a later snapshot."""
 
-    count: int
+    count: Count
     head: str
     """The branch's real head."""
     first: str
     """The oldest of them; the others follow it up to the head."""
-    since: datetime | None = None
+    since: Time | None = None
     """When the oldest was started, by the cluster's clock."""
 
 

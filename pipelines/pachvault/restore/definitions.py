@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from pachvault import selection
-from pachvault.errors import UsageError
+from pachvault.errors import CorruptError, UsageError
 from pachvault.format.documents import Pipeline
 from pachvault.format.ids import RepoName
 from pachvault.pach.pipelines import Pipelines, is_same
@@ -90,7 +90,7 @@ def _create(pipelines: Pipelines, plan: PipelinePlan) -> None:
 
 
 def _plan(pipeline: Pipeline) -> PipelinePlan:
-    spec: dict[str, Any] = json.loads(pipeline.spec_json)
+    spec = _spec(pipeline)
     for name in _OF_ONE_CALL:
         spec.pop(name, None)
     spec["pipeline"] = {"name": pipeline.name, "project": {"name": pipeline.project}}
@@ -103,6 +103,19 @@ def _plan(pipeline: Pipeline) -> PipelinePlan:
     )
 
 
+def _spec(pipeline: Pipeline) -> dict[str, Any]:
+    try:
+        spec = json.loads(pipeline.spec_json)
+    except (ValueError, RecursionError):
+        spec = None
+    if not isinstance(spec, dict):
+        raise CorruptError(
+            f"the definition of pipeline {pipeline.project}/{pipeline.name} is no JSON object",
+            hint="restore without that pipeline",
+        )
+    return spec
+
+
 def _is_same(one: Pipeline, other: Pipeline) -> bool:
     return is_same(_plan(one).spec_json, _plan(other).spec_json)
 
@@ -113,16 +126,16 @@ def _is_stopped(there: Mapping[RepoName, Pipeline], name: RepoName) -> bool:
 
 def _topological(chosen: dict[RepoName, Pipeline]) -> list[RepoName]:
     done: dict[RepoName, None] = {}
-
-    def visit(name: RepoName) -> None:
-        if name in done or name not in chosen:
-            return
-        for repo in _inputs(chosen[name]):
-            visit(repo)
-        done[name] = None
-
-    for name in sorted(chosen):
-        visit(name)
+    seen: set[RepoName] = set()
+    pending = sorted(chosen, reverse=True)
+    while pending:
+        name = pending[-1]
+        if name in seen:  # all that it reads from is done
+            done[pending.pop()] = None
+        else:
+            seen.add(name)
+            inputs = [repo for repo in _inputs(chosen[name]) if repo in chosen and repo not in seen]
+            pending += reversed(inputs)
     return list(done)
 
 
@@ -135,7 +148,7 @@ def _inputs(pipeline: Pipeline) -> Iterator[RepoName]:
         if isinstance(pfs := each.get("pfs"), dict):
             yield RepoName(str(pfs.get("project") or pipeline.project), str(pfs.get("repo")))
         for group in ("cross", "union", "join", "group"):
-            pending.extend(each.get(group) or [])
+            pending.extend(_list(each.get(group)))
 
 
 def _secrets(pipeline: Pipeline) -> set[str]:
@@ -143,10 +156,16 @@ def _secrets(pipeline: Pipeline) -> set[str]:
     transform, egress = pipeline.details.get("transform"), pipeline.details.get("egress")
     names: set[str] = set()
     if isinstance(transform, dict):
-        names |= {str(mount["name"]) for mount in transform.get("secrets") or []}
-        names |= {str(name) for name in transform.get("image_pull_secrets") or []}
+        mounts = _list(transform.get("secrets"))
+        names |= {str(mount["name"]) for mount in mounts if isinstance(mount, dict) and "name" in mount}
+        names |= {str(name) for name in _list(transform.get("image_pull_secrets"))}
     database = egress.get("sql_database") if isinstance(egress, dict) else None
     secret = database.get("secret") if isinstance(database, dict) else None
     if isinstance(secret, dict) and secret.get("name"):
         names.add(str(secret["name"]))
     return names
+
+
+def _list(value: object) -> list[Any]:
+    """Details are what a server of some version said: what is no list lists nothing."""
+    return value if isinstance(value, list) else []

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import logging
+import re
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 
@@ -16,6 +18,9 @@ from pachvault.restore.repo_replay import Replayed
 
 DONE = RepoName(HOME_PROJECT, "restored")
 """A file a request, the newest run of it."""
+_FIELDS = {"request", "finished_at", "summary", "vault", "bytes", "seconds", "ids", "lost", "differences"}
+_NAME = re.compile("/([0-9a-f]{64})[.]json")
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,8 +115,28 @@ def not_carried_out(request_id: str, snapshot: str, at: datetime) -> dict[str, o
 
 def finished(source: Source) -> list[dict[str, object]]:
     """All recorded requests, oldest first."""
-    known = [json.loads(data) for data in home.files(source, DONE).values()]
-    return sorted(known, key=lambda each: str(each["finished_at"]))
+    known = (_recorded(path, data) for path, data in home.files(source, DONE).items())
+    return sorted((each for each in known if each is not None), key=lambda each: str(each["finished_at"]))
+
+
+def _recorded(path: str, data: bytes) -> dict[str, object] | None:
+    """A record as it was written; None for what somebody else put there.
+
+    One that does not read still counts by its name: its request was carried out. Both are named in the log.
+    """
+    try:
+        recorded = json.loads(data)
+    except (ValueError, RecursionError):
+        recorded = None
+    if isinstance(recorded, dict) and recorded.keys() >= _FIELDS:
+        return recorded
+    _log.warning("%s@%s:%s is no record of a restore", DONE, home.MASTER, path)
+    name = _NAME.fullmatch(path)
+    if name is None:
+        return None
+    unreadable: dict[str, object] = {"request": name[1], "finished_at": "1970-01-01T00:00:00+00:00"}
+    unreadable |= {"summary": "its record cannot be read", "vault": "", "bytes": 0, "seconds": None}
+    return unreadable | {"ids": {}, "lost": [], "differences": []}
 
 
 def is_drill(recorded: dict[str, object]) -> bool:

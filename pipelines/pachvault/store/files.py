@@ -60,12 +60,15 @@ def _inner(handle: int, name: str, *, is_made: bool, is_shared: bool) -> int:
     except FileNotFoundError:
         if not is_made:
             raise
+    is_own = False
     with suppress(FileExistsError):  # another writer was quicker
         os.mkdir(name, 0o700, dir_fd=handle)
-        if is_shared:
-            os.chmod(name, 0o2770, dir_fd=handle)  # noqa: S103  (asked for: the vault is for a group)
-        sync_folder(handle)
-    return os.open(name, flags, dir_fd=handle)
+        is_own = True
+    made = os.open(name, flags, dir_fd=handle)
+    if is_own and is_shared:
+        os.fchmod(made, 0o2770)  # by its descriptor: the name may lead elsewhere by now
+    sync_folder(handle)
+    return made
 
 
 @contextmanager

@@ -12,6 +12,8 @@ from pachvault.format.ids import digest
 from pachvault.store.store import ObjectInfo
 from pachvault.vault.vault import Vault
 
+_OBJECTS_A_MARK = 250_000
+"""More are several marks: a document must not be longer than docs/format.md, 3.9, allows."""
 DAMAGED = "damaged: "
 """How the reason begins for which repair marks a pack."""
 
@@ -58,8 +60,7 @@ def for_writing(vault: Vault) -> Vault:
 
 def write(vault: Vault, objects: list[Marked]) -> None:
     """Mark objects; their grace begins."""
-    if not objects:
-        return
-    mark = Mark(marked_at=datetime.now(UTC), objects=objects)
-    data = documents.encode(mark)
-    vault.store.put(layout.stamped_path(layout.MARKS, mark.marked_at, digest(data)), [data], len(data))
+    for first in range(0, len(objects), _OBJECTS_A_MARK):
+        mark = Mark(marked_at=datetime.now(UTC), objects=objects[first : first + _OBJECTS_A_MARK])
+        data = documents.encode(mark)
+        vault.store.put(layout.stamped_path(layout.MARKS, mark.marked_at, digest(data)), [data], len(data))

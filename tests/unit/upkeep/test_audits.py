@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -241,3 +242,13 @@ def test_a_drill_is_due_when_none_was_when_it_is_long_ago_and_when_it_failed(vau
     assert is_drill_due(known(vault), NOW, PERIOD)
     note(vault, NOW - 4 * DAY, "p/r@4", level="drill")
     assert not is_drill_due(known(vault), NOW, PERIOD)
+
+
+@pytest.mark.parametrize("at", ["2026-01-01T00:00:00", "9999-12-31T23:59:59-23:59", 5e30, None])
+def test_an_audit_with_a_time_that_is_none_says_nothing(vault: Vault, at: object) -> None:
+    data = json.dumps({"type": "audit", "audited_at": at, "level": "packs", "objects": []}).encode()
+    vault.store.put(layout.stamped_path(layout.AUDITS, datetime.now(UTC), digest(data)), [data], len(data))
+    before = len(load(vault))
+    audits.record(vault, "packs", [])
+    assert len(load(vault)) == before + 1
+    assert compact(vault, datetime.now(UTC), timedelta(days=1)) == 0
