@@ -76,7 +76,8 @@ def execute(vault: Vault, limits: Limits, progress: Progress) -> PrunedNow:
     Raises BusyError where something was written of late, or a run announces itself meanwhile: nothing that
     such a run relies on was deleted then. DamageError where something that a snapshot needs is missing.
     """
-    now = clock.read(vault).earlier
+    # the store's clock alone: no age of this machine's counts where there is no grace
+    now = clock.store_now(vault)
     check_quiet(vault, now)
     done = PrunedNow(announced(vault, now))
     # first what needs no room; a run without its announcement cannot be sealed
@@ -89,7 +90,7 @@ def execute(vault: Vault, limits: Limits, progress: Progress) -> PrunedNow:
     # who announces itself from here on sees the marks, and relies on nothing that is marked
     marking = replace(_planned(bare, limits, now, progress), is_compacted=False)
     done.pruned.add(prune.execute(bare, marking, progress))
-    now = clock.read(vault).earlier
+    now = clock.store_now(vault)
     check_alone(vault, now)
     done.pruned.add(prune.execute(bare, _planned(bare, limits, now, progress), progress))
     return done
