@@ -5,6 +5,7 @@ Readers ignore fields they do not know: a later minor version may add some.
 
 from __future__ import annotations
 
+import json
 import re
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Literal, Self, TypeVar
@@ -22,6 +23,7 @@ from pydantic import (
 )
 
 from pachvault.errors import CorruptError
+from pachvault.format.ids import digest
 
 FORMAT = 1
 GRACE_SECONDS = 7 * 86400
@@ -97,6 +99,11 @@ class Cutting(Document):
         return self
 
 
+def _checksum(said: dict[str, object]) -> str:
+    """The digest of a JSON object, whatever the order of its fields and its white space."""
+    return digest(json.dumps(said, sort_keys=True, separators=(",", ":")).encode()).hex()
+
+
 class Config(Document):
     """`vault.json`: written once."""
 
@@ -109,6 +116,21 @@ class Config(Document):
     cutting: Cutting = Cutting()
     grace_seconds: Annotated[float, Field(gt=0, le=_GRACE_MOST_SECONDS, allow_inf_nan=False)] = GRACE_SECONDS
     """How long an object is marked before it may be deleted. Of the vault, so that no two writers differ."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _is_as_written(cls, said: object) -> object:
+        """Raises ValueError where there is a checksum, and it is another one."""
+        if isinstance(said, dict) and "checksum" in said:
+            rest = {name: value for name, value in said.items() if name != "checksum"}
+            if said["checksum"] != _checksum(rest):
+                raise ValueError("it is not what was written: its checksum is that of something else")
+        return said
+
+    def encode(self) -> bytes:
+        """As it lies in the vault: with a checksum of its own, for no name vouches for it."""
+        said = self.model_dump(mode="json")
+        return (json.dumps(said | {"checksum": _checksum(said)}, indent=1) + "\n").encode()
 
     @property
     def grace(self) -> timedelta:

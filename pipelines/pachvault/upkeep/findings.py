@@ -60,6 +60,8 @@ class Finding:
         """What to do."""
         if self.severity is Severity.NOTE:
             return _NOTES.get(self.kind, "nothing: no snapshot needs it; prune removes what nobody needs")
+        if self.severity is Severity.DEGRADED and self.kind in _DOCUMENTS:
+            return "delete it: nothing reads it any more, and what it said is made anew"
         if self.severity is Severity.DEGRADED:
             return "`pachvault repair` copies what is needed to a pack that stays; prune keeps the last copy"
         if self.severity is Severity.UNREADABLE:
@@ -71,10 +73,12 @@ class Finding:
         return {each.name: getattr(self, each.name) for each in fields(self)} | {"advice": self.advice}
 
 
+_DOCUMENTS = frozenset(f"{kind}-damaged" for kind in ("mark", "pin", "audit", "forgotten-manifest", "run"))
 _HEAL = "`pachvault repair --dry-run` shows what the cluster can still give back"
 """For what is lost with a pack, or a part of one."""
 _NOTES = {"stray": "delete it, if it is of no use to you: nothing here reads or removes it"}
 _ADVICE = {
+    "manifest-missing": "put it back from a copy of the vault, or `pachvault snapshots unpin` it",
     "manifest-misnamed": "give it the name that the message says, before a prune takes what it needs",
     "index-damaged": "`pachvault repair` rebuilds the index from the packs; nothing is lost",
     "index-wrong": "`pachvault repair` rebuilds the index from the packs; nothing is lost",
@@ -111,6 +115,8 @@ class Damage:
     """False where the object could not be looked at."""
     is_vital: bool = False
     """Whether it is damage whatever it hits."""
+    is_degraded: bool = False
+    """Whether no data is lost by it, but something that keeps data safe is."""
     is_stray: bool = False
     """Whether it is nothing that a snapshot could need."""
     places: NDArray[np.int64] = field(default_factory=lambda: NO_ROWS)

@@ -58,7 +58,7 @@ def open_or_rebuild(store: Store) -> tuple[Vault, Rebuilt | None]:
 
 def write(vault: Vault) -> None:
     """Write the configuration; what lies in its place and says nothing true is removed first."""
-    data = documents.encode(vault.config)
+    data = vault.config.encode()
     if vault.store.stat(layout.CONFIG) is not None:
         if vault.get(layout.CONFIG) == data:
             return

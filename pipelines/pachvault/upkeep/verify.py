@@ -16,7 +16,14 @@ from pachvault.errors import UsageError
 from pachvault.format import layout
 from pachvault.format.documents import Audited
 from pachvault.progress import Progress
-from pachvault.upkeep import verify_hits, verify_names, verify_packs, verify_structure, verify_tables
+from pachvault.upkeep import (
+    verify_documents,
+    verify_hits,
+    verify_names,
+    verify_packs,
+    verify_structure,
+    verify_tables,
+)
 from pachvault.upkeep.findings import Damage, Finding, Severity, tried
 from pachvault.upkeep.patience import patient
 from pachvault.upkeep.verify_structure import Structure
@@ -112,6 +119,8 @@ def examine(
         Damage(kind="listing", object=layout.MARKS), lambda: marks.for_writing(vault).avoid
     )
     damages += failed
+    if snapshot is None:
+        damages += verify_documents.check(vault)
     for name in marked or ():
         places.is_staying[places.in_pack(layout.named_digest(name))] = False
     chosen: dict[str, int] = {}

@@ -141,6 +141,8 @@ def _severity(damage: Damage, hit: _Hits, *, is_placed: bool) -> Severity:
         return Severity.UNREADABLE
     if damage.is_stray:
         return Severity.NOTE
+    if damage.is_degraded:
+        return Severity.DEGRADED
     return Severity.DAMAGE if damage.is_vital or len(hit.blobs) or not is_placed else Severity.NOTE
 
 

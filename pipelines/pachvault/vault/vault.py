@@ -166,7 +166,7 @@ def create(
         vault_id=secrets.token_hex(16), created_at=datetime.now(UTC), grace_seconds=grace.total_seconds()
     )
     try:
-        store.put_new(layout.CONFIG, documents.encode(config))
+        store.put_new(layout.CONFIG, config.encode())
     except TakenError as error:
         raise UsageError("another `init` has just made a vault here", where=store.url) from error
     return Vault(store, config)

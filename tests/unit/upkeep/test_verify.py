@@ -9,15 +9,17 @@ import numpy as np
 import pytest
 
 from made import Repo, back_up, flip, new_vault
-from pachvault.errors import UsageError
+from pachvault.backup import runs
+from pachvault.errors import PachvaultError, UsageError
 from pachvault.format import documents, layout, pack, table
-from pachvault.format.documents import Segment
+from pachvault.format.documents import Marked, Segment
 from pachvault.format.ids import RepoName, digest
 from pachvault.progress import Quiet
-from pachvault.upkeep.findings import NAMED, Finding, Severity
+from pachvault.upkeep import audits, forget, pins
+from pachvault.upkeep.findings import NAMED, Finding, Severity, exit_code
 from pachvault.upkeep.verify import Level, Share, examine, verify
-from pachvault.vault import snapshots
-from pachvault.vault.vault import Vault
+from pachvault.vault import marks, snapshots
+from pachvault.vault.vault import Vault, open_vault
 
 NAME = RepoName("p", "r")
 CONTENT = {f"/{number}": np.random.default_rng(number).bytes(3000) for number in range(12)}
@@ -395,3 +397,45 @@ def test_named_packs_only_are_read(made: Damaged) -> None:
 def test_what_is_no_share_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match="not a share"):
         Share.parse(text)
+
+
+@pytest.mark.parametrize("folder", [layout.MARKS, layout.AUDITS, layout.FORGOTTEN, layout.PINS, layout.RUNS])
+def test_documents_beside_the_snapshots_that_do_not_read_are_found(made: Damaged, folder: str) -> None:
+    first, second = snapshots.names(made.vault)
+    pins.pin(made.vault, second.id)
+    marks.write(made.vault, [Marked(name=f"{layout.INDEX}/{'0' * 64}.parquet", reason="a test")])
+    audits.record(made.vault, "packs", [])
+    runs.announce(made.vault, "another", "default", "cluster", made.vault.config.created_at)
+    forget.execute(made.vault, forget.plan_named(made.vault, [first.id]))
+    assert verify(made.vault, Level.STRUCTURE, Quiet()) == []
+    for file in made.files(folder):
+        file.write_bytes(file.read_bytes()[:40])
+    found = verify(made.vault, Level.STRUCTURE, Quiet())
+    assert {each.severity for each in found} == {Severity.DEGRADED}
+    assert [each.object for each in found] == [
+        str(file.relative_to(made.root)) for file in made.files(folder)
+    ]
+    assert exit_code(found) == 3
+
+
+def test_a_pinned_snapshot_that_is_gone_is_damage(made: Damaged) -> None:
+    name = snapshots.names(made.vault)[0]
+    pins.pin(made.vault, name.id)
+    made.vault.delete(name.path)
+    (found,) = verify(made.vault, Level.STRUCTURE, Quiet())
+    assert (found.kind, found.severity) == ("manifest-missing", Severity.DAMAGE)
+    assert name.id[:12] in found.snapshots or name.id in found.object
+
+
+def test_every_flipped_bit_of_the_configuration_is_found(made: Damaged) -> None:
+    file = made.root / layout.CONFIG
+    for at in range(len(file.read_bytes())):
+        for bit in range(8):
+            flip(file, at, bit)
+            try:
+                opened = open_vault(made.vault.store).config
+            except PachvaultError:
+                pass
+            else:
+                assert opened == made.vault.config  # white space
+            flip(file, at, bit)
