@@ -108,7 +108,8 @@ class _Planner:
         now = {each.name: each for each in self.source.projects()}.get(name)
         # one that is to be created gets its description then
         description, metadata = (now.description, now.metadata) if now else (saved.description, {})
-        defaults = self._project_defaults(name)
+        wanted_defaults = "" if saved.defaults_json in _NO_DEFAULTS else saved.defaults_json or ""
+        defaults = self._project_defaults(name) if wanted_defaults else ""
         where = f"project {name}"
         wanted = ProjectSettings(
             name=name,
@@ -116,7 +117,7 @@ class _Planner:
             metadata=self._wanted_metadata(where, saved.metadata, metadata),
             defaults_json=self._wanted(
                 f"defaults of {where}",
-                "" if saved.defaults_json in _NO_DEFAULTS else saved.defaults_json or "",
+                wanted_defaults,
                 "" if defaults in _NO_DEFAULTS else defaults,
             ),
         )
