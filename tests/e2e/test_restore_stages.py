@@ -117,7 +117,7 @@ def assert_copied(chain: Chain, report: dict[str, Any]) -> None:
     ("name", "data", "said"),
     [
         ("a.yaml", b"{", "a.yaml:1: not YAML"),
-        ("a.yaml", b"[" * 5000, "a.yaml: nested too deeply"),
+        ("a.yaml", b"[" * 5000, "a.yaml:1: nested too deeply"),
         ("a.yaml", b"\xff\xfe\x00", "a.yaml: not a text file"),
         ("a.yaml", b"", "a.yaml:1: a request is a mapping"),
         ("a.yaml", b"version: 1\nwhat: [a/b]\nwhut: 1\n", "a.yaml:3: unknown field 'whut'"),

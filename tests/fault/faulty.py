@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import cast
 
 from memory import Killed, MemoryStore
@@ -28,6 +28,7 @@ class Call:
     """Of all calls, from 1."""
     write: int
     """Of those that write, from 1; 0 for one that does not."""
+    options: Mapping[str, object] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -39,7 +40,7 @@ class Call:
 
     def go(self) -> object:
         """What the store answers."""
-        answer = getattr(self.store.inner, self.method)(*self.arguments)
+        answer = getattr(self.store.inner, self.method)(*self.arguments, **self.options)
         return list(cast("Iterator[ObjectInfo]", answer)) if self.method == "list" else answer
 
 
@@ -60,14 +61,14 @@ class Faulty:
         self._lock = threading.RLock()
 
     def __getattr__(self, method: str) -> Callable[..., object]:
-        def call(*arguments: object) -> object:
+        def call(*arguments: object, **options: object) -> object:
             with self._lock:
                 if self.is_dead:
                     raise Killed
                 is_write = method in WRITES
                 self.writes += is_write
                 number = self.points.total() + 1
-                made = Call(self, method, arguments, number, self.writes if is_write else 0)
+                made = Call(self, method, arguments, number, self.writes if is_write else 0, options)
                 self.points[made.point] += 1
                 if is_write:
                     self.changed[made.name] = number, self.inner.stat(made.name)
