@@ -47,7 +47,8 @@ slow: setup ## the slow tests
 	$(BIN)/pytest -n auto --dist loadgroup -m slow tests
 
 .PHONY: soak
-soak: setup fuzz ## the fuzzer, then the property tests for hours: thousands of random stories each
+soak: setup fuzz ## the fuzzer, every fault of every call, then property tests: hours
+	$(BIN)/pytest -n auto --timeout 0 -m soak -rP tests/fault
 	HYPOTHESIS_PROFILE=soak $(BIN)/pytest -n auto --timeout 0 tests/property
 
 $(VENV)/fuzz-installed: $(VENV)/installed

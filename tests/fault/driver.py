@@ -17,6 +17,7 @@ from typing import Any
 
 from pachvault.cli.main import run
 from pachvault.pach.target import Target
+from pachvault.store import files
 from pachvault.store.local import LocalStore
 
 WRITES = ("ensure_project", "ensure_repo", "start", "clear", "add_file_set", "finish", "delete_branch")
@@ -45,18 +46,19 @@ class Seam:
 
     def halve(self) -> None:
         """Let the n-th write of a file reach the disk by half, under its temporary name."""
-        original = LocalStore._write
+        original = files.written
         seam = self
 
-        def wrapped(store: LocalStore, path: Any, parts: Any, size: int) -> None:
+        def wrapped(handle: int, name: str, parts: Any, **options: Any) -> Any:
             seam.calls += 1
             if seam.calls == seam.nth:
                 data = b"".join(parts)
-                path.with_name(f".{path.name[:80]}.cafe").write_bytes(data[: len(data) // 2])
+                file = os.open(name, os.O_WRONLY | os.O_CREAT, 0o600, dir_fd=handle)
+                os.write(file, data[: len(data) // 2])
                 die()
-            original(store, path, parts, size)
+            return original(handle, name, parts, **options)
 
-        LocalStore._write = wrapped  # type: ignore[method-assign]
+        files.written = wrapped  # type: ignore[assignment]
 
 
 def die() -> None:
