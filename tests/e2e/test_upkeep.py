@@ -247,7 +247,7 @@ def test_a_target_that_forbids_deletion_is_verified_and_says_so(deployed: Deploy
         ("mirror", "done"),
         ("restores", "done"),
     ]
-    assert all("does not allow deletion" in step.summary for step in done.steps[2:4])
+    assert all("does not allow deletion" in step.summary for step in done.steps[3:5])
     assert (done.status, exit_code(done)) == ("failed", 3)
     assert len(backup.vault.snapshots()) == 3
     assert backup.vault.files(layout.FORGOTTEN) == {}
