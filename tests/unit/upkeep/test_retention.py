@@ -187,12 +187,6 @@ def test_without_rules_nothing_is_forgotten() -> None:
     assert {each.action for each in verdicts} == {Action.KEEP}
 
 
-def test_a_time_within_is_told_in_days_where_it_is_some() -> None:
-    for within, told in (("36h", "1 day, 12:00:00"), ("12h", "12:00:00"), ("2d", "2d")):
-        found = kept([snapshot("2026-01-01")], {"keep_within": within})
-        assert found["2026-01-01"] == ("newest good", f"within {told}")
-
-
 def test_each_verdict_is_of_its_snapshot() -> None:
     candidates = [snapshot(f"2026-01-0{day}") for day in range(1, 4)]
     found = judge(candidates, [Retention(keep_last=1)], NOW)
