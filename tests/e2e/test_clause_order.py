@@ -58,12 +58,14 @@ def run(project: Project) -> Iterator[Run]:
         calls.append((call.method, call.name))
         return true(call)
 
-    store = cast("Store", Faulty(MemoryStore(), noted))
+    inner = MemoryStore()
+    vault.create(inner)
+    store = cast("Store", Faulty(inner, noted))
     project.repo("data")
     project.commit("data", {"/a": b"some content", "/b": b"more"})
     with connect(project.cluster.address, None) as connection:
         policy = Policy(version=1, target="memory:", sources=[project.everything()])
-        yield Run(Source(connection), Target(connection), policy, calls, vault.create(store))
+        yield Run(Source(connection), Target(connection), policy, calls, vault.open_vault(store))
 
 
 def test_clause_9_6_a_run_announces_itself_before_it_reads_the_newest_records(run: Run) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -32,6 +33,7 @@ RESULTS = {
     None: "left",
 }
 TIMEOUTS = (-24, 24, 152, 255)
+_HINT = re.compile(r",\s*(hint=[^)]*)?(?=\))")
 COLUMNS = ("killed", "survived", "accepted", "words", "untested", "timeout", "other", "left")
 
 
@@ -66,6 +68,9 @@ class Mutant:
 
 def is_of_words(before: list[str], after: list[str]) -> bool:
     """Whether only a text with blanks in it was changed: words for people."""
+    before, after = ([_HINT.sub("", line) for line in lines] for lines in (before, after))
+    if before == after:
+        return True
     changed = [(old, new) for old, new in zip(before, after, strict=False) if old != new]
     return len(before) == len(after) and bool(changed) and all(_is_text(old, new) for old, new in changed)
 
@@ -78,7 +83,7 @@ def _is_text(old: str, new: str) -> bool:
     return is_changed_text and " " in text
 
 
-def prepare(name: str, part: dict[str, Any], text_lines: list[str]) -> Path:
+def prepare(name: str, modules: list[str], tests: list[str], text_lines: list[str]) -> Path:
     """The folder that the tool works in: links to the project, and its configuration."""
     workspace = ROOT / "build" / "mutants" / name
     workspace.mkdir(parents=True, exist_ok=True)
@@ -88,10 +93,10 @@ def prepare(name: str, part: dict[str, Any], text_lines: list[str]) -> Path:
     settings = {
         "source_paths": ["src"],
         "also_copy": ["docs", "specs"],
-        "only_mutate": [f"src/pachvault/{module}" for module in part["modules"]],
+        "only_mutate": [f"src/pachvault/{module}" for module in modules],
         "do_not_mutate_patterns": text_lines,
         "pytest_add_cli_args": ["-p", "no:cacheprovider", "-m", "not slow and not soak"],
-        "pytest_add_cli_args_test_selection": part["tests"],
+        "pytest_add_cli_args_test_selection": tests,
     }
     lines = [f"{key} = {json.dumps(value)}" for key, value in settings.items()]
     project = (ROOT / "pyproject.toml").read_text()
@@ -99,9 +104,9 @@ def prepare(name: str, part: dict[str, Any], text_lines: list[str]) -> Path:
     return workspace
 
 
-def mutate(workspace: Path, minutes: float) -> bool:
-    """Run the tool for so long; whether it came to its end."""
-    command = ["nice", "-n", "10", sys.executable, "-m", "mutmut", "run", "--max-children", "1"]
+def mutate(workspace: Path, minutes: float, *names: str) -> bool:
+    """Run the tool for so long, on all mutants that are left or on these; whether it came to its end."""
+    command = ["nice", "-n", "10", sys.executable, "-m", "mutmut", "run", "--max-children", "1", *names]
     environment = os.environ | {"HYPOTHESIS_PROFILE": "quick"}
     with (workspace / "run.log").open("w") as log:
         running = subprocess.Popen(command, cwd=workspace, env=environment, stdout=log, stderr=log)
@@ -116,15 +121,34 @@ def mutate(workspace: Path, minutes: float) -> bool:
     return True
 
 
-def results(workspace: Path) -> list[Mutant]:
-    """Every mutant there is."""
-    found = []
+def results(workspace: Path) -> dict[str, Mutant]:
+    """Every mutant there is, by name."""
+    found = {}
     for file in sorted((workspace / "mutants" / "src" / "pachvault").rglob("*.py.meta")):
         module = str(file.relative_to(workspace / "mutants" / "src" / "pachvault")).removesuffix(".py.meta")
         for name, code in json.loads(file.read_text())["exit_code_by_key"].items():
             result = "timeout" if code in TIMEOUTS else RESULTS.get(code, "other")
-            found.append(Mutant(name, module, result, workspace))
+            found[name] = Mutant(name, module, result, workspace)
     return found
+
+
+def run_part(
+    name: str, part: dict[str, Any], text_lines: list[str], minutes: float
+) -> tuple[bool, list[Mutant]]:
+    """Mutate a part with its tests, then what survived with the slower ones; whether all is done."""
+    workspace = prepare(name, part["modules"], part["tests"], text_lines)
+    is_over = not minutes or mutate(workspace, minutes)
+    found = results(workspace)
+    if "slower_tests" in part:
+        slower = prepare(f"{name}-slower", part["modules"], part["slower_tests"], text_lines)
+        known = results(slower)
+        names = [each.name for each in found.values() if each.result in ("survived", "untested")]
+        left = [each for each in names if each not in known or known[each].result == "left"]
+        if left and minutes and is_over:
+            is_over = mutate(slower, minutes, *left)
+            known = results(slower)
+        found |= {each: known[each] for each in names if each in known and known[each].result != "left"}
+    return is_over, list(found.values())
 
 
 def report(found: list[Mutant], accepted: list[dict[str, str]]) -> int:
@@ -169,10 +193,9 @@ def main() -> None:
     names = list(settings["parts"]) if chosen.part == "all" else [chosen.part]
     is_over, unexplained = True, 0
     for name in names:
-        workspace = prepare(name, settings["parts"][name], settings["text_lines"])
-        if chosen.minutes:
-            is_over &= mutate(workspace, chosen.minutes)
-        unexplained += report(results(workspace), settings["accepted"])
+        is_done, found = run_part(name, settings["parts"][name], settings["text_lines"], chosen.minutes)
+        is_over &= is_done
+        unexplained += report(found, settings.get("accepted", []))
     if not is_over:
         print("\nTime is up: the same command goes on.")
     sys.exit(1 if unexplained else 0)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from made import BEGAN, CLUSTER, Repo, back_up, new_vault
+from memory import MemoryStore
 from pachvault.backup import runs, work
 from pachvault.backup.runs import Announcement, Tick
 from pachvault.backup.work import Object, Receipt
@@ -15,7 +16,9 @@ from pachvault.errors import PachvaultError
 from pachvault.format import layout
 from pachvault.format.documents import Problem
 from pachvault.format.ids import RepoName, digest
-from pachvault.vault.vault import Vault
+from pachvault.vault import clock
+from pachvault.vault.vault import Vault, create
+from stored import flip
 
 KEY = digest(b"work").hex()
 
@@ -126,3 +129,88 @@ def test_documents_between_stages_are_strict() -> None:
         Receipt.read(made.encode().replace(b'"key"', b'"cay"'), "receipts/0.json")
     with pytest.raises(PachvaultError, match="not a Share"):
         work.Share.read(b"", "x")
+
+
+SECOND = timedelta(seconds=1)
+TICK = timedelta(microseconds=1)
+
+
+@pytest.mark.parametrize(
+    ("age", "is_covered"),
+    [
+        (-clock.TOLERANCE - TICK, False),
+        (-clock.TOLERANCE, True),
+        (timedelta(), True),
+        (timedelta(hours=3), True),
+        (timedelta(hours=3) + TICK, False),
+    ],
+)
+def test_a_snapshot_covers_a_tick_between_just_now_and_half_the_interval(
+    age: timedelta, *, is_covered: bool
+) -> None:
+    asked = Tick(at=BEGAN - timedelta(days=30), now=BEGAN, interval=timedelta(hours=6))
+    assert asked.is_covered_by(BEGAN - age) == is_covered
+
+
+def test_a_snapshot_covers_no_tick_that_is_later_than_its_freeze() -> None:
+    asked = Tick(at=BEGAN, now=BEGAN, interval=timedelta(hours=6))
+    assert asked.is_covered_by(BEGAN)
+    assert not asked.is_covered_by(BEGAN - TICK)
+
+
+@pytest.mark.parametrize(
+    ("age", "is_covered"),
+    [
+        (-clock.TOLERANCE - TICK, False),
+        (-clock.TOLERANCE, True),
+        (timedelta(hours=24), True),
+        (timedelta(hours=24) + TICK, False),
+    ],
+)
+def test_a_run_covers_a_tick_for_a_day_after_it_announced_itself(age: timedelta, *, is_covered: bool) -> None:
+    asked = Tick(at=BEGAN - timedelta(days=30), now=BEGAN, interval=timedelta(hours=6))
+    assert asked.is_covered_by_run(BEGAN, BEGAN - age) == is_covered
+
+
+def test_one_that_covers_no_tick_or_does_not_read_hides_none_that_does() -> None:
+    store = MemoryStore()
+    vault = create(store)
+    repo = Repo(RepoName("p", "r"))
+    repo.commit({"/a": b"1"})
+    good, unreadable, future = (back_up(vault, repo, number=number) for number in (1, 2, 900))
+    flip(store, unreadable.name.path, 30)
+    asked = tick(good.manifest.frozen_at, good.manifest.frozen_at)
+    assert runs.covering(vault, "default", "mine", asked, CLUSTER.id) == f"snapshot {good.short_id}"
+    assert future.manifest.frozen_at > asked.now + clock.TOLERANCE
+    for snapshot in (good, unreadable, future):
+        store.delete(snapshot.name.path)
+    at = good.manifest.frozen_at
+    store.now = asked.now
+    store.put(layout.run_path("frozen-a"), [b"{"], 1)
+    store.put(layout.run_path(f"clock-{16 * '0'}"), [b"{}"], 2)
+    runs.announce(vault, "late", "default", CLUSTER.id, at - SECOND)
+    runs.announce(vault, "other", "default", CLUSTER.id, at)
+    assert "run other" in (runs.covering(vault, "default", "mine", asked, CLUSTER.id) or "")
+
+
+def test_names_tell_seconds_and_the_manifest_decides() -> None:
+    """A snapshot frozen in the second of the tick may be of before it, or after."""
+    vault = create(MemoryStore())
+    repo = Repo(RepoName("p", "r"))
+    repo.commit({"/a": b"1"})
+    frozen_at = back_up(vault, repo).manifest.frozen_at
+    for by, is_covered in ((-TICK, True), (timedelta(), True), (TICK, False)):
+        found = runs.covering(vault, "default", "mine", tick(frozen_at + by, frozen_at), CLUSTER.id)
+        assert (found is not None) == is_covered
+
+
+def test_a_worker_that_was_quicker_with_the_receipt_is_no_error() -> None:
+    class Quicker(MemoryStore):
+        """Another one's receipt comes after the old one was deleted."""
+
+        def delete(self, name: str) -> None:
+            super().delete(name)
+            self.objects[name] = b"another worker's receipt, and longer" * 50, self.now
+
+    vault = create(Quicker())
+    runs.keep_receipt(vault, Receipt(run_id="run", number=0, key=KEY, items=[]))

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
+
+import pytest
 
 from pachvault.policy import Retention
 from pachvault.upkeep.retention import Action, Candidate, Verdict, judge
@@ -182,3 +185,20 @@ def test_without_rules_nothing_is_forgotten() -> None:
         [snapshot("2026-11-01", rules=frozenset()), snapshot("2026-11-02", rules=frozenset())], [], NOW
     )
     assert {each.action for each in verdicts} == {Action.KEEP}
+
+
+def test_each_verdict_is_of_its_snapshot() -> None:
+    candidates = [snapshot(f"2026-01-0{day}") for day in range(1, 4)]
+    found = judge(candidates, [Retention(keep_last=1)], NOW)
+    assert [each.candidate for each in found] == candidates
+
+
+def test_periods_are_those_of_utc_whatever_zone_this_machine_is_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "Pacific/Auckland")
+    time.tzset()
+    try:
+        found = kept([snapshot("2026-01-01 23:30")], {"keep_daily": 1})
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    assert found["2026-01-01 23:30"] == ("newest good", "daily 2026-01-01")
