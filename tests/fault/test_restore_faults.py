@@ -221,15 +221,15 @@ def test_a_commit_made_meanwhile_is_not_lost(
     """It comes between the plan and the moving of the head."""
     project = backup.project
     project.commit("one", {"/late": b"1"}, branch="side")
-    move = heads.Heads.move
+    moves = heads.Heads.moves
     made: list[str] = []
 
-    def late(*arguments: object) -> str | None:
+    def late(*arguments: object) -> object:
         made.append(project.commit("one", {"/late": b"2"}, branch="side"))
-        monkeypatch.setattr(heads.Heads, "move", move)
-        return move(*arguments)  # type: ignore[arg-type]  # as it came
+        monkeypatch.setattr(heads.Heads, "moves", moves)
+        return moves(*arguments)  # type: ignore[arg-type]  # as it came
 
-    monkeypatch.setattr(heads.Heads, "move", late)
+    monkeypatch.setattr(heads.Heads, "moves", late)
     arguments = ["--exists", exists, "--quiet"]
     what = f"{project.name}/one@side"
     assert "was moved while" in restore(backup, project.cluster, *arguments, what=what).says(11)

@@ -63,6 +63,7 @@ def _show_plan(state: State, plan: RepairPlan, outlook: Prospect) -> None:
                 for name, message in packs.damaged.items()
             ],
             copies=len(plan.needs.copies),
+            removed=sorted(plan.documents),
             readable_again=[str(want) for want in outlook.there],
             lost=[str(want) for want in outlook.gone],
             losses=[_loss(each) for each in plan.needs.losses],
@@ -83,6 +84,7 @@ def _show_plan(state: State, plan: RepairPlan, outlook: Prospect) -> None:
         f"{'marked already' if name in plan.marked else 'mark'} {name}: {message}"
         for name, message in packs.damaged.items()
     ]
+    lines += [f"remove {name}: {message}" for name, message in plan.documents.items()]
     lines += _listed("read again from Pachyderm:", outlook.there)
     for line in [
         *lines,
@@ -108,6 +110,7 @@ def _show_done(state: State, done: Repaired, outlook: Prospect) -> None:
             healed=done.healed,
             indexed=done.indexed,
             marked=done.marked,
+            removed=done.removed,
             lost=len(done.lost),
             losses=len(done.losses),
             unreachable=outlook.unreachable or None,
@@ -119,7 +122,7 @@ def _show_done(state: State, done: Repaired, outlook: Prospect) -> None:
         say(f"written: {_config_line(done.config)}")
     said = (
         f"repaired: {done.indexed:,} blobs indexed, {done.copied:,} copied, {done.healed:,} read again from "
-        f"Pachyderm, {len(done.marked)} packs marked; "
+        f"Pachyderm, {len(done.marked)} packs marked, {len(done.removed)} documents removed; "
     )
     say(said + ("nothing is lost" if done.is_whole else f"{len(done.lost) + len(done.losses)} losses stay"))
 

@@ -61,7 +61,7 @@ class Finding:
         if self.severity is Severity.NOTE:
             return _NOTES.get(self.kind, "nothing: no snapshot needs it; prune removes what nobody needs")
         if self.severity is Severity.DEGRADED and self.kind in _DOCUMENTS:
-            return "delete it: nothing reads it any more, and what it said is made anew"
+            return "`pachvault repair` removes it, and makes a pin anew"
         if self.severity is Severity.DEGRADED:
             return "`pachvault repair` copies what is needed to a pack that stays; prune keeps the last copy"
         if self.severity is Severity.UNREADABLE:
@@ -73,10 +73,13 @@ class Finding:
         return {each.name: getattr(self, each.name) for each in fields(self)} | {"advice": self.advice}
 
 
-_DOCUMENTS = frozenset(f"{kind}-damaged" for kind in ("mark", "pin", "audit", "forgotten-manifest", "run"))
+_DOCUMENTS = frozenset(f"{kind}-damaged" for kind in ("mark", "pin", "audit", "run"))
 _HEAL = "`pachvault repair --dry-run` shows what the cluster can still give back"
 """For what is lost with a pack, or a part of one."""
-_NOTES = {"stray": "delete it, if it is of no use to you: nothing here reads or removes it"}
+_NOTES = {
+    "stray": "delete it, if it is of no use to you: nothing here reads or removes it",
+    "forgotten-manifest-damaged": "nothing: the snapshot cannot be brought back, and prune removes it",
+}
 _ADVICE = {
     "manifest-missing": "put it back from a copy of the vault, or `pachvault snapshots unpin` it",
     "manifest-misnamed": "give it the name that the message says, before a prune takes what it needs",

@@ -32,6 +32,13 @@ def pin(vault: Vault, snapshot_id: str, reason: str = "") -> bool:
         return False  # somebody was quicker
 
 
+def renew(vault: Vault, name: str) -> None:
+    """Make a pin that does not read anew: it holds, but its reason is lost."""
+    snapshot_id = name.removeprefix(f"{layout.PINS}/").removesuffix(".json")
+    vault.delete(name)
+    pin(vault, snapshot_id, "(the pin was damaged)")
+
+
 def unpin(vault: Vault, snapshot_id: str) -> bool:
     """Take a pin away; False where there was none."""
     was_pinned = is_pinned(vault, snapshot_id)

@@ -17,7 +17,7 @@ from pachvault.format.ids import digest
 from pachvault.format.pack import split_digests
 from pachvault.progress import Progress
 from pachvault.store.store import Store
-from pachvault.upkeep import audits, repair_config
+from pachvault.upkeep import audits, pins, repair_config, verify_documents
 from pachvault.upkeep.copy import copy, in_order
 from pachvault.upkeep.readback import read_back
 from pachvault.upkeep.repair_config import Rebuilt
@@ -51,6 +51,8 @@ class RepairPlan:
     """Blobs in packs that no index object places."""
     marked: frozenset[str]
     """Damaged packs that are marked already."""
+    documents: dict[str, str]
+    """Marks, pins, audits, and what runs left, that do not read, and what is wrong with them."""
 
     @property
     def replaced(self) -> list[str]:
@@ -65,7 +67,7 @@ class RepairPlan:
         """
         damaged = self.packs.damaged.keys() - self.marked
         is_index_wrong = self.unindexed or self.packs.unreadable or self.packs.wrong
-        is_wrong = self.config is not None or is_index_wrong or damaged
+        is_wrong = self.config is not None or is_index_wrong or damaged or self.documents
         return not (is_wrong or self.needs.copies or self.needs.wants or self.needs.losses)
 
 
@@ -83,6 +85,8 @@ class Repaired:
     """Blobs that the index places again."""
     marked: list[str]
     """Damaged packs, given over to prune."""
+    removed: list[str]
+    """Marks, audits, and what runs left, that did not read; pins, which were made anew."""
     lost: list[Want]
     """Files that stay lost."""
     losses: list[Loss]
@@ -105,6 +109,11 @@ def plan(store: Store, level: Level, progress: Progress) -> RepairPlan:
         needs=needs(vault, packs),
         unindexed=len(packs.unplaced),
         marked=marks.for_writing(vault).avoid & packs.damaged.keys(),
+        documents={
+            damage.object: damage.message
+            for damage in verify_documents.check(vault)
+            if damage.is_degraded and damage.is_read
+        },
     )
 
 
@@ -133,6 +142,11 @@ def execute(plan: RepairPlan, heal: Heal | None, progress: Progress) -> Repaired
             writing,
             [Marked(name=name, reason=f"{marks.DAMAGED}{plan.packs.damaged[name]}") for name in marked],
         )
+    for name in plan.documents:
+        if name.startswith(f"{layout.PINS}/"):
+            pins.renew(plan.vault, name)
+        else:
+            plan.vault.delete(name)
     remaining = _remaining(plan.needs.wants, still_lost)
     _audit(plan, remaining)
     return Repaired(
@@ -141,6 +155,7 @@ def execute(plan: RepairPlan, heal: Heal | None, progress: Progress) -> Repaired
         healed=len(lost & found),
         indexed=indexed,
         marked=marked,
+        removed=sorted(plan.documents),
         lost=remaining,
         losses=plan.needs.losses,
     )

@@ -33,7 +33,9 @@ def check(vault: Vault) -> Iterator[Damage]:
         )
         yield from failed
         for name in names or ():
-            about = Damage(kind=kind, object=name, is_degraded=True)
+            # what cannot be brought back any more was given up by somebody
+            is_given_up = folder == layout.FORGOTTEN
+            about = Damage(kind=kind, object=name, is_degraded=not is_given_up, is_stray=is_given_up)
             _, damages = tried(about, partial(read, name))
             if damages and not is_gone(vault, name):
                 yield from damages
