@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -29,20 +30,29 @@ HALF = GRACE / 2
 # 9.1 the grace, and the clock that counts
 
 
+def configure(story: Timed, grace_seconds: float | None) -> None:
+    """Write `vault.json` anew: with this grace, or as a version without a grace did, which had no checksum."""
+    config = story.vault.config
+    data = config.model_copy(update={"grace_seconds": grace_seconds}).encode()
+    if grace_seconds is None:
+        said = config.model_dump(mode="json")
+        del said["grace_seconds"]
+        data = json.dumps(said).encode()
+    story.store.objects[layout.CONFIG] = data, story.store.objects[layout.CONFIG][1]
+
+
 def test_clause_9_1_the_grace_is_that_of_the_vault_and_a_week_where_it_says_none() -> None:
     story, *_ = made()
-    data, at = story.store.objects[layout.CONFIG]
     assert story.vault.config.grace == timedelta(seconds=604800)
-    story.store.objects[layout.CONFIG] = data.replace(b'"grace_seconds": 604800', b'"grace_seconds": 99'), at
+    configure(story, 99)
     assert story.vault.config.grace == timedelta(seconds=99)
-    story.store.objects[layout.CONFIG] = data.replace(b'"grace_seconds"', b'"of_another_version"'), at
+    configure(story, None)
     assert story.vault.config.grace == timedelta(seconds=604800)
 
 
 def test_clause_9_1_a_vault_with_another_grace_is_pruned_by_it() -> None:
     story, _, gone, alone = made()
-    data, at = story.store.objects[layout.CONFIG]
-    story.store.objects[layout.CONFIG] = data.replace(b": 604800", b": 86400"), at
+    configure(story, 86400)
     story.pass_by(timedelta(days=1))
     story.forget(gone)
     story.prune()
