@@ -31,7 +31,7 @@ HALF = GRACE / 2
 
 
 def configure(story: Timed, grace_seconds: float | None) -> None:
-    """Write `vault.json` anew: with this grace, or as a version without a grace did, which had no checksum."""
+    """Write `vault.json` anew: with this grace, or as a version without graces and checksums did."""
     config = story.vault.config
     data = config.model_copy(update={"grace_seconds": grace_seconds}).encode()
     if grace_seconds is None:
