@@ -45,7 +45,7 @@ def check(vault: Vault) -> Iterator[Damage]:
 def _object(vault: Vault, name: str) -> object:
     try:
         said = json.loads(vault.get(name))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise CorruptError("not JSON") from error
     if not isinstance(said, dict):
         raise CorruptError("not a JSON object")
