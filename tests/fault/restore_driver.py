@@ -20,7 +20,7 @@ from pachvault.restore import shares
 
 WRITES = (
     "ensure_project", "ensure_repo", "start", "start_together", "clear", "change", "make_file_set",
-    "add_file_set", "finish", "point", "put_file", "delete_branch", "delete_repo",
+    "add_file_set", "finish", "point", "point_together", "put_files", "delete_branch", "delete_repo",
 )  # fmt: skip
 
 

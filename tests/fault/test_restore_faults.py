@@ -65,6 +65,7 @@ def test_killed_at_every_write_it_goes_on_and_nothing_is_there_twice(
     monkeypatch.setattr(shares, "PART_BYTES", PART_BYTES)
     again = Project(other, backup.project.name)
     arguments = command(backup, other, "--history", "all", "--workers", "1")
+    other.target.ensure_project(again.name)  # it is there for every run but the first, else
     total = calls(drive(0, "after", arguments))
     assert_restored(again, told)
     assert total >= 40
@@ -86,6 +87,7 @@ def test_killed_while_something_differs_no_head_has_moved(
     """And the runs after it come to the whole, with what differed made anew."""
     again = Project(other, backup.project.name)
     arguments = command(backup, other, "--history", "all")
+    other.target.ensure_project(again.name)
     outcome = drive(0, "spoilt", arguments)
     assert outcome.code == 13, outcome.err
     (total,) = (int(found) for found in re.findall(r"^calls (\d+)$", outcome.err, re.MULTILINE))
