@@ -117,7 +117,9 @@ def mutate(workspace: Path, minutes: float, *names: str) -> bool:
             running.wait(300)
             return False
     if running.returncode:
-        sys.exit(f"the tool failed, see {workspace / 'run.log'}")
+        sys.exit(
+            f"the tool failed ({running.returncode}), see {workspace / 'run.log'}; the same command goes on"
+        )
     return True
 
 
