@@ -64,7 +64,7 @@ $(VENV)/mutants-installed: $(VENV)/installed
 	@touch $@
 
 .PHONY: mutants
-mutants: $(VENV)/mutants-installed ## do the tests notice changed code? (PART=safety|backup|vault|upkeep|restore|all MINUTES=60)
+mutants: $(VENV)/mutants-installed ## do the tests notice changed code? (PART=safety|backup|vault|maintenance|restore|all MINUTES=60)
 	$(BIN)/python tests/mutants/run.py --part $(PART) --minutes $(MINUTES)
 
 .PHONY: contract

@@ -20,7 +20,7 @@ from python_pachyderm.proto.v2.pfs import pfs_pb2
 
 from bench.data import DataSet
 from pachvault.format.ids import RepoName
-from pachvault.pach import wire
+from pachvault.pach import codec
 from pachvault.pach.connection import Connection, connect
 from pachvault.pach.source import CommitRef, Source
 from pachvault.pach.target import Target
@@ -204,7 +204,7 @@ def _tar(connection: Connection, repo: RepoName) -> Iterator[memoryview]:
     ref = CommitRef(repo.project, repo.repo, BRANCH)
     request = pfs_pb2.GetFileRequest(file=ref.file("/"))
     call = connection.raw_stream("GetFileTAR", pfs_pb2.GetFileRequest.SerializeToString)
-    return map(wire.bytes_value, call(request))
+    return map(codec.bytes_value, call(request))
 
 
 _DOES = {

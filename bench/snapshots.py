@@ -22,8 +22,8 @@ from pachvault.format.documents import (
 from pachvault.format.ids import digest
 from pachvault.store.store import open_store
 from pachvault.vault import vault
+from pachvault.vault.pack_writer import PackWriter
 from pachvault.vault.vault import Vault
-from pachvault.vault.writer import PackWriter
 
 _FRAME_BLOBS = 1000
 _BEGAN = datetime(2026, 1, 1, tzinfo=UTC)

@@ -15,10 +15,10 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from pachvault import heap
 from pachvault.format import index, layout
+from pachvault.runtime import allocator
 from pachvault.store.store import open_store
-from pachvault.vault import blobs, vault
+from pachvault.vault import blob_index, vault
 
 _A_PACK = 64
 _BLOB_BYTES = 1024 * 1024
@@ -33,9 +33,9 @@ def main() -> None:
     if options.what == "make":
         _make(options.folder, options.blobs)
     else:
-        heap.share()
+        allocator.share()
         began = time.perf_counter()
-        count = len(blobs.load(vault.open_vault(open_store(options.folder.as_uri()))))
+        count = len(blob_index.load(vault.open_vault(open_store(options.folder.as_uri()))))
         sys.stdout.write(json.dumps({"seconds": time.perf_counter() - began, "blobs": count}) + "\n")
 
 

@@ -11,15 +11,15 @@ import zstandard
 from made import Repo, back_up, new_vault, tree_of
 from pachvault.format import layout, pack
 from pachvault.format.ids import RepoName, digest
-from pachvault.progress import Quiet
-from pachvault.upkeep import repair
-from pachvault.upkeep.repair import Heal, Repaired
-from pachvault.upkeep.repair_needs import Want
-from pachvault.upkeep.verify import Level, verify
-from pachvault.vault import blobs, marks
-from pachvault.vault.reader import BlobReader
+from pachvault.maintenance.repair import repair
+from pachvault.maintenance.repair.repair import Heal, Repaired
+from pachvault.maintenance.repair.repair_needs import LostFile
+from pachvault.maintenance.verify.verify import Level, verify
+from pachvault.runtime.progress import Quiet
+from pachvault.vault import blob_index, pending_deletes
+from pachvault.vault.blob_reader import BlobReader
+from pachvault.vault.pack_writer import PackWriter
 from pachvault.vault.vault import Vault
-from pachvault.vault.writer import PackWriter
 
 NAME = RepoName("p", "r")
 CONTENT = {f"/{number}": np.random.default_rng(number).bytes(3000) for number in range(12)}
@@ -61,17 +61,17 @@ class Damaged:
         assert self.damages() == []
         self.assert_reads(CONTENT)
         self.repo.commit({**CONTENT, "/next": b"next", "/0": b"changed"})
-        snapshot = back_up(marks.for_writing(self.vault), self.repo)
+        snapshot = back_up(pending_deletes.for_writing(self.vault), self.repo)
         tree = tree_of(snapshot, NAME, self.repo.branches["master"])
         assert tree["/next"] == (4, digest(b"next"))
         assert self.damages() == []
 
     def assert_reads(self, content: dict[str, bytes]) -> None:
-        reader = BlobReader(self.vault, blobs.load(self.vault))
+        reader = BlobReader(self.vault, blob_index.load(self.vault))
         assert {path: reader.read(digest(data)) for path, data in content.items()} == content
 
 
-def from_memory(wants: Sequence[Want], writer: PackWriter) -> None:
+def from_memory(wants: Sequence[LostFile], writer: PackWriter) -> None:
     """Heals from the content that this test knows."""
     compressor = zstandard.ZstdCompressor()
     for want in wants:

@@ -7,26 +7,26 @@ from pathlib import Path
 import numpy as np
 
 from made import Repo, back_up, new_vault, tree_of
-from pachvault.backup.cut import Cutter
-from pachvault.backup.rows import Rows
+from pachvault.backup.export.chunker import Chunker
+from pachvault.backup.export.row_builder import RowBuilder
 from pachvault.errors import DamageError
 from pachvault.format import documents, layout, pack, table
 from pachvault.format.documents import Manifest
 from pachvault.format.ids import RepoName, digest
-from pachvault.progress import Quiet
-from pachvault.upkeep import erase, erase_plan
-from pachvault.upkeep.erase import Erasure
-from pachvault.upkeep.erase_plan import ErasePlan
-from pachvault.upkeep.erase_selection import Selection
-from pachvault.upkeep.verify import Level, verify
-from pachvault.vault import blobs, snapshots
+from pachvault.maintenance.erase import erase, erase_plan
+from pachvault.maintenance.erase.erase import Erasure
+from pachvault.maintenance.erase.erase_plan import ErasePlan
+from pachvault.maintenance.erase.erase_selection import EraseSelection
+from pachvault.maintenance.verify.verify import Level, verify
+from pachvault.runtime.progress import Quiet
+from pachvault.vault import blob_index, snapshots
+from pachvault.vault.blob_reader import BlobReader
+from pachvault.vault.pack_writer import PackWriter
 from pachvault.vault.packs import read_toc
-from pachvault.vault.reader import BlobReader
 from pachvault.vault.vault import Vault
-from pachvault.vault.writer import PackWriter
 
 PEOPLE, OTHER = RepoName("crm", "people"), RepoName("crm", "other")
-SELECTION = Selection(("crm/people",), ("/people/42/**",))
+SELECTION = EraseSelection(("crm/people",), ("/people/42/**",))
 
 
 def body(seed: int, size: int = 3000) -> bytes:
@@ -62,10 +62,10 @@ class Kept:
         self.people.commit({**second, "/people/42/a": body(10), "/empty": b""})
         self._back_up()
 
-    def plan(self, selection: Selection = SELECTION) -> ErasePlan:
+    def plan(self, selection: EraseSelection = SELECTION) -> ErasePlan:
         return erase_plan.plan(self.vault, selection, Quiet())
 
-    def erase(self, selection: Selection = SELECTION) -> Erasure:
+    def erase(self, selection: EraseSelection = SELECTION) -> Erasure:
         return erase.execute(self.plan(selection), Quiet())
 
     def objects(self) -> dict[str, bytes]:
@@ -109,9 +109,9 @@ class Kept:
 
     def stray(self, files: dict[str, bytes]) -> bytes:
         """What a run leaves that died before it sealed: packs, an index object, a table; the table's name."""
-        rows = Rows(PEOPLE, "f" * 32)
+        rows = RowBuilder(PEOPLE, "f" * 32)
         with PackWriter(self.vault) as writer:
-            cutter = Cutter(writer, blobs.load(self.vault), self.vault.config.cutting)
+            cutter = Chunker(writer, blob_index.load(self.vault), self.vault.config.cutting)
             cutter.emit = rows.file
             for path, data in files.items():
                 cutter.add(path, len(data), 0, memoryview(data))
@@ -132,7 +132,7 @@ class Kept:
         small = [BODIES["/people/42/a"], BODIES["/people/42/b"], body(10)]
         assert not going & self.blobs_in_packs()
         assert not any(data in file.read_bytes() for file in self.packs() for data in small)
-        assert not blobs.load(self.vault).has(list(going)).any()
+        assert not blob_index.load(self.vault).has(list(going)).any()
         for info in self.vault.store.list(layout.TABLES):
             assert not any(path.startswith("/people/42/") for path in self._paths(info.name))
 
@@ -141,7 +141,7 @@ class Kept:
 
     def assert_tree(self, repo: Repo) -> None:
         """Every commit of every snapshot that has it is what it was, but for what was erased."""
-        reader = BlobReader(self.vault, blobs.load(self.vault))
+        reader = BlobReader(self.vault, blob_index.load(self.vault))
         for name in snapshots.names(self.vault):
             snapshot = snapshots.load(self.vault, name)
             for commit in snapshot.repo(repo.name).by_id:

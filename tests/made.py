@@ -13,24 +13,24 @@ from urllib.parse import urlsplit
 
 from pyfastcdc import FastCDC
 
-from pachvault.backup import known, runs
-from pachvault.backup.cut import Cutter
-from pachvault.backup.export import objects
-from pachvault.backup.plan import plan_repo
-from pachvault.backup.rows import Rows
-from pachvault.backup.seal import seal
-from pachvault.backup.survey import SurveyedRepo
-from pachvault.backup.tables import Tables
-from pachvault.backup.work import ItemReceipt, Plan, PlannedRepo, Receipt
+from pachvault.backup import base_lookup, run_records
+from pachvault.backup.backup_messages import ItemReceipt, Plan, PlannedRepo, Receipt
+from pachvault.backup.export.chunker import Chunker
+from pachvault.backup.export.export import objects
+from pachvault.backup.export.row_builder import RowBuilder
+from pachvault.backup.export.table_writer import TableWriter
+from pachvault.backup.freeze.backup_plan import plan_repo
+from pachvault.backup.freeze.survey import SurveyedRepo
+from pachvault.backup.seal.seal import seal
 from pachvault.format.documents import Cluster, Cutting, Pipeline, Problem, Project
 from pachvault.format.ids import RepoName, digest
 from pachvault.pach.records import BranchInfo, CommitInfo, RepoInfo
 from pachvault.policy import History
 from pachvault.store.local import LocalStore
-from pachvault.vault import blobs, marks, snapshots, vault
+from pachvault.vault import blob_index, pending_deletes, snapshots, vault
+from pachvault.vault.pack_writer import PACK_BYTES, PackWriter
 from pachvault.vault.snapshots import Snapshot
 from pachvault.vault.vault import Vault
-from pachvault.vault.writer import PACK_BYTES, PackWriter
 
 BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
 CLUSTER = Cluster(id="cluster", version="2.11.6")
@@ -115,8 +115,8 @@ def back_up(
     number = len(snapshots.names(into)) if number is None else number
     now = frozen_at or BEGAN + timedelta(hours=1 + number)
     run_id = f"run-{number}"
-    runs.announce(into, run_id, "default", CLUSTER.id, now)
-    newest = known.newest_records(into, CLUSTER.id, [repo.name for repo in repos])
+    run_records.announce(into, run_id, "default", CLUSTER.id, now)
+    newest = base_lookup.newest_records(into, CLUSTER.id, [repo.name for repo in repos])
     planned = [
         plan_repo(
             repo.surveyed,
@@ -152,22 +152,25 @@ def _export(
     pack_bytes: int,
     unreadable: frozenset[str],
 ) -> Receipt:
-    into = marks.for_writing(into)
-    done: list[tuple[ItemReceipt, Rows]] = []
-    tables = Tables(into)
+    into = pending_deletes.for_writing(into)
+    done: list[tuple[ItemReceipt, RowBuilder]] = []
+    tables = TableWriter(into)
     with PackWriter(into, pack_bytes) as writer:
-        cutter = Cutter(writer, blobs.load(into), into.config.cutting)
+        cutter = Chunker(writer, blob_index.load(into), into.config.cutting)
         for repo, planned in work:
             for commit in planned.new:
                 receipt = ItemReceipt(project=planned.project, repo=planned.repo, commit=commit.id, lower="")
                 if commit.id in unreadable:
                     done.append(
-                        (receipt.model_copy(update={"problem": "no rights"}), Rows(repo.name, commit.id))
+                        (
+                            receipt.model_copy(update={"problem": "no rights"}),
+                            RowBuilder(repo.name, commit.id),
+                        )
                     )
                     continue
                 if commit.error:
                     continue
-                rows = Rows(repo.name, commit.id)
+                rows = RowBuilder(repo.name, commit.id)
                 cutter.emit = rows.file
                 size = _changes(
                     repo.trees[commit.id], repo.trees[commit.base] if commit.base else {}, cutter, rows
@@ -190,7 +193,7 @@ def _export(
     )
 
 
-def _changes(tree: TREE, base: TREE, cutter: Cutter, rows: Rows) -> int:
+def _changes(tree: TREE, base: TREE, cutter: Chunker, rows: RowBuilder) -> int:
     for path in sorted(base.keys() - tree.keys()):
         rows.deleted(path)
     for path, data in tree.items():

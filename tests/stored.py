@@ -16,22 +16,24 @@ from memory import Killed, MemoryStore, Process, die
 from pachvault.errors import DamageError, PachvaultError, UsageError
 from pachvault.format import layout, pack
 from pachvault.format.ids import RepoName, digest
-from pachvault.progress import Quiet
+from pachvault.maintenance.forget import forget
+from pachvault.maintenance.prune import prune
+from pachvault.maintenance.prune.prune_plan import PruneLimits, plan
+from pachvault.maintenance.repair import repair
+from pachvault.maintenance.repair.repair_needs import LostFile
+from pachvault.maintenance.verify.findings import Finding, Severity
+from pachvault.maintenance.verify.verify import Level, verify
+from pachvault.runtime.progress import Quiet
 from pachvault.store.store import Store
-from pachvault.upkeep import forget, prune, repair
-from pachvault.upkeep.findings import Finding, Severity
-from pachvault.upkeep.prune_plan import Limits, plan
-from pachvault.upkeep.repair_needs import Want
-from pachvault.upkeep.verify import Level, verify
-from pachvault.vault import blobs, clock, snapshots, vault
-from pachvault.vault.reader import BlobReader
+from pachvault.vault import blob_index, clock, snapshots, vault
+from pachvault.vault.blob_reader import BlobReader
+from pachvault.vault.pack_writer import PackWriter
 from pachvault.vault.snapshots import Snapshot, SnapshotName
 from pachvault.vault.vault import Vault
-from pachvault.vault.writer import PackWriter
 
 CONTENT = [np.random.default_rng(number).bytes(300) for number in range(60)]
 OF_DIGEST = {digest(data): data for data in CONTENT}
-LIMITS = Limits(max_dead=0.6)
+LIMITS = PruneLimits(max_dead=0.6)
 
 
 @dataclass
@@ -115,7 +117,7 @@ class Stored:
         """Nothing is damaged, every snapshot reads back, and none is gone."""
         assert not is_verified or self.damages() == []
         opened = vault.open_vault(self.store)
-        reader = BlobReader(opened, blobs.load(opened))
+        reader = BlobReader(opened, blob_index.load(opened))
         known = snapshots.names(opened)
         assert {*self.kept} <= {*known}
         back = {each.name for each in forget.forgotten(opened)}
@@ -161,7 +163,7 @@ def _made() -> Stored:
     story.pass_time(4)
     for each in (old, mostly_dead):
         forget_named(store, each.name)
-    prune_all(store, Limits(max_dead=1))  # marks what they alone needed
+    prune_all(store, PruneLimits(max_dead=1))  # marks what they alone needed
     story.pass_time(4)
     recent = story.back_up(5, 0, 1, 40, 41, 42, 43)
     doomed = story.back_up(6, 0, 50)
@@ -239,14 +241,14 @@ def forget_named(store: Store, name: SnapshotName) -> None:
         raise NamedError("not forgotten")
 
 
-def prune_all(store: Store, limits: Limits = LIMITS) -> None:
+def prune_all(store: Store, limits: PruneLimits = LIMITS) -> None:
     opened = vault.open_vault(store)
     done = prune.execute(opened, plan(opened, limits, clock.store_now(opened), Quiet()), Quiet())
     if done.problems:
         raise NamedError(done.problems)
 
 
-def heal(wants: Sequence[Want], writer: PackWriter) -> None:
+def heal(wants: Sequence[LostFile], writer: PackWriter) -> None:
     """The cluster that still has everything."""
     compressor = zstandard.ZstdCompressor()
     for blob in dict.fromkeys(blob for want in wants for blob in want.blobs):

@@ -9,12 +9,14 @@ from functools import cache
 
 from memory import MemoryStore
 from pachvault.format import layout
-from pachvault.progress import Quiet
+from pachvault.maintenance import pins
+from pachvault.maintenance.forget import forget
+from pachvault.maintenance.prune import prune
+from pachvault.maintenance.prune.prune import Pruned
+from pachvault.maintenance.prune.prune_plan import PlannedObject, PruneLimits, PrunePlan, plan
+from pachvault.runtime.progress import Quiet
 from pachvault.store.store import WHOLE_BYTES, ObjectInfo
-from pachvault.upkeep import forget, pins, prune
-from pachvault.upkeep.prune import Pruned
-from pachvault.upkeep.prune_plan import Limits, Planned, PrunePlan, plan
-from pachvault.vault import clock, marks, vault
+from pachvault.vault import clock, pending_deletes, vault
 from pachvault.vault.snapshots import Snapshot, SnapshotName
 from pachvault.vault.vault import Vault
 from stored import Stored, forget_named
@@ -22,7 +24,7 @@ from stored import Stored, forget_named
 GRACE = timedelta(days=7)
 TICK = timedelta(microseconds=1)
 """The least difference of two times."""
-LIMITS = Limits(max_dead=1.0)
+LIMITS = PruneLimits(max_dead=1.0)
 """Nothing is repacked."""
 
 
@@ -92,14 +94,14 @@ class Timed(Stored):
         forget.bring_back(self.vault, snapshot.name.id)
         pins.unpin(self.vault, snapshot.name.id)
 
-    def plan(self, limits: Limits = LIMITS) -> PrunePlan:
+    def plan(self, limits: PruneLimits = LIMITS) -> PrunePlan:
         opened = self.vault
         return plan(opened, limits, clock.store_now(opened), Quiet())
 
-    def prune(self, planned: PrunePlan | None = None, limits: Limits = LIMITS) -> Pruned:
+    def prune(self, planned: PrunePlan | None = None, limits: PruneLimits = LIMITS) -> Pruned:
         return prune.execute(self.vault, planned or self.plan(limits), Quiet())
 
-    def planned(self, name: str) -> Planned | None:
+    def planned(self, name: str) -> PlannedObject | None:
         """What a prune would do with an object; None where it is simply kept."""
         planned = self.plan()
         return next((each for each in [*planned.others, *planned.packs] if each.name == name), None)
@@ -110,7 +112,7 @@ class Timed(Stored):
         return {name for folder in folders for name in self.names(folder)}
 
     def marked(self) -> set[str]:
-        return set(marks.for_writing(self.vault).avoid)
+        return set(pending_deletes.for_writing(self.vault).avoid)
 
     def mark_names(self) -> set[str]:
         return set(self.names(layout.MARKS))

@@ -16,19 +16,20 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, TypeVar
 
-from pachvault import policy, request, strict_yaml
-from pachvault.backup.run import back_up
+from pachvault import policy, request
+from pachvault.backup.backup import back_up
 from pachvault.errors import BusyError
 from pachvault.format import layout
+from pachvault.maintenance.prune import reserve
+from pachvault.maintenance.verify.findings import Finding
+from pachvault.maintenance.verify.verify import Level, verify
 from pachvault.policy import Policy
-from pachvault.progress import Quiet
 from pachvault.request import Request
-from pachvault.restore.records import Report
-from pachvault.restore.run import restore
+from pachvault.restore.request.restore_records import RestoreReport
+from pachvault.restore.restore import restore
+from pachvault.runtime.progress import Quiet
 from pachvault.store.store import open_store
-from pachvault.upkeep import reserve
-from pachvault.upkeep.findings import Finding
-from pachvault.upkeep.verify import Level, verify
+from pachvault.syntax import strict_yaml
 from pachvault.vault import vault
 from pachvault.vault.snapshots import Snapshot
 
@@ -91,7 +92,7 @@ class BackupTask:
         source: str = "auto",
         verify: str = "full",
         keep_going: bool = False,
-    ) -> Report:
+    ) -> RestoreReport:
         """Restore `what` (project/repo@branch patterns) from the target and wait for it.
 
         `snapshot` is an id, a prefix, latest, or a time: the newest that was frozen at or before it. `to` is
@@ -155,7 +156,7 @@ class BackupTask:
             self._run = run
             return run
 
-    def _recover(self, chosen: Request) -> Report:
+    def _recover(self, chosen: Request) -> RestoreReport:
         place = vault.open_vault(open_store(self.policy.target))
         return restore(self._pachd, self._token, chosen, place, self._progress, self._workers)
 

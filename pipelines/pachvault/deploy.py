@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from pachvault import home, policy, shipped
+from pachvault import bundled_files, cluster_project, policy
 from pachvault.errors import PachvaultError, PachydermError, UsageError
 from pachvault.format.ids import RepoName
 from pachvault.pach.connection import Connection
@@ -23,17 +23,17 @@ from pachvault.vault.vault import open_vault
 
 _SCHEDULES: dict[str, Callable[[Policy], str]] = {
     "freeze": lambda chosen: chosen.schedule,
-    "upkeep": lambda chosen: chosen.upkeep.schedule,
+    "maintenance": lambda chosen: chosen.maintenance.schedule,
 }
 """The stages that tick, and when the policy wants them to."""
 _PURPOSES = {
-    home.POLICY: "what is backed up, and where to: policy.yaml on branch master",
-    home.REQUESTS: "restore requests, a YAML file each, on branch master",
+    cluster_project.POLICY: "what is backed up, and where to: policy.yaml on branch master",
+    cluster_project.REQUESTS: "restore requests, a YAML file each, on branch master",
 }
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class DeployStep:
     """Something that was made or found."""
 
     kind: Literal["project", "repo", "policy", "pipeline"]
@@ -46,7 +46,7 @@ class Step:
 class Deployed:
     """What the cluster now has, and a line for each thing that a backup still needs."""
 
-    steps: list[Step]
+    steps: list[DeployStep]
     missing: list[str]
 
 
@@ -55,10 +55,10 @@ def deploy(
     *,
     policy_text: tuple[str, str] | None = None,
     restore: bool | None = None,
-    spec: Callable[[str], str] = shipped.spec,
-    say: Callable[[Step], None] = lambda _: None,
+    spec: Callable[[str], str] = bundled_files.spec,
+    say: Callable[[DeployStep], None] = lambda _: None,
 ) -> Deployed:
-    """Make the pipelines of backups and upkeep, and with `restore` those of restores, or update them.
+    """Make the pipelines of backups and maintenance, and with `restore` those of restores, or update them.
 
     `policy_text` is a policy's file name and text, to be committed where it differs; `restore=False` deletes
     the restore pipelines, None leaves them out unless they are there. Raises UsageError, before anything
@@ -67,12 +67,12 @@ def deploy(
     source, target, pipelines = Source(connection), Target(connection), Pipelines(connection)
     given = policy.parse(policy_text[1], policy_text[0]) if policy_text else None
     in_force, missing = (given, []) if given else _policy_there(source)
-    left_out = shipped.RESTORE_STAGES if restore is False else ()
-    stages = [stage for stage in shipped.ALL_STAGES if stage not in left_out]
+    left_out = bundled_files.RESTORE_STAGES if restore is False else ()
+    stages = [stage for stage in bundled_files.ALL_STAGES if stage not in left_out]
     specs = {stage: _scheduled(stage, spec(stage), in_force) for stage in stages}
-    steps: list[Step] = []
+    steps: list[DeployStep] = []
 
-    def note(step: Step) -> None:
+    def note(step: DeployStep) -> None:
         steps.append(step)
         say(step)
 
@@ -81,20 +81,22 @@ def deploy(
     if policy_text:
         note(_commit_policy(source, target, policy_text[1]))
     if restore is False:
-        for stage in reversed(shipped.RESTORE_STAGES):
+        for stage in reversed(bundled_files.RESTORE_STAGES):
             was_there = pipelines.delete(HOME_PROJECT, stage)
-            note(Step("pipeline", f"{HOME_PROJECT}/{stage}", "deleted" if was_there else "absent"))
+            note(DeployStep("pipeline", f"{HOME_PROJECT}/{stage}", "deleted" if was_there else "absent"))
     for stage, text in specs.items():
-        is_optional = restore is None and stage in shipped.RESTORE_STAGES
+        is_optional = restore is None and stage in bundled_files.RESTORE_STAGES
         if is_optional and not pipelines.exists(HOME_PROJECT, stage):
             continue
-        note(Step("pipeline", f"{HOME_PROJECT}/{stage}", _ensure(pipelines, text, f"{stage}.json")))
+        note(DeployStep("pipeline", f"{HOME_PROJECT}/{stage}", _ensure(pipelines, text, f"{stage}.json")))
     return Deployed(steps, missing + (_missing_vault(source, in_force) if in_force else []))
 
 
 def _policy_there(source: Source) -> tuple[Policy | None, list[str]]:
     try:
-        return policy.parse(home.policy_text(source), f"{home.POLICY}:{home.POLICY_FILE}"), []
+        return policy.parse(
+            cluster_project.policy_text(source), f"{cluster_project.POLICY}:{cluster_project.POLICY_FILE}"
+        ), []
     except UsageError as error:
         return None, [f"policy: {error}; `pachvault deploy --policy FILE` commits one"]
 
@@ -105,30 +107,36 @@ def _missing_vault(source: Source, chosen: Policy) -> list[str]:
     except PachvaultError as error:
         return [f"vault, as seen from here: {error}"]
     try:
-        home.check_in_force(source, vault, chosen.name)
+        cluster_project.check_in_force(source, vault, chosen.name)
     except UsageError as error:
         return [f"policy: {error}"]
     return []
 
 
-def _places(source: Source, target: Target) -> Iterable[Step]:
+def _places(source: Source, target: Target) -> Iterable[DeployStep]:
     is_there = HOME_PROJECT in {project.name for project in source.projects()}
     target.ensure_project(HOME_PROJECT, "backups of this cluster, by pachvault")
-    yield Step("project", HOME_PROJECT, "unchanged" if is_there else "created")
+    yield DeployStep("project", HOME_PROJECT, "unchanged" if is_there else "created")
     repos: set[RepoName] = {repo.name for repo in source.repos()} if is_there else set()
     for name, purpose in _PURPOSES.items():
         target.ensure_repo(name.project, name.repo, purpose)
-        yield Step("repo", str(name), "unchanged" if name in repos else "created")
+        yield DeployStep("repo", str(name), "unchanged" if name in repos else "created")
 
 
-def _commit_policy(source: Source, target: Target, text: str) -> Step:
-    where = f"{home.POLICY}@{home.MASTER}:{home.POLICY_FILE}"
-    there = home.files(source, home.POLICY).get(home.POLICY_FILE)
+def _commit_policy(source: Source, target: Target, text: str) -> DeployStep:
+    where = f"{cluster_project.POLICY}@{cluster_project.MASTER}:{cluster_project.POLICY_FILE}"
+    there = cluster_project.files(source, cluster_project.POLICY).get(cluster_project.POLICY_FILE)
     # one that a restore brought is in force only once it is committed here
-    if there == text.encode() and not home.is_policy_restored(source):
-        return Step("policy", where, "unchanged")
-    target.put_file(home.POLICY.project, home.POLICY.repo, home.MASTER, home.POLICY_FILE, text.encode())
-    return Step("policy", where, "created" if there is None else "updated")
+    if there == text.encode() and not cluster_project.is_policy_restored(source):
+        return DeployStep("policy", where, "unchanged")
+    target.put_file(
+        cluster_project.POLICY.project,
+        cluster_project.POLICY.repo,
+        cluster_project.MASTER,
+        cluster_project.POLICY_FILE,
+        text.encode(),
+    )
+    return DeployStep("policy", where, "created" if there is None else "updated")
 
 
 def _scheduled(stage: str, text: str, chosen: Policy | None) -> str:

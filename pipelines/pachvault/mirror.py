@@ -17,7 +17,7 @@ from datetime import UTC, datetime, timedelta
 
 from pachvault.errors import PachydermError, SourceGoneError
 from pachvault.format.ids import RepoName
-from pachvault.pach import wire
+from pachvault.pach import codec
 from pachvault.pach.records import CommitInfo
 from pachvault.pach.source import CommitRef, Source
 from pachvault.pach.target import Target
@@ -85,7 +85,7 @@ class Mirror:
                 return made
         if parent is not None or task.mirror_branch in self._heads:
             self._target.delete_branch(HOME_PROJECT, BACKUP_REPO, task.mirror_branch)
-        made = {task.head: self._commit(task, task.head, None, [], wire.TOTAL)}
+        made = {task.head: self._commit(task, task.head, None, [], codec.TOTAL)}
         if self._equal(task, made):
             return made
         self._target.delete_branch(HOME_PROJECT, BACKUP_REPO, task.mirror_branch)
@@ -131,7 +131,7 @@ class Mirror:
         made: dict[str, CommitRef] = {}
         groups = [[*early, late[0]], *([commit] for commit in late[1:])]
         for group in groups:
-            ref = self._commit(task, group[-1], parent, group[:-1], wire.DIFF)
+            ref = self._commit(task, group[-1], parent, group[:-1], codec.DIFF)
             made[group[-1]], parent = ref, ref.id
         return made
 
@@ -154,7 +154,7 @@ class Mirror:
             self._target.finish(ref, error="the source could not be mirrored")
             raise
         self._target.finish(ref)
-        if kind == wire.TOTAL:
+        if kind == codec.TOTAL:
             self._whole.add(ref.id)
         return ref
 

@@ -12,10 +12,10 @@ from typing import Annotated, Literal, Self
 from cronsim import CronSim, CronSimError
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from pachvault import selection, strict_yaml
 from pachvault.format.ids import RepoName
-from pachvault.quantities import count, duration, in_words, size
-from pachvault.strict_yaml import Strict
+from pachvault.syntax import selection, strict_yaml
+from pachvault.syntax.quantities import count, duration, in_words, size
+from pachvault.syntax.strict_yaml import Strict
 
 HOME_PROJECT = "pachvault"
 """The project of the backup itself: never a source, but for SAVED_AT_HOME."""
@@ -143,8 +143,8 @@ class Retention(Strict):
         return self
 
 
-class Upkeep(Strict):
-    """What pipeline upkeep does, and how often."""
+class Maintenance(Strict):
+    """What pipeline maintenance does, and how often."""
 
     schedule: Schedule = "@every 24h"
     verify_within: Duration = timedelta(days=30)
@@ -176,7 +176,7 @@ class Policy(Strict):
     limits: Limits = Limits()
     retention: Annotated[list[Retention], BeforeValidator(_listed)] = []
     """Without rules nothing is forgotten."""
-    upkeep: Upkeep = Upkeep()
+    maintenance: Maintenance = Maintenance()
 
     @property
     def durations(self) -> list[str]:
@@ -184,9 +184,9 @@ class Policy(Strict):
         given = {
             "history since": self.history.within,
             "interval": self.interval,
-            "verify_within": self.upkeep.verify_within,
-            "drill_within": self.upkeep.drill_within,
-            "mirror_keep": self.upkeep.mirror_keep,
+            "verify_within": self.maintenance.verify_within,
+            "drill_within": self.maintenance.drill_within,
+            "mirror_keep": self.maintenance.mirror_keep,
         }
         kept = [f"keep_within {in_words(rule.keep_within)}" for rule in self.retention if rule.keep_within]
         return [*(f"{name} {in_words(length)}" for name, length in given.items() if length), *kept]

@@ -12,12 +12,12 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from pachvault import selection, strict_yaml
 from pachvault.errors import InvalidInputError, UsageError
 from pachvault.format.ids import digest
-from pachvault.quantities import count
-from pachvault.selection import SnapshotRef
-from pachvault.strict_yaml import Strict
+from pachvault.syntax import selection, strict_yaml
+from pachvault.syntax.quantities import count
+from pachvault.syntax.selection import SnapshotRef
+from pachvault.syntax.strict_yaml import Strict
 
 _NAME = re.compile(r"^[A-Za-z0-9_-]+$")
 
@@ -76,7 +76,7 @@ class Extent(Strict):
     newest: str | None = None
 
 
-class Place(Strict):
+class RequestTarget(Strict):
     """Other names for what is restored; empty keeps the old ones."""
 
     project: Annotated[str | None, Field(pattern=_NAME.pattern)] = None
@@ -98,7 +98,7 @@ class Request(Strict):
     history: Annotated[Extent, BeforeValidator(_history)] = Extent(last=1)
     pipelines: bool = False
     outputs: Literal["recompute", "as-repos"] = "recompute"
-    to: Place = Place()
+    to: RequestTarget = RequestTarget()
     exists: Literal["fail", "append", "replace"] = "fail"
     source: Annotated[Literal["auto", "backup", "vault"], Field(alias="from")] = "auto"
     verify: Literal["full", "hashes", "none"] = "full"

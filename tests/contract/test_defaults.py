@@ -9,7 +9,7 @@ import pytest
 
 from pachvault.errors import PachydermError, SourceGoneError, UnsupportedError
 from pachvault.format.ids import RepoName
-from pachvault.pach import newer
+from pachvault.pach import unknown_fields
 from pachvault.pach.connection import connect
 from pachvault.pach.settings import Settings
 
@@ -46,7 +46,7 @@ def test_a_projects_defaults_fill_in_what_a_spec_leaves_out(
     assert settings.project_defaults(project.name) == DEFAULTS
     create(pach, shell(project, "short", pfs(project, "data", "/"), "true"))
     info = inspect(pach, project, "short")
-    effective = json.loads(newer.text(info, "effective_spec_json"))
+    effective = json.loads(unknown_fields.text(info, "effective_spec_json"))
     assert "datumTries" not in json.loads(info.details_json)
     assert info.details.datum_tries == 5
     recorded({name: effective[name] for name in ("datumTries", "resourceRequests", "outputBranch")})
@@ -67,7 +67,7 @@ def test_a_spec_is_told_as_it_was_written_with_fields_that_are_newer(
     create(pach, spec)
     info = inspect(pach, project, "newer")
     assert json.loads(info.details_json) == spec
-    assert json.loads(newer.text(info, "effective_spec_json"))["maximumExpectedUptime"] == "3600s"
+    assert json.loads(unknown_fields.text(info, "effective_spec_json"))["maximumExpectedUptime"] == "3600s"
 
 
 def test_an_image_pull_secret_need_not_be_there(pach: Pach, project: Project, repo: Message) -> None:

@@ -10,9 +10,9 @@ from python_pachyderm.proto.v2.pps import pps_pb2
 
 from pachvault.errors import PachydermError, SourceGoneError
 from pachvault.format.ids import RepoName
-from pachvault.pach import newer
+from pachvault.pach import unknown_fields
 from pachvault.pach.connection import Connection, connect
-from pachvault.pach.settings import Place, Settings
+from pachvault.pach.settings import Settings, SettingsScope
 from pachvault.pach.source import Source
 
 from .pach import Message, Pach, add
@@ -43,10 +43,10 @@ def test_metadata_of_projects_repos_branches_and_commits(
 ) -> None:
     commit = pach.commit(repo, add("/a", b"1"))
     places = [
-        Place.project(project.name),
-        Place.repo(name),
-        Place.branch(name, "master"),
-        Place.commit(name, commit.id),
+        SettingsScope.project(project.name),
+        SettingsScope.repo(name),
+        SettingsScope.branch(name, "master"),
+        SettingsScope.commit(name, commit.id),
     ]
     for place in places:
         settings.set_metadata(place, NOTES)
@@ -56,9 +56,9 @@ def test_metadata_of_projects_repos_branches_and_commits(
     assert [each.metadata for each in source.repos() if each.name == name] == [expected]
     assert [each.metadata for each in source.branches(name)] == [expected]
     assert [each.metadata for each in source.commits(name)] == [expected]
-    settings.set_metadata(Place.repo(name), {"owner": "bob"})
+    settings.set_metadata(SettingsScope.repo(name), {"owner": "bob"})
     assert [each.metadata for each in source.repos() if each.name == name] == [{"owner": "bob"}]
-    settings.set_metadata(Place.repo(name), {})
+    settings.set_metadata(SettingsScope.repo(name), {})
     assert [each.metadata for each in source.repos() if each.name == name] == [{}]
 
 
@@ -66,9 +66,9 @@ def test_an_open_commits_metadata_stays_when_it_is_finished(
     pach: Pach, repo: Message, settings: Settings, name: RepoName
 ) -> None:
     commit = pach.start(repo)
-    settings.set_metadata(Place.commit(name, commit.id), NOTES)
+    settings.set_metadata(SettingsScope.commit(name, commit.id), NOTES)
     told = pach.finish(commit, description="done")
-    assert newer.strings(told, "metadata") == dict(sorted(NOTES.items()))
+    assert unknown_fields.strings(told, "metadata") == dict(sorted(NOTES.items()))
 
 
 def test_what_keeps_metadata(
@@ -76,9 +76,13 @@ def test_what_keeps_metadata(
 ) -> None:
     """Moving a branch and describing a repo or a project anew do; a new commit has none of its parent's."""
     first = pach.commit(repo, add("/a", b"1"))
-    for place in (Place.project(project.name), Place.repo(name), Place.branch(name, "master")):
+    for place in (
+        SettingsScope.project(project.name),
+        SettingsScope.repo(name),
+        SettingsScope.branch(name, "master"),
+    ):
         settings.set_metadata(place, {"kept": "yes"})
-    settings.set_metadata(Place.commit(name, first.id), {"of": "first"})
+    settings.set_metadata(SettingsScope.commit(name, first.id), {"of": "first"})
     second = pach.commit(repo, add("/b", b"1"))
     branch = pfs_pb2.Branch(repo=repo, name="master")
     pach.pfs.CreateBranch(pfs_pb2.CreateBranchRequest(branch=branch, head=first))
@@ -100,23 +104,23 @@ def test_a_pipelines_metadata_stays_when_it_is_stopped_and_goes_when_it_is_updat
 ) -> None:
     spec = shell(project, "noted", pfs(project, "data", "/"), "true")
     create(pach, spec)
-    settings.set_metadata(Place.pipeline(RepoName(project.name, "noted")), NOTES)
+    settings.set_metadata(SettingsScope.pipeline(RepoName(project.name, "noted")), NOTES)
     pach.pps.StopPipeline(pps_pb2.StopPipelineRequest(pipeline=project.pipeline("noted")))
-    assert newer.strings(inspect(pach, project, "noted"), "metadata") == dict(sorted(NOTES.items()))
+    assert unknown_fields.strings(inspect(pach, project, "noted"), "metadata") == dict(sorted(NOTES.items()))
     (listed,) = [each for each in Source(connection).pipelines() if each.project == project.name]
     assert listed.metadata == dict(sorted(NOTES.items()))
     create(pach, {**spec, "description": "new"}, update=True)
-    assert newer.strings(inspect(pach, project, "noted"), "metadata") == {}
+    assert unknown_fields.strings(inspect(pach, project, "noted"), "metadata") == {}
 
 
 def test_a_project_made_again_has_no_metadata(
     pach: Pach, connection: Connection, settings: Settings, project: Project
 ) -> None:
-    settings.set_metadata(Place.project(project.name), NOTES)
+    settings.set_metadata(SettingsScope.project(project.name), NOTES)
     pach.pfs.DeleteProject(pfs_pb2.DeleteProjectRequest(project=project.message))
     pach.pfs.CreateProject(pfs_pb2.CreateProjectRequest(project=project.message))
     told = pach.pfs.InspectProject(pfs_pb2.InspectProjectRequest(project=project.message))
-    assert newer.strings(told, "metadata") == {}
+    assert unknown_fields.strings(told, "metadata") == {}
 
 
 def test_metadata_of_what_is_not_there_is_refused(
@@ -124,11 +128,11 @@ def test_metadata_of_what_is_not_there_is_refused(
 ) -> None:
     nowhere = RepoName(project.name, "nowhere")
     absent = [
-        Place.project("no-such-project"),
-        Place.repo(nowhere),
-        Place.branch(name, "nowhere"),
-        Place.commit(name, "0" * 12 + "4" + "0" * 19),
-        Place.pipeline(nowhere),
+        SettingsScope.project("no-such-project"),
+        SettingsScope.repo(nowhere),
+        SettingsScope.branch(name, "nowhere"),
+        SettingsScope.commit(name, "0" * 12 + "4" + "0" * 19),
+        SettingsScope.pipeline(nowhere),
     ]
     for place in absent:
         with pytest.raises(SourceGoneError):
@@ -137,7 +141,7 @@ def test_metadata_of_what_is_not_there_is_refused(
 
 def test_an_empty_key_is_refused(repo: Message, settings: Settings, name: RepoName) -> None:
     with pytest.raises(PachydermError, match="INVALID_ARGUMENT"):
-        settings.set_metadata(Place.repo(name), {"": "value"})
+        settings.set_metadata(SettingsScope.repo(name), {"": "value"})
 
 
 def test_nothing_that_the_server_tells_is_unknown(

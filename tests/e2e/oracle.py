@@ -6,11 +6,11 @@ from pathlib import Path
 
 from e2e.cluster import Project, Tree
 from pachvault.format.ids import RepoName
-from pachvault.progress import Quiet
+from pachvault.maintenance.verify.verify import Level, verify
+from pachvault.runtime.progress import Quiet
 from pachvault.store.store import open_store
-from pachvault.upkeep.verify import Level, verify
-from pachvault.vault import blobs, snapshots
-from pachvault.vault.reader import BlobReader
+from pachvault.vault import blob_index, snapshots
+from pachvault.vault.blob_reader import BlobReader
 from pachvault.vault.snapshots import RepoHistory, Snapshot
 from pachvault.vault.vault import Vault, open_vault
 
@@ -42,7 +42,7 @@ class Vaulted:
 
     def tree(self, snapshot: Snapshot, repo: RepoName, commit: str) -> Tree:
         """A commit's files as the vault has them."""
-        return _tree(BlobReader(snapshot.vault, blobs.load(snapshot.vault)), snapshot.repo(repo), commit)
+        return _tree(BlobReader(snapshot.vault, blob_index.load(snapshot.vault)), snapshot.repo(repo), commit)
 
 
 def heads_now(project: Project) -> Heads:
@@ -81,7 +81,7 @@ def assert_restorable(
     expected = heads_now(project) if heads is None else heads
     assert heads_in(snapshot, project) == expected
     cluster = project.cluster
-    reader = BlobReader(snapshot.vault, blobs.load(snapshot.vault))
+    reader = BlobReader(snapshot.vault, blob_index.load(snapshot.vault))
     for entry, history in snapshot.repos():
         if entry.project != project.name:
             continue

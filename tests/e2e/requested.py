@@ -10,9 +10,9 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from e2e.cluster import Cluster, Project, Tree
+from pachvault.bundled_files import RESTORE_STAGES, spec
 from pachvault.pach.pipelines import Pipelines
 from pachvault.policy import HOME_PROJECT
-from pachvault.shipped import RESTORE_STAGES, spec
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,17 +11,17 @@ import pytest
 from e2e.cluster import Project
 from fault.faulty import Call, Faulty, true
 from memory import MemoryStore
-from pachvault.backup import runs
-from pachvault.backup.export import export_share
-from pachvault.backup.freeze import Frozen, freeze
-from pachvault.backup.seal import seal
-from pachvault.backup.work import Share
+from pachvault.backup import run_records
+from pachvault.backup.backup_messages import ExportShare
+from pachvault.backup.export.export import export_share
+from pachvault.backup.freeze.freeze import Frozen, freeze
+from pachvault.backup.seal.seal import seal
 from pachvault.format import layout
 from pachvault.pach.connection import connect
 from pachvault.pach.source import Source
 from pachvault.pach.target import Target
 from pachvault.policy import Policy
-from pachvault.progress import Quiet
+from pachvault.runtime.progress import Quiet
 from pachvault.store.store import Store
 from pachvault.vault import vault
 from pachvault.vault.vault import Vault
@@ -99,11 +99,11 @@ def test_an_export_of_another_size_than_the_commits_is_named_and_not_kept(run: R
     (share,) = run.freeze("run").shares
     for by in (-1, 1):
         items = [each.model_copy(update={"commit_bytes": each.commit_bytes + by}) for each in share.items]
-        wrong = Share.model_validate(share.model_copy(update={"items": items}).model_dump())
+        wrong = ExportShare.model_validate(share.model_copy(update={"items": items}).model_dump())
         (item,) = export_share(run.source, run.vault, wrong, Quiet()).items
         assert item.problem is not None
         assert "16 bytes arrived where the commit has" in item.problem
         assert (item.rows, item.tables) == (0, [])
-        assert runs.kept_receipt(run.vault, wrong.key(run.vault.config.vault_id)) is None
+        assert run_records.kept_receipt(run.vault, wrong.key(run.vault.config.vault_id)) is None
     (item,) = export_share(run.source, run.vault, share, Quiet()).items
     assert (item.problem, item.rows, item.bytes) == (None, 2, 16)

@@ -10,14 +10,14 @@ import pytest
 
 from e2e.cli import Outcome, pachvault
 from e2e.cluster import Cluster
+from pachvault.bundled_files import ALL_STAGES, MAINTENANCE_STAGES, RESTORE_STAGES, STAGES, names, text
 from pachvault.format.ids import RepoName
 from pachvault.pach.pipelines import Pipelines
 from pachvault.policy import HOME_PROJECT
-from pachvault.shipped import ALL_STAGES, RESTORE_STAGES, STAGES, UPKEEP_STAGES, names, text
 
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("deploy")]
 
-STANDING = {*STAGES, *UPKEEP_STAGES}
+STANDING = {*STAGES, *MAINTENANCE_STAGES}
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +71,7 @@ def test_without_a_policy_the_pipelines_are_made_and_the_policy_is_missed(cluste
     assert [each["message"].split(":")[0] for each in first.kind("finding")] == ["policy"]
     assert "deploy --policy FILE" in first.only("finding")["message"]
     assert first.only("summary")["missing"] == 1
-    assert (ticks(cluster), ticks(cluster, "upkeep")) == ("@every 1h", "@every 24h")
+    assert (ticks(cluster), ticks(cluster, "maintenance")) == ("@every 1h", "@every 24h")
 
 
 def test_a_policy_is_committed_once_and_its_schedule_ticks(cluster: Cluster, tmp_path: Path) -> None:
@@ -95,16 +95,16 @@ def test_a_policy_is_committed_once_and_its_schedule_ticks(cluster: Cluster, tmp
     assert ticks(cluster) == "@every 3h"
 
 
-def test_upkeep_ticks_as_the_policy_says(cluster: Cluster, tmp_path: Path) -> None:
+def test_maintenance_ticks_as_the_policy_says(cluster: Cluster, tmp_path: Path) -> None:
     file = Path(policy(tmp_path))
     deploy(cluster, "--policy", str(file))
-    file.write_text(file.read_text() + "upkeep: {schedule: '0 3 * * *'}\n")
+    file.write_text(file.read_text() + "maintenance: {schedule: '0 3 * * *'}\n")
     changed = actions(deploy(cluster, "--policy", str(file)))
     assert [name for name, each in changed.items() if each == "updated"] == [
         "pachvault/policy@master:/policy.yaml",
-        "pachvault/upkeep",
+        "pachvault/maintenance",
     ]
-    assert (ticks(cluster), ticks(cluster, "upkeep")) == ("@every 2h", "0 3 * * *")
+    assert (ticks(cluster), ticks(cluster, "maintenance")) == ("@every 2h", "0 3 * * *")
 
 
 def _policy_repo(cluster: Cluster) -> RepoName:

@@ -13,12 +13,12 @@ from e2e.backup import Backup
 from e2e.cli import pachvault
 from pachvault.format import pack
 from pachvault.format.documents import Audit
+from pachvault.maintenance.drill.drill import NOTHING, Drill, drill
+from pachvault.maintenance.drill.drill_sample import sample
+from pachvault.maintenance.verify import audits
+from pachvault.maintenance.verify.verify_schedule import is_drill_due
 from pachvault.policy import DRILL_PROJECT
-from pachvault.progress import Quiet
-from pachvault.upkeep import audits
-from pachvault.upkeep.calendar import is_drill_due
-from pachvault.upkeep.drill import NOTHING, Drill, drill
-from pachvault.upkeep.drill_sample import sample
+from pachvault.runtime.progress import Quiet
 from pachvault.vault import snapshots
 from pachvault.vault.clock import store_now
 

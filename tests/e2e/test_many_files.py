@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from e2e.backup import Backup
-from pachvault.backup import rows, tables
+from pachvault.backup.export import row_builder, table_writer
 from pachvault.format import index
 from pachvault.format.ids import RepoName
-from pachvault.vault import writer
+from pachvault.vault import pack_writer
 from pachvault.vault.snapshots import Snapshot
 
 TABLE_ROWS = 100
@@ -17,14 +17,14 @@ TABLE_ROWS = 100
 @pytest.fixture(autouse=True)
 def small_objects(monkeypatch: pytest.MonkeyPatch) -> None:
     """A hundred rows are as many as hundreds of thousands."""
-    for module in (rows, tables):
+    for module in (row_builder, table_writer):
         monkeypatch.setattr(module, "TABLE_ROWS", TABLE_ROWS)
-    monkeypatch.setattr(rows, "_CHUNK_ROWS", TABLE_ROWS // 4)
+    monkeypatch.setattr(row_builder, "_CHUNK_ROWS", TABLE_ROWS // 4)
     monkeypatch.setattr(index, "ROWS", 50)
-    monkeypatch.setattr(writer, "PACK_BYTES", 20_000)
-    monkeypatch.setattr("pachvault.backup.export.PACK_BYTES", 20_000)
-    monkeypatch.setattr("pachvault.backup.cut.FRAME_BLOBS", 16)
-    monkeypatch.setattr("pachvault.backup.cut._AHEAD_BYTES", 20_000)
+    monkeypatch.setattr(pack_writer, "PACK_BYTES", 20_000)
+    monkeypatch.setattr("pachvault.backup.export.export.PACK_BYTES", 20_000)
+    monkeypatch.setattr("pachvault.backup.export.chunker.FRAME_BLOBS", 16)
+    monkeypatch.setattr("pachvault.backup.export.chunker._AHEAD_BYTES", 20_000)
 
 
 def content(number: int) -> bytes:

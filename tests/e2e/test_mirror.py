@@ -9,14 +9,14 @@ from e2e.backup import Backup
 from e2e.cluster import Project, Tree
 from e2e.oracle import assert_equal
 from pachvault import mirror
-from pachvault.backup.export import export_share
-from pachvault.backup.freeze import Frozen, freeze
-from pachvault.backup.run import new_run_id
-from pachvault.backup.seal import seal
+from pachvault.backup.backup import new_run_id
+from pachvault.backup.export.export import export_share
+from pachvault.backup.freeze.freeze import Frozen, freeze
+from pachvault.backup.seal.seal import seal
 from pachvault.format.ids import RepoName
 from pachvault.pach.records import CommitInfo
 from pachvault.policy import HOME_PROJECT, Policy
-from pachvault.progress import Quiet
+from pachvault.runtime.progress import Quiet
 from pachvault.vault.snapshots import Snapshot
 
 

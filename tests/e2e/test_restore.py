@@ -21,7 +21,8 @@ from made import flip
 from pachvault.format import layout
 from pachvault.format.ids import RepoName
 from pachvault.pach.target import NewCommit, Target
-from pachvault.restore import shares, write
+from pachvault.restore.plan import fetch_shares
+from pachvault.restore.stage import change_writer
 
 pytestmark = pytest.mark.e2e
 
@@ -387,7 +388,7 @@ def test_a_large_change_is_written_in_lanes(
     backup: Backup, other: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     project, old = backup.project, large_changes(backup)
-    monkeypatch.setattr(write, "_LANE_BYTES", 100_000)
+    monkeypatch.setattr(change_writer, "_LANE_BYTES", 100_000)
     made: list[str] = []
     make = Target.make_file_set
     monkeypatch.setattr(
@@ -412,7 +413,7 @@ def test_a_large_change_is_staged_in_parts(
     backup: Backup, other: Cluster, workers: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     project, old = backup.project, large_changes(backup)
-    monkeypatch.setattr(shares, "PART_BYTES", 1_000_000)
+    monkeypatch.setattr(fetch_shares, "PART_BYTES", 1_000_000)
     where = ["--vault", backup.vault.url, "--pachd", other.address, "--json", "restore"]
     dry = done(pachvault(*where, project.everything(), "--history", "all", "--dry-run"))
     assert dry.only("plan")["shares"] >= 12

@@ -12,7 +12,7 @@ from e2e.cli import Outcome, pachvault
 from e2e.cluster import Cluster, Project
 from e2e.restored import assert_restored, line_of, new_ids, nothing_left, remember, restore
 from pachvault.pach.target import Target
-from pachvault.restore import shares
+from pachvault.restore.plan import fetch_shares
 
 pytestmark = pytest.mark.e2e
 
@@ -98,7 +98,7 @@ def test_parts_that_were_staged_wrongly_are_staged_again(
     project.repo("data")
     project.commit("data", {f"/{number}": bytes([number, 7]) * 30_000 for number in range(4)})
     backup.run()
-    monkeypatch.setattr(shares, "PART_BYTES", 50_000)
+    monkeypatch.setattr(fetch_shares, "PART_BYTES", 50_000)
     with monkeypatch.context() as patch:
         spoil(patch, "/2")
         assert "/2: has another content" in restore(backup, other, "--workers", "1").err
@@ -173,7 +173,9 @@ def test_pipelines_are_not_created_where_something_differs(
     with monkeypatch.context() as patch:
         spoil(patch, "/log")
         settled: list[object] = []
-        patch.setattr("pachvault.restore.definitions.create_rest", lambda *given: settled.append(given))
+        patch.setattr(
+            "pachvault.restore.apply.pipeline_definitions.create_rest", lambda *given: settled.append(given)
+        )
         assert restore(backup, other, "--history", "all").code == 13
         assert settled == []
     again = Project(other, backup.project.name)

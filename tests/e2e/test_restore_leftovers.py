@@ -13,15 +13,17 @@ from e2e.cluster import Cluster, Project
 from pachvault.pach.source import Source
 from pachvault.pach.target import Target
 from pachvault.policy import HOME_PROJECT
-from pachvault.restore import hidden, leftovers, staging
-from pachvault.restore.lock import BRANCH, Holder, held
+from pachvault.restore import working_branches
+from pachvault.restore.apply import garbage_collection
+from pachvault.restore.request.request_lock import BRANCH, LockHolder, held
+from pachvault.restore.stage import staging
 
 pytestmark = pytest.mark.e2e
 AT_ONCE, LATER = timedelta(0), timedelta(hours=1)
 
 
 def collect(source: Source, target: Target, older_than: timedelta) -> list[str]:
-    return leftovers.collect(source, target, datetime.now(UTC) - older_than)
+    return garbage_collection.collect(source, target, datetime.now(UTC) - older_than)
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +68,7 @@ def test_parts_that_nobody_goes_on_with_go_once_they_are_old(cluster: Cluster, r
 def test_those_of_a_run_that_died_go_with_its_lock(cluster: Cluster, request_id: str) -> None:
     stage(cluster, request_id)
     repo = staging.staging_repo(request_id)
-    died = Holder.this_process().model_copy(update={"process": 2**22 + 1, "token": "of another"})
+    died = LockHolder.this_process().model_copy(update={"process": 2**22 + 1, "token": "of another"})
     cluster.target.start(repo.project, repo.repo, BRANCH, parent=None, description=died.model_dump_json())
     assert len(collect(cluster.source, cluster.target, AT_ONCE)) == 1
     assert staged(cluster) == []
@@ -74,8 +76,8 @@ def test_those_of_a_run_that_died_go_with_its_lock(cluster: Cluster, request_id:
 
 def test_a_run_under_way_keeps_what_it_has(cluster: Cluster, project: Project, request_id: str) -> None:
     project.repo("data")
-    branch = hidden.replayed(request_id) + "a" * 32
-    with held(cluster.source, cluster.target, request_id, Holder.this_process()) as mine:
+    branch = working_branches.replayed(request_id) + "a" * 32
+    with held(cluster.source, cluster.target, request_id, LockHolder.this_process()) as mine:
         opened = project.start("data", branch)
         assert collect(cluster.source, cluster.target, AT_ONCE) == []
         mine.check()
@@ -89,10 +91,10 @@ def test_branches_of_a_dead_request_go_and_open_commits_are_closed(
     project.repo("data")
     project.commit("data", {"/a": b"1"})
     kept = {**project.heads("data")}
-    first, second = (hidden.replayed(request_id) + sign * 32 for sign in "ab")
+    first, second = (working_branches.replayed(request_id) + sign * 32 for sign in "ab")
     made = project.commit("data", {"/b": b"2"}, branch=first)
     opened = project.start("data", second, parent=made)
-    mine = hidden.differing(request_id) + made
+    mine = working_branches.differing(request_id) + made
     project.branch("data", mine, made)
     project.branch("data", "pachvault-replay-not-ours", made)
     kept |= {mine: made, "pachvault-replay-not-ours": made}

@@ -18,8 +18,8 @@ from pachvault.errors import PachydermError
 from pachvault.format.ids import RepoName
 from pachvault.pach.pipelines import Pipelines
 from pachvault.policy import HOME_PROJECT
-from pachvault.restore.intake import take_in
-from pachvault.stages import freeze, upkeep
+from pachvault.restore.request.request_plan import take_in
+from pachvault.stages import freeze, maintenance
 from pachvault.worker import Worker
 
 pytestmark = pytest.mark.e2e
@@ -222,11 +222,11 @@ def test_the_backups_own_project_comes_back_only_where_it_is_named(
     worker = Worker(tmp_path / "pfs", "job", sidecar=other.address, pachd=other.address, token=None)
     (worker.pfs / "policy").mkdir(parents=True)
     (worker.pfs / "policy" / "policy.yaml").write_text(policy)
-    for stage, file in ((freeze, "plan.json"), (upkeep, "report.json")):
+    for stage, file in ((freeze, "plan.json"), (maintenance, "report.json")):
         assert "refused: " in stage.run(worker)
         said = json.loads((worker.pfs / "out" / file).read_text())
         assert "policy mine was restored from the backup of another cluster" in said["summary"]
-    for command in ("backup", "upkeep"):
+    for command in ("backup", "maintenance"):
         assert "not in force here" in pachvault("--pachd", other.address, command, "--quiet").says(2)
     assert "missing: policy: " in pachvault("--pachd", other.address, "deploy").err
     assert {*backup.vault.files()} == {*before}
@@ -237,7 +237,7 @@ def test_the_backups_own_project_comes_back_only_where_it_is_named(
     outcome = pachvault("--pachd", other.address, "deploy", "--policy", str(file))
     assert "missing: policy" not in outcome.err
     assert "work: " in freeze.run(worker)
-    for pipeline in ("upkeep", "seal", "export", "freeze"):  # what reads before what is read
+    for pipeline in ("maintenance", "seal", "export", "freeze"):  # what reads before what is read
         Pipelines(other.connection).delete(HOME_PROJECT, pipeline)
 
 

@@ -15,15 +15,17 @@ from e2e.backup import Backup
 from e2e.cli import Outcome, pachvault
 from e2e.cluster import Cluster, Project, Tree
 from e2e.restored import new_ids, nothing_left, restore
-from pachvault import strict_yaml
 from pachvault.errors import PachydermError
 from pachvault.format.ids import RepoName
 from pachvault.pach.pipelines import Pipelines
 from pachvault.pach.source import CommitRef
 from pachvault.policy import DRILL_PROJECT
 from pachvault.request import Request
-from pachvault.restore import records, shares, staging
-from pachvault.restore.lock import Holder, held
+from pachvault.restore.plan import fetch_shares
+from pachvault.restore.request import restore_records
+from pachvault.restore.request.request_lock import LockHolder, held
+from pachvault.restore.stage import staging
+from pachvault.syntax import strict_yaml
 
 pytestmark = pytest.mark.e2e
 
@@ -115,7 +117,9 @@ def test_the_expected_time_is_of_what_was_measured(backup: Backup, cluster: Clus
     assert plan["bytes_per_second"] == totals.bytes_read / totals.export_seconds
     assert plan["expected_seconds"] == pytest.approx(3_000_000 / plan["bytes_per_second"])
     assert command(backup, other, *ask, f"{project.name}/one").code == 0
-    (said,) = [each for each in records.finished(other.source) if each["vault"] == snapshot.manifest.vault_id]
+    (said,) = [
+        each for each in restore_records.finished(other.source) if each["vault"] == snapshot.manifest.vault_id
+    ]
     plan = planned()
     assert plan["measured_by"] == "the last restore of this vault"
     assert plan["bytes_per_second"] == said["bytes"] / said["seconds"]
@@ -149,7 +153,7 @@ def test_a_run_under_way_is_listed_and_a_second_one_is_told(
     project = backup.project
     again = Project(other, project.name)
     request = strict_yaml.validate(Request, {"version": 1, "what": [project.everything()]}, "test").id
-    me = Holder.this_process()
+    me = LockHolder.this_process()
     with held(other.source, other.target, request, me) as mine:
         mine.enter("replay")
         line = restore(backup, other, "--quiet").says(11)
@@ -170,7 +174,7 @@ def test_a_run_under_way_is_listed_and_a_second_one_is_told(
 
 def test_a_run_that_died_is_listed_as_interrupted(backup: Backup, history: list[str], other: Cluster) -> None:
     request = "ab" * 32
-    with held(other.source, other.target, request, Holder.this_process()) as mine:
+    with held(other.source, other.target, request, LockHolder.this_process()) as mine:
         repo = staging.staging_repo(request)
         part = other.target.start(repo.project, repo.repo, "part", parent=None, description="")
         mine.enter("fetch")
@@ -186,7 +190,7 @@ def test_a_run_whose_process_has_ended_is_interrupted_at_once(backup: Backup, ot
     request = "cd" * 32
     with subprocess.Popen(["true"]) as ended:
         ended.wait()
-    killed = Holder.this_process().model_copy(update={"process": ended.pid})
+    killed = LockHolder.this_process().model_copy(update={"process": ended.pid})
     with held(other.source, other.target, request, killed) as mine:
         mine.enter("fetch")
         (said,) = listed(backup, other, request[:12])
@@ -197,7 +201,7 @@ def test_a_drill_under_way_is_told_apart(backup: Backup, other: Cluster) -> None
     request = "ef" * 32
     other.target.ensure_project(DRILL_PROJECT, "")
     other.target.ensure_repo(DRILL_PROJECT, "scratch", f"restore drill; request {request}")
-    with held(other.source, other.target, request, Holder.this_process()) as mine:
+    with held(other.source, other.target, request, LockHolder.this_process()) as mine:
         mine.enter("fetch")
         assert listed(backup, other, request[:12]) == []
         shown = command(backup, other, "--json", "restores", "--drills").objects
@@ -214,7 +218,7 @@ def test_progress_of_parts_is_told_to_the_byte(
     project.commit("data", {f"/{number}": noise.randbytes(60_000) for number in range(5)} | {"/s": b"small"})
     project.commit("data", {"/small": b"s"})
     backup.run()
-    monkeypatch.setattr(shares, "PART_BYTES", 100_000)
+    monkeypatch.setattr(fetch_shares, "PART_BYTES", 100_000)
     arguments = ["--json", "restore", project.everything(), "--history", "all", "--workers", workers]
     outcome = command(backup, other, *arguments)
     assert outcome.code == 0, outcome.err

@@ -18,9 +18,11 @@ from e2e.cluster import Project
 from pachvault.errors import PachvaultError, PachydermError
 from pachvault.pach.target import Target
 from pachvault.policy import HOME_PROJECT
-from pachvault.restore import shares, staging, verdict
-from pachvault.restore.intake import take_in
-from pachvault.restore.lock import BRANCH, Holder, held
+from pachvault.restore.plan import fetch_shares
+from pachvault.restore.request import retry_policy
+from pachvault.restore.request.request_lock import BRANCH, LockHolder, held
+from pachvault.restore.request.request_plan import take_in
+from pachvault.restore.stage import staging
 from pachvault.stages import restore_fetch, restore_plan, restore_replay
 from pachvault.worker import Worker
 
@@ -91,8 +93,8 @@ class Chain:
 
 @pytest.fixture(autouse=True)
 def _small_parts_and_no_patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shares, "PART_BYTES", 50_000)
-    monkeypatch.setattr(verdict, "retrying", lambda: Retrying(stop=stop_after_attempt(1), reraise=True))
+    monkeypatch.setattr(fetch_shares, "PART_BYTES", 50_000)
+    monkeypatch.setattr(retry_policy, "retrying", lambda: Retrying(stop=stop_after_attempt(1), reraise=True))
 
 
 @pytest.fixture
@@ -247,7 +249,7 @@ def test_a_request_that_a_shell_carries_out_is_reported_as_busy(chain: Chain) ->
     for share in chain.shares():
         chain.fetch(share)
     cluster = chain.backup.project.cluster
-    shell = Holder.this_process()
+    shell = LockHolder.this_process()
     with held(cluster.source, cluster.target, request_of(chain), shell):
         report = chain.replay()
         assert report["status"] == "busy"
@@ -266,7 +268,7 @@ def test_a_datum_whose_worker_died_is_taken_up_by_its_next_attempt(chain: Chain)
         chain.fetch(share)
     cluster, request = chain.backup.project.cluster, request_of(chain)
     repo = staging.staging_repo(request)
-    died = Holder.of_job(chain.worker.job_id, f"mine-{request[:12]}").model_dump_json()
+    died = LockHolder.of_job(chain.worker.job_id, f"mine-{request[:12]}").model_dump_json()
     cluster.target.start(repo.project, repo.repo, BRANCH, parent=None, description=died)
     assert chain.replay()["status"] == "restored"
     assert chain.staging() == []

@@ -20,7 +20,7 @@ from pachvault.format import table
 from pachvault.format.documents import PipelinesRecord
 from pachvault.format.ids import RepoName
 from pachvault.pach.pipelines import Pipelines
-from pachvault.pach.settings import Place, Settings
+from pachvault.pach.settings import Settings, SettingsScope
 from pachvault.vault.snapshots import Snapshot
 
 pytestmark = pytest.mark.e2e
@@ -42,7 +42,7 @@ class Noted:
     def name(self, repo: str = "data") -> RepoName:
         return RepoName(self.project.name, repo)
 
-    def note(self, place: Place, metadata: dict[str, str] | None = None) -> None:
+    def note(self, place: SettingsScope, metadata: dict[str, str] | None = None) -> None:
         self.settings.set_metadata(place, NOTES if metadata is None else metadata)
 
     def pipeline(self, name: str, **more: Any) -> None:
@@ -76,10 +76,10 @@ def noted(backup: Backup) -> Noted:
     project.repo("data")
     commit = project.commit("data", {"/a": b"1"})
     for place in (
-        Place.project(project.name),
-        Place.repo(made.name()),
-        Place.branch(made.name(), "master"),
-        Place.commit(made.name(), commit),
+        SettingsScope.project(project.name),
+        SettingsScope.repo(made.name()),
+        SettingsScope.branch(made.name(), "master"),
+        SettingsScope.commit(made.name(), commit),
     ):
         made.note(place)
     made.settings.set_project_defaults(project.name, DEFAULTS)
@@ -116,7 +116,7 @@ def pipelines_of(snapshot: Snapshot) -> PipelinesRecord:
 
 def test_settings_come_back_into_another_cluster(backup: Backup, noted: Noted, other: Cluster) -> None:
     noted.pipeline("count", maximumExpectedUptime="3600s")
-    noted.note(Place.pipeline(noted.name("count")), {"team": "b"})
+    noted.note(SettingsScope.pipeline(noted.name("count")), {"team": "b"})
     old = noted.told()
     assert kinds(backup.run()) == []
     outcome = restore(backup, other, "--pipelines", "--history", "all")
@@ -137,12 +137,12 @@ def test_what_is_noted_on_an_old_commit_is_in_the_next_snapshot(backup: Backup, 
     unchanged = backup.run()
     assert unchanged.manifest.repos == first.manifest.repos
     head = backup.project.heads("data")["master"]
-    noted.note(Place.commit(noted.name(), head), {"owner": "bob"})
+    noted.note(SettingsScope.commit(noted.name(), head), {"owner": "bob"})
     assert commit_metadata(backup.run(), noted.name()) == [{"owner": "bob"}]
-    noted.note(Place.commit(noted.name(), head), {})
+    noted.note(SettingsScope.commit(noted.name(), head), {})
     last = backup.run()
     assert commit_metadata(last, noted.name()) == [{}]
-    noted.note(Place.branch(noted.name(), "master"), {"only": "the branch"})
+    noted.note(SettingsScope.branch(noted.name(), "master"), {"only": "the branch"})
     assert backup.run().repo(noted.name()).branch("master").metadata == {"only": "the branch"}
     assert commit_metadata(first, noted.name()) == [NOTES], "an older snapshot stays as it was"
 
@@ -153,7 +153,7 @@ def test_settings_that_differ_stay_and_are_named_unless_they_are_asked_for(
     backup.run()
     was = noted.told()
     project = backup.project
-    for place in (Place.project(project.name), Place.repo(noted.name())):
+    for place in (SettingsScope.project(project.name), SettingsScope.repo(noted.name())):
         noted.note(place, {"owner": "eve"})
     noted.settings.set_project_defaults(project.name, '{"createPipelineRequest": {"datumTries": "1"}}')
     plan = restore(backup, project.cluster, "--dry-run")
@@ -172,21 +172,21 @@ def test_a_clusters_own_settings_come_back_when_they_are_asked_for(backup: Backu
     before = settings.cluster_defaults()
     assert before
     try:
-        settings.set_metadata(Place.cluster(), NOTES)
+        settings.set_metadata(SettingsScope.cluster(), NOTES)
         settings.set_cluster_defaults(DEFAULTS)
         snapshot = backup.run()
         assert (snapshot.manifest.cluster.metadata, snapshot.manifest.cluster.defaults_json) == (
             NOTES,
             DEFAULTS,
         )
-        settings.set_metadata(Place.cluster(), {"owner": "eve"})
+        settings.set_metadata(SettingsScope.cluster(), {"owner": "eve"})
         settings.set_cluster_defaults(before)
         assert restore(backup, backup.project.cluster).code == 0
         assert (settings.cluster_metadata(), settings.cluster_defaults()) == ({"owner": "eve"}, before)
         assert restore(backup, backup.project.cluster, "--settings").code == 0
         assert (settings.cluster_metadata(), settings.cluster_defaults()) == (NOTES, DEFAULTS)
     finally:
-        settings.set_metadata(Place.cluster(), {})
+        settings.set_metadata(SettingsScope.cluster(), {})
         settings.set_cluster_defaults(before)
 
 

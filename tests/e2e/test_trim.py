@@ -13,18 +13,18 @@ import pytest
 from e2e.backup import Backup
 from e2e.cluster import Cluster, Project
 from e2e.oracle import assert_equal
-from pachvault.backup.export import export_share
-from pachvault.backup.freeze import Frozen, freeze
-from pachvault.backup.run import new_run_id
-from pachvault.backup.seal import seal
+from pachvault.backup.backup import new_run_id
+from pachvault.backup.export.export import export_share
+from pachvault.backup.freeze.freeze import Frozen, freeze
+from pachvault.backup.seal.seal import seal
 from pachvault.errors import PachydermError
 from pachvault.format.ids import RepoName
+from pachvault.maintenance import mirror_cleanup
+from pachvault.maintenance.mirror_cleanup import TrimAction, TrimPlan
 from pachvault.pach.records import CommitInfo
 from pachvault.pach.source import CommitRef
 from pachvault.policy import HOME_PROJECT, Policy
-from pachvault.progress import Quiet
-from pachvault.upkeep import trim
-from pachvault.upkeep.trim import Action, TrimPlan
+from pachvault.runtime.progress import Quiet
 from pachvault.vault.clock import store_now
 
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("trim")]
@@ -56,11 +56,11 @@ def now() -> datetime:
 
 def planned(backup: Backup, before: datetime | None = None) -> TrimPlan:
     vault, source = backup.vault.vault, backup.project.cluster.source
-    return trim.plan(source, vault, before=before or now(), now=store_now(vault))
+    return mirror_cleanup.plan(source, vault, before=before or now(), now=store_now(vault))
 
 
 def trimmed(backup: Backup, before: datetime | None = None) -> tuple[int, list[str]]:
-    return trim.execute(backup.project.cluster.target, planned(backup, before))
+    return mirror_cleanup.execute(backup.project.cluster.target, planned(backup, before))
 
 
 def mirrors(backup: Backup) -> dict[str, CommitInfo]:
@@ -83,7 +83,7 @@ def frozen(backup: Backup) -> Frozen:
 def test_old_commits_go_heads_stay_and_the_next_backup_goes_on_from_them(backup: Backup) -> None:
     assert len(mirrors(backup)) == 3
     assert planned(backup, now() - timedelta(hours=1)) == TrimPlan([], [], 3)
-    assert [each.action for each in planned(backup).commits] == [Action.SQUASH] * 2
+    assert [each.action for each in planned(backup).commits] == [TrimAction.SQUASH] * 2
     assert trimmed(backup) == (2, [])
     assert set(mirrors(backup)) == {head(backup)}
     mirror = mirrors(backup)[head(backup)].id
@@ -110,7 +110,7 @@ def test_while_a_run_has_not_sealed_nothing_of_its_time_goes(backup: Backup) -> 
 def test_what_an_unsealed_run_reads_stays_however_old(
     backup: Backup, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(trim, "_SKEW", -timedelta(days=1))  # as if the run had begun long after
+    monkeypatch.setattr(mirror_cleanup, "_SKEW", -timedelta(days=1))  # as if the run had begun long after
     first = backup.project.commit("data", {"/new": b"new"})
     made = frozen(backup)
     # the next run moves the mirror's head on
@@ -136,8 +136,8 @@ def test_the_mirror_of_a_deleted_branch_goes_when_no_snapshot_of_the_time_has_it
     assert len(planned(backup, before).commits) == 2
     gone = planned(backup)
     assert [branch.startswith(f"{backup.project.name}--data--") for branch in gone.branches] == [True]
-    assert [each.action for each in gone.commits] == [Action.DROP] * 3
-    assert trim.execute(backup.project.cluster.target, gone) == (3, [])
+    assert [each.action for each in gone.commits] == [TrimAction.DROP] * 3
+    assert mirror_cleanup.execute(backup.project.cluster.target, gone) == (3, [])
     assert mirrors(backup) == {}
     assert Project(backup.project.cluster, HOME_PROJECT).heads("backup") == {}
 
@@ -167,7 +167,7 @@ def test_a_commit_on_which_a_run_is_just_building_stays_for_now(backup: Backup) 
     newest = next(each.id for each in plan.commits)
     (branch,) = home.heads("backup")
     home.start("backup", branch, parent=newest)
-    done, problems = trim.execute(backup.project.cluster.target, plan)
+    done, problems = mirror_cleanup.execute(backup.project.cluster.target, plan)
     assert done == 1
     assert [line.startswith(f"the mirror of {backup.project.name}/data@") for line in problems] == [True]
 
@@ -193,7 +193,7 @@ def test_broken_off_anywhere_the_next_round_finishes(backup: Backup, nth: int) -
             return getattr(backup.project.cluster.target, name)
 
     with pytest.raises(KeyboardInterrupt):
-        trim.execute(Mortal(), planned(backup))  # type: ignore[arg-type]  # it is one for what is used
+        mirror_cleanup.execute(Mortal(), planned(backup))  # type: ignore[arg-type]  # it is one for what is used
     trimmed(backup)
     assert mirrors(backup) == {}
 

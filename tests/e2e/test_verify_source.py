@@ -15,10 +15,10 @@ from e2e.cluster import Project
 from pachvault.format import documents, layout, table
 from pachvault.format.documents import Cluster, Manifest, Segment
 from pachvault.format.ids import RepoName, digest
+from pachvault.maintenance.compare.compare import Compared, compare
+from pachvault.maintenance.verify.findings import Finding, Severity
 from pachvault.mirror import mirrors
-from pachvault.progress import Quiet
-from pachvault.upkeep.findings import Finding, Severity
-from pachvault.upkeep.source import Compared, compare
+from pachvault.runtime.progress import Quiet
 from pachvault.vault import snapshots
 
 pytestmark = pytest.mark.e2e

@@ -16,7 +16,7 @@ from driver import Seam
 
 from pachvault.cli.main import run
 from pachvault.pach.target import Target
-from pachvault.restore import shares
+from pachvault.restore.plan import fetch_shares
 
 WRITES = (
     "ensure_project", "ensure_repo", "start", "start_together", "clear", "change", "make_file_set",
@@ -41,7 +41,7 @@ def main() -> int:
     seam = Seam(int(nth), how)
     for name in WRITES:
         seam.wrap(Target, name)
-    shares.PART_BYTES = int(part_bytes)
+    fetch_shares.PART_BYTES = int(part_bytes)
     code = run(sys.argv[5:])
     sys.stderr.write(f"calls {seam.calls}\n")
     return code

@@ -1,4 +1,4 @@
-"""What is done while calls fail: a backup, a restore, a round of upkeep; and which ends are honest.
+"""What is done while calls fail: a backup, a restore, a maintenance run; and which ends are honest.
 
 An end is honest when it is one of: complete and equal; partial and named; failed, with nothing sealed or
 moved. And whatever it was, the same again without a fault is complete.
@@ -21,8 +21,8 @@ from e2e.oracle import assert_equal, heads_in, heads_now
 from e2e.restored import OldRepo, assert_restored, nothing_left, remember
 from fault.proxy import FOR_EVER, Fault, Proxy
 from pachvault.errors import EXIT_DAMAGE
-from pachvault.progress import Quiet
-from pachvault.upkeep.verify import Level, verify
+from pachvault.maintenance.verify.verify import Level, verify
+from pachvault.runtime.progress import Quiet
 
 STATUSES = [
     (grpc.StatusCode.UNAVAILABLE, "Domain name not found"),
@@ -195,8 +195,8 @@ class RestoreStory:
             self.again.delete_repo(repo)
 
 
-class UpkeepStory:
-    """A round of upkeep with all its steps: verify, drill, forget, prune, trim."""
+class MaintenanceStory:
+    """A round of maintenance with all its steps: verify, drill, forget, prune, trim."""
 
     def __init__(self, cluster: Cluster, proxy: Proxy, folder: Path) -> None:
         project = cluster.project()
@@ -211,7 +211,7 @@ class UpkeepStory:
             "target": self.backup.vault.url,
             "sources": [project.everything()],
             "retention": {"keep_last": 50},
-            "upkeep": {"drill_within": "1s", "verify_within": "1s"},
+            "maintenance": {"drill_within": "1s", "verify_within": "1s"},
         }
         self.policy.write_text(json.dumps(fields))
 
@@ -241,10 +241,12 @@ class UpkeepStory:
         return "failed"
 
     def _keep_up(self) -> Outcome:
-        return pachvault("--pachd", self.proxy.address, "--quiet", "upkeep", "--policy", str(self.policy))
+        return pachvault(
+            "--pachd", self.proxy.address, "--quiet", "maintenance", "--policy", str(self.policy)
+        )
 
 
-Story = BackupStory | RestoreStory | UpkeepStory
+Story = BackupStory | RestoreStory | MaintenanceStory
 
 
 def run(story: Story, faults: list[Fault], note: Callable[[Fault, str], None]) -> None:

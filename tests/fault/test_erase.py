@@ -11,11 +11,13 @@ import pytest
 from erasable import PEOPLE, SELECTION, Kept
 from fault.dying import DyingStore, killed
 from made import tree_of
-from pachvault.progress import Quiet
+from pachvault.maintenance import pins
+from pachvault.maintenance.erase import erase, erase_plan
+from pachvault.maintenance.forget import forget
+from pachvault.maintenance.verify.verify import Level, verify
+from pachvault.runtime.progress import Quiet
 from pachvault.store.local import LocalStore
 from pachvault.store.store import Store
-from pachvault.upkeep import erase, erase_plan, forget, pins
-from pachvault.upkeep.verify import Level, verify
 from pachvault.vault import snapshots
 from pachvault.vault.vault import Vault, open_vault
 

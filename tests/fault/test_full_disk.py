@@ -15,10 +15,10 @@ from pachvault.cli.main import run
 from pachvault.errors import FullError
 from pachvault.format import layout
 from pachvault.format.ids import RepoName
-from pachvault.progress import Quiet
-from pachvault.upkeep import reserve
-from pachvault.upkeep.findings import Severity
-from pachvault.upkeep.verify import Level, verify
+from pachvault.maintenance.prune import reserve
+from pachvault.maintenance.verify.findings import Severity
+from pachvault.maintenance.verify.verify import Level, verify
+from pachvault.runtime.progress import Quiet
 from pachvault.vault import snapshots
 from pachvault.vault.snapshots import Snapshot
 

@@ -10,8 +10,8 @@ import pytest
 import stored
 from fault.faulty import WRITES, faulty, meanwhile
 from pachvault.errors import BusyError
-from pachvault.upkeep import prune
-from pachvault.vault import marks
+from pachvault.maintenance.prune import prune
+from pachvault.vault import pending_deletes
 from stored import Stored, attempt
 
 
@@ -107,7 +107,7 @@ class Host:
 
 @pytest.mark.parametrize("days", [-1, 1])
 def test_this_machines_clock_jumps(monkeypatch: pytest.MonkeyPatch, days: float) -> None:
-    monkeypatch.setattr(marks, "datetime", Host(timedelta(days=days)))
+    monkeypatch.setattr(pending_deletes, "datetime", Host(timedelta(days=days)))
     monkeypatch.setattr(prune, "time", Host(timedelta(days=days)))
     story = stored.made()
     story.again("prune")

@@ -14,12 +14,12 @@ from made import flip
 from pachvault.errors import FullError, PachvaultError
 from pachvault.format import documents, layout
 from pachvault.format.ids import digest
-from pachvault.progress import Quiet
+from pachvault.maintenance.repair import repair
+from pachvault.maintenance.repair.repair import Repaired
+from pachvault.maintenance.verify.verify import Level
+from pachvault.runtime.progress import Quiet
 from pachvault.store.local import LocalStore
 from pachvault.store.store import Store
-from pachvault.upkeep import repair
-from pachvault.upkeep.repair import Repaired
-from pachvault.upkeep.verify import Level
 from pachvault.vault import vault
 
 

@@ -20,7 +20,8 @@ from fault.driven import calls, was_killed
 from pachvault.format import layout
 from pachvault.format.ids import RepoName
 from pachvault.pach.target import NewCommit, Target
-from pachvault.restore import heads, shares
+from pachvault.restore.apply import branch_heads
+from pachvault.restore.plan import fetch_shares
 
 DRIVER = Path(__file__).with_name("restore_driver.py")
 PART_BYTES = 600_000
@@ -62,7 +63,7 @@ def test_killed_at_every_write_it_goes_on_and_nothing_is_there_twice(
     backup: Backup, told: dict[str, OldRepo], other: Cluster, third: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Killed after a write, that is: to the cluster it is the same as before the next one."""
-    monkeypatch.setattr(shares, "PART_BYTES", PART_BYTES)
+    monkeypatch.setattr(fetch_shares, "PART_BYTES", PART_BYTES)
     again = Project(other, backup.project.name)
     arguments = command(backup, other, "--history", "all", "--workers", "1")
     other.target.ensure_project(again.name)  # it is there for every run but the first, else
@@ -169,7 +170,7 @@ def test_a_call_that_fails_once_in_passing_costs_nothing(
     backup: Backup, told: dict[str, OldRepo], other: Cluster, method: str, nth: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    monkeypatch.setattr(shares, "PART_BYTES", PART_BYTES)
+    monkeypatch.setattr(fetch_shares, "PART_BYTES", PART_BYTES)
     with other.faults({"method": method, "nth": nth, "code": "UNAVAILABLE", "message": "try later"}):
         outcome = restore(backup, other, "--history", "all")
     assert outcome.code == 0, outcome.err
@@ -223,15 +224,15 @@ def test_a_commit_made_meanwhile_is_not_lost(
     """It comes between the plan and the moving of the head."""
     project = backup.project
     project.commit("one", {"/late": b"1"}, branch="side")
-    moves = heads.Heads.moves
+    moves = branch_heads.HeadMover.moves
     made: list[str] = []
 
     def late(*arguments: object) -> object:
         made.append(project.commit("one", {"/late": b"2"}, branch="side"))
-        monkeypatch.setattr(heads.Heads, "moves", moves)
+        monkeypatch.setattr(branch_heads.HeadMover, "moves", moves)
         return moves(*arguments)  # type: ignore[arg-type]  # as it came
 
-    monkeypatch.setattr(heads.Heads, "moves", late)
+    monkeypatch.setattr(branch_heads.HeadMover, "moves", late)
     arguments = ["--exists", exists, "--quiet"]
     what = f"{project.name}/one@side"
     assert "was moved while" in restore(backup, project.cluster, *arguments, what=what).says(11)
@@ -295,7 +296,7 @@ def damaged(backup: Backup) -> Backup:
 def test_nothing_of_a_damaged_commit_is_committed(
     damaged: Backup, other: Cluster, part_bytes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shares, "PART_BYTES", part_bytes)
+    monkeypatch.setattr(fetch_shares, "PART_BYTES", part_bytes)
     again = Project(other, damaged.project.name)
     assert "damaged" in restore(damaged, other, "--history", "all", "--quiet").says(13)
     repos = again.repos()
@@ -308,7 +309,7 @@ def test_nothing_of_a_damaged_commit_is_committed(
 def test_what_is_intact_is_restored_and_the_rest_is_named(
     damaged: Backup, other: Cluster, part_bytes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shares, "PART_BYTES", part_bytes)
+    monkeypatch.setattr(fetch_shares, "PART_BYTES", part_bytes)
     old = remember(damaged.project)["data"]
     again = Project(other, damaged.project.name)
     for _ in range(2):  # a second time it still says that something is not there
@@ -348,7 +349,7 @@ def test_what_is_missing_is_named(backup: Backup, other: Cluster, folder: str) -
 def test_a_finished_restore_fetches_nothing_again(
     backup: Backup, told: dict[str, OldRepo], other: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shares, "PART_BYTES", PART_BYTES)
+    monkeypatch.setattr(fetch_shares, "PART_BYTES", PART_BYTES)
     assert restore(backup, other, "--history", "all").code == 0
     monkeypatch.delattr(Target, "make_file_set")
     assert restore(backup, other, "--history", "all").code == 0

@@ -16,11 +16,12 @@ from tenacity import wait_none
 
 from e2e.cluster import Cluster
 from fault.proxy import Fault, Proxy
-from fault.rpc_stories import BackupStory, RestoreStory, Story, UpkeepStory, faults_of
+from fault.rpc_stories import BackupStory, MaintenanceStory, RestoreStory, Story, faults_of
 from pachvault.pach import connection
-from pachvault.restore import shares, verdict
+from pachvault.restore.plan import fetch_shares
+from pachvault.restore.request import retry_policy
 
-STORIES = ("backup", "restore", "upkeep")
+STORIES = ("backup", "restore", "maintenance")
 SAMPLE = 12
 """So many faults of each story."""
 
@@ -43,14 +44,14 @@ def story(
     monkeypatch: pytest.MonkeyPatch,
 ) -> Story:
     """With retries that do not wait: their number is what counts here."""
-    for module in (connection, verdict):
+    for module in (connection, retry_policy):
         monkeypatch.setattr(module, "wait_random_exponential", lambda **_: wait_none())
-    monkeypatch.setattr(shares, "PART_BYTES", 60_000)
+    monkeypatch.setattr(fetch_shares, "PART_BYTES", 60_000)
     if name == "backup":
         return BackupStory(cluster, proxy, tmp_path)
     if name == "restore":
         return RestoreStory(cluster, other, proxy, tmp_path)
-    return UpkeepStory(cluster, proxy, tmp_path)
+    return MaintenanceStory(cluster, proxy, tmp_path)
 
 
 def checked(story: Story, faults: list[Fault]) -> Counter[str]:

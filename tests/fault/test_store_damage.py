@@ -11,7 +11,7 @@ from pachvault.errors import DamageError, NoVaultError
 from pachvault.format import documents, index, layout
 from pachvault.format.documents import Manifest
 from pachvault.format.ids import digest
-from pachvault.vault import marks, snapshots, vault
+from pachvault.vault import pending_deletes, snapshots, vault
 from stored import CONTENT, Stored, attempt
 
 
@@ -23,7 +23,7 @@ def the_pack(story: Stored) -> str:
 
 def the_index(story: Stored) -> str:
     """That which says so, and that stays."""
-    opened = marks.for_writing(vault.open_vault(story.store))
+    opened = pending_deletes.for_writing(vault.open_vault(story.store))
     (found,) = [
         name
         for name in story.names(layout.INDEX)

@@ -32,7 +32,7 @@ from fault.faulty import (
 )
 from pachvault.errors import DamageError, PachvaultError
 from pachvault.format import layout
-from pachvault.upkeep import patience
+from pachvault.maintenance import retrying_store
 from stored import Stored, attempt
 
 READS = ("get", "get_range")
@@ -57,7 +57,7 @@ UNREACHABLE = ("fails", "no rights", "full")
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(patience, "_WAIT_SECONDS", 0)
+    monkeypatch.setattr(retrying_store, "_WAIT_SECONDS", 0)
 
 
 def fresh(command: str) -> Stored:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from pachvault.backup.runs import Announcement
+from pachvault.backup.run_records import Announcement
 from pachvault.format import documents, index, pack, parquet, table
 from pachvault.format.documents import (
     Audit,
@@ -297,7 +297,16 @@ _ODD_YAML = [
 def _policies() -> list[bytes]:
     example = (_ROOT / "specs" / "policy.yaml").read_bytes()
     base = b"version: 1\ntarget: file:///x\nsources: ['*/*']\n"
-    fields = (b"history", b"interval", b"limits", b"retention", b"upkeep", b"schedule", b"name", b"exclude")
+    fields = (
+        b"history",
+        b"interval",
+        b"limits",
+        b"retention",
+        b"maintenance",
+        b"schedule",
+        b"name",
+        b"exclude",
+    )
     odd = [base + field + b": " + each + b"\n" for each in _ODD_YAML for field in fields]
     return [example, base, *odd, *_ODD_YAML]
 

@@ -10,10 +10,10 @@ from datetime import UTC, datetime
 import numpy as np
 
 from memory import MemoryStore
-from pachvault import policy, quantities, request, selection
-from pachvault.backup.runs import Announcement
-from pachvault.backup.work import Plan, Receipt, Share
-from pachvault.cli.place import Place
+from pachvault import policy, request
+from pachvault.backup.backup_messages import ExportShare, Plan, Receipt
+from pachvault.backup.run_records import Announcement
+from pachvault.cli.file_reference import FileReference
 from pachvault.errors import CorruptError, PachvaultError, TransientError, UsageError
 from pachvault.format import digests, documents, index, layout, pack, table
 from pachvault.format.documents import (
@@ -28,17 +28,18 @@ from pachvault.format.documents import (
     RepoRecord,
 )
 from pachvault.format.ids import RepoName, digest
-from pachvault.handover import WorkDocument
+from pachvault.maintenance.maintenance_report import MaintenanceReport
+from pachvault.maintenance.verify.stray_objects import shown
+from pachvault.maintenance.verify.verify import PackShare as VerifyShare
+from pachvault.messages import StageMessage
 from pachvault.pach import tar
-from pachvault.restore.work import FetchReceipt, FetchWork, RestorePlan
-from pachvault.selection import Paths, SnapshotRef, SourcePattern
+from pachvault.restore.restore_messages import FetchReceipt, FetchWork, RestorePlan
 from pachvault.store.store import open_store
-from pachvault.upkeep.report import Report
-from pachvault.upkeep.verify import Share as VerifyShare
-from pachvault.upkeep.verify_names import shown
+from pachvault.syntax import quantities, selection
+from pachvault.syntax.selection import Paths, SnapshotRef, SourcePattern
 from pachvault.vault import snapshots
-from pachvault.vault.blobs import BlobIndex
-from pachvault.vault.columns import Columns
+from pachvault.vault.blob_index import BlobIndex
+from pachvault.vault.index_rows import IndexRows
 from pachvault.vault.packs import any_toc, by_frame, wrong_blobs
 from pachvault.vault.vault import Vault
 
@@ -53,15 +54,15 @@ DOCUMENTS: tuple[type[Document], ...] = (
     Audit,
     Pin,
 )
-HANDED_ON: tuple[type[WorkDocument], ...] = (
+HANDED_ON: tuple[type[StageMessage], ...] = (
     Announcement,
     Receipt,
-    Share,
+    ExportShare,
     Plan,
     RestorePlan,
     FetchWork,
     FetchReceipt,
-    Report,
+    MaintenanceReport,
 )
 
 
@@ -96,8 +97,8 @@ def arguments(data: bytes) -> None:
     """What users write on a command line."""
     text = data.decode("utf-8", "surrogateescape")
     parsers: tuple[Callable[[str], object], ...] = (
-        Place.parse,
-        Place.parse_repo,
+        FileReference.parse,
+        FileReference.parse_repo,
         VerifyShare.parse,
         request.place,
         open_store,
@@ -140,7 +141,7 @@ def _read_pack(data: bytes) -> None:
         name, toc = any_toc(Vault(store, CONFIG), "pack", len(data))
     except CorruptError:
         return
-    index_of_it = BlobIndex(Columns.of_toc(name, toc))
+    index_of_it = BlobIndex(IndexRows.of_toc(name, toc))
     assert len(index_of_it) == len(toc.blobs)
     for frame, rows in by_frame(toc):
         stored = store.get_range("pack", int(frame["offset"]), int(frame["stored"]))
@@ -170,7 +171,7 @@ def index_objects(data: bytes) -> None:
         except CorruptError:
             continue
     try:
-        columns = Columns.read(data)
+        columns = IndexRows.read(data)
     except CorruptError:
         return
     known = BlobIndex(columns)
@@ -263,7 +264,7 @@ def tar_streams(data: bytes) -> None:
         return
 
 
-def _bounded(pieces: Iterator[tar.Piece]) -> Iterator[tar.Piece]:
+def _bounded(pieces: Iterator[tar.FilePiece]) -> Iterator[tar.FilePiece]:
     for number, piece in enumerate(pieces):
         assert number < 100_000
         yield piece

@@ -15,13 +15,13 @@ from pathlib import Path
 from blake3 import blake3
 
 from pachvault import policy
-from pachvault.backup.run import back_up
+from pachvault.backup.backup import back_up
 from pachvault.local import daemon
 from pachvault.pach.connection import connect
 from pachvault.pach.pipelines import Pipelines
 from pachvault.pach.source import CommitRef, Source
 from pachvault.pach.target import Target
-from pachvault.progress import Quiet
+from pachvault.runtime.progress import Quiet
 from pachvault.store.store import open_store
 from pachvault.vault import vault
 from pachvault.vault.snapshots import Snapshot

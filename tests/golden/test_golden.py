@@ -10,14 +10,14 @@ import pytest
 from blake3 import blake3
 
 from pachvault.errors import DamageError
+from pachvault.extract.extract import choose, extract
+from pachvault.extract.folder import opened
 from pachvault.format.ids import RepoName
-from pachvault.progress import Quiet
-from pachvault.restore.extract import choose, extract
-from pachvault.restore.folder import opened
+from pachvault.maintenance.verify.verify import Level, verify
+from pachvault.runtime.progress import Quiet
 from pachvault.store.store import open_store
-from pachvault.upkeep.verify import Level, verify
-from pachvault.vault import blobs, snapshots
-from pachvault.vault.reader import BlobReader
+from pachvault.vault import blob_index, snapshots
+from pachvault.vault.blob_reader import BlobReader
 from pachvault.vault.vault import Vault, open_vault
 
 VERSIONS = sorted(path.parent for path in Path(__file__).parent.glob("*/expected.json"))
@@ -102,7 +102,7 @@ def test_every_byte_of_it_has_its_digest_and_is_left_as_it_is(folder: Path) -> N
 
 def test_it_is_extracted_byte_for_byte(folder: Path, tmp_path: Path) -> None:
     vault, expected = golden(folder)
-    reader = BlobReader(vault, blobs.load(vault))
+    reader = BlobReader(vault, blob_index.load(vault))
     for each in expected:
         out = tmp_path / each["snapshot"]
         with opened(out, each["snapshot"], overwrite=False) as into:
@@ -124,4 +124,4 @@ def test_it_is_extracted_byte_for_byte(folder: Path, tmp_path: Path) -> None:
 def test_a_golden_blob_that_is_not_there_is_still_damage(folder: Path) -> None:
     vault, _ = golden(folder)
     with pytest.raises(DamageError, match="in no pack"):
-        BlobReader(vault, blobs.load(vault)).read(bytes(32))
+        BlobReader(vault, blob_index.load(vault)).read(bytes(32))

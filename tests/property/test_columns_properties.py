@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pachvault.errors import DamageError
 from pachvault.format import index
 from pachvault.format.pack import MOST_FRAME_BYTES
-from pachvault.vault.columns import NUMBERS, ByPack, Columns, differing
+from pachvault.vault.index_rows import NUMBERS, IndexRows, RowsByPack, differing
 
 DIGESTS = st.sampled_from([bytes([number]) * 32 for number in range(6)])
 ROWS = st.lists(
@@ -34,17 +34,17 @@ def test_a_table_becomes_columns_and_a_table_again(
     some: list[dict[str, object]], more: list[dict[str, object]]
 ) -> None:
     whole = table([*some, *more])
-    assert Columns.of([table(some), table(more)]).table().equals(whole.combine_chunks())
-    assert Columns.read(index.encode(whole)).table().to_pylist() == whole.to_pylist()
-    few = Columns.read(index.encode(whole), ("size",))
+    assert IndexRows.of([table(some), table(more)]).table().equals(whole.combine_chunks())
+    assert IndexRows.read(index.encode(whole)).table().to_pylist() == whole.to_pylist()
+    few = IndexRows.read(index.encode(whole), ("size",))
     assert few.integers["size"].tolist() == whole["size"].to_pylist()
     assert few.integers.keys() == {"size"}
 
 
 @given(ROWS)
 def test_each_pack_has_its_rows_and_its_end(rows: list[dict[str, object]]) -> None:
-    columns = Columns.of([table(rows)])
-    by_pack = ByPack(columns)
+    columns = IndexRows.of([table(rows)])
+    by_pack = RowsByPack(columns)
     packs = {row["pack"] for row in rows}
     assert {name for name, _ in columns.pack_ends()} == packs
     for name, end in columns.pack_ends():
@@ -63,7 +63,7 @@ def test_rows_differ_by_all_that_they_say(
     others = [*others, *some[:3]]
     said = [tuple(row[name] for name in ("blob", *NUMBERS)) for row in some]
     there = [tuple(row[name] for name in ("blob", *NUMBERS)) for row in others]
-    mine, theirs = differing(Columns.of([table(some)]), np.arange(len(some)), Columns.of([table(others)]))
+    mine, theirs = differing(IndexRows.of([table(some)]), np.arange(len(some)), IndexRows.of([table(others)]))
     assert mine.tolist() == [number for number, each in enumerate(said) if each not in there]
     assert theirs.tolist() == [number for number, each in enumerate(there) if each not in said]
 
@@ -71,4 +71,4 @@ def test_rows_differ_by_all_that_they_say(
 def test_numbers_that_no_pack_can_have_are_damage() -> None:
     row = {"blob": bytes(32), "pack": bytes(32), "codec": 0} | dict.fromkeys(NUMBERS[:3], 1)
     with pytest.raises(DamageError):
-        Columns.of([table([row | {"offset": 0, "size": 2**32}])])
+        IndexRows.of([table([row | {"offset": 0, "size": 2**32}])])

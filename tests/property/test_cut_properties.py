@@ -13,14 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from made import cut_points, new_vault
-from pachvault.backup.cut import Cutter
+from pachvault.backup.export.chunker import Chunker
 from pachvault.errors import TransientError
 from pachvault.format.documents import Cutting
 from pachvault.format.ids import digest
 from pachvault.pach import tar
-from pachvault.vault import blobs
-from pachvault.vault.reader import BlobReader
-from pachvault.vault.writer import PackWriter
+from pachvault.vault import blob_index
+from pachvault.vault.blob_reader import BlobReader
+from pachvault.vault.pack_writer import PackWriter
 
 CUTTING = Cutting(min_bytes=256, avg_bytes=1024, max_bytes=4096)
 BOUNDS = (256, 1024, 4096, 8192, 12_288)
@@ -51,7 +51,7 @@ def test_cutting_depends_on_content_alone(files: list[tuple[int, int]], data: st
             emitted[path] = (size, name, pieces)
 
         with PackWriter(vault, 20_000) as writer:
-            cutter = Cutter(writer, blobs.load(vault), CUTTING)
+            cutter = Chunker(writer, blob_index.load(vault), CUTTING)
             cutter.emit = emit
             for number, (size, seed) in enumerate(files):
                 whole = content(size, seed)
@@ -69,7 +69,7 @@ def test_cutting_depends_on_content_alone(files: list[tuple[int, int]], data: st
             cutter.close()
             writer.finish()
         assert len(emitted) == len(files)
-        reader = BlobReader(vault, blobs.load(vault))
+        reader = BlobReader(vault, blob_index.load(vault))
         stored = set()
         for number, (size, seed) in enumerate(files):
             whole = content(size, seed)

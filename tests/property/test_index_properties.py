@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pachvault.format import index
-from pachvault.vault.blobs import BlobIndex
+from pachvault.vault.blob_index import BlobIndex
 
 # digests that often agree in their first 8 bytes, which is what the index looks at first
 DIGESTS = st.tuples(

@@ -7,10 +7,15 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pachvault.backup.export import _BRIDGE_BYTES, _folders, _spans
-from pachvault.backup.plan import SHARE_BYTES, SHARE_ITEMS, split
-from pachvault.backup.select import chosen_commits, finished_head, parents_first, usable_base
-from pachvault.backup.work import Item, Place, Share
+from pachvault.backup.backup_messages import CommitPlace, ExportShare, Item
+from pachvault.backup.export.export import _BRIDGE_BYTES, _folders, _spans
+from pachvault.backup.freeze.backup_plan import SHARE_BYTES, SHARE_ITEMS, split
+from pachvault.backup.freeze.commit_selection import (
+    chosen_commits,
+    finished_head,
+    parents_first,
+    usable_base,
+)
 from pachvault.pach.records import Change, CommitInfo
 from pachvault.policy import History
 
@@ -118,11 +123,13 @@ SIZES = st.lists(st.integers(0, SHARE_BYTES + 5) | st.just(0), max_size=SHARE_IT
 def test_splitting_keeps_every_item_in_bounded_shares(sizes: list[int]) -> None:
     """Shares concatenate to the items; none is empty but for want of items; each keeps both bounds."""
     items = [
-        Item(project="p", repo="r", commit=f"c{number}", source=Place(project="p", repo="r", commit="c"),
+        Item(project="p", repo="r", commit=f"c{number}", source=CommitPlace(project="p", repo="r", commit="c"),
              commit_bytes=size, expected_bytes=size)
         for number, size in enumerate(sizes)
     ]  # fmt: skip
-    template = Share(run_id="", number=0, cluster_id="c", target="t", bandwidth=None, memory=0, items=[])
+    template = ExportShare(
+        run_id="", number=0, cluster_id="c", target="t", bandwidth=None, memory=0, items=[]
+    )
     shares = split(items, "run", template)
     assert [item for share in shares for item in share.items] == items
     assert [share.number for share in shares] == list(range(len(shares)))

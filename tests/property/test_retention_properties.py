@@ -9,8 +9,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pachvault.maintenance.forget.retention import Candidate, RetentionAction, RetentionDecision, judge
 from pachvault.policy import Retention
-from pachvault.upkeep.retention import Action, Candidate, Verdict, judge
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 COUNTS = ("keep_last", "keep_hourly", "keep_daily", "keep_weekly", "keep_monthly", "keep_yearly")
@@ -52,12 +52,12 @@ def fields(draw: st.DrawFn) -> dict[str, Any]:
 rules = st.lists(fields(), min_size=RULES, max_size=RULES)
 
 
-def verdicts(snapshots: list[Candidate], said: list[dict[str, Any]]) -> list[Verdict]:
+def verdicts(snapshots: list[Candidate], said: list[dict[str, Any]]) -> list[RetentionDecision]:
     return judge(snapshots, [Retention(**rule) for rule in said], NOW)
 
 
 def kept(snapshots: list[Candidate], said: list[dict[str, Any]]) -> set[str]:
-    return {each.candidate.id for each in verdicts(snapshots, said) if each.action is Action.KEEP}
+    return {each.candidate.id for each in verdicts(snapshots, said) if each.action is RetentionAction.KEEP}
 
 
 @given(candidates(), rules, st.data())

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pachvault.errors import InvalidInputError
-from pachvault.quantities import count, duration, size
-from pachvault.selection import Paths, SnapshotRef, SourcePattern, time
+from pachvault.syntax.quantities import count, duration, size
+from pachvault.syntax.selection import Paths, SnapshotRef, SourcePattern, time
 
 PATHS = st.lists(st.text("ab. ,|%'-", min_size=1, max_size=4), min_size=1, max_size=4).map("/".join)
 TEXTS = st.one_of(

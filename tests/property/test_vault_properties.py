@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from made import Repo, back_up, new_vault, tree_of
 from pachvault.format import layout
 from pachvault.format.ids import RepoName, digest
+from pachvault.maintenance.verify.verify import Level, verify
 from pachvault.policy import History
-from pachvault.progress import Quiet
+from pachvault.runtime.progress import Quiet
 from pachvault.store.local import LocalStore
 from pachvault.store.store import open_store
-from pachvault.upkeep.verify import Level, verify
 
 NAME = RepoName("p", "r")
 TREES = st.dictionaries(

@@ -16,12 +16,12 @@ from made import Repo, back_up, flip, new_vault
 from pachvault.format import layout
 from pachvault.format.documents import Audited
 from pachvault.format.ids import RepoName, digest
-from pachvault.progress import Quiet
+from pachvault.maintenance.verify.audits import AuditResult
+from pachvault.maintenance.verify.findings import Severity
+from pachvault.maintenance.verify.verify import Level, PackShare, verify
+from pachvault.maintenance.verify.verify_schedule import due, share_now
+from pachvault.runtime.progress import Quiet
 from pachvault.store.store import open_store
-from pachvault.upkeep.audits import Result
-from pachvault.upkeep.calendar import due, share_now
-from pachvault.upkeep.findings import Severity
-from pachvault.upkeep.verify import Level, Share, verify
 from pachvault.vault.vault import open_vault
 
 NAME = RepoName("p", "r")
@@ -31,7 +31,7 @@ NAMES = st.sets(st.integers(0, 2**32).map(lambda n: layout.pack_path(digest(str(
 
 @given(NAMES, st.integers(1, 400))
 def test_the_shares_of_any_count_hold_every_pack_exactly_once(names: set[str], count: int) -> None:
-    held = [name for number in range(1, count + 1) for name in names if Share(number, count).holds(name)]
+    held = [name for number in range(1, count + 1) for name in names if PackShare(number, count).holds(name)]
     assert sorted(held) == sorted(names)
 
 
@@ -42,12 +42,12 @@ def test_who_keeps_to_the_calendar_reads_every_pack_within_the_period(
     """Runs once every `between`, each reading what is due: nothing is ever older than the period."""
     period, between = timedelta(days=days), timedelta(hours=hours)
     now = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=start)
-    known = {("packs", name): Result(Audited(name=name, result="ok"), now) for name in names}
+    known = {("packs", name): AuditResult(Audited(name=name, result="ok"), now) for name in names}
     sizes = dict.fromkeys(names, 1)
     for _ in range(2 * (period // between) + 2):
         now += between
         for each in due(known, sizes, now=now, period=period, between=between):
-            known["packs", each.name] = Result(Audited(name=each.name, result="ok"), now)
+            known["packs", each.name] = AuditResult(Audited(name=each.name, result="ok"), now)
         oldest = min((result.at for result in known.values() if result.at), default=now)
         assert now - oldest <= period
 

@@ -14,7 +14,7 @@ from python_pachyderm.proto.v2.auth import auth_pb2
 from python_pachyderm.proto.v2.pfs import pfs_pb2
 from python_pachyderm.proto.v2.pps import pps_pb2
 
-from pachvault.pach import newer
+from pachvault.pach import unknown_fields
 from protocol.describe import Messages, messages
 from protocol.fidelity import OUTCOMES, TABLE, Fidelity
 
@@ -109,23 +109,23 @@ def test_what_a_backup_reads_is_known_by_its_numbers_but_for_what_is_left_to_be_
     noted = set()
     for message in reached & NEWEST["messages"].keys():
         numbers = {number: name for name, number in NEWEST["messages"][message].items()}
-        known = newer.FIELDS.get(message, {})
+        known = unknown_fields.FIELDS.get(message, {})
         assert {number: numbers.get(number) for number in known} == known
         unknown = numbers.keys() - set(client[message].values()) - known.keys()
         noted |= {f"{message}.{numbers[number]}" for number in unknown}
     assert noted == left
-    assert newer.FIELDS.keys() <= reached
+    assert unknown_fields.FIELDS.keys() <= reached
 
 
 def test_a_field_of_a_newer_server_is_found_wherever_it_is() -> None:
     inner = pfs_pb2.Repo.FromString(pfs_pb2.Repo(name="r").SerializeToString() + b"\xfa\x01\x01x")
     message: Message = pfs_pb2.CommitInfo(parent_commit=pfs_pb2.Commit(repo=inner))
     message = pfs_pb2.CommitInfo.FromString(message.SerializeToString() + b"\x98\x06\x07" + b"\x82\x01\x01a")
-    assert sorted((each.message, each.number) for each in newer.unknown(message)) == [
+    assert sorted((each.message, each.number) for each in unknown_fields.unknown(message)) == [
         ("pfs_v2.CommitInfo", 99),
         ("pfs_v2.Repo", 31),
     ]
-    assert newer.text(message, "created_by") == "a"
+    assert unknown_fields.text(message, "created_by") == "a"
 
 
 def test_a_proto_file_is_read_with_nested_messages_oneofs_and_maps() -> None:

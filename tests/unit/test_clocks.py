@@ -16,24 +16,27 @@ import time_machine
 from made import BEGAN, CLUSTER, Repo, back_up
 from memory import MemoryStore
 from pachvault import policy
-from pachvault.backup import runs
-from pachvault.backup.notes import clock_notes, dated, history_end, unfinished_notes
-from pachvault.backup.runs import Tick
-from pachvault.backup.survey import Survey
-from pachvault.backup.work import PlannedRepo
+from pachvault.backup import run_records
+from pachvault.backup.backup_messages import PlannedRepo
+from pachvault.backup.freeze.snapshot_notes import clock_notes, dated, history_end, unfinished_notes
+from pachvault.backup.freeze.survey import Survey
+from pachvault.backup.run_records import Tick
 from pachvault.errors import BusyError, DeniedError
 from pachvault.format import documents, layout
 from pachvault.format.documents import Audit, Audited, Branch, Marked, Problem, Unfinished
 from pachvault.format.ids import RepoName, digest
+from pachvault.maintenance.forget import forget
+from pachvault.maintenance.forget.retention import RetentionAction
+from pachvault.maintenance.maintenance import LEVEL, _is_covered
+from pachvault.maintenance.prune import prune
+from pachvault.maintenance.prune.prune_plan import PruneLimits, plan
+from pachvault.maintenance.repair import repair
+from pachvault.maintenance.status import status
+from pachvault.maintenance.verify import audits, known_damage
 from pachvault.pach.records import CommitInfo
 from pachvault.policy import Retention
-from pachvault.progress import Quiet
-from pachvault.upkeep import audits, damage, forget, prune, repair
-from pachvault.upkeep.prune_plan import Limits, plan
-from pachvault.upkeep.retention import Action
-from pachvault.upkeep.run import LEVEL, _is_covered
-from pachvault.upkeep.status import status
-from pachvault.vault import clock, marks, snapshots
+from pachvault.runtime.progress import Quiet
+from pachvault.vault import clock, pending_deletes, snapshots
 from pachvault.vault import vault as vaults
 from pachvault.vault.clock import Clocks
 from pachvault.vault.snapshots import Snapshot
@@ -170,7 +173,7 @@ def test_every_tick_has_its_backup_whichever_clock_is_off(
         store.now = real + is_off["store"] + timedelta(seconds=10)
         clocks = Clocks(store.now, real + is_off["machine"] + timedelta(seconds=10))
         tick = Tick(real + is_off["cluster"], clocks.store, HOUR)
-        assert runs.covering(vault, "default", "mine", tick, CLUSTER.id) is None
+        assert run_records.covering(vault, "default", "mine", tick, CLUSTER.id) is None
         frozen = dated(surveyed(clocks.here), clocks).ended_at
         seal(store, vault, frozen)
     assert len(snapshots.names(vault)) == 8
@@ -183,7 +186,7 @@ def test_ticks_that_were_missed_are_covered_by_one_backup(store: MemoryStore, va
     seal(store, vault, NOW)
     for hours in range(48):
         tick = Tick(NOW - hours * HOUR, NOW + timedelta(minutes=5), HOUR)
-        assert runs.covering(vault, "default", "mine", tick, CLUSTER.id) is not None
+        assert run_records.covering(vault, "default", "mine", tick, CLUSTER.id) is not None
 
 
 @off
@@ -191,21 +194,21 @@ def test_a_run_that_is_dated_wrong_covers_no_tick_beyond_its_life(
     store: MemoryStore, vault: Vault, off: timedelta
 ) -> None:
     store.now = NOW + off
-    runs.announce(vault, "other", "default", CLUSTER.id, NOW + off)
+    run_records.announce(vault, "other", "default", CLUSTER.id, NOW + off)
     tick = Tick(NOW - 2 * 365 * DAY, NOW, HOUR)  # of a cluster whose clock is far behind
-    said = runs.covering(vault, "default", "mine", tick, CLUSTER.id)
+    said = run_records.covering(vault, "default", "mine", tick, CLUSTER.id)
     assert (said is not None) == (off == -DAY), "a day is how long a run may take"
 
 
 @off
 def test_a_run_whose_age_nobody_knows_is_not_sealed(store: MemoryStore, vault: Vault, off: timedelta) -> None:
-    runs.announce(vault, "run", "default", CLUSTER.id, NOW)
+    run_records.announce(vault, "run", "default", CLUSTER.id, NOW)
     store.now = NOW + off
     if abs(off) <= vault.config.grace / 2:
-        assert runs.check_age(vault, "run") == NOW + off
+        assert run_records.check_age(vault, "run") == NOW + off
     else:
         with pytest.raises(BusyError, match="set back"):
-            runs.check_age(vault, "run")
+            run_records.check_age(vault, "run")
 
 
 # what a freeze dates, and notes
@@ -304,7 +307,7 @@ def test_no_wrong_clock_forgets_more(
 
     def forgotten() -> set[str]:
         decisions = forget.plan(vault, [Retention(keep_last=2)], clock.read(vault).earlier)
-        return {each.name.id for each in decisions if each.action is Action.FORGET}
+        return {each.name.id for each in decisions if each.action is RetentionAction.FORGET}
 
     right = forgotten()
     assert len(right) == 3
@@ -324,12 +327,14 @@ def test_no_clock_alone_makes_prune_delete(
     seal(store, vault, NOW - HOUR)
     doomed = seal(store, vault, NOW)
     forget.execute(vault, forget.plan_named(vault, [doomed.short_id]))
-    marks.write(vault, [Marked(name=next(iter(vault.store.list(layout.PACKS))).name, reason="test")])
+    pending_deletes.write(
+        vault, [Marked(name=next(iter(vault.store.list(layout.PACKS))).name, reason="test")]
+    )
     before = set(store.objects)
     store.now += off if whose == "store" else timedelta()
     machine.shift(off if whose == "machine" else timedelta())
     now = clock.read(vault).earlier
-    prune.execute(vault, plan(vault, Limits(), now, Quiet()), Quiet())
+    prune.execute(vault, plan(vault, PruneLimits(), now, Quiet()), Quiet())
     assert before <= set(store.objects)
 
 
@@ -360,17 +365,17 @@ def test_a_repair_of_a_wrong_clock_hides_no_loss(store: MemoryStore, vault: Vaul
     pack = A
     store.put(pack, [b"x"], 1)
     note(vault, audits.PACKS, NOW - HOUR, Audited(name=pack, result="damaged"))
-    marks.write(vault, [Marked(name=pack, reason=f"{marks.DAMAGED}test")])
-    assert damage.known(vault, audits.load(vault), NOW).waiting == [pack]
+    pending_deletes.write(vault, [Marked(name=pack, reason=f"{pending_deletes.DAMAGED}test")])
+    assert known_damage.known(vault, audits.load(vault), NOW).waiting == [pack]
     note(vault, repair.LEVEL, NOW + off)  # it lost nothing
     store.now = NOW + timedelta(minutes=1)
     note(vault, repair.LEVEL, store.now, Audited(name="p/r@1:/a", result="damaged"))
-    assert damage.known(vault, audits.load(vault), store.now).waiting == []
+    assert known_damage.known(vault, audits.load(vault), store.now).waiting == []
 
 
 @pytest.mark.parametrize("whose", CLOCKS)
 @off
-def test_no_clock_that_is_set_back_or_ahead_stops_the_rounds_of_upkeep(
+def test_no_clock_that_is_set_back_or_ahead_stops_the_rounds_of_maintenance(
     store: MemoryStore, vault: Vault, whose: str, off: timedelta
 ) -> None:
     """Daily ticks: one round was noted while a clock was off, the next tick comes with all of them right."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pachvault import heap
+from pachvault.runtime import allocator
 
 
 def run(program: str) -> str:
@@ -84,7 +84,7 @@ def test_without_glibc_nothing_happens(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setenv("ARROW_DEFAULT_MEMORY_POOL", "system")
     monkeypatch.setattr(ctypes, "CDLL", none)
-    monkeypatch.setattr(heap, "_process", heap._Owned())
-    heap.share()
-    with heap.returning():
+    monkeypatch.setattr(allocator, "_process", allocator._Owned())
+    allocator.share()
+    with allocator.returning():
         pass

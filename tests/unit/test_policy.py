@@ -11,7 +11,7 @@ import pytest
 from pachvault import policy
 from pachvault.errors import UsageError
 from pachvault.format.ids import RepoName
-from pachvault.policy import History, Policy, Retention, Upkeep
+from pachvault.policy import History, Maintenance, Policy, Retention
 
 BASE = "version: 1\ntarget: file:///vault\nsources:\n  - 'a/*'\n"
 
@@ -36,14 +36,14 @@ def test_the_example_parses_and_has_the_defaults_it_speaks_of() -> None:
     assert (chosen.limits.bandwidth, chosen.limits.memory) == (200_000_000, 512 * 2**20)
 
 
-def test_the_example_explains_every_field_of_retention_and_upkeep() -> None:
+def test_the_example_explains_every_field_of_retention_and_maintenance() -> None:
     example = (Path(__file__).parents[2] / "specs" / "policy.yaml").read_text()
     chosen = policy.parse(example, "policy.yaml")
     (rule,) = chosen.retention
     assert all(value is not None for _, value in rule)
-    assert chosen.upkeep == Upkeep()
+    assert chosen.maintenance == Maintenance()
     words = set(re.findall(r"^ +-? *(\w+):", example, re.MULTILINE))
-    assert words >= {*Retention.model_fields, *Upkeep.model_fields}
+    assert words >= {*Retention.model_fields, *Maintenance.model_fields}
 
 
 def test_what_is_left_out_has_its_default() -> None:
@@ -57,7 +57,7 @@ def test_what_is_left_out_has_its_default() -> None:
     )
     assert chosen.limits.bandwidth is None
     assert chosen.retention == []
-    assert chosen.upkeep == Upkeep()
+    assert chosen.maintenance == Maintenance()
 
 
 @pytest.mark.parametrize(
@@ -259,14 +259,14 @@ def test_rules_that_cannot_be_meant_are_refused(said: str, line: int, message: s
 
 @pytest.mark.parametrize(("said", "meant"), [("on", True), ("off", False), ("'on'", True), ("'off'", False)])
 def test_pruning_is_switched(said: str, meant: bool) -> None:
-    assert parse(f"upkeep: {{prune: {said}}}\n").upkeep.prune is meant
+    assert parse(f"maintenance: {{prune: {said}}}\n").maintenance.prune is meant
 
 
-def test_upkeep_is_read() -> None:
+def test_maintenance_is_read() -> None:
     chosen = parse(
-        "upkeep:\n  schedule: '0 3 * * *'\n  verify_within: 2w\n  drill_within: off\n"
+        "maintenance:\n  schedule: '0 3 * * *'\n  verify_within: 2w\n  drill_within: off\n"
         "  repack_budget: 1GiB\n  max_dead: 12.5%\n  mirror_keep: 1d\n"
-    ).upkeep
+    ).maintenance
     assert chosen.schedule == "0 3 * * *"
     assert (chosen.verify_within, chosen.drill_within) == (timedelta(days=14), None)
     assert (chosen.repack_budget, chosen.max_dead) == (2**30, 0.125)
@@ -276,19 +276,19 @@ def test_upkeep_is_read() -> None:
 @pytest.mark.parametrize(
     ("said", "message"),
     [
-        ("prune: maybe", "upkeep.prune': allowed are on and off"),
-        ("prune: 1", "upkeep.prune': allowed are on and off"),
-        ("drill_within: on", "upkeep.drill_within': allowed are off and a duration, as in 30d"),
-        ("verify_within: off", "upkeep.verify_within': "),
-        ("max_dead: 0.5", "upkeep.max_dead': a part is more than 0% and at most 100%, as in 50%"),
-        ("max_dead: 0%", "upkeep.max_dead': a part is more than 0% and at most 100%, as in 50%"),
-        ("max_dead: 101%", "upkeep.max_dead': a part is more than 0% and at most 100%, as in 50%"),
-        ("schedule: daily", "upkeep.schedule': allowed are five cron fields, @every 90m, or"),
-        ("repack_budget: lots", "upkeep.repack_budget': a size is a number of bytes or one with a unit"),
+        ("prune: maybe", "maintenance.prune': allowed are on and off"),
+        ("prune: 1", "maintenance.prune': allowed are on and off"),
+        ("drill_within: on", "maintenance.drill_within': allowed are off and a duration, as in 30d"),
+        ("verify_within: off", "maintenance.verify_within': "),
+        ("max_dead: 0.5", "maintenance.max_dead': a part is more than 0% and at most 100%, as in 50%"),
+        ("max_dead: 0%", "maintenance.max_dead': a part is more than 0% and at most 100%, as in 50%"),
+        ("max_dead: 101%", "maintenance.max_dead': a part is more than 0% and at most 100%, as in 50%"),
+        ("schedule: daily", "maintenance.schedule': allowed are five cron fields, @every 90m, or"),
+        ("repack_budget: lots", "maintenance.repack_budget': a size is a number of bytes or one with a unit"),
     ],
 )
-def test_upkeep_that_cannot_be_meant_is_refused(said: str, message: str) -> None:
-    assert refused(BASE + f"upkeep:\n  {said}\n").startswith(f"policy.yaml:6: field '{message}")
+def test_maintenance_that_cannot_be_meant_is_refused(said: str, message: str) -> None:
+    assert refused(BASE + f"maintenance:\n  {said}\n").startswith(f"policy.yaml:6: field '{message}")
 
 
 def test_the_project_of_restore_drills_is_no_source() -> None:

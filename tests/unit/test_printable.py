@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pachvault.printable import printable
+from pachvault.runtime.terminal import printable
 
 
 @pytest.mark.parametrize(

@@ -10,10 +10,10 @@ import time
 
 import pytest
 
-from pachvault import progress
 from pachvault.api import _Watched
-from pachvault.processes import _Reports
-from pachvault.progress import JsonLines, Progress, Quiet, Terminal
+from pachvault.runtime import progress
+from pachvault.runtime.processes import _Reports
+from pachvault.runtime.progress import JsonLines, Progress, Quiet, Terminal
 
 
 def lines(out: io.StringIO) -> list[dict[str, object]]:

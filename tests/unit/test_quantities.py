@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from pachvault.errors import InvalidInputError
-from pachvault.quantities import count, duration, in_words, size
+from pachvault.syntax.quantities import count, duration, in_words, size
 
 
 @pytest.mark.parametrize(

@@ -101,7 +101,7 @@ def test_errors_name_file_line_field_and_what_is_allowed(more: str, said: str) -
 @pytest.mark.parametrize("name", ["2024", "on", "no", "true", "007", "1_0", "0x1"])
 def test_a_name_is_the_text_that_was_written(name: str) -> None:
     chosen = parse(f"to: {{project: {name}, repo: {name}, branch: {name}}}\npaths: [{name}]\n")
-    assert chosen.to == request.Place(project=name, repo=name, branch=name)
+    assert chosen.to == request.RequestTarget(project=name, repo=name, branch=name)
     assert chosen.paths == [f"/{name}"]
 
 

@@ -6,10 +6,10 @@ from datetime import UTC, date, datetime, timedelta, timezone
 
 import pytest
 
-from pachvault import selection
 from pachvault.errors import InvalidInputError, UsageError
 from pachvault.format.ids import RepoName
-from pachvault.selection import Paths, SnapshotRef, SourcePattern
+from pachvault.syntax import selection
+from pachvault.syntax.selection import Paths, SnapshotRef, SourcePattern
 
 AT = datetime(2026, 11, 20, 8, tzinfo=UTC)
 

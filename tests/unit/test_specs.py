@@ -12,9 +12,9 @@ from python_pachyderm.proto.v2.pps import pps_pb2
 
 import pachvault
 from pachvault import request, stages
+from pachvault.bundled_files import ALL_STAGES, spec, text
 from pachvault.policy import HOME_PROJECT
 from pachvault.request import Request
-from pachvault.shipped import ALL_STAGES, spec, text
 
 FOLDER = Path(__file__).parents[2] / "specs"
 FILES = sorted(FOLDER.glob("*.json"))

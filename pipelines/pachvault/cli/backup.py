@@ -8,13 +8,21 @@ from pathlib import Path
 import click
 
 from pachvault import policy
-from pachvault.cli import policies
-from pachvault.cli.common import State, common_options, human, put_json, read_text, say, workers_option
+from pachvault.cli import committed_policy
+from pachvault.cli.common import (
+    CommandContext,
+    common_options,
+    human,
+    put_json,
+    read_text,
+    say,
+    workers_option,
+)
 from pachvault.errors import EXIT_PARTIAL, UsageError
+from pachvault.maintenance.prune import reserve
 from pachvault.pach.connection import connect
 from pachvault.policy import Policy
 from pachvault.store.store import open_store
-from pachvault.upkeep import reserve
 from pachvault.vault import vault
 from pachvault.vault.snapshots import Snapshot
 
@@ -33,7 +41,7 @@ _LONGEST_GRACE_DAYS = 3650
 @click.option("--shared", is_flag=True, help="For the folder's group, too.  [default: for its owner alone]")
 @common_options
 @click.pass_obj
-def init_command(state: State, /, grace: float, shared: bool) -> int:
+def init_command(state: CommandContext, /, grace: float, shared: bool) -> int:
     """Make an empty vault.
 
     What is written in it is for its owner alone, whatever the umask; with --shared for the folder's group,
@@ -71,7 +79,11 @@ def init_command(state: State, /, grace: float, shared: bool) -> int:
 @common_options
 @click.pass_obj
 def backup_command(
-    state: State, policy_file: str | None, sources: tuple[str, ...], history: str | None, workers: int
+    state: CommandContext,
+    policy_file: str | None,
+    sources: tuple[str, ...],
+    history: str | None,
+    workers: int,
 ) -> int:
     """Back up now: freeze, export and seal from this shell.
 
@@ -79,7 +91,7 @@ def backup_command(
 
     Example: pachvault --vault file:///mnt/backup/vault backup --source 'images/*@master'
     """
-    from pachvault.backup.run import back_up  # noqa: PLC0415
+    from pachvault.backup.backup import back_up  # noqa: PLC0415
 
     chosen = _policy(state, policy_file, sources, history)
     with state.progress() as progress:
@@ -88,7 +100,7 @@ def backup_command(
     return EXIT_PARTIAL if snapshot.manifest.partial else 0
 
 
-def _policy(state: State, file: str | None, sources: tuple[str, ...], history: str | None) -> Policy:
+def _policy(state: CommandContext, file: str | None, sources: tuple[str, ...], history: str | None) -> Policy:
     if sources:
         if file:
             raise UsageError("--policy and --source exclude each other")
@@ -106,11 +118,11 @@ def _policy(state: State, file: str | None, sources: tuple[str, ...], history: s
     else:
         with connect(state.pachd, state.token) as connection:
             hint = "--policy FILE, or --vault URL --source PROJECT/REPO"
-            chosen = policies.in_force(connection, state.vault, hint)
+            chosen = committed_policy.in_force(connection, state.vault, hint)
     return chosen.model_copy(update={"target": state.vault}) if state.vault else chosen
 
 
-def _report(state: State, snapshot: Snapshot) -> None:
+def _report(state: CommandContext, snapshot: Snapshot) -> None:
     manifest = snapshot.manifest
     if state.json:
         put_json(

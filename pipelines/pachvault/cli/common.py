@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pachvault.errors import InvalidInputError, PachvaultError, UsageError
-from pachvault.printable import printable
-from pachvault.quantities import count
+from pachvault.runtime.terminal import printable
+from pachvault.syntax.quantities import count
 
 if TYPE_CHECKING:
-    from pachvault.progress import JsonLines, Quiet, Terminal
+    from pachvault.runtime.progress import JsonLines, Quiet, Terminal
     from pachvault.vault.vault import Vault
 
 DEFAULT_PACHD = "grpc://127.0.0.1:30650"
@@ -32,7 +32,7 @@ class OutputError(PachvaultError):
 
 
 @dataclass(slots=True)
-class State:
+class CommandContext:
     """The common options as they stand: environment first, then flags, wherever they were given."""
 
     vault: str | None = None
@@ -43,7 +43,7 @@ class State:
     debug: bool = False
 
     @classmethod
-    def from_environment(cls) -> State:
+    def from_environment(cls) -> CommandContext:
         """From PACHVAULT_VAULT, PACHD_ADDRESS, PACH_TOKEN and PACHVAULT_DEBUG."""
         env = os.environ
         return cls(
@@ -68,7 +68,7 @@ class State:
 
     def progress(self) -> Terminal | JsonLines | Quiet:
         """Where long work reports to."""
-        from pachvault.progress import JsonLines, Quiet, Terminal  # noqa: PLC0415
+        from pachvault.runtime.progress import JsonLines, Quiet, Terminal  # noqa: PLC0415
 
         if self.quiet:
             return Quiet()
@@ -87,7 +87,7 @@ def common_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(command)
     @click.pass_obj
-    def wrapped(state: State, *args: Any, **options: Any) -> Any:
+    def wrapped(state: CommandContext, *args: Any, **options: Any) -> Any:
         state.vault = options.pop("vault") or state.vault
         state.pachd = options.pop("pachd") or state.pachd
         state.json = options.pop("as_json") or state.json
@@ -146,7 +146,7 @@ def agreed_now(vault: Vault, *, dry_run: bool) -> datetime:
 
     A dry run, which writes nothing, makes do with this machine's.
     """
-    from pachvault.upkeep import reserve  # noqa: PLC0415
+    from pachvault.maintenance.prune import reserve  # noqa: PLC0415
     from pachvault.vault import clock  # noqa: PLC0415
 
     if dry_run:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from pachvault.cli.common import State, common_options, flush, put, put_json
+from pachvault.cli.common import CommandContext, common_options, flush, put, put_json
 from pachvault.errors import UsageError
 
 
@@ -16,7 +16,7 @@ from pachvault.errors import UsageError
 @click.argument("folder", required=False, metavar="[FOLDER]", type=click.Path(path_type=Path))
 @common_options
 @click.pass_obj
-def demo_command(state: State, folder: Path | None) -> int:
+def demo_command(state: CommandContext, folder: Path | None) -> int:
     """Run a whole backup and its recovery on the embedded Pachyderm, in FOLDER or a fresh temporary one.
 
     Makes data, deploys the pipelines from their specs, ticks twice, reads everything back without

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import click
 
-from pachvault import policy, shipped
-from pachvault.cli.common import State, common_options, flush, put, put_json, read_text, say
-from pachvault.deploy import Step, deploy
+from pachvault import bundled_files, policy
+from pachvault.cli.common import CommandContext, common_options, flush, put, put_json, read_text, say
+from pachvault.deploy import DeployStep, deploy
 from pachvault.errors import UsageError
 from pachvault.pach.connection import connect
 
@@ -30,10 +30,12 @@ from pachvault.pach.connection import connect
 )
 @common_options
 @click.pass_obj
-def deploy_command(state: State, restore: str | None, policy_file: Path | None, folder: Path | None) -> int:
+def deploy_command(
+    state: CommandContext, restore: str | None, policy_file: Path | None, folder: Path | None
+) -> int:
     """Make the pipelines in the cluster, or bring them up to date; what is there already stays.
 
-    The policy's schedules become the ticks of pipelines freeze and upkeep. It makes no vault:
+    The policy's schedules become the ticks of pipelines freeze and maintenance. It makes no vault:
     `pachvault init` does.
 
     Example: pachvault deploy --policy policy.yaml --restore on
@@ -41,7 +43,7 @@ def deploy_command(state: State, restore: str | None, policy_file: Path | None, 
     text = (str(policy_file), read_text(policy_file)) if policy_file else None
     durations = policy.parse(text[1], text[0]).durations if text else []
 
-    def show(step: Step) -> None:
+    def show(step: DeployStep) -> None:
         if state.json:
             put_json("progress", kind=step.kind, name=step.name, action=step.action)
         elif not state.quiet:
@@ -74,12 +76,12 @@ def deploy_command(state: State, restore: str | None, policy_file: Path | None, 
 @click.option("--overwrite", is_flag=True, help="Replace files that differ.")
 @common_options
 @click.pass_obj
-def specs_command(state: State, folder: Path, overwrite: bool) -> int:
+def specs_command(state: CommandContext, folder: Path, overwrite: bool) -> int:
     """Write the specs of the pipelines, and an example policy and request, to FOLDER (specs, unless named).
 
     For `pachctl create pipeline`, or to change them (an image's name, a mount) and `deploy --specs` them.
     """
-    wanted = {folder / name: shipped.text(name) for name in shipped.names()}
+    wanted = {folder / name: bundled_files.text(name) for name in bundled_files.names()}
     for path, text in wanted.items():
         if not overwrite and path.exists() and read_text(path) != text:
             raise UsageError("is there and differs", where=str(path), hint="--overwrite, or another folder")
@@ -98,5 +100,5 @@ def specs_command(state: State, folder: Path, overwrite: bool) -> int:
 
 def _specs(folder: Path | None) -> Callable[[str], str]:
     if folder is None:
-        return shipped.spec
+        return bundled_files.spec
     return lambda stage: read_text(folder / f"{stage}.json")

@@ -5,11 +5,11 @@ from __future__ import annotations
 import click
 import pyarrow as pa
 
-from pachvault.cli.common import State, common_options, put, put_json
-from pachvault.cli.place import Place
+from pachvault.cli.common import CommandContext, common_options, put, put_json
+from pachvault.cli.file_reference import FileReference
 from pachvault.errors import UsageError
 from pachvault.format.ids import RepoName
-from pachvault.vault import elsewhere, snapshots
+from pachvault.vault import snapshots, suggestions
 from pachvault.vault.snapshots import Snapshot
 
 
@@ -19,18 +19,18 @@ from pachvault.vault.snapshots import Snapshot
 @click.argument("place", required=False, metavar="[PROJECT/REPO@BRANCH[:PATH]]")
 @common_options
 @click.pass_obj
-def diff_command(state: State, old: str, new: str, place: str | None) -> int:
+def diff_command(state: CommandContext, old: str, new: str, place: str | None) -> int:
     """Files that differ from one snapshot to another: + added, - removed, M changed.
 
     Without a place, all branches of all repos. BRANCH may be a commit id; PATH is as in `ls`.
     """
     vault = state.open_vault()
     before, after = snapshots.resolve(vault, old), snapshots.resolve(vault, new)
-    places = [Place.parse(place)] if place else _branches(before, after)
+    places = [FileReference.parse(place)] if place else _branches(before, after)
     for where in places:
         trees = [_tree(snapshot, where) for snapshot in (before, after)]
         if all(tree is None for tree in trees) and place:
-            raise UsageError(f"neither snapshot has it: {elsewhere.no_source(after, [where.source])}")
+            raise UsageError(f"neither snapshot has it: {suggestions.no_source(after, [where.source])}")
         old_files, new_files = (_files(tree, where) for tree in trees)
         if not old_files and not new_files and where.path != "/":
             raise where.absent_in([before, after])
@@ -38,9 +38,9 @@ def diff_command(state: State, old: str, new: str, place: str | None) -> int:
     return 0
 
 
-def _branches(*both: Snapshot) -> list[Place]:
+def _branches(*both: Snapshot) -> list[FileReference]:
     found = {
-        Place(history.name, branch.name, "/")
+        FileReference(history.name, branch.name, "/")
         for snapshot in both
         for _, history in snapshot.repos()
         for branch in history.record.branches
@@ -48,7 +48,7 @@ def _branches(*both: Snapshot) -> list[Place]:
     return sorted(found, key=lambda place: (place.repo, place.reference))
 
 
-def _tree(snapshot: Snapshot, where: Place) -> pa.Table | None:
+def _tree(snapshot: Snapshot, where: FileReference) -> pa.Table | None:
     repos = {RepoName(entry.project, entry.repo) for entry in snapshot.manifest.repos}
     if where.repo not in repos:
         return None
@@ -57,7 +57,7 @@ def _tree(snapshot: Snapshot, where: Place) -> pa.Table | None:
     return where.tree_in(snapshot) if has_commit else None
 
 
-def _files(tree: pa.Table | None, where: Place) -> dict[str, tuple[int, bytes]]:
+def _files(tree: pa.Table | None, where: FileReference) -> dict[str, tuple[int, bytes]]:
     if tree is None:
         return {}
     chosen = where.files_of(tree)
@@ -66,7 +66,10 @@ def _files(tree: pa.Table | None, where: Place) -> dict[str, tuple[int, bytes]]:
 
 
 def _show(
-    state: State, where: Place, old: dict[str, tuple[int, bytes]], new: dict[str, tuple[int, bytes]]
+    state: CommandContext,
+    where: FileReference,
+    old: dict[str, tuple[int, bytes]],
+    new: dict[str, tuple[int, bytes]],
 ) -> None:
     for path in sorted(old.keys() | new.keys()):
         if old.get(path) == new.get(path):

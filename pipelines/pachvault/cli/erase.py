@@ -6,13 +6,13 @@ import sys
 
 import click
 
-from pachvault.cli.common import State, common_options, human, put, put_json, say
+from pachvault.cli.common import CommandContext, common_options, human, put, put_json, say
 from pachvault.errors import UsageError
-from pachvault.selection import quoted
-from pachvault.upkeep import erase, erase_plan
-from pachvault.upkeep.erase import Erasure
-from pachvault.upkeep.erase_plan import ErasePlan
-from pachvault.upkeep.erase_selection import Selection
+from pachvault.maintenance.erase import erase, erase_plan
+from pachvault.maintenance.erase.erase import Erasure
+from pachvault.maintenance.erase.erase_plan import ErasePlan
+from pachvault.maintenance.erase.erase_selection import EraseSelection
+from pachvault.syntax.selection import quoted
 
 
 @click.command("erase")
@@ -31,7 +31,7 @@ from pachvault.upkeep.erase_selection import Selection
 @common_options
 @click.pass_obj
 def erase_command(
-    state: State, repos: tuple[str, ...], paths: tuple[str, ...], dry_run: bool, yes: bool
+    state: CommandContext, repos: tuple[str, ...], paths: tuple[str, ...], dry_run: bool, yes: bool
 ) -> int:
     """Erase files from all snapshots, forgotten ones too, and their bytes from the vault. For good.
 
@@ -44,7 +44,7 @@ def erase_command(
 
     Example: pachvault erase --repo 'crm/*' --path '/people/42/**' --dry-run
     """
-    selection = Selection.of(repos, paths)
+    selection = EraseSelection.of(repos, paths)
     vault = state.open_vault()
     with state.progress() as progress:
         plan = erase_plan.plan(vault, selection, progress)
@@ -62,7 +62,7 @@ def erase_command(
     return 0
 
 
-def _confirmed(selection: Selection) -> bool:
+def _confirmed(selection: EraseSelection) -> bool:
     if not sys.stdin.isatty():
         raise UsageError(
             "erasing cannot be undone, no prune or repair may run meanwhile, and nobody can be asked here",
@@ -74,7 +74,7 @@ def _confirmed(selection: Selection) -> bool:
     )
 
 
-def _show_plan(state: State, plan: ErasePlan) -> None:
+def _show_plan(state: CommandContext, plan: ErasePlan) -> None:
     if state.json:
         put_json(
             "plan",
@@ -117,7 +117,7 @@ def _show_plan(state: State, plan: ErasePlan) -> None:
         put(line)
 
 
-def _show_done(state: State, done: Erasure) -> None:
+def _show_done(state: CommandContext, done: Erasure) -> None:
     if state.json:
         put_json(
             "summary",

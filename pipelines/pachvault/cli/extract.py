@@ -6,12 +6,12 @@ from pathlib import Path
 
 import click
 
-from pachvault.cli.common import State, common_options, human, put_json, say, workers_option
+from pachvault.cli.common import CommandContext, common_options, human, put_json, say, workers_option
 from pachvault.errors import EXIT_DAMAGE, EXIT_PARTIAL, UsageError
-from pachvault.restore import extract as extraction
-from pachvault.restore.folder import opened
-from pachvault.vault import blobs, snapshots
-from pachvault.vault.reader import BlobReader
+from pachvault.extract import extract as extraction
+from pachvault.extract.folder import opened
+from pachvault.vault import blob_index, snapshots
+from pachvault.vault.blob_reader import BlobReader
 
 
 @click.command("extract")
@@ -39,7 +39,7 @@ from pachvault.vault.reader import BlobReader
 @common_options
 @click.pass_obj
 def extract_command(
-    state: State,
+    state: CommandContext,
     snap: str,
     destination: Path,
     sources: tuple[str, ...],
@@ -67,7 +67,7 @@ def extract_command(
         raise UsageError("no file is left by --include and --exclude", hint="`pachvault ls` lists paths")
     total = extraction.Extracted()
     with opened(destination, snapshot.name.id, overwrite=overwrite, is_shared=shared) as folder:
-        reader = BlobReader(vault, blobs.load(vault))
+        reader = BlobReader(vault, blob_index.load(vault))
         with state.progress() as progress:
             progress.start("extract", sum(row["size"] for each in chosen for row in each.files))
             for each in chosen:

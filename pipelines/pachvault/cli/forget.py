@@ -10,16 +10,26 @@ from typing import Any
 import click
 
 from pachvault import policy
-from pachvault.cli import policies
-from pachvault.cli.common import Count, State, agreed_now, common_options, put_json, put_table, read_text, say
+from pachvault.cli import committed_policy
+from pachvault.cli.common import (
+    CommandContext,
+    Count,
+    agreed_now,
+    common_options,
+    put_json,
+    put_table,
+    read_text,
+    say,
+)
 from pachvault.errors import UsageError
+from pachvault.maintenance.forget import forget
+from pachvault.maintenance.forget.forget import Decision
+from pachvault.maintenance.forget.retention import RetentionAction
+from pachvault.maintenance.prune import reserve
 from pachvault.pach.connection import connect
 from pachvault.policy import Policy, Retention
-from pachvault.selection import quoted
 from pachvault.store.store import open_store
-from pachvault.upkeep import forget, reserve
-from pachvault.upkeep.forget import Decision
-from pachvault.upkeep.retention import Action
+from pachvault.syntax.selection import quoted
 from pachvault.vault.snapshots import SnapshotName
 from pachvault.vault.vault import Vault, open_vault
 
@@ -57,7 +67,7 @@ def _keep_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @common_options
 @click.pass_obj
 def forget_command(
-    state: State,
+    state: CommandContext,
     /,
     snaps: tuple[str, ...],
     policy_file: Path | None,
@@ -104,7 +114,7 @@ def forget_command(
     return 0
 
 
-def _tell_rules(state: State, rules: list[Retention], unmatched: list[str]) -> None:
+def _tell_rules(state: CommandContext, rules: list[Retention], unmatched: list[str]) -> None:
     """What was understood: 7m is minutes here, and months elsewhere."""
     for rule in rules:
         if state.json:
@@ -127,7 +137,7 @@ def _rule(asked: dict[str, object]) -> Retention:
     return policy.validate(given, "forget").retention[0]
 
 
-def _policy(state: State, file: Path | None) -> tuple[Policy, str | None]:
+def _policy(state: CommandContext, file: Path | None) -> tuple[Policy, str | None]:
     """The policy, and the id of the cluster it comes from."""
     if file is not None:
         chosen, cluster = policy.parse(read_text(file), str(file)), None
@@ -135,9 +145,9 @@ def _policy(state: State, file: Path | None) -> tuple[Policy, str | None]:
     else:
         with connect(state.pachd, state.token) as connection:
             hint = "--policy FILE, --keep-last N, or name the snapshots"
-            chosen = policies.committed(connection, hint)
+            chosen = committed_policy.committed(connection, hint)
             cluster = connection.cluster_id()
-        where = policies.WHERE
+        where = committed_policy.WHERE
     if not chosen.retention:
         raise UsageError(
             "the policy has no retention: nothing is forgotten", where=where, hint="add one, or --keep-last N"
@@ -145,7 +155,7 @@ def _policy(state: State, file: Path | None) -> tuple[Policy, str | None]:
     return chosen, cluster
 
 
-def _bring_back(state: State, reference: str, *, dry_run: bool) -> int:
+def _bring_back(state: CommandContext, reference: str, *, dry_run: bool) -> int:
     if dry_run:
         raise UsageError(
             "--bring-back has no --dry-run", hint="`pachvault snapshots --forgotten` says what it can"
@@ -158,7 +168,7 @@ def _bring_back(state: State, reference: str, *, dry_run: bool) -> int:
     return 0
 
 
-def _show(state: State, decisions: list[Decision]) -> None:
+def _show(state: CommandContext, decisions: list[Decision]) -> None:
     if state.json:
         for each in decisions:
             put_json(
@@ -188,10 +198,14 @@ def _show(state: State, decisions: list[Decision]) -> None:
 
 
 def _sum_up(
-    state: State, vault: Vault, decisions: list[Decision], done: list[SnapshotName] | None, now: datetime
+    state: CommandContext,
+    vault: Vault,
+    decisions: list[Decision],
+    done: list[SnapshotName] | None,
+    now: datetime,
 ) -> None:
     """`done`: what was forgotten; None for a dry run."""
-    to_forget = sum(each.action is Action.FORGET for each in decisions)
+    to_forget = sum(each.action is RetentionAction.FORGET for each in decisions)
     if state.json:
         put_json(
             "summary",

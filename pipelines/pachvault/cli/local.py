@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from pachvault.cli.common import State, common_options, put, put_json, say
+from pachvault.cli.common import CommandContext, common_options, put, put_json, say
 from pachvault.errors import EXIT_FAILED
 from pachvault.local import daemon
 
@@ -29,7 +29,7 @@ def local_command() -> None:
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="0 chooses a free one.")
 @common_options
 @click.pass_obj
-def _start(state: State, folder: Path, port: int) -> int:
+def _start(state: CommandContext, folder: Path, port: int) -> int:
     """Start it, unless it runs already; print its address."""
     running = daemon.start(folder, port=port)
     if state.json:
@@ -43,7 +43,7 @@ def _start(state: State, folder: Path, port: int) -> int:
 @_STATE
 @common_options
 @click.pass_obj
-def _stop(state: State, folder: Path) -> int:
+def _stop(state: CommandContext, folder: Path) -> int:
     """Stop it; its data stays."""
     was_running = daemon.stop(folder)
     if state.json:
@@ -57,7 +57,7 @@ def _stop(state: State, folder: Path) -> int:
 @_STATE
 @common_options
 @click.pass_obj
-def _status(state: State, folder: Path) -> int:
+def _status(state: CommandContext, folder: Path) -> int:
     """Say whether it runs, and where. Exits with 1 where it does not."""
     running = daemon.status(folder)
     if state.json:

@@ -13,9 +13,10 @@ from importlib import import_module
 
 import click
 
-from pachvault import __version__, heap
-from pachvault.cli.common import OutputError, State, common_options, flush, put_json, say
+from pachvault import __version__
+from pachvault.cli.common import CommandContext, OutputError, common_options, flush, put_json, say
 from pachvault.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, PachvaultError
+from pachvault.runtime import allocator
 
 _COMMANDS = {
     "init": "backup",
@@ -33,7 +34,7 @@ _COMMANDS = {
     "repair": "repair",
     "erase": "erase",
     "forget": "forget",
-    "upkeep": "upkeep",
+    "maintenance": "maintenance",
     "prune": "prune",
     "restore": "restore",
     "rollback": "restore",
@@ -76,7 +77,7 @@ def main() -> None:
     _open_streams()
     # many objects, few cycles: by default the collector would walk through all of them too often
     gc.set_threshold(50_000)
-    heap.share()
+    allocator.share()
     code = run(sys.argv[1:])
     atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):
@@ -111,7 +112,7 @@ def _stream(number: int, mode: int) -> io.TextIOWrapper:
 
 def run(arguments: list[str]) -> int:
     """Run the command, and hand over what it wrote; its exit code."""
-    state = State.from_environment()
+    state = CommandContext.from_environment()
     code = _run(state, arguments)
     try:
         flush()
@@ -135,7 +136,7 @@ def _drop_output() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _run(state: State, arguments: list[str]) -> int:  # noqa: PLR0911  (one return a kind of end)
+def _run(state: CommandContext, arguments: list[str]) -> int:  # noqa: PLR0911  (one return a kind of end)
     try:
         outcome = cli.main(arguments, prog_name="pachvault", standalone_mode=False, obj=state)
     except click.exceptions.Exit as stop:
@@ -180,7 +181,7 @@ def _run(state: State, arguments: list[str]) -> int:  # noqa: PLR0911  (one retu
     return outcome if isinstance(outcome, int) else 0
 
 
-def _report(state: State, message: str, code: int) -> None:
+def _report(state: CommandContext, message: str, code: int) -> None:
     line = " ".join(message.split())
     if not state.json:
         say(f"pachvault: {line}")

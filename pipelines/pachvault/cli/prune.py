@@ -8,11 +8,11 @@ from datetime import datetime, timedelta
 
 import click
 
-from pachvault.cli.common import State, agreed_now, common_options, human, put_json, put_table, say
+from pachvault.cli.common import CommandContext, agreed_now, common_options, human, put_json, put_table, say
 from pachvault.errors import EXIT_PARTIAL, UsageError
-from pachvault.upkeep import prune, prune_now, reserve
-from pachvault.upkeep.prune import Pruned
-from pachvault.upkeep.prune_plan import Action, Limits, PrunePlan, Waiting, plan
+from pachvault.maintenance.prune import emergency_prune, prune, reserve
+from pachvault.maintenance.prune.prune import Pruned
+from pachvault.maintenance.prune.prune_plan import PruneAction, PruneLimits, PrunePlan, Waiting, plan
 from pachvault.vault.vault import Vault
 
 
@@ -48,7 +48,7 @@ from pachvault.vault.vault import Vault
 @common_options
 @click.pass_obj
 def prune_command(
-    state: State,
+    state: CommandContext,
     /,
     max_dead: int,
     repack_budget: float,
@@ -70,7 +70,7 @@ def prune_command(
     """
     _check_now(is_now=is_now, is_vouched=nothing_else_runs, dry_run=dry_run)
     vault = state.open_vault()
-    limits = Limits(max_dead / 100, int(repack_budget * 2**30), may_empty=no_snapshots)
+    limits = PruneLimits(max_dead / 100, int(repack_budget * 2**30), may_empty=no_snapshots)
     now = agreed_now(vault, dry_run=dry_run)
     if is_now:
         return _prune_now(state, vault, limits, now, dry_run=dry_run)
@@ -97,12 +97,14 @@ def _check_now(*, is_now: bool, is_vouched: bool, dry_run: bool) -> None:
         )
 
 
-def _prune_now(state: State, vault: Vault, limits: Limits, now: datetime, *, dry_run: bool) -> int:
+def _prune_now(
+    state: CommandContext, vault: Vault, limits: PruneLimits, now: datetime, *, dry_run: bool
+) -> int:
     with state.progress() as progress:
         if dry_run:
-            planned = prune_now.plan(vault, limits, now, progress)
+            planned = emergency_prune.plan(vault, limits, now, progress)
         else:
-            done = reserve.used(vault, lambda _: prune_now.execute(vault, limits, progress))
+            done = reserve.used(vault, lambda _: emergency_prune.execute(vault, limits, progress))
     runs = planned.runs if dry_run else done.runs
     for run in runs:
         if state.json:
@@ -120,7 +122,7 @@ def _hours(age: timedelta) -> str:
     return f"{minutes // 60} h {minutes % 60} min"
 
 
-def _show_plan(state: State, planned: PrunePlan) -> None:
+def _show_plan(state: CommandContext, planned: PrunePlan) -> None:
     if state.json:
         for each in [*planned.packs, *planned.others]:
             put_json("planned", **asdict(each))
@@ -151,7 +153,7 @@ def _show_plan(state: State, planned: PrunePlan) -> None:
     _show_waiting(planned.waiting(is_done=False))
 
 
-def _show_done(state: State, done: Pruned, waiting: list[Waiting]) -> int:
+def _show_done(state: CommandContext, done: Pruned, waiting: list[Waiting]) -> int:
     if state.json:
         put_json("summary", **asdict(done), waiting=[asdict(each) for each in waiting])
     else:
@@ -171,7 +173,7 @@ def _counted(deleted: Counter[str]) -> str:
 
 def _show_waiting(waiting: list[Waiting]) -> None:
     for each in waiting:
-        state = "marked" if each.next is Action.DELETE else "unneeded"
+        state = "marked" if each.next is PruneAction.DELETE else "unneeded"
         say(
             f"{each.objects} {state} objects, {human(each.bytes)}: a prune after "
             f"{each.until:%Y-%m-%d %H:%M} UTC {each.next}s them"
@@ -181,6 +183,6 @@ def _show_waiting(waiting: list[Waiting]) -> None:
 def _counts(planned: PrunePlan) -> dict[str, object]:
     return {
         action.value: {"objects": len(found), "bytes": sum(each.size for each in found)}
-        for action in Action
+        for action in PruneAction
         if (found := planned.of(action))
     }

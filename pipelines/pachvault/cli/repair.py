@@ -6,15 +6,15 @@ from datetime import timedelta
 
 import click
 
-from pachvault.cli.common import State, common_options, put, put_json, say
+from pachvault.cli.common import CommandContext, common_options, put, put_json, say
 from pachvault.errors import EXIT_DAMAGE
+from pachvault.maintenance.repair import repair, repair_from_cluster
+from pachvault.maintenance.repair.repair import Repaired, RepairPlan
+from pachvault.maintenance.repair.repair_config import Rebuilt
+from pachvault.maintenance.repair.repair_from_cluster import Prospect
+from pachvault.maintenance.repair.repair_needs import LostFile, LostObject
+from pachvault.maintenance.verify.verify import Level
 from pachvault.store.store import open_store
-from pachvault.upkeep import repair, repair_run
-from pachvault.upkeep.repair import Repaired, RepairPlan
-from pachvault.upkeep.repair_config import Rebuilt
-from pachvault.upkeep.repair_needs import Loss, Want
-from pachvault.upkeep.repair_run import Prospect
-from pachvault.upkeep.verify import Level
 
 _SHOWN = 20
 
@@ -30,7 +30,7 @@ _SHOWN = 20
 @click.option("--dry-run", is_flag=True, help="Print what is damaged and what could be done, change nothing.")
 @common_options
 @click.pass_obj
-def repair_command(state: State, level: str, dry_run: bool) -> int:
+def repair_command(state: CommandContext, level: str, dry_run: bool) -> int:
     """Rebuild what is damaged from what is there, and lost content from Pachyderm where it still has it.
 
     Writes new objects, and deletes what they replace: index objects and a vault.json that are not what they
@@ -41,15 +41,15 @@ def repair_command(state: State, level: str, dry_run: bool) -> int:
     if dry_run:
         with state.progress() as progress:
             plan = repair.plan(store, Level(level), progress)
-        _show_plan(state, plan, repair_run.prospect(state.pachd, state.token, plan))
+        _show_plan(state, plan, repair_from_cluster.prospect(state.pachd, state.token, plan))
         return 0 if plan.is_whole else EXIT_DAMAGE
     with state.progress() as progress:
-        done, outlook = repair_run.run(state.pachd, state.token, store, Level(level), progress)
+        done, outlook = repair_from_cluster.run(state.pachd, state.token, store, Level(level), progress)
     _show_done(state, done, outlook)
     return 0 if done.is_whole else EXIT_DAMAGE
 
 
-def _show_plan(state: State, plan: RepairPlan, outlook: Prospect) -> None:
+def _show_plan(state: CommandContext, plan: RepairPlan, outlook: Prospect) -> None:
     packs = plan.packs
     if state.json:
         put_json(
@@ -95,7 +95,7 @@ def _show_plan(state: State, plan: RepairPlan, outlook: Prospect) -> None:
     say("nothing to repair" if plan.is_whole else "nothing was changed")
 
 
-def _show_done(state: State, done: Repaired, outlook: Prospect) -> None:
+def _show_done(state: CommandContext, done: Repaired, outlook: Prospect) -> None:
     if state.json:
         for want in done.lost:
             put_json(
@@ -151,14 +151,14 @@ def _lost_heading(outlook: Prospect, heading: str) -> str:
     return heading
 
 
-def _listed(heading: str, wants: tuple[Want, ...] | list[Want]) -> list[str]:
+def _listed(heading: str, wants: tuple[LostFile, ...] | list[LostFile]) -> list[str]:
     if not wants:
         return []
     more = [f"  and {len(wants) - _SHOWN} more (--json names all)"] if len(wants) > _SHOWN else []
     return [heading, *(f"  {want}" for want in wants[:_SHOWN]), *more]
 
 
-def _loss(loss: Loss) -> dict[str, object]:
+def _loss(loss: LostObject) -> dict[str, object]:
     return {
         "object": loss.object,
         "message": loss.message,
@@ -167,7 +167,7 @@ def _loss(loss: Loss) -> dict[str, object]:
     }
 
 
-def _loss_lines(losses: list[Loss]) -> list[str]:
+def _loss_lines(losses: list[LostObject]) -> list[str]:
     lines = []
     for loss in losses:
         hit = ", ".join(loss.snapshots)

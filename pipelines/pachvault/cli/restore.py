@@ -7,18 +7,18 @@ from pathlib import Path
 import click
 
 from pachvault import request as requests
-from pachvault import strict_yaml
-from pachvault.cli.common import State, common_options, read_text, workers_option
-from pachvault.cli.place import Place
-from pachvault.cli.restore_shown import show_plan, show_report, show_restores
+from pachvault.cli.common import CommandContext, common_options, read_text, workers_option
+from pachvault.cli.file_reference import FileReference
+from pachvault.cli.restore_output import show_plan, show_report, show_restores
 from pachvault.errors import UsageError
 from pachvault.pach.connection import connect
 from pachvault.pach.source import Source
 from pachvault.request import Request
-from pachvault.restore.records import finished, is_drill
-from pachvault.restore.run import plan_only, restore
-from pachvault.restore.under_way import under_way
+from pachvault.restore.request.in_progress import under_way
+from pachvault.restore.request.restore_records import finished, is_drill
+from pachvault.restore.restore import plan_only, restore
 from pachvault.store.store import open_store
+from pachvault.syntax import strict_yaml
 from pachvault.vault.vault import Vault, open_vault
 
 
@@ -88,7 +88,13 @@ from pachvault.vault.vault import Vault, open_vault
 @common_options
 @click.pass_obj
 def restore_command(
-    state: State, /, what: tuple[str, ...], file: Path | None, workers: int, dry_run: bool, **flags: object
+    state: CommandContext,
+    /,
+    what: tuple[str, ...],
+    file: Path | None,
+    workers: int,
+    dry_run: bool,
+    **flags: object,
 ) -> int:
     """Bring branches back into Pachyderm, from a snapshot.
 
@@ -119,12 +125,12 @@ def restore_command(
 @click.option("--dry-run", is_flag=True, help="Print the plan, change nothing.")
 @common_options
 @click.pass_obj
-def rollback_command(state: State, /, place: str, snapshot: str, dry_run: bool) -> int:
+def rollback_command(state: CommandContext, /, place: str, snapshot: str, dry_run: bool) -> int:
     """Set a branch back to what it was, at once where the cluster still holds it.
 
     The head that is replaced goes on under BRANCH-before-TIME.
     """
-    where = Place.parse(place)
+    where = FileReference.parse(place)
     if where.path != "/":
         raise UsageError(
             "a rollback is of a whole branch",
@@ -146,7 +152,7 @@ def rollback_command(state: State, /, place: str, snapshot: str, dry_run: bool) 
 @click.option("--drills", is_flag=True, help="Restore drills, too, which `pachvault status` sums up.")
 @common_options
 @click.pass_obj
-def restores_command(state: State, /, drills: bool) -> int:
+def restores_command(state: CommandContext, /, drills: bool) -> int:
     """List the restores that the cluster has seen: finished ones, oldest first, then those under way.
 
     Running: a run carries it out, in the phase named. Waiting: the pipelines have planned it. Interrupted:
@@ -162,7 +168,9 @@ def restores_command(state: State, /, drills: bool) -> int:
     return 0
 
 
-def _carry_out(state: State, request: Request, vault: Vault, workers: int = 1, *, dry_run: bool) -> int:
+def _carry_out(
+    state: CommandContext, request: Request, vault: Vault, workers: int = 1, *, dry_run: bool
+) -> int:
     """Restore, or print the plan; the exit code."""
     if dry_run:
         show_plan(state, plan_only(state.pachd, state.token, request, vault).plan)

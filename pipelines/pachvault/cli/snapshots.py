@@ -6,13 +6,14 @@ from datetime import UTC, datetime
 
 import click
 
-from pachvault import selection
-from pachvault.cli.common import State, common_options, human, put_json, put_table, say
+from pachvault.cli.common import CommandContext, common_options, human, put_json, put_table, say
 from pachvault.errors import EXIT_DAMAGE, DamageError
 from pachvault.format.documents import Manifest, Pin
-from pachvault.selection import SnapshotRef
-from pachvault.upkeep import forget, pins
-from pachvault.upkeep.forget import Forgotten
+from pachvault.maintenance import pins
+from pachvault.maintenance.forget import forget
+from pachvault.maintenance.forget.forget import Forgotten
+from pachvault.syntax import selection
+from pachvault.syntax.selection import SnapshotRef
 from pachvault.vault import clock, snapshots
 from pachvault.vault.snapshots import SnapshotName
 
@@ -29,7 +30,7 @@ def snapshots_command(context: click.Context, forgotten: bool) -> int:
 
     Example: pachvault --vault file:///mnt/backup/vault snapshots pin latest --reason 'before the migration'
     """
-    state = context.find_object(State)
+    state = context.find_object(CommandContext)
     if context.invoked_subcommand or state is None:
         return 0
     vault = state.open_vault()
@@ -77,7 +78,7 @@ def snapshots_command(context: click.Context, forgotten: bool) -> int:
 @click.option("--reason", default="", help="Why, for those who wonder later.")
 @common_options
 @click.pass_obj
-def pin_command(state: State, snap: str, reason: str) -> int:
+def pin_command(state: CommandContext, snap: str, reason: str) -> int:
     """Keep a snapshot from being forgotten. SNAP is an id, a prefix, a time, or latest."""
     vault = state.open_vault()
     name = snapshots.find(vault, snap)
@@ -89,7 +90,7 @@ def pin_command(state: State, snap: str, reason: str) -> int:
 @click.argument("snap", metavar="SNAP")
 @common_options
 @click.pass_obj
-def unpin_command(state: State, snap: str) -> int:
+def unpin_command(state: CommandContext, snap: str) -> int:
     """Take a snapshot's pin away."""
     vault = state.open_vault()
     wanted = SnapshotRef.parse(snap)
@@ -102,7 +103,7 @@ def unpin_command(state: State, snap: str) -> int:
     return 0
 
 
-def _told(state: State, snapshot_id: str, outcome: str) -> None:
+def _told(state: CommandContext, snapshot_id: str, outcome: str) -> None:
     if state.json:
         put_json("summary", snapshot=snapshot_id, outcome=outcome)
     else:

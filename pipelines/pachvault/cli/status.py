@@ -10,10 +10,10 @@ from typing import Any
 import click
 
 from pachvault import policy
-from pachvault.cli.common import State, common_options, human, put, put_json, read_text
+from pachvault.cli.common import CommandContext, common_options, human, put, put_json, read_text
 from pachvault.errors import EXIT_DAMAGE, EXIT_PARTIAL
+from pachvault.maintenance.status import Status, status
 from pachvault.store.store import open_store
-from pachvault.upkeep.status import Status, status
 from pachvault.vault.vault import open_vault
 
 
@@ -23,7 +23,7 @@ from pachvault.vault.vault import open_vault
 )
 @common_options
 @click.pass_obj
-def status_command(state: State, policy_file: Path | None) -> int:
+def status_command(state: CommandContext, policy_file: Path | None) -> int:
     """Show how the vault stands: snapshots, what was verified, what waits, what is amiss or overdue.
 
     Reads the vault alone. Exits with 13 where damage is known, with 3 where something is overdue.
@@ -66,8 +66,8 @@ def _show(found: Status) -> None:
         ("verified", f"{read} in {packs} within {found.within.days} days"),
         ("drill passed", _at(found.drilled_at)),
         *([("drill FAILED", _at(found.drill_failed_at))] if found.drill_failed_at else []),
-        ("upkeep", _at(found.kept_up_at)),
-        *([("upkeep FAILED", _at(found.upkeep_failed_at))] if found.upkeep_failed_at else []),
+        ("maintenance", _at(found.kept_up_at)),
+        *([("maintenance FAILED", _at(found.maintenance_failed_at))] if found.maintenance_failed_at else []),
         ("to be deleted", f"{found.marked} objects"),
         *(
             ("", f"{name}: damaged, and nothing of it is needed: waits to be deleted")

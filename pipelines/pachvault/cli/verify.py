@@ -7,12 +7,12 @@ from collections.abc import Sequence
 
 import click
 
-from pachvault.cli.common import State, common_options, human, put, put_json, put_table, say
+from pachvault.cli.common import CommandContext, common_options, human, put, put_json, put_table, say
 from pachvault.errors import EXIT_DAMAGE, EXIT_OK, EXIT_PARTIAL, PachvaultError, UsageError
 from pachvault.format.documents import Audited
-from pachvault.upkeep import audits
-from pachvault.upkeep.findings import Finding, Severity, exit_code
-from pachvault.upkeep.verify import Level, Share, Verified, examine
+from pachvault.maintenance.verify import audits
+from pachvault.maintenance.verify.findings import Finding, Severity, exit_code
+from pachvault.maintenance.verify.verify import Level, PackShare, Verified, examine
 from pachvault.vault import snapshots
 from pachvault.vault.vault import Vault
 
@@ -33,7 +33,9 @@ _SOURCE = "source"
 @click.option("--quick", is_flag=True, help="With source: compare what the cluster lists, read nothing.")
 @common_options
 @click.pass_obj
-def verify_command(state: State, snap: str | None, level: str, share: str | None, quick: bool) -> int:
+def verify_command(
+    state: CommandContext, snap: str | None, level: str, share: str | None, quick: bool
+) -> int:
     """Check the vault, or what one snapshot of it needs; and note in the vault what was looked at.
 
     Exits with 13 where damage is found, and says what it hits and what to do; with 3 where something could
@@ -51,7 +53,7 @@ def verify_command(state: State, snap: str | None, level: str, share: str | None
         return _source(state, snap, is_quick=quick)
     if level == audits.DRILL:
         return _drill(state)
-    chosen = Share.parse(share) if share else None
+    chosen = PackShare.parse(share) if share else None
     vault = state.open_vault()
     snapshot = snapshots.resolve(vault, snap).name if snap else None
     with state.progress() as progress:
@@ -62,7 +64,7 @@ def verify_command(state: State, snap: str | None, level: str, share: str | None
     return exit_code(done.findings)
 
 
-def show_findings(state: State, findings: Sequence[Finding]) -> None:
+def show_findings(state: CommandContext, findings: Sequence[Finding]) -> None:
     """A table of them, then each with what it hits; or a JSON object each."""
     if state.json:
         for finding in findings:
@@ -103,7 +105,7 @@ def _note(vault: Vault, level: str, audited: Sequence[Audited]) -> None:
         say(f"what was verified could not be noted in the vault: {error}")
 
 
-def _summary(state: State, done: Verified) -> None:
+def _summary(state: CommandContext, done: Verified) -> None:
     rate = done.bytes_read / max(done.seconds, 1e-9)
     if state.json:
         put_json(
@@ -129,11 +131,11 @@ def _summary(state: State, done: Verified) -> None:
     say(f"{_said(done.findings)} at level {done.level}: {looked}")
 
 
-def _source(state: State, snap: str | None, *, is_quick: bool) -> int:
+def _source(state: CommandContext, snap: str | None, *, is_quick: bool) -> int:
     # what needs no cluster does not wait for its modules
+    from pachvault.maintenance.compare.compare import compare  # noqa: PLC0415
     from pachvault.pach.connection import connect  # noqa: PLC0415
     from pachvault.pach.source import Source  # noqa: PLC0415
-    from pachvault.upkeep.source import compare  # noqa: PLC0415
 
     vault = state.open_vault()
     snapshot = snapshots.resolve(vault, snap or "latest")
@@ -165,8 +167,8 @@ def _source(state: State, snap: str | None, *, is_quick: bool) -> int:
     return exit_code(done.findings)
 
 
-def _drill(state: State) -> int:
-    from pachvault.upkeep.drill import NOTHING, drill  # noqa: PLC0415
+def _drill(state: CommandContext) -> int:
+    from pachvault.maintenance.drill.drill import NOTHING, drill  # noqa: PLC0415
 
     vault = state.open_vault()
     with state.progress() as progress:

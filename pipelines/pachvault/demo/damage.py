@@ -9,10 +9,10 @@ from urllib.parse import unquote, urlsplit
 
 from pachvault.errors import PachvaultError
 from pachvault.format import layout
-from pachvault.progress import Quiet
-from pachvault.upkeep import repair_run
-from pachvault.upkeep.findings import Finding, Severity
-from pachvault.upkeep.verify import Level, verify
+from pachvault.maintenance.repair import repair_from_cluster
+from pachvault.maintenance.verify.findings import Finding, Severity
+from pachvault.maintenance.verify.verify import Level, verify
+from pachvault.runtime.progress import Quiet
 from pachvault.vault.vault import Vault
 
 Say = Callable[[str], None]
@@ -30,7 +30,7 @@ def damage(address: str, vault: Vault, say: Say) -> None:
     say(f"found: {finding.message}; hits {finding.files_count} files in {len(finding.snapshots)} snapshots,")
     say(f"  such as {finding.files[0]}")
     began = time.monotonic()
-    done, _ = repair_run.run(address, None, vault.store, Level.DATA, Quiet())
+    done, _ = repair_from_cluster.run(address, None, vault.store, Level.DATA, Quiet())
     left = lost(vault)
     if left or not done.is_whole:
         raise PachvaultError("the vault was not repaired", where=left[0].object if left else vault.store.url)

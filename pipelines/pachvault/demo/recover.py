@@ -6,17 +6,17 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from pachvault import strict_yaml
 from pachvault.errors import PachvaultError
 from pachvault.format.ids import RepoName
 from pachvault.local import daemon
 from pachvault.pach.connection import connect
 from pachvault.pach.source import Source
 from pachvault.pach.target import Target
-from pachvault.progress import Quiet
 from pachvault.request import Request
-from pachvault.restore.records import Report
-from pachvault.restore.run import restore
+from pachvault.restore.request.restore_records import RestoreReport
+from pachvault.restore.restore import restore
+from pachvault.runtime.progress import Quiet
+from pachvault.syntax import strict_yaml
 from pachvault.vault import snapshots
 from pachvault.vault.vault import Vault
 
@@ -83,7 +83,7 @@ def _second_cluster(vault: Vault, state: Path, compare: Compare, say: Say) -> No
         daemon.stop(state)
 
 
-def _timed(address: str, vault: Vault, fields: dict[str, object]) -> tuple[float, Report]:
+def _timed(address: str, vault: Vault, fields: dict[str, object]) -> tuple[float, RestoreReport]:
     request = strict_yaml.validate(Request, {"version": 1, **fields}, "demo")
     began = time.monotonic()
     report = restore(address, None, request, vault, Quiet())

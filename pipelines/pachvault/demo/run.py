@@ -10,11 +10,14 @@ from pathlib import Path
 
 from blake3 import blake3
 
+from pachvault.bundled_files import STAGES
 from pachvault.demo.damage import damage, lost
 from pachvault.demo.data import Story
 from pachvault.demo.recover import recover
 from pachvault.deploy import deploy
 from pachvault.errors import PachvaultError
+from pachvault.extract import extract
+from pachvault.extract.folder import opened
 from pachvault.format.ids import RepoName
 from pachvault.local import daemon
 from pachvault.pach.connection import Connection, connect
@@ -22,13 +25,10 @@ from pachvault.pach.pipelines import Pipelines
 from pachvault.pach.source import CommitRef, Source
 from pachvault.pach.target import Target
 from pachvault.policy import HOME_PROJECT
-from pachvault.progress import Quiet
-from pachvault.restore import extract
-from pachvault.restore.folder import opened
-from pachvault.shipped import STAGES
+from pachvault.runtime.progress import Quiet
 from pachvault.store.store import open_store
-from pachvault.vault import blobs, snapshots, vault
-from pachvault.vault.reader import BlobReader
+from pachvault.vault import blob_index, snapshots, vault
+from pachvault.vault.blob_reader import BlobReader
 from pachvault.vault.snapshots import Snapshot
 from pachvault.vault.vault import Vault
 
@@ -142,7 +142,7 @@ def _say_snapshot(snapshot: Snapshot, seconds: float, say: Say) -> None:
 
 def _read_back(connection: Connection, snapshot: Snapshot, destination: Path, say: Say) -> tuple[float, int]:
     began = time.monotonic()
-    reader = BlobReader(snapshot.vault, blobs.load(snapshot.vault))
+    reader = BlobReader(snapshot.vault, blob_index.load(snapshot.vault))
     done = extract.Extracted()
     with opened(destination, snapshot.name.id, overwrite=False) as out:
         for chosen in extract.choose(snapshot, [], [], []):

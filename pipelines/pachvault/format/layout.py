@@ -184,7 +184,7 @@ def run_path(name: str) -> str:
 
 
 def reserve_path(number: int) -> str:
-    """A part of the reserve, see `upkeep.reserve`."""
+    """A part of the reserve, see `maintenance.reserve`."""
     return f"{RESERVE}/{number}"
 
 

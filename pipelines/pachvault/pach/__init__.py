@@ -1,5 +1,5 @@
 """The only place that talks to Pachyderm: connection, listings, streams, file sets."""
 
-from pachvault.pach import lean
+from pachvault.pach import lazy_protos
 
-lean.spare()
+lazy_protos.spare()

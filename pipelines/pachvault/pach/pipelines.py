@@ -13,7 +13,7 @@ from python_pachyderm.proto.v2.pfs import pfs_pb2
 from python_pachyderm.proto.v2.pps import pps_pb2
 
 from pachvault.errors import PachydermError, SourceGoneError, UnsupportedError, UsageError
-from pachvault.pach import wire
+from pachvault.pach import codec
 from pachvault.pach.connection import Connection, explained, status_of
 
 MAX_PIPELINES = 16
@@ -66,7 +66,7 @@ class Pipelines:
 
     def _put(self, spec: str, where: str, name: str, *, update: bool) -> None:
         """By the call that takes the JSON itself, and so every field that the server knows."""
-        request = wire.field(1, spec) + wire.flag(3, value=update)
+        request = codec.field(1, spec) + codec.flag(3, value=update)
         try:
             with explained(f"pipeline {name}"):
                 self._create_v2(request)

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from pachvault.format.ids import RepoName
-from pachvault.pach import newer
+from pachvault.pach import unknown_fields
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ def repo_info(message: Any) -> RepoInfo:
         name=name,
         created_at=at(message.created) or datetime.fromtimestamp(0, UTC),
         description=message.description,
-        metadata=newer.strings(message, "metadata"),
+        metadata=unknown_fields.strings(message, "metadata"),
     )
 
 
@@ -87,8 +87,8 @@ def branch_info(message: Any) -> BranchInfo:
             if branch.repo.type == "user"
         ),
         trigger={each.name: value for each, value in trigger.ListFields()} if trigger is not None else None,
-        metadata=newer.strings(message, "metadata"),
-        created_by=newer.text(message, "created_by"),
+        metadata=unknown_fields.strings(message, "metadata"),
+        created_by=unknown_fields.text(message, "created_by"),
     )
 
 
@@ -105,8 +105,8 @@ def commit_info(message: Any) -> CommitInfo:
         error=message.error,
         size_bytes=message.details.size_bytes or message.size_bytes_upper_bound,
         is_finishing=bool(message.finishing.seconds and not message.finished.seconds),
-        metadata=newer.strings(message, "metadata"),
-        created_by=newer.text(message, "created_by"),
+        metadata=unknown_fields.strings(message, "metadata"),
+        created_by=unknown_fields.text(message, "created_by"),
     )
 
 

@@ -16,7 +16,7 @@ from python_pachyderm.proto.v2.auth import auth_pb2
 from pachvault.errors import PachydermError, UnsupportedError
 from pachvault.format.documents import Roles
 from pachvault.format.ids import RepoName
-from pachvault.pach import newer, wire
+from pachvault.pach import codec, unknown_fields
 from pachvault.pach.connection import Connection, explained, retrying
 
 Answer = TypeVar("Answer")
@@ -26,7 +26,7 @@ DEFAULTS_SINCE = "2.8"
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class SettingsScope:
     """An object that has metadata: how requests name it, and what people call it."""
 
     field: int
@@ -35,34 +35,38 @@ class Place:
     text: str
 
     @classmethod
-    def cluster(cls) -> Place:
+    def cluster(cls) -> SettingsScope:
         """The cluster itself."""
         return cls(5, b"", "the cluster")
 
     @classmethod
-    def project(cls, name: str) -> Place:
+    def project(cls, name: str) -> SettingsScope:
         """A project."""
         return cls(1, _project(name), f"project {name}")
 
     @classmethod
-    def repo(cls, name: RepoName) -> Place:
+    def repo(cls, name: RepoName) -> SettingsScope:
         """A repo of type user."""
         return cls(4, _repo(name), str(name))
 
     @classmethod
-    def branch(cls, repo: RepoName, branch: str) -> Place:
+    def branch(cls, repo: RepoName, branch: str) -> SettingsScope:
         """A branch."""
-        return cls(3, wire.field(1, wire.field(1, _repo(repo)) + wire.field(2, branch)), f"{repo}@{branch}")
+        return cls(
+            3, codec.field(1, codec.field(1, _repo(repo)) + codec.field(2, branch)), f"{repo}@{branch}"
+        )
 
     @classmethod
-    def commit(cls, repo: RepoName, commit: str) -> Place:
+    def commit(cls, repo: RepoName, commit: str) -> SettingsScope:
         """A commit."""
-        return cls(2, wire.field(2, wire.field(1, _repo(repo)) + wire.field(2, commit)), f"{repo}@{commit}")
+        return cls(
+            2, codec.field(2, codec.field(1, _repo(repo)) + codec.field(2, commit)), f"{repo}@{commit}"
+        )
 
     @classmethod
-    def pipeline(cls, name: RepoName) -> Place:
+    def pipeline(cls, name: RepoName) -> SettingsScope:
         """A pipeline, by the name of its output repo."""
-        picker = wire.field(1, wire.field(1, _project(name.project)) + wire.field(2, name.repo))
+        picker = codec.field(1, codec.field(1, _project(name.project)) + codec.field(2, name.repo))
         return cls(6, picker, f"pipeline {name}")
 
 
@@ -75,33 +79,33 @@ class Settings:
     def cluster_defaults(self) -> str | None:
         """What pipelines get where their spec says nothing, as JSON; None before Pachyderm 2.8."""
         answer = self._asked("pps_v2.API/GetClusterDefaults", b"", "cluster defaults")
-        return None if answer is None else wire.text(answer, 2)
+        return None if answer is None else codec.text(answer, 2)
 
     def project_defaults(self, project: str) -> str | None:
         """The same for the pipelines of a project; None before Pachyderm 2.8."""
-        request = wire.field(1, wire.field(1, project))
+        request = codec.field(1, codec.field(1, project))
         answer = self._asked("pps_v2.API/GetProjectDefaults", request, f"defaults of project {project}")
-        return None if answer is None else wire.text(answer, 1)
+        return None if answer is None else codec.text(answer, 1)
 
     def set_cluster_defaults(self, defaults_json: str) -> None:
         """Replace the cluster's defaults; pipelines that are there stay as they are."""
-        self._told("pps_v2.API/SetClusterDefaults", wire.field(5, defaults_json), "cluster defaults")
+        self._told("pps_v2.API/SetClusterDefaults", codec.field(5, defaults_json), "cluster defaults")
 
     def set_project_defaults(self, project: str, defaults_json: str) -> None:
         """Replace a project's defaults; pipelines that are there stay as they are."""
-        request = wire.field(1, wire.field(1, project)) + wire.field(5, defaults_json)
+        request = codec.field(1, codec.field(1, project)) + codec.field(5, defaults_json)
         self._told("pps_v2.API/SetProjectDefaults", request, f"defaults of project {project}")
 
     def cluster_metadata(self) -> dict[str, str]:
         """The cluster's own metadata."""
         answer = self._called("the cluster", lambda: self._connection.admin.InspectCluster(Empty()))
-        return newer.strings(answer, "metadata")
+        return unknown_fields.strings(answer, "metadata")
 
-    def set_metadata(self, place: Place, metadata: Mapping[str, str]) -> None:
+    def set_metadata(self, place: SettingsScope, metadata: Mapping[str, str]) -> None:
         """Replace an object's metadata. UnsupportedError before Pachyderm 2.10."""
-        entries = (wire.field(1, wire.field(1, key) + wire.field(2, metadata[key])) for key in metadata)
-        edit = wire.field(place.field, place.picker) + wire.field(10, b"".join(entries))
-        self._told("metadata.API/EditMetadata", wire.field(1, edit), f"metadata of {place.text}")
+        entries = (codec.field(1, codec.field(1, key) + codec.field(2, metadata[key])) for key in metadata)
+        edit = codec.field(place.field, place.picker) + codec.field(10, b"".join(entries))
+        self._told("metadata.API/EditMetadata", codec.field(1, edit), f"metadata of {place.text}")
 
     def cluster_roles(self) -> Roles | None:
         """Who may do what in the whole cluster; None without authentication."""
@@ -183,8 +187,8 @@ def given_by_users(roles: Roles) -> Roles:
 
 
 def _project(name: str) -> bytes:
-    return wire.field(1, name)
+    return codec.field(1, name)
 
 
 def _repo(name: RepoName) -> bytes:
-    return wire.field(1, wire.field(1, _project(name.project)) + wire.field(2, name.repo))
+    return codec.field(1, codec.field(1, _project(name.project)) + codec.field(2, name.repo))

@@ -15,16 +15,16 @@ from python_pachyderm.proto.v2.pps import pps_pb2
 from pachvault.errors import PachydermError, SourceGoneError, TransientError
 from pachvault.format.documents import Pipeline, Project
 from pachvault.format.ids import RepoName
-from pachvault.pach import newer, records, tar, wire
+from pachvault.pach import codec, records, tar, unknown_fields
 from pachvault.pach.connection import (
     Connection,
     commit_message,
     explained,
     retrying,
 )
-from pachvault.pach.newer import UnknownField
 from pachvault.pach.records import BranchInfo, Change, CommitInfo, RepoInfo
-from pachvault.pach.tar import Piece, Run
+from pachvault.pach.tar import FilePiece, FileRun
+from pachvault.pach.unknown_fields import UnknownField
 
 FILE_SETS = "__filesets__"
 _PASSING = (
@@ -79,8 +79,8 @@ class Source:
             Project(
                 name=each.project.name,
                 description=each.description,
-                metadata=newer.strings(each, "metadata"),
-                created_by=newer.text(each, "created_by"),
+                metadata=unknown_fields.strings(each, "metadata"),
+                created_by=unknown_fields.text(each, "created_by"),
             )
             for each in map(self._looked_at, answers)
         ]
@@ -138,9 +138,9 @@ class Source:
                     stopped=each.stopped,
                     spec_json=each.details_json or _rebuilt(each),
                     details=details,
-                    effective_spec_json=newer.text(each, "effective_spec_json"),
-                    metadata=newer.strings(each, "metadata"),
-                    created_by=newer.text(each.details, "created_by"),
+                    effective_spec_json=unknown_fields.text(each, "effective_spec_json"),
+                    metadata=unknown_fields.strings(each, "metadata"),
+                    created_by=unknown_fields.text(each.details, "created_by"),
                 )
             )
         return sorted(found, key=lambda pipeline: (pipeline.project, pipeline.name))
@@ -218,7 +218,7 @@ class Source:
         """A file set with a commit's whole tree (wire.TOTAL) or its own change (wire.DIFF); its id."""
         call = self.connection.channel.unary_unary(
             "/pfs_v2.API/GetFileSet",
-            request_serializer=lambda request: wire.get_file_set(request, kind),
+            request_serializer=lambda request: codec.get_file_set(request, kind),
             response_deserializer=pfs_pb2.CreateFileSetResponse.FromString,
         )
         request = pfs_pb2.GetFileSetRequest(commit=ref.message)
@@ -239,11 +239,11 @@ class Source:
         answer = self._called("a file set's shards", lambda: self._pfs.ShardFileSet(request))
         return [(shard.lower, shard.upper) for shard in answer.shards]
 
-    def read(self, ref: CommitRef, lower: str = "", upper: str = "") -> Iterator[Piece]:
+    def read(self, ref: CommitRef, lower: str = "", upper: str = "") -> Iterator[FilePiece]:
         """All files with `lower <= path < upper`, in order of path, as pieces; maybe none."""
         return tar.flat(self.read_runs(ref, lower, upper))
 
-    def read_runs(self, ref: CommitRef, lower: str = "", upper: str = "") -> Iterator[Piece | Run]:
+    def read_runs(self, ref: CommitRef, lower: str = "", upper: str = "") -> Iterator[FilePiece | FileRun]:
         """As `read`, but small files many at a time.
 
         After a cut the stream goes on with the file it was in, which then begins again at offset 0. As
@@ -256,7 +256,7 @@ class Source:
                     with attempt:
                         for found in self._files(ref, lower, upper):
                             yield found
-                            if isinstance(found, Run):
+                            if isinstance(found, FileRun):
                                 lower = after(found.paths[-1])
                             elif found.is_last:
                                 lower = after(found.path)
@@ -266,7 +266,7 @@ class Source:
             else:
                 return
 
-    def _files(self, ref: CommitRef, lower: str, upper: str) -> Iterator[Piece | Run]:
+    def _files(self, ref: CommitRef, lower: str, upper: str) -> Iterator[FilePiece | FileRun]:
         is_begun = False
         try:
             for found in tar.runs(self._tar(ref, "/**", lower, upper)):
@@ -279,7 +279,7 @@ class Source:
             if ref.repo != FILE_SETS:
                 self.commit(ref)
 
-    def read_some(self, ref: CommitRef, folder: str, names: Sequence[str]) -> Iterator[Piece]:
+    def read_some(self, ref: CommitRef, folder: str, names: Sequence[str]) -> Iterator[FilePiece]:
         """Files of one folder (`/a/`), by name; a file that is not there is left out without a word.
 
         `folder` ends with `/`. A literal folder lets pachd scan nothing but it; a few hundred names at a
@@ -302,13 +302,13 @@ class Source:
         call = self.connection.raw_stream("GetFileTAR", pfs_pb2.GetFileRequest.SerializeToString)(request)
         try:
             with explained(str(ref)):
-                yield from map(wire.bytes_value, call)
+                yield from map(codec.bytes_value, call)
         finally:
             call.cancel()
 
     def _looked_at(self, message: Any) -> Any:
         """The message, when its unknown fields are noted."""
-        self.unknown_fields.update(newer.unknown(message))
+        self.unknown_fields.update(unknown_fields.unknown(message))
         return message
 
     @property

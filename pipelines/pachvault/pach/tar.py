@@ -22,7 +22,7 @@ _MOST_HEADER_BYTES = 1024 * 1024
 _OCTAL = re.compile(rb"[0-7]*")
 
 
-class Piece(NamedTuple):
+class FilePiece(NamedTuple):
     """Bytes of a file: the whole of a small one, a part of a large one. Pieces come in order."""
 
     path: str
@@ -37,29 +37,29 @@ class Piece(NamedTuple):
         return self.offset + len(self.data) == self.size
 
 
-class Run(NamedTuple):
+class FileRun(NamedTuple):
     """Whole small files that came together, in order: their paths and their bytes."""
 
     paths: list[str]
     data: list[memoryview]
 
 
-def pieces(messages: Iterable[memoryview]) -> Iterator[Piece]:
+def pieces(messages: Iterable[memoryview]) -> Iterator[FilePiece]:
     """The files of a tar stream. Raises what `runs` raises."""
     return flat(runs(messages))
 
 
-def flat(found: Iterable[Piece | Run]) -> Iterator[Piece]:
+def flat(found: Iterable[FilePiece | FileRun]) -> Iterator[FilePiece]:
     """Runs taken apart into their files."""
     for each in found:
-        if isinstance(each, Run):
+        if isinstance(each, FileRun):
             for path, data in zip(*each, strict=True):
-                yield Piece(path, len(data), 0, data)
+                yield FilePiece(path, len(data), 0, data)
         else:
             yield each
 
 
-def runs(messages: Iterable[memoryview]) -> Iterator[Piece | Run]:
+def runs(messages: Iterable[memoryview]) -> Iterator[FilePiece | FileRun]:
     """The files of a tar stream, small ones many at a time.
 
     Raises TransientError where the stream ends before its end mark, or is no such stream: reading
@@ -71,7 +71,7 @@ def runs(messages: Iterable[memoryview]) -> Iterator[Piece | Run]:
         raise TransientError("the stream is no tar stream: a header says what none does") from error
 
 
-def _runs(messages: Iterable[memoryview]) -> Iterator[Piece | Run]:
+def _runs(messages: Iterable[memoryview]) -> Iterator[FilePiece | FileRun]:
     source = iter(messages)
     buffer = memoryview(b"")
     extended: dict[str, str] = {}
@@ -104,13 +104,13 @@ def _runs(messages: Iterable[memoryview]) -> Iterator[Piece | Run]:
         if kind not in (b"0", b"\0"):
             continue
         if size == 0:
-            yield Piece(path, 0, 0, memoryview(b""))
+            yield FilePiece(path, 0, 0, memoryview(b""))
         offset = 0
         while offset < size:
             if not len(buffer):
                 buffer = _at_least(buffer, 1, source)
             part = buffer[: size - offset]
-            yield Piece(path, size, offset, part)
+            yield FilePiece(path, size, offset, part)
             offset += len(part)
             buffer = buffer[len(part) :]
         if padding:
@@ -119,9 +119,9 @@ def _runs(messages: Iterable[memoryview]) -> Iterator[Piece | Run]:
         pass
 
 
-def _run(buffer: memoryview) -> tuple[Run, int]:
+def _run(buffer: memoryview) -> tuple[FileRun, int]:
     """The small files that a buffer begins with and holds whole, and how many bytes of it they take."""
-    run = Run([], [])
+    run = FileRun([], [])
     at, last_header = 0, len(buffer) - BLOCK
     while at <= last_header:
         name, digits, kind, prefix = _HEADER.unpack_from(buffer, at)

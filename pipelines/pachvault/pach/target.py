@@ -13,7 +13,7 @@ from python_pachyderm.proto.v2.pfs import pfs_pb2
 from python_pachyderm.proto.v2.transaction import transaction_pb2
 
 from pachvault.errors import SourceGoneError
-from pachvault.pach import wire
+from pachvault.pach import codec
 from pachvault.pach.connection import Connection, commit_message, explained, retrying
 from pachvault.pach.source import CommitRef
 
@@ -152,7 +152,7 @@ class Target:
         """Put small files in a commit of their own, which is made and finished in the same call."""
         requests = [_set_commit(commit_message(project, repo, "", branch=branch))]
         for path, data in files.items():
-            requests += [wire.delete_file(path), *_added(path, data)]
+            requests += [codec.delete_file(path), *_added(path, data)]
         self._called(f"{project}/{repo}@{branch}", lambda: self._modify(iter(requests)))
 
     def point(
@@ -251,9 +251,9 @@ def _modifications(
     append: Iterable[tuple[str, bytes]],
 ) -> Iterator[bytes]:
     yield _set_commit(ref.message)
-    yield from map(wire.delete_file, delete)
+    yield from map(codec.delete_file, delete)
     for path, data in put:  # an add appends: to replace is to delete, then to add
-        yield wire.delete_file(path)
+        yield codec.delete_file(path)
         yield from _added(path, data)
     for path, data in append:
         yield from _added(path, data)
@@ -264,7 +264,7 @@ def _set_commit(commit: Any) -> bytes:
 
 
 def _file_set(delete: Iterable[str], put: Iterable[tuple[str, bytes]]) -> Iterator[bytes]:
-    yield from map(wire.delete_file, delete)
+    yield from map(codec.delete_file, delete)
     for path, data in put:
         yield from _added(path, data)
 
@@ -272,4 +272,4 @@ def _file_set(delete: Iterable[str], put: Iterable[tuple[str, bytes]]) -> Iterat
 def _added(path: str, data: bytes) -> Iterator[bytes]:
     view = memoryview(data)
     for at in range(0, max(len(data), 1), _PIECE_BYTES):
-        yield wire.add_file(path, view[at : at + _PIECE_BYTES])
+        yield codec.add_file(path, view[at : at + _PIECE_BYTES])

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from pachvault.format import table
 from pachvault.pach.source import after
-from pachvault.selection import Paths
+from pachvault.syntax.selection import Paths
 from pachvault.vault.snapshots import RepoHistory
 
 FILE_BYTES = 2_000

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from pachvault.backup.export import export_share
-from pachvault.backup.work import Receipt, Share
+from pachvault.backup.backup_messages import ExportShare, Receipt
+from pachvault.backup.export.export import export_share
 from pachvault.errors import PachvaultError
 from pachvault.pach.connection import Address, Connection
 from pachvault.pach.source import Source
-from pachvault.progress import Quiet
+from pachvault.runtime.progress import Quiet
 from pachvault.store.store import open_store
 from pachvault.vault.vault import open_vault
 from pachvault.worker import Worker
@@ -18,7 +18,7 @@ def run(worker: Worker) -> str:
     files = list(worker.inputs("freeze", "work/*.json"))
     if len(files) != 1:
         raise PachvaultError(f"a datum of export is one share, {len(files)} came", where="/pfs/freeze/work")
-    share = Share.read(files[0].read_bytes(), files[0].name)
+    share = ExportShare.read(files[0].read_bytes(), files[0].name)
     receipt = _export(worker, share)
     worker.write(f"receipts/{share.number:04d}.json", receipt.encode())
     failed = sum(item.problem is not None for item in receipt.items)
@@ -26,7 +26,7 @@ def run(worker: Worker) -> str:
     return f"share {share.number}: {items}, {receipt.bytes_read:,} bytes read"
 
 
-def _export(worker: Worker, share: Share) -> Receipt:
+def _export(worker: Worker, share: ExportShare) -> Receipt:
     if not share.items:
         return Receipt(run_id=share.run_id, number=share.number, key="", items=[])
     vault = open_vault(open_store(share.target))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from pachvault import home, policy
-from pachvault.backup.freeze import Frozen, freeze, refused
+from pachvault import cluster_project, policy
+from pachvault.backup.freeze.freeze import Frozen, freeze, refused
 from pachvault.errors import DamageError, NoVaultError, UsageError, VaultKeyError
 from pachvault.pach.connection import connect
 from pachvault.pach.source import Source
@@ -31,5 +31,5 @@ def _freeze(worker: Worker) -> Frozen:
     vault = open_vault(open_store(chosen.target))
     with connect(worker.pachd, worker.token) as connection:
         source, target = Source(connection), Target(connection)
-        home.check_in_force(source, vault, chosen.name)
+        cluster_project.check_in_force(source, vault, chosen.name)
         return freeze(source, target, vault, policy=chosen, run_id=worker.job_id, tick=worker.tick("tick"))

@@ -6,10 +6,10 @@ from pachvault.errors import CorruptError, DamageError, PachvaultError
 from pachvault.pach.connection import Address, Connection
 from pachvault.pach.source import Source
 from pachvault.pach.target import Target
-from pachvault.progress import Quiet
-from pachvault.restore.staging import fetch
-from pachvault.restore.verdict import verdict
-from pachvault.restore.work import FetchReceipt, FetchWork
+from pachvault.restore.request.retry_policy import verdict
+from pachvault.restore.restore_messages import FetchReceipt, FetchWork
+from pachvault.restore.stage.staging import fetch
+from pachvault.runtime.progress import Quiet
 from pachvault.store.store import open_store
 from pachvault.vault.vault import open_vault
 from pachvault.worker import Worker

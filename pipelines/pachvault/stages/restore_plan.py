@@ -5,7 +5,7 @@ from __future__ import annotations
 from pachvault.errors import PachvaultError
 from pachvault.pach.connection import connect
 from pachvault.pach.source import Source
-from pachvault.restore.intake import take_in
+from pachvault.restore.request.request_plan import take_in
 from pachvault.worker import Worker
 
 

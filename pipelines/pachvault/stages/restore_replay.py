@@ -6,10 +6,10 @@ from pachvault.errors import CorruptError, PachvaultError
 from pachvault.pach.connection import connect
 from pachvault.pach.source import Source
 from pachvault.pach.target import Target
-from pachvault.progress import Quiet
-from pachvault.restore.answer import Answer, answer
-from pachvault.restore.lock import Holder
-from pachvault.restore.work import FetchReceipt, RestorePlan
+from pachvault.restore.request.request_lock import LockHolder
+from pachvault.restore.request.request_result import RequestResult, answer
+from pachvault.restore.restore_messages import FetchReceipt, RestorePlan
+from pachvault.runtime.progress import Quiet
 from pachvault.worker import Worker
 
 
@@ -22,14 +22,14 @@ def run(worker: Worker) -> str:
     try:
         given = _answer(worker, folder, RestorePlan.read(plans[0].read_bytes(), plans[0].name))
     except CorruptError as error:  # of another version: that must not stand in the way of other requests
-        given = Answer(folder, "failed", f"{error}; commit the request again")
+        given = RequestResult(folder, "failed", f"{error}; commit the request again")
     worker.write(f"{folder}/report.json", given.report())
     worker.write(f"{folder}/ids.json", given.id_map())
     worker.write(f"{folder}/ids.parquet", given.id_table())
     return f"{folder}: {given.status}: {given.summary}"
 
 
-def _answer(worker: Worker, folder: str, plan: RestorePlan) -> Answer:
+def _answer(worker: Worker, folder: str, plan: RestorePlan) -> RequestResult:
     files = worker.inputs("restore_fetch", f"{folder}/receipts/*.json")
     receipts = [FetchReceipt.read(path.read_bytes(), path.name) for path in files]
     numbers = sorted(each.number for each in receipts if each.request_id == plan.request_id)
@@ -37,4 +37,4 @@ def _answer(worker: Worker, folder: str, plan: RestorePlan) -> Answer:
         raise PachvaultError(f"receipts {numbers} of {plan.shares} shares came", where=folder)
     with connect(worker.pachd, worker.token) as connection:
         source, target = Source(connection), Target(connection)
-        return answer(source, target, plan, receipts, Holder.of_job(worker.job_id, folder), Quiet())
+        return answer(source, target, plan, receipts, LockHolder.of_job(worker.job_id, folder), Quiet())

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-from pachvault.backup.seal import seal
-from pachvault.backup.work import Plan, Receipt
+from pachvault.backup.backup_messages import Plan, Receipt
+from pachvault.backup.seal.seal import seal
 from pachvault.errors import BusyError, DamageError, PachvaultError
 from pachvault.format.documents import Problem
 from pachvault.store.store import open_store

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from pachvault.format import index, layout
-from pachvault.vault.columns import Columns
+from pachvault.vault.index_rows import IndexRows
 from pachvault.vault.vault import Vault
 
 
-def write(vault: Vault, rows: Columns) -> set[str]:
+def write(vault: Vault, rows: IndexRows) -> set[str]:
     """Write rows, all numbers of them, sorted; the index objects that have them now."""
     rows = rows.in_order()
     made = set()

@@ -12,12 +12,12 @@ from itertools import groupby
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pachvault import selection
 from pachvault.errors import CorruptError, DamageError, StoreError, UsageError
 from pachvault.format import documents, layout, table
 from pachvault.format.documents import Branch, Manifest, RepoEntry, RepoRecord
 from pachvault.format.ids import RepoName
-from pachvault.selection import SnapshotRef, SourcePattern
+from pachvault.syntax import selection
+from pachvault.syntax.selection import SnapshotRef, SourcePattern
 from pachvault.vault import clock
 from pachvault.vault.vault import Vault
 

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 
 from made import cut_points, new_vault
-from pachvault.backup.cut import FRAME_BLOBS, Cutter
+from pachvault.backup.export.chunker import FRAME_BLOBS, Chunker
 from pachvault.format.documents import Cutting
 from pachvault.format.ids import digest
-from pachvault.vault import blobs
-from pachvault.vault.reader import BlobReader
+from pachvault.vault import blob_index
+from pachvault.vault.blob_reader import BlobReader
+from pachvault.vault.pack_writer import PackWriter
 from pachvault.vault.vault import Vault
-from pachvault.vault.writer import PackWriter
 
 SMALL = Cutting(min_bytes=2048, avg_bytes=4096, max_bytes=16_384)
 Emitted = tuple[str, int, bytes, list[bytes] | None]
@@ -29,7 +29,7 @@ def noise(size: int, seed: int = 1) -> bytes:
 
 @dataclass
 class Job:
-    cutter: Cutter
+    cutter: Chunker
     writer: PackWriter
     emitted: list[Emitted] = field(default_factory=list)
 
@@ -44,7 +44,7 @@ class Job:
 @contextmanager
 def cutting(vault: Vault, sizes: Cutting = SMALL) -> Iterator[Job]:
     with PackWriter(vault) as writer:
-        job = Job(Cutter(writer, blobs.load(vault), sizes), writer)
+        job = Job(Chunker(writer, blob_index.load(vault), sizes), writer)
         job.cutter.emit = lambda *file: job.emitted.append(file)
         try:
             yield job
@@ -67,7 +67,7 @@ def test_files_around_every_bound_are_cut_as_whole_files_are(tmp_path: Path) -> 
         for path, data in files.items():
             job.file(path, data, len(data) // 3, len(data) // 2)
     assert job.emitted == [expected(path, data) for path, data in files.items()]
-    reader = BlobReader(vault, blobs.load(vault))
+    reader = BlobReader(vault, blob_index.load(vault))
     for path, size, content, pieces in job.emitted:
         names = pieces or ([content] if size else [])
         assert b"".join(reader.stream(names)) == files[path]
@@ -144,7 +144,7 @@ def test_many_small_files_share_frames(tmp_path: Path) -> None:
     with cutting(vault) as job:
         for number in range(FRAME_BLOBS + 5):
             job.file(f"/{number}", b"%d" % number)
-    known = blobs.load(vault)
+    known = blob_index.load(vault)
     names = [content for _, _, content, _ in job.emitted]
     frames = {(place.pack, place.frame_offset) for place in map(known.place, known.rows(names).tolist())}
     assert len(job.emitted) == FRAME_BLOBS + 5
@@ -187,4 +187,4 @@ def test_what_is_abandoned_is_not_told_but_its_blobs_stay(tmp_path: Path) -> Non
         job.cutter.emit = keep
         job.file("/next", b"next")
     assert job.emitted == [expected("/next", b"next")]
-    assert blobs.load(vault).has([digest(b"small"), digest(b"next")]).all()
+    assert blob_index.load(vault).has([digest(b"small"), digest(b"next")]).all()

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from made import new_vault
-from pachvault.backup.cut import FRAME_BYTES, Cutter
+from pachvault.backup.export.chunker import FRAME_BYTES, Chunker
 from pachvault.format.documents import Cutting
-from pachvault.vault import blobs
-from pachvault.vault.reader import BlobReader
-from pachvault.vault.writer import PackWriter
+from pachvault.vault import blob_index
+from pachvault.vault.blob_reader import BlobReader
+from pachvault.vault.pack_writer import PackWriter
 
 CUTTING = Cutting(min_bytes=2048, avg_bytes=4096, max_bytes=16_384)
 SIZES = {
@@ -33,7 +33,7 @@ def test_as_one_by_one(tmp_path: Path, sizes: list[int]) -> None:
         vault = new_vault(tmp_path / way)
         emitted: list[tuple[str, int, bytes, list[bytes] | None]] = []
         with PackWriter(vault) as writer:
-            cutter = Cutter(writer, blobs.load(vault), CUTTING)
+            cutter = Chunker(writer, blob_index.load(vault), CUTTING)
             cutter.emit = lambda *file, to=emitted: to.append(file)
             if way == "together":
                 assert cutter.add_files(paths, views) == sum(sizes)
@@ -44,7 +44,7 @@ def test_as_one_by_one(tmp_path: Path, sizes: list[int]) -> None:
             cutter.close()
             writer.finish()
         found.append((sorted(emitted), [pack.digest for pack in writer.packs]))
-        reader = BlobReader(vault, blobs.load(vault))
+        reader = BlobReader(vault, blob_index.load(vault))
         stored = {
             path: b"".join(reader.stream(pieces or ([name] if size else [])))
             for path, size, name, pieces in emitted

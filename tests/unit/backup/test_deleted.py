@@ -9,12 +9,12 @@ import pytest
 
 from made import BEGAN, CLUSTER, Repo, back_up, new_vault
 from pachvault import policy
-from pachvault.backup.deleted import deleted
-from pachvault.backup.survey import Survey
+from pachvault.backup.freeze.deleted_sources import deleted
+from pachvault.backup.freeze.survey import Survey
 from pachvault.format.documents import GONE, Pipeline, Problem
 from pachvault.format.ids import RepoName
+from pachvault.maintenance.forget import forget
 from pachvault.policy import Policy
-from pachvault.upkeep import forget
 from pachvault.vault.snapshots import Snapshot
 from pachvault.vault.vault import Vault
 

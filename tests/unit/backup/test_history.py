@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from made import TREE, Repo, back_up, new_vault, tree_of
-from pachvault.backup.history import MAX_DEPTH, Exported, commit_rows, settle_branches
-from pachvault.backup.plan import plan_repo
-from pachvault.backup.work import PlannedRepo
+from pachvault.backup.backup_messages import PlannedRepo
+from pachvault.backup.freeze.backup_plan import plan_repo
+from pachvault.backup.seal.record_writer import MAX_DEPTH, Exported, commit_rows, settle_branches
 from pachvault.format.ids import RepoName, digest
+from pachvault.maintenance.verify.verify import Level, verify
 from pachvault.policy import History
-from pachvault.progress import Quiet
-from pachvault.upkeep.verify import Level, verify
+from pachvault.runtime.progress import Quiet
 from pachvault.vault.snapshots import Snapshot
 
 NAME = RepoName("p", "r")

@@ -10,22 +10,22 @@ import pyarrow as pa
 import pytest
 
 from made import CLUSTER, Repo, back_up, flip, new_vault, tree_of
-from pachvault.backup import known, runs
-from pachvault.backup.known import (
-    Content,
-    Newest,
+from pachvault.backup import base_lookup, run_records
+from pachvault.backup.base_lookup import (
+    KnownContent,
+    NewestRecords,
     chain_links,
     known_contents,
     newest_records,
     sealed_layers,
 )
-from pachvault.backup.runs import Tick
+from pachvault.backup.run_records import Tick
 from pachvault.format import layout, table
 from pachvault.format.documents import INDEX_HEALED, METADATA_LOST
 from pachvault.format.ids import RepoName, digest
 from pachvault.pach.records import Change
-from pachvault.vault import blobs
-from pachvault.vault.reader import BlobReader
+from pachvault.vault import blob_index
+from pachvault.vault.blob_reader import BlobReader
 from pachvault.vault.snapshots import Snapshot
 
 NAME, OTHER = RepoName("p", "r"), RepoName("p", "other")
@@ -58,7 +58,7 @@ def test_another_clusters_records_are_not_built_on(tmp_path: Path) -> None:
     repo = Repo(NAME)
     repo.commit({"/a": b"1"})
     back_up(vault, repo)
-    assert newest_records(vault, "another cluster", [NAME]) == Newest({}, None, [])
+    assert newest_records(vault, "another cluster", [NAME]) == NewestRecords({}, None, [])
 
 
 def damage_manifest(snapshot: Snapshot) -> str:
@@ -159,8 +159,8 @@ def test_an_index_object_that_is_lost_is_made_again_by_the_next_backup(tmp_path:
     after = back_up(vault, repo)
     assert not after.manifest.partial
     assert [problem.kind for problem in after.manifest.problems] == [INDEX_HEALED]
-    assert len(blobs.unindexed(vault)) == 0
-    reader = BlobReader(vault, blobs.load(vault))
+    assert len(blob_index.unindexed(vault)) == 0
+    reader = BlobReader(vault, blob_index.load(vault))
     for number in range(2):
         assert reader.read(digest(b"content %d" % number)) == b"content %d" % number
     repo.commit({"/a": b"content 1"})
@@ -173,9 +173,9 @@ def test_a_damaged_snapshot_covers_no_tick(tmp_path: Path) -> None:
     repo.commit({"/a": b"1"})
     name = back_up(vault, repo).name
     tick = Tick(name.frozen_at, name.frozen_at, timedelta(hours=1))
-    assert runs.covering(vault, "default", "mine", tick, CLUSTER.id) is not None
+    assert run_records.covering(vault, "default", "mine", tick, CLUSTER.id) is not None
     flip(tmp_path / "vault" / name.path, 30)
-    assert runs.covering(vault, "default", "mine", tick, CLUSTER.id) is None
+    assert run_records.covering(vault, "default", "mine", tick, CLUSTER.id) is None
 
 
 def test_a_chain_names_the_tables_that_fold_to_the_tree(tmp_path: Path) -> None:
@@ -211,20 +211,22 @@ def layer(*files: tuple[str, bytes, bytes | None]) -> pa.Table:
 A, B = digest(b"a"), digest(b"b")
 
 
-def contents(layers: list[pa.Table], *changes: Change) -> dict[bytes, Content]:
+def contents(layers: list[pa.Table], *changes: Change) -> dict[bytes, KnownContent]:
     return known_contents(lambda: layers, changes)
 
 
 def test_a_renamed_file_is_known_by_its_old_path() -> None:
     changes = [Change("/old", -1, b"", 1, b"hash"), Change("/new", 1, b"hash", -1, b"")]
-    assert contents([layer(("/old", A, None), ("/other", B, None))], *changes) == {b"hash": Content(A, None)}
+    assert contents([layer(("/old", A, None), ("/other", B, None))], *changes) == {
+        b"hash": KnownContent(A, None)
+    }
 
 
 def test_content_is_known_by_a_hash_that_a_table_noted() -> None:
     found = contents(
         [layer(("/x", A, b"hash")), layer(("/y", B, b"other"))], Change("/new", 1, b"hash", -1, b"")
     )
-    assert found == {b"hash": Content(A, None)}
+    assert found == {b"hash": KnownContent(A, None)}
 
 
 def test_new_content_is_not_known() -> None:
@@ -235,7 +237,7 @@ def test_new_content_is_not_known() -> None:
 def test_the_newest_layer_says_what_an_old_path_held() -> None:
     changes = [Change("/old", -1, b"", 1, b"hash"), Change("/new", 1, b"hash", -1, b"")]
     assert contents([layer(("/old", B, None)), layer(("/old", A, None))], *changes) == {
-        b"hash": Content(A, None)
+        b"hash": KnownContent(A, None)
     }
 
 
@@ -243,5 +245,5 @@ def test_where_only_deletions_are_wanted_no_table_is_read() -> None:
     def unwanted() -> list[pa.Table]:
         raise AssertionError("nothing needed to be read")
 
-    assert known.known_contents(unwanted, [Change("/gone", -1, b"", 1, b"hash")]) == {}
-    assert known.known_contents(unwanted, [Change("/empty", 0, b"hash", -1, b"")]) == {}
+    assert base_lookup.known_contents(unwanted, [Change("/gone", -1, b"", 1, b"hash")]) == {}
+    assert base_lookup.known_contents(unwanted, [Change("/empty", 0, b"hash", -1, b"")]) == {}

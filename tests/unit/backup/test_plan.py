@@ -7,10 +7,10 @@ from datetime import timedelta
 from pathlib import Path
 
 from made import BEGAN, Repo, back_up, new_vault
-from pachvault.backup.freeze import _ranges
-from pachvault.backup.known import Sealed
-from pachvault.backup.plan import SHARE_BYTES, SHARE_ITEMS, head_tasks, plan_repo, split
-from pachvault.backup.work import Item, Place, PlannedRepo, Share
+from pachvault.backup.backup_messages import CommitPlace, ExportShare, Item, PlannedRepo
+from pachvault.backup.base_lookup import SealedCommits
+from pachvault.backup.freeze.backup_plan import SHARE_BYTES, SHARE_ITEMS, head_tasks, plan_repo, split
+from pachvault.backup.freeze.freeze import _ranges
 from pachvault.format.ids import RepoName
 from pachvault.policy import History
 from pachvault.vault.snapshots import Snapshot
@@ -19,9 +19,9 @@ NAME = RepoName("p", "r")
 NOW = BEGAN + timedelta(days=1)
 
 
-def sealed(snapshot: Snapshot) -> Sealed:
+def sealed(snapshot: Snapshot) -> SealedCommits:
     entry, history = next(iter(snapshot.repos()))
-    return Sealed(entry.record, history)
+    return SealedCommits(entry.record, history)
 
 
 def plan(repo: Repo, before: Snapshot | None = None, history: History | None = None) -> PlannedRepo:
@@ -159,13 +159,13 @@ def test_a_branch_on_another_line_is_a_delta_on_its_own_former_head(tmp_path: Pa
 
 
 def item(size: int, number: int = 0) -> Item:
-    place = Place(project="p", repo="r", commit=f"c{number}")
+    place = CommitPlace(project="p", repo="r", commit=f"c{number}")
     return Item(
         project="p", repo="r", commit=f"c{number}", source=place, commit_bytes=size, expected_bytes=size
     )
 
 
-TEMPLATE = Share(run_id="", number=0, cluster_id="c", target="t", bandwidth=None, memory=0, items=[])
+TEMPLATE = ExportShare(run_id="", number=0, cluster_id="c", target="t", bandwidth=None, memory=0, items=[])
 
 
 def test_there_is_always_one_share() -> None:
@@ -197,7 +197,9 @@ def test_ranges_of_an_item_cover_every_path_once() -> None:
 def test_a_shares_key_depends_on_its_work_alone() -> None:
     share = TEMPLATE.model_copy(update={"items": [item(1)]})
     later = share.model_copy(update={"run_id": "other", "number": 7})
-    mirrored = item(1).model_copy(update={"source": Place(project="pachvault", repo="backup", commit="m")})
+    mirrored = item(1).model_copy(
+        update={"source": CommitPlace(project="pachvault", repo="backup", commit="m")}
+    )
     assert share.key("v") == later.key("v")
     assert share.key("v") == share.model_copy(update={"items": [mirrored]}).key("v")
     others = [

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from pachvault.backup import rows
-from pachvault.backup.rows import Rows
+from pachvault.backup.export import row_builder
+from pachvault.backup.export.row_builder import RowBuilder
 from pachvault.format import table
 from pachvault.format.ids import RepoName, digest
 
@@ -11,7 +11,7 @@ REPO = RepoName("p", "r")
 
 
 def test_files_and_deletions_become_rows_of_the_commit() -> None:
-    made = Rows(REPO, "c1")
+    made = RowBuilder(REPO, "c1")
     made.file("/a", 3, digest(b"abc"), None, b"hash")
     made.file("/l", 9, digest(b"l"), [digest(b"x"), digest(b"y")])
     made.deleted("/gone")
@@ -29,12 +29,12 @@ def test_files_and_deletions_become_rows_of_the_commit() -> None:
 
 
 def test_no_rows_give_an_empty_table() -> None:
-    assert Rows(REPO, "c1").table().equals(table.FILES.empty_table())
+    assert RowBuilder(REPO, "c1").table().equals(table.FILES.empty_table())
 
 
 def test_rows_over_several_chunks_keep_their_order() -> None:
-    made = Rows(REPO, "c1")
-    count = 2 * rows._CHUNK_ROWS + 7
+    made = RowBuilder(REPO, "c1")
+    count = 2 * row_builder._CHUNK_ROWS + 7
     for number in range(count):
         made.file(f"/{number}", number, digest(b""), None)
     paths = made.table()["path"].to_pylist()

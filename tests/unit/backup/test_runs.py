@@ -9,9 +9,9 @@ import pytest
 
 from made import BEGAN, CLUSTER, Repo, back_up, new_vault
 from memory import MemoryStore
-from pachvault.backup import runs, work
-from pachvault.backup.runs import Announcement, Tick
-from pachvault.backup.work import Object, Receipt
+from pachvault.backup import backup_messages, run_records
+from pachvault.backup.backup_messages import Receipt, WrittenObject
+from pachvault.backup.run_records import Announcement, Tick
 from pachvault.errors import PachvaultError
 from pachvault.format import layout
 from pachvault.format.documents import Problem
@@ -37,49 +37,49 @@ def receipt(vault: Vault) -> Receipt:
     ):
         name = digest(kind.encode())
         vault.store.put(path(name), [b"12345"], 5)
-        written[kind] = [Object(digest=name, size=5)]
+        written[kind] = [WrittenObject(digest=name, size=5)]
     return Receipt(run_id="run", number=0, key=KEY, items=[], **written)
 
 
 def test_a_receipt_is_kept_and_found_by_its_key(tmp_path: Path) -> None:
     vault = new_vault(tmp_path)
     made = receipt(vault)
-    assert runs.kept_receipt(vault, KEY) is None
-    runs.keep_receipt(vault, made)
-    assert runs.kept_receipt(vault, KEY) == made
-    assert runs.kept_receipt(vault, digest(b"other").hex()) is None
+    assert run_records.kept_receipt(vault, KEY) is None
+    run_records.keep_receipt(vault, made)
+    assert run_records.kept_receipt(vault, KEY) == made
+    assert run_records.kept_receipt(vault, digest(b"other").hex()) is None
 
 
 @pytest.mark.parametrize("kind", ["tables", "index", "packs"])
 def test_a_receipt_is_not_used_once_an_object_is_gone_or_short(tmp_path: Path, kind: str) -> None:
     vault = new_vault(tmp_path)
     made = receipt(vault)
-    runs.keep_receipt(vault, made)
+    run_records.keep_receipt(vault, made)
     path = next((tmp_path / "vault" / kind).rglob(digest(kind.encode()).hex() + "*"))
     path.write_bytes(b"1234")
-    assert runs.kept_receipt(vault, KEY) is None
+    assert run_records.kept_receipt(vault, KEY) is None
     path.write_bytes(b"12345")
-    assert runs.kept_receipt(vault, KEY) == made
+    assert run_records.kept_receipt(vault, KEY) == made
     path.unlink()
-    assert runs.kept_receipt(vault, KEY) is None
+    assert run_records.kept_receipt(vault, KEY) is None
 
 
 def test_an_unreadable_receipt_is_as_good_as_none(tmp_path: Path) -> None:
     vault = new_vault(tmp_path)
     vault.store.put(layout.run_path(f"share-{KEY}"), [b"{"], 1)
-    assert runs.kept_receipt(vault, KEY) is None
+    assert run_records.kept_receipt(vault, KEY) is None
 
 
 def test_a_newer_receipt_replaces_an_outdated_one_and_can_be_dropped(tmp_path: Path) -> None:
     vault = new_vault(tmp_path)
     made = receipt(vault)
-    runs.keep_receipt(vault, made)
+    run_records.keep_receipt(vault, made)
     newer = made.model_copy(update={"files_read": 7})
-    runs.keep_receipt(vault, newer)
-    assert runs.kept_receipt(vault, KEY) == newer
-    runs.drop_receipt(vault, KEY)
-    runs.drop_receipt(vault, KEY)
-    assert runs.kept_receipt(vault, KEY) is None
+    run_records.keep_receipt(vault, newer)
+    assert run_records.kept_receipt(vault, KEY) == newer
+    run_records.drop_receipt(vault, KEY)
+    run_records.drop_receipt(vault, KEY)
+    assert run_records.kept_receipt(vault, KEY) is None
 
 
 def test_a_tick_is_covered_by_a_whole_snapshot_frozen_after_it(tmp_path: Path) -> None:
@@ -90,7 +90,7 @@ def test_a_tick_is_covered_by_a_whole_snapshot_frozen_after_it(tmp_path: Path) -
     frozen_at = snapshot.manifest.frozen_at
 
     def covering(at: datetime, policy: str = "default", cluster: str = CLUSTER.id) -> str | None:
-        return runs.covering(vault, policy, "mine", tick(at, frozen_at), cluster)
+        return run_records.covering(vault, policy, "mine", tick(at, frozen_at), cluster)
 
     assert covering(frozen_at) == f"snapshot {snapshot.short_id}"
     assert covering(frozen_at - timedelta(hours=3)) == f"snapshot {snapshot.short_id}"
@@ -104,7 +104,7 @@ def test_a_partial_snapshot_covers_no_tick(tmp_path: Path) -> None:
     repo = Repo(RepoName("p", "r"))
     repo.commit({"/a": b"1"})
     at = back_up(vault, repo, problems=(Problem(repo="p/x", kind="gone", message="deleted"),)).name.frozen_at
-    assert runs.covering(vault, "default", "mine", tick(at, at), CLUSTER.id) is None
+    assert run_records.covering(vault, "default", "mine", tick(at, at), CLUSTER.id) is None
 
 
 def test_another_run_that_has_frozen_covers_until_it_has_sealed(tmp_path: Path) -> None:
@@ -113,12 +113,12 @@ def test_another_run_that_has_frozen_covers_until_it_has_sealed(tmp_path: Path) 
     vault.store.put(layout.run_path("frozen-other"), [said], len(said))
 
     def covering(at: datetime, run_id: str) -> str | None:
-        return runs.covering(vault, "default", run_id, tick(at, datetime.now(UTC)), CLUSTER.id)
+        return run_records.covering(vault, "default", run_id, tick(at, datetime.now(UTC)), CLUSTER.id)
 
     assert "run other" in (covering(BEGAN, "mine") or "")
     assert covering(BEGAN, "other") is None
     assert covering(BEGAN + timedelta(seconds=1), "mine") is None
-    runs.finish(vault, "other")
+    run_records.finish(vault, "other")
     assert covering(BEGAN, "mine") is None
 
 
@@ -128,7 +128,7 @@ def test_documents_between_stages_are_strict() -> None:
     with pytest.raises(PachvaultError, match=r"receipts/0\.json: not a Receipt"):
         Receipt.read(made.encode().replace(b'"key"', b'"cay"'), "receipts/0.json")
     with pytest.raises(PachvaultError, match="not a Share"):
-        work.Share.read(b"", "x")
+        backup_messages.ExportShare.read(b"", "x")
 
 
 SECOND = timedelta(seconds=1)
@@ -180,7 +180,7 @@ def test_one_that_covers_no_tick_or_does_not_read_hides_none_that_does() -> None
     good, unreadable, future = (back_up(vault, repo, number=number) for number in (1, 2, 900))
     flip(store, unreadable.name.path, 30)
     asked = tick(good.manifest.frozen_at, good.manifest.frozen_at)
-    assert runs.covering(vault, "default", "mine", asked, CLUSTER.id) == f"snapshot {good.short_id}"
+    assert run_records.covering(vault, "default", "mine", asked, CLUSTER.id) == f"snapshot {good.short_id}"
     assert future.manifest.frozen_at > asked.now + clock.TOLERANCE
     for snapshot in (good, unreadable, future):
         store.delete(snapshot.name.path)
@@ -188,9 +188,9 @@ def test_one_that_covers_no_tick_or_does_not_read_hides_none_that_does() -> None
     store.now = asked.now
     store.put(layout.run_path("frozen-a"), [b"{"], 1)
     store.put(layout.run_path(f"clock-{16 * '0'}"), [b"{}"], 2)
-    runs.announce(vault, "late", "default", CLUSTER.id, at - SECOND)
-    runs.announce(vault, "other", "default", CLUSTER.id, at)
-    assert "run other" in (runs.covering(vault, "default", "mine", asked, CLUSTER.id) or "")
+    run_records.announce(vault, "late", "default", CLUSTER.id, at - SECOND)
+    run_records.announce(vault, "other", "default", CLUSTER.id, at)
+    assert "run other" in (run_records.covering(vault, "default", "mine", asked, CLUSTER.id) or "")
 
 
 def test_names_tell_seconds_and_the_manifest_decides() -> None:
@@ -200,7 +200,7 @@ def test_names_tell_seconds_and_the_manifest_decides() -> None:
     repo.commit({"/a": b"1"})
     frozen_at = back_up(vault, repo).manifest.frozen_at
     for by, is_covered in ((-TICK, True), (timedelta(), True), (TICK, False)):
-        found = runs.covering(vault, "default", "mine", tick(frozen_at + by, frozen_at), CLUSTER.id)
+        found = run_records.covering(vault, "default", "mine", tick(frozen_at + by, frozen_at), CLUSTER.id)
         assert (found is not None) == is_covered
 
 
@@ -213,4 +213,4 @@ def test_a_worker_that_was_quicker_with_the_receipt_is_no_error() -> None:
             self.objects[name] = b"another worker's receipt, and longer" * 50, self.now
 
     vault = create(Quicker())
-    runs.keep_receipt(vault, Receipt(run_id="run", number=0, key=KEY, items=[]))
+    run_records.keep_receipt(vault, Receipt(run_id="run", number=0, key=KEY, items=[]))

@@ -8,16 +8,16 @@ from pathlib import Path
 import pytest
 
 from made import BEGAN, CLUSTER, Repo, age, back_up, new_vault
-from pachvault.backup import runs
-from pachvault.backup.freeze import refused
-from pachvault.backup.seal import seal
-from pachvault.backup.work import Object, Plan, Receipt
+from pachvault.backup import run_records
+from pachvault.backup.backup_messages import Plan, Receipt, WrittenObject
+from pachvault.backup.freeze.freeze import refused
+from pachvault.backup.seal.seal import seal
 from pachvault.errors import BusyError, DamageError, PachvaultError
 from pachvault.format import layout
 from pachvault.format.documents import Marked
 from pachvault.format.ids import RepoName, digest
-from pachvault.vault import blobs, marks, snapshots
-from pachvault.vault.reader import BlobReader
+from pachvault.vault import blob_index, pending_deletes, snapshots
+from pachvault.vault.blob_reader import BlobReader
 from pachvault.vault.vault import Vault
 
 NOW = BEGAN + timedelta(hours=1)
@@ -26,14 +26,14 @@ PLAN = Plan(
 )
 
 
-def receipt(number: int, run_id: str = "run", **objects: list[Object]) -> Receipt:
+def receipt(number: int, run_id: str = "run", **objects: list[WrittenObject]) -> Receipt:
     return Receipt(run_id=run_id, number=number, key=digest(b"%d" % number).hex(), items=[], **objects)
 
 
 def begun(folder: Path) -> Vault:
     """A vault in which the run has frozen."""
     vault = new_vault(folder)
-    runs.announce(vault, "run", "default", CLUSTER.id, NOW)
+    run_records.announce(vault, "run", "default", CLUSTER.id, NOW)
     return vault
 
 
@@ -76,7 +76,7 @@ def test_a_missing_or_short_pack_seals_nothing(tmp_path: Path, size: int | None)
     if size is not None:
         vault.store.put(layout.pack_path(name), [bytes(size)], size)
     with pytest.raises(DamageError, match="the run is not sealed"):
-        seal(vault, PLAN, [receipt(0, packs=[Object(digest=name, size=5)]), receipt(1)])
+        seal(vault, PLAN, [receipt(0, packs=[WrittenObject(digest=name, size=5)]), receipt(1)])
     assert snapshots.names(vault) == []
 
 
@@ -86,7 +86,7 @@ def test_a_damaged_index_or_table_seals_nothing(tmp_path: Path) -> None:
     for path, kind in ((layout.index_path(name), "index"), (layout.table_path(name), "tables")):
         vault.store.put(path, [b"x"], 1)
         with pytest.raises(DamageError, match="not what its name promises"):
-            seal(vault, PLAN, [receipt(0, **{kind: [Object(digest=name, size=1)]}), receipt(1)])
+            seal(vault, PLAN, [receipt(0, **{kind: [WrittenObject(digest=name, size=1)]}), receipt(1)])
         vault.store.delete(path)
     assert snapshots.names(vault) == []
 
@@ -100,7 +100,7 @@ def test_what_a_lost_pack_of_an_earlier_run_held_is_stored_again(tmp_path: Path)
     vault.store.delete(pack.name)
     repo.commit({"/b": b"kept by an earlier run"})
     back_up(vault, repo)
-    assert BlobReader(vault, blobs.load(vault)).read(digest(b"kept by an earlier run"))
+    assert BlobReader(vault, blob_index.load(vault)).read(digest(b"kept by an earlier run"))
     assert len(snapshots.names(vault)) == 2
 
 
@@ -141,9 +141,9 @@ def test_a_marked_pack_seals_nothing(tmp_path: Path) -> None:
     vault = begun(tmp_path)
     name = digest(b"pack")
     vault.store.put(layout.pack_path(name), [bytes(5)], 5)
-    marks.write(vault, [Marked(name=layout.pack_path(name), reason="unreferenced")])
+    pending_deletes.write(vault, [Marked(name=layout.pack_path(name), reason="unreferenced")])
     with pytest.raises(BusyError, match="marked for deletion"):
-        seal(vault, PLAN, [receipt(0, packs=[Object(digest=name, size=5)]), receipt(1)])
+        seal(vault, PLAN, [receipt(0, packs=[WrittenObject(digest=name, size=5)]), receipt(1)])
     assert snapshots.names(vault) == []
 
 

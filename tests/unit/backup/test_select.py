@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from pachvault.backup.select import chosen_commits, finished_head, parents_first, settled, usable_base
+from pachvault.backup.freeze.commit_selection import (
+    chosen_commits,
+    finished_head,
+    parents_first,
+    settled,
+    usable_base,
+)
 from pachvault.pach.records import BranchInfo, CommitInfo
 from pachvault.policy import History
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import time
 
-from pachvault.backup import export
-from pachvault.backup.export import _folders, _spans, _throttle
+from pachvault.backup.export.export import _folders, _spans, _throttle, export
 from pachvault.pach.records import Change
 from pachvault.pach.source import after
 

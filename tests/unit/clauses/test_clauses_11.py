@@ -10,16 +10,16 @@ import numpy as np
 import pytest
 
 from made import CLUSTER, Repo, back_up
-from pachvault.backup import runs
-from pachvault.backup.seal import seal
-from pachvault.backup.work import Object, Plan, Receipt
+from pachvault.backup import run_records
+from pachvault.backup.backup_messages import Plan, Receipt, WrittenObject
+from pachvault.backup.seal.seal import seal
 from pachvault.errors import DamageError, TakenError, UsageError
 from pachvault.format import documents, index, layout, table
 from pachvault.format.documents import Manifest, RepoRecord
 from pachvault.format.ids import RepoName, digest
+from pachvault.maintenance.prune.prune_plan import PruneAction
 from pachvault.store.local import LocalStore
-from pachvault.upkeep.prune_plan import Action
-from pachvault.vault import blobs, vault
+from pachvault.vault import blob_index, vault
 from pachvault.vault.snapshots import Snapshot
 from stored import CONTENT
 from timed import GRACE, Journal, Timed, made
@@ -131,13 +131,13 @@ def begun() -> tuple[Timed, Receipt]:
     snapshot = story.back_up(3, 20, 21)
     story.store.delete(snapshot.name.path)
     new = story.objects() - before
-    runs.announce(story.vault, "run", "default", CLUSTER.id, NOW)
-    kinds: dict[str, list[Object]] = {layout.PACKS: [], layout.INDEX: [], layout.TABLES: []}
+    run_records.announce(story.vault, "run", "default", CLUSTER.id, NOW)
+    kinds: dict[str, list[WrittenObject]] = {layout.PACKS: [], layout.INDEX: [], layout.TABLES: []}
     for name in sorted(new):
         data = story.store.get(name)
         folder = name.partition("/")[0]
         if folder in kinds and (folder != layout.TABLES or is_file_table(data)):
-            kinds[folder].append(Object(digest=layout.named_digest(name) or b"", size=len(data)))
+            kinds[folder].append(WrittenObject(digest=layout.named_digest(name) or b"", size=len(data)))
     story.store.calls.clear()
     return story, Receipt(run_id="run", number=0, key=KEY, items=[], **kinds)
 
@@ -197,8 +197,8 @@ def test_clause_11_2_every_blob_must_lie_in_a_pack_that_is_there_and_long_enough
 
 def test_clause_11_2_what_a_run_was_not_sealed_for_is_stored_again_by_the_next_one() -> None:
     story, receipt = begun()
-    runs.keep_receipt(story.vault, receipt)
-    assert runs.kept_receipt(story.vault, KEY) == receipt
+    run_records.keep_receipt(story.vault, receipt)
+    assert run_records.kept_receipt(story.vault, KEY) == receipt
     change(story, path_of(receipt, "packs"), "missing")
     assert_not_sealed(story, receipt)
     assert layout.run_path(f"share-{KEY}") not in story.store.objects
@@ -213,7 +213,7 @@ def test_clause_11_2_a_writer_does_not_rely_on_a_pack_that_is_missing_or_shorter
         story.store.objects[pack] = data[:300], at
     again = story.back_up(5, 10, 11)
     assert again.manifest.totals.blobs_new == 2
-    assert not blobs.load(story.vault).rows([digest(CONTENT[10])]).min() < 0
+    assert not blob_index.load(story.vault).rows([digest(CONTENT[10])]).min() < 0
     assert gone.name.path in story.store.objects
 
 
@@ -275,7 +275,7 @@ def test_clause_11_2_an_index_object_is_written_for_packs_that_none_is_about() -
     again = story.back_up(6, 20)
     assert [problem.kind for problem in again.manifest.problems] == ["index-healed"]
     assert not again.manifest.partial
-    rows = blobs.columns(story.vault, ())
+    rows = blob_index.columns(story.vault, ())
     assert len(rows.packs) == len(story.names(layout.PACKS))
     story.check()
 
@@ -294,7 +294,7 @@ def test_clause_11_3_deletion_goes_manifests_records_and_tables_index_packs() ->
     story.prune()  # deletes the objects of the one, marks those of the other and the one's index object
     story.pass_by(GRACE)
     planned = story.plan()
-    doomed = {each.name.partition("/")[0] for each in planned.of(Action.DELETE)}
+    doomed = {each.name.partition("/")[0] for each in planned.of(PruneAction.DELETE)}
     assert doomed == {layout.RECORDS, layout.TABLES, layout.INDEX, layout.PACKS}
     assert len(planned.expired) == 1
     story.store.calls.clear()
@@ -360,19 +360,19 @@ def test_clause_11_4_a_receipt_counts_only_while_every_object_is_there_with_its_
     kind: str, how: str
 ) -> None:
     story, receipt = begun()
-    runs.keep_receipt(story.vault, receipt)
-    assert runs.kept_receipt(story.vault, KEY) == receipt
+    run_records.keep_receipt(story.vault, receipt)
+    assert run_records.kept_receipt(story.vault, KEY) == receipt
     name = path_of(receipt, kind)
     opened = story.vault
     if how == "marked":
         opened = vault.Vault(story.store, story.vault.config, frozenset({name}))
     else:
         change(story, name, how)
-    assert runs.kept_receipt(opened, KEY) is None
+    assert run_records.kept_receipt(opened, KEY) is None
 
 
 def test_clause_11_4_a_receipt_of_another_share_does_not_count() -> None:
     story, receipt = begun()
-    runs.keep_receipt(story.vault, receipt)
-    assert runs.kept_receipt(story.vault, digest(b"another").hex()) is None
+    run_records.keep_receipt(story.vault, receipt)
+    assert run_records.kept_receipt(story.vault, digest(b"another").hex()) is None
     assert RepoName("p", "r2") == story.trees["run-2"][0]

@@ -9,18 +9,20 @@ import pytest
 
 from made import CLUSTER
 from memory import Killed
-from pachvault.backup import runs
-from pachvault.backup.seal import seal
-from pachvault.backup.work import Object, Plan, Receipt
+from pachvault.backup import run_records
+from pachvault.backup.backup_messages import Plan, Receipt, WrittenObject
+from pachvault.backup.seal.seal import seal
 from pachvault.errors import BusyError
 from pachvault.format import documents, layout
 from pachvault.format.documents import Audit, Audited, Marked
 from pachvault.format.ids import digest
-from pachvault.progress import Quiet
-from pachvault.upkeep import audits, erase, erase_plan, repair
-from pachvault.upkeep.erase_selection import Selection
-from pachvault.upkeep.verify import Level
-from pachvault.vault import blobs, marks, snapshots
+from pachvault.maintenance.erase import erase, erase_plan
+from pachvault.maintenance.erase.erase_selection import EraseSelection
+from pachvault.maintenance.repair import repair
+from pachvault.maintenance.verify import audits
+from pachvault.maintenance.verify.verify import Level
+from pachvault.runtime.progress import Quiet
+from pachvault.vault import blob_index, pending_deletes, snapshots
 from pachvault.vault.clock import TOLERANCE
 from stored import CONTENT, Stored, flip, heal
 from timed import GRACE, TICK, Timed, made
@@ -34,7 +36,7 @@ KEY = digest(b"share").hex()
 
 
 def mark(story: Timed, *names: str, reason: str = "by hand") -> None:
-    marks.write(story.vault, [Marked(name=name, reason=reason) for name in names])
+    pending_deletes.write(story.vault, [Marked(name=name, reason=reason) for name in names])
 
 
 # 9.5 writers and marks
@@ -42,7 +44,8 @@ def mark(story: Timed, *names: str, reason: str = "by hand") -> None:
 
 def receipt(story: Timed, kind: str, names: list[str]) -> Receipt:
     objects = [
-        Object(digest=layout.named_digest(name) or b"", size=len(story.store.get(name))) for name in names
+        WrittenObject(digest=layout.named_digest(name) or b"", size=len(story.store.get(name)))
+        for name in names
     ]
     return Receipt(run_id="run", number=0, key=KEY, items=[], **{kind: objects})
 
@@ -50,7 +53,7 @@ def receipt(story: Timed, kind: str, names: list[str]) -> Receipt:
 @pytest.mark.parametrize("kind", ["packs", "index", "tables"])
 def test_clause_9_5_seal_refuses_a_run_that_relies_on_an_object_of_its_own_that_is_marked(kind: str) -> None:
     story, *_ = made()
-    runs.announce(story.vault, "run", "default", CLUSTER.id, NOW)
+    run_records.announce(story.vault, "run", "default", CLUSTER.id, NOW)
     name = file_table(story, 10) if kind == "tables" else story.names(kind)[0]
     mark(story, name)
     told = receipt(story, kind, [name])
@@ -72,7 +75,7 @@ def file_table(story: Timed, content: int) -> str:
 
 def test_clause_9_5_seal_refuses_a_run_whose_blobs_lie_in_a_pack_that_is_marked() -> None:
     story, *_ = made()
-    runs.announce(story.vault, "run", "default", CLUSTER.id, NOW)
+    run_records.announce(story.vault, "run", "default", CLUSTER.id, NOW)
     (pack,) = [name for name in story.names(layout.PACKS) if CONTENT[10] in story.store.get(name)]
     told = receipt(story, "tables", [file_table(story, 10)])
     mark(story, pack)
@@ -83,10 +86,10 @@ def test_clause_9_5_seal_refuses_a_run_whose_blobs_lie_in_a_pack_that_is_marked(
 
 def test_clause_9_5_what_a_run_was_refused_for_is_not_taken_up_by_the_next_one() -> None:
     story, *_ = made()
-    runs.announce(story.vault, "run", "default", CLUSTER.id, NOW)
+    run_records.announce(story.vault, "run", "default", CLUSTER.id, NOW)
     name = story.names(layout.PACKS)[0]
     told = receipt(story, "packs", [name])
-    runs.keep_receipt(story.vault, told)
+    run_records.keep_receipt(story.vault, told)
     mark(story, name)
     with pytest.raises(BusyError):
         seal(story.vault, PLAN, [told])
@@ -95,7 +98,7 @@ def test_clause_9_5_what_a_run_was_refused_for_is_not_taken_up_by_the_next_one()
 
 def test_clause_9_5_seal_reads_the_marks_before_the_index() -> None:
     story, *_ = made()
-    runs.announce(story.vault, "run", "default", CLUSTER.id, NOW)
+    run_records.announce(story.vault, "run", "default", CLUSTER.id, NOW)
     story.store.calls.clear()
     seal(story.vault, PLAN, [receipt(story, "tables", [file_table(story, 10)])])
     assert story.store.position("list", "marks/") < story.store.position("list", "index/")
@@ -105,8 +108,8 @@ def test_clause_9_5_a_marked_pack_counts_as_absent_and_no_marked_name_is_used() 
     story, _, _, alone = made()
     mark(story, *alone)
     story.store.calls.clear()
-    before = len(blobs.load(story.vault))
-    assert len(blobs.load(marks.for_writing(story.vault))) == before - 2
+    before = len(blob_index.load(story.vault))
+    assert len(blob_index.load(pending_deletes.for_writing(story.vault))) == before - 2
     again = story.back_up(2, 10, 11)
     assert not alone & set(story.store.written())
     assert again.manifest.totals.blobs_new == 2
@@ -257,7 +260,7 @@ def test_clause_9_10_a_damaged_pack_is_marked_and_stays_so_while_it_is_there() -
 
 # 9.11 erase
 
-SELECTION = Selection(("p/r2",), ("/10",))
+SELECTION = EraseSelection(("p/r2",), ("/10",))
 
 
 def plan_of(story: Timed) -> erase_plan.ErasePlan:
@@ -272,7 +275,7 @@ def assert_erased(story: Timed) -> None:
     story.trees["run-2"][2].pop("/10", None)
     assert plan_of(story).is_empty
     assert not any(CONTENT[10] in data for data, _ in story.store.objects.values())
-    assert not blobs.load(story.vault).has([digest(CONTENT[10])]).any()
+    assert not blob_index.load(story.vault).has([digest(CONTENT[10])]).any()
     story.check()
 
 
@@ -342,7 +345,7 @@ class Dying:
 @pytest.mark.parametrize("early", [TICK, HALF])
 def test_clause_9_11_it_refuses_while_an_announced_run_may_still_be_sealed(early: timedelta) -> None:
     story, *_ = made()
-    runs.announce(story.vault, "run", "default", CLUSTER.id, NOW)
+    run_records.announce(story.vault, "run", "default", CLUSTER.id, NOW)
     story.pass_by(HALF - early)
     before = set(story.store.objects)
     with pytest.raises(BusyError, match="backup run is under way"):
@@ -363,7 +366,7 @@ def test_clause_9_11_a_run_announced_meanwhile_keeps_the_bytes() -> None:
         def put(self, name: str, parts: list[bytes], size: int) -> bool:
             answer = story.store.put(name, parts, size)
             if name.startswith(layout.SNAPSHOTS):
-                runs.announce(story.vault, "late", "default", CLUSTER.id, NOW)
+                run_records.announce(story.vault, "late", "default", CLUSTER.id, NOW)
             return answer
 
         def __getattr__(self, name: str) -> object:
@@ -373,6 +376,6 @@ def test_clause_9_11_a_run_announced_meanwhile_keeps_the_bytes() -> None:
     with pytest.raises(BusyError, match="backup late is under way"):
         erase.execute(erase_plan.plan(opened, SELECTION, Quiet()), Quiet())
     assert packs <= set(story.names(layout.PACKS))
-    runs.finish(story.vault, "late")
+    run_records.finish(story.vault, "late")
     do_erase(story)
     assert_erased(story)

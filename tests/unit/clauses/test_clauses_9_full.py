@@ -9,12 +9,12 @@ from datetime import timedelta
 import pytest
 
 from made import CLUSTER
-from pachvault.backup import runs
+from pachvault.backup import run_records
 from pachvault.errors import BusyError, FullError
 from pachvault.format import documents, layout
 from pachvault.format.documents import Mark
-from pachvault.progress import Quiet
-from pachvault.upkeep import prune_now, reserve
+from pachvault.maintenance.prune import emergency_prune, reserve
+from pachvault.runtime.progress import Quiet
 from pachvault.vault import vault
 from timed import LIMITS, TICK, Journal, Timed, made
 
@@ -38,7 +38,7 @@ def forgotten() -> tuple[Timed, set[str]]:
 
 
 def prune(story: Timed) -> None:
-    prune_now.execute(story.vault, LIMITS, Quiet())
+    emergency_prune.execute(story.vault, LIMITS, Quiet())
 
 
 def test_clause_9_12_what_no_snapshot_reaches_goes_at_once_and_the_rest_stays() -> None:
@@ -59,12 +59,12 @@ def test_clause_9_12_it_refuses_where_an_object_is_younger_than_five_minutes(nam
     assert alone <= story.objects()
     assert story.store.deleted() == []
     story.pass_by(TICK)
-    prune_now.check_quiet(story.vault, story.store.now)
+    emergency_prune.check_quiet(story.vault, story.store.now)
 
 
 def test_clause_9_12_announcements_go_first_then_marks_then_objects() -> None:
     story, alone = forgotten()
-    runs.announce(story.vault, "alive", "default", CLUSTER.id, story.store.now)
+    run_records.announce(story.vault, "alive", "default", CLUSTER.id, story.store.now)
     story.pass_by(QUIET)
     story.store.calls.clear()
     prune(story)
@@ -79,7 +79,7 @@ def test_clause_9_12_announcements_go_first_then_marks_then_objects() -> None:
     )
     assert marked_at < first_looked_at, "whether a run has announced itself is asked after the marks"
     with pytest.raises(BusyError):
-        runs.check_age(story.vault, "alive")
+        run_records.check_age(story.vault, "alive")
 
 
 def test_clause_9_12_new_marks_name_what_is_deleted() -> None:
@@ -104,7 +104,7 @@ def test_clause_9_12_a_run_that_announces_itself_after_the_marks_stops_it() -> N
             answer = story.store.put(name, parts, size)
             if name.startswith(layout.MARKS):
                 story.pass_by(TICK)
-                runs.announce(story.vault, "late", "default", CLUSTER.id, story.store.now)
+                run_records.announce(story.vault, "late", "default", CLUSTER.id, story.store.now)
             return answer
 
         def __getattr__(self, name: str) -> object:
@@ -112,7 +112,7 @@ def test_clause_9_12_a_run_that_announces_itself_after_the_marks_stops_it() -> N
 
     opened = vault.Vault(Meddled(), story.vault.config)  # type: ignore[arg-type]  # by __getattr__
     with pytest.raises(BusyError, match="backup late has begun meanwhile"):
-        prune_now.execute(opened, LIMITS, Quiet())
+        emergency_prune.execute(opened, LIMITS, Quiet())
     assert alone <= story.objects()
     assert alone <= story.marked(), "which that run sees"
 

@@ -7,51 +7,51 @@ from datetime import timedelta
 import pytest
 
 from made import Repo, back_up
-from pachvault.backup import runs
-from pachvault.backup.work import Object, Receipt
+from pachvault.backup import run_records
+from pachvault.backup.backup_messages import Receipt, WrittenObject
 from pachvault.format import layout
 from pachvault.format.documents import Marked
 from pachvault.format.ids import RepoName, digest
-from pachvault.upkeep import holds
-from pachvault.upkeep.prune_plan import Action
-from pachvault.vault import marks
+from pachvault.maintenance.prune import receipt_references
+from pachvault.maintenance.prune.prune_plan import PruneAction
+from pachvault.vault import pending_deletes
 from timed import GRACE, TICK, Timed, made
 
 HALF = GRACE / 2
 
 
-def keep(story: Timed, key: str, **objects: list[Object]) -> str:
+def keep(story: Timed, key: str, **objects: list[WrittenObject]) -> str:
     receipt = Receipt(run_id="run", number=0, key=digest(key.encode()).hex(), items=[], **objects)
-    runs.keep_receipt(story.vault, receipt)
+    run_records.keep_receipt(story.vault, receipt)
     return layout.run_path(f"share-{receipt.key}")
 
 
 def test_clause_9_7_a_receipt_that_does_not_count_hides_none_that_does() -> None:
     story, *_ = made()
-    pack = Object(digest=bytes(32), size=1)
+    pack = WrittenObject(digest=bytes(32), size=1)
     names = [layout.run_path(f"share-{first * 64}") for first in "01"]
     story.store.put(names[0], [b"{"], 1)
     story.store.put(names[1], [b"{}"], 2)
     old = keep(story, "old", packs=[pack])
-    runs.announce(story.vault, "a-run", "default", "c", story.store.now)
+    run_records.announce(story.vault, "a-run", "default", "c", story.store.now)
     story.pass_by(GRACE)
-    held = holds.held(story.vault, story.store.now)
+    held = receipt_references.held(story.vault, story.store.now)
     assert held == {}, f"{old} is as old as the grace"
     for number in range(8):  # names before and after those that do not count
-        keep(story, f"new {number}", packs=[Object(digest=digest(b"%d" % number), size=1)])
+        keep(story, f"new {number}", packs=[WrittenObject(digest=digest(b"%d" % number), size=1)])
     story.store.put(layout.run_path(f"share-{'2' * 64}"), [b"{"], 1)
-    held = holds.held(story.vault, story.store.now)
+    held = receipt_references.held(story.vault, story.store.now)
     assert set(held) == {layout.pack_path(digest(b"%d" % number)) for number in range(8)}
 
 
 def test_clause_9_7_what_several_receipts_name_is_held_as_long_as_the_youngest_says() -> None:
     for order in (("one", "two"), ("two", "one")):
         story, *_ = made()
-        pack = [Object(digest=bytes(32), size=1)]
+        pack = [WrittenObject(digest=bytes(32), size=1)]
         for key in order:
             story.pass_by(timedelta(days=1))
             keep(story, key, packs=pack)
-        held = holds.held(story.vault, story.store.now)
+        held = receipt_references.held(story.vault, story.store.now)
         assert held == {layout.pack_path(bytes(32)): story.store.now + GRACE}
 
 
@@ -73,13 +73,13 @@ def test_clause_9_7_a_single_needed_byte_keeps_a_pack() -> None:
     before = set(story.names(layout.PACKS))
     tiny = back_up(story.vault, repo, number=9)
     (pack,) = set(story.names(layout.PACKS)) - before
-    marks.write(story.vault, [Marked(name=pack, reason="by hand")])
+    pending_deletes.write(story.vault, [Marked(name=pack, reason="by hand")])
     story.pass_by(GRACE)
-    assert story.planned(pack).action is Action.SPARE  # type: ignore[union-attr]
+    assert story.planned(pack).action is PruneAction.SPARE  # type: ignore[union-attr]
     story.forget(tiny)
-    assert story.planned(pack).action is Action.WAIT  # type: ignore[union-attr]
+    assert story.planned(pack).action is PruneAction.WAIT  # type: ignore[union-attr]
     story.pass_by(GRACE)
-    assert story.planned(pack).action is Action.DELETE  # type: ignore[union-attr]
+    assert story.planned(pack).action is PruneAction.DELETE  # type: ignore[union-attr]
 
 
 def test_clause_9_7_each_planned_object_says_until_when_it_waits() -> None:
@@ -87,7 +87,7 @@ def test_clause_9_7_each_planned_object_says_until_when_it_waits() -> None:
     (pack,) = [name for name in alone if name.startswith(layout.PACKS)]
     written_at = story.store.now
 
-    def said() -> tuple[Action, object, str, int]:
+    def said() -> tuple[PruneAction, object, str, int]:
         planned = story.planned(pack)
         assert planned is not None
         assert planned.name == pack
@@ -97,23 +97,23 @@ def test_clause_9_7_each_planned_object_says_until_when_it_waits() -> None:
     data = story.store.get(gone.name.path)
     story.store.delete(gone.name.path)
     young = "young: a run may be about to seal it"
-    assert said() == (Action.KEEP, written_at + HALF, young, size)
+    assert said() == (PruneAction.KEEP, written_at + HALF, young, size)
     story.pass_by(HALF)
-    assert said() == (Action.MARK, None, "no snapshot needs it", size)
-    receipt = keep(story, "share", packs=[Object(digest=layout.named_digest(pack) or b"", size=size)])
+    assert said() == (PruneAction.MARK, None, "no snapshot needs it", size)
+    receipt = keep(story, "share", packs=[WrittenObject(digest=layout.named_digest(pack) or b"", size=size)])
     held_until = story.store.now + GRACE
-    assert said() == (Action.KEEP, held_until, "of a run that may be resumed", size)
+    assert said() == (PruneAction.KEEP, held_until, "of a run that may be resumed", size)
     story.store.delete(receipt)
-    marks.write(story.vault, [Marked(name=pack, reason="by hand")])
+    pending_deletes.write(story.vault, [Marked(name=pack, reason="by hand")])
     marked_at = story.store.now
     since = f"marked since {marked_at:%Y-%m-%d %H:%M} UTC"
-    assert said() == (Action.WAIT, marked_at + GRACE, since, size)
+    assert said() == (PruneAction.WAIT, marked_at + GRACE, since, size)
     story.pass_by(timedelta(days=5))
     story.store.put(layout.forgotten_path(gone.name.path), [data], len(data))
     needed = f"{since}, and a snapshot that may be brought back needs it"
-    assert said() == (Action.WAIT, story.store.now + GRACE, needed, size)
+    assert said() == (PruneAction.WAIT, story.store.now + GRACE, needed, size)
     story.pass_by(GRACE)
-    assert said() == (Action.DELETE, None, since, size)
+    assert said() == (PruneAction.DELETE, None, since, size)
 
 
 @pytest.mark.parametrize("is_said_elsewhere", [False, True])
@@ -123,16 +123,16 @@ def test_clause_9_7_an_index_object_goes_only_when_others_that_stay_say_what_it_
     story, *_ = made()
     first, *_ = names = story.names(layout.INDEX)
     assert len(names) > 1, "of which each is about a pack of its own"
-    marks.write(story.vault, [Marked(name=first, reason="by hand")])
+    pending_deletes.write(story.vault, [Marked(name=first, reason="by hand")])
     if is_said_elsewhere:
         data = story.store.get(first)
         story.vault.put_index(data)
-        again = marks.for_writing(story.vault).put_index(data)  # the same rows under another name
+        again = pending_deletes.for_writing(story.vault).put_index(data)  # the same rows under another name
         assert layout.index_path(again.digest) != first
     story.pass_by(GRACE)
     planned = story.planned(first)
     assert planned is not None
-    assert planned.action is (Action.DELETE if is_said_elsewhere else Action.SPARE)
+    assert planned.action is (PruneAction.DELETE if is_said_elsewhere else PruneAction.SPARE)
     story.prune()
     assert (first in story.store.objects) != is_said_elsewhere
     story.check()
@@ -141,12 +141,12 @@ def test_clause_9_7_an_index_object_goes_only_when_others_that_stay_say_what_it_
 def test_clause_9_7_of_two_marked_index_objects_about_one_pack_neither_goes() -> None:
     story, *_ = made()
     first, *_ = story.names(layout.INDEX)
-    marks.write(story.vault, [Marked(name=first, reason="by hand")])
-    again = marks.for_writing(story.vault).put_index(story.store.get(first))
+    pending_deletes.write(story.vault, [Marked(name=first, reason="by hand")])
+    again = pending_deletes.for_writing(story.vault).put_index(story.store.get(first))
     second = layout.index_path(again.digest)
-    marks.write(story.vault, [Marked(name=second, reason="by hand")])
+    pending_deletes.write(story.vault, [Marked(name=second, reason="by hand")])
     story.pass_by(GRACE)
-    assert {story.planned(name).action for name in (first, second)} == {Action.SPARE}  # type: ignore[union-attr]
+    assert {story.planned(name).action for name in (first, second)} == {PruneAction.SPARE}  # type: ignore[union-attr]
     story.prune()
     assert {first, second} <= set(story.store.objects)
     story.check()
@@ -155,11 +155,15 @@ def test_clause_9_7_of_two_marked_index_objects_about_one_pack_neither_goes() ->
 def test_clause_9_8_marks_of_what_waits_and_of_what_is_spared_are_told_apart() -> None:
     story, kept, _, _ = made()
     record = layout.record_path(kept.manifest.repos[0].record)
-    marks.write(story.vault, [Marked(name=record, reason="by hand")])
+    pending_deletes.write(story.vault, [Marked(name=record, reason="by hand")])
     story.pass_by(GRACE - TICK)
     planned = story.planned(record)
     assert planned is not None
     size = len(story.store.get(record))
-    assert (planned.action, planned.reason, planned.size) == (Action.WAIT, "marked, and needed again", size)
+    assert (planned.action, planned.reason, planned.size) == (
+        PruneAction.WAIT,
+        "marked, and needed again",
+        size,
+    )
     story.pass_by(TICK)
-    assert story.planned(record).action is Action.SPARE  # type: ignore[union-attr]
+    assert story.planned(record).action is PruneAction.SPARE  # type: ignore[union-attr]

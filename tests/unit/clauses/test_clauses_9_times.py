@@ -1,4 +1,4 @@
-"""docs/format.md, section 9: what upkeep may do when. Each time is tried just before and at its end."""
+"""docs/format.md, section 9: what maintenance may do when. Each time is tried just before and at its end."""
 
 from __future__ import annotations
 
@@ -8,18 +8,20 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from made import CLUSTER
-from pachvault.backup import runs
-from pachvault.backup.seal import seal
-from pachvault.backup.work import Object, Plan, Receipt
+from pachvault.backup import run_records
+from pachvault.backup.backup_messages import Plan, Receipt, WrittenObject
+from pachvault.backup.seal.seal import seal
 from pachvault.errors import BusyError, DamageError, UsageError
 from pachvault.format import documents, layout
 from pachvault.format.documents import Mark, Marked
 from pachvault.format.ids import digest
+from pachvault.maintenance import pins
+from pachvault.maintenance.forget import forget
+from pachvault.maintenance.forget.retention import RetentionAction as Fate
+from pachvault.maintenance.prune import prune
+from pachvault.maintenance.prune.prune_plan import PruneAction
 from pachvault.policy import Retention
-from pachvault.upkeep import forget, pins, prune
-from pachvault.upkeep.prune_plan import Action
-from pachvault.upkeep.retention import Action as Fate
-from pachvault.vault import clock, marks, snapshots, vault
+from pachvault.vault import clock, pending_deletes, snapshots, vault
 from pachvault.vault.vault import Vault
 from stored import CONTENT, flip
 from timed import GRACE, TICK, Timed, made
@@ -275,20 +277,22 @@ def test_clause_9_4_since_when_is_the_age_of_the_oldest_mark() -> None:
     story.forget(gone)
     story.pass_by(timedelta(days=1))
     for _ in range(3):  # the reasons tell the marks apart
-        marks.write(story.vault, [Marked(name=name, reason=f"{story.store.now}") for name in sorted(alone)])
+        pending_deletes.write(
+            story.vault, [Marked(name=name, reason=f"{story.store.now}") for name in sorted(alone)]
+        )
         story.pass_by(timedelta(days=3))
     story.store.now = min(at for name, (_, at) in story.store.objects.items() if "marks/" in name)
     story.pass_by(GRACE - TICK)
-    assert {each.action for each in story.plan().others} == {Action.WAIT}
+    assert {each.action for each in story.plan().others} == {PruneAction.WAIT}
     story.pass_by(TICK)
-    assert {each.name for each in story.plan().of(Action.DELETE)} == alone
+    assert {each.name for each in story.plan().of(PruneAction.DELETE)} == alone
 
 
 def test_clause_9_4_a_name_is_marked_while_any_mark_names_it() -> None:
     story, _, _, alone = made()
     name = min(alone)
     for reason in ("one", "two"):
-        marks.write(story.vault, [Marked(name=name, reason=reason)])
+        pending_deletes.write(story.vault, [Marked(name=name, reason=reason)])
     for mark in sorted(story.mark_names()):
         assert story.marked() == {name}
         story.store.delete(mark)
@@ -306,7 +310,7 @@ PLAN = Plan(
 
 def announced() -> Timed:
     story, *_ = made()
-    runs.announce(story.vault, "run", "default", CLUSTER.id, NOW)
+    run_records.announce(story.vault, "run", "default", CLUSTER.id, NOW)
     return story
 
 
@@ -324,7 +328,7 @@ def test_clause_9_6_a_run_is_sealed_up_to_half_the_grace() -> None:
     story = announced()
     story.pass_by(HALF)
     assert len(sealed(story)) == 1
-    assert not runs.is_announced(story.vault, "run")
+    assert not run_records.is_announced(story.vault, "run")
 
 
 @pytest.mark.parametrize("late", [TICK, GRACE * 0.4, GRACE / 2])
@@ -422,7 +426,7 @@ def test_clause_9_6_one_that_was_killed_after_its_manifest_looks_again_at_its_ti
         story = announced()
         (manifest,) = sealed(story)
         data, _ = story.store.objects[manifest]
-        runs.announce(
+        run_records.announce(
             story.vault, "run", "default", CLUSTER.id, NOW
         )  # not taken back: killed before it could
         story.store.objects[manifest] = data, story.store.now + HALF + late
@@ -474,9 +478,9 @@ def test_clause_9_7_nothing_is_marked_that_a_receipt_younger_than_the_grace_name
     alone = dead_run(story)
     story.pass_by(timedelta(days=30))
     named = {name for name in alone if name.startswith(kind)}
-    objects = [Object(digest=layout.named_digest(name) or b"", size=1) for name in sorted(named)]
+    objects = [WrittenObject(digest=layout.named_digest(name) or b"", size=1) for name in sorted(named)]
     receipt = Receipt(run_id="dead", number=0, key=digest(b"x").hex(), items=[], **{kind: objects})
-    runs.keep_receipt(story.vault, receipt)
+    run_records.keep_receipt(story.vault, receipt)
     story.pass_by(GRACE - TICK)
     story.prune()
     assert story.marked() == alone - named
@@ -488,12 +492,12 @@ def test_clause_9_7_nothing_is_marked_that_a_receipt_younger_than_the_grace_name
 def test_clause_9_7_an_index_object_that_a_receipt_names_is_not_compacted(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("pachvault.upkeep.prune_plan.INDEX_OBJECTS", 1)
+    monkeypatch.setattr("pachvault.maintenance.prune.prune_plan.INDEX_OBJECTS", 1)
     story, *_ = made()
     story.pass_by(timedelta(days=30))
     for name in story.names(layout.INDEX):
-        one = [Object(digest=layout.named_digest(name) or b"", size=1)]
-        runs.keep_receipt(
+        one = [WrittenObject(digest=layout.named_digest(name) or b"", size=1)]
+        run_records.keep_receipt(
             story.vault,
             Receipt(run_id="dead", number=0, key=digest(name.encode()).hex(), items=[], index=one),
         )
@@ -518,7 +522,7 @@ def test_clause_9_7_prune_deletes_nothing_after_a_part_of_the_grace(part: float)
     story.pass_by(GRACE * part)
     assert not set(story.prune().deleted) - {"forgotten", "runs"}
     assert alone <= story.objects()
-    assert {each.action for each in story.plan().others if each.name in alone} == {Action.WAIT}
+    assert {each.action for each in story.plan().others if each.name in alone} == {PruneAction.WAIT}
 
 
 def test_clause_9_7_prune_deletes_only_after_the_whole_grace() -> None:
@@ -546,7 +550,7 @@ def test_clause_9_7_what_is_reached_again_at_that_look_stays() -> None:
     story, alone = marked_long_after_forgotten()
     story.pass_by(GRACE)
     planned = story.plan()
-    assert {each.name for each in planned.of(Action.DELETE)} == alone
+    assert {each.name for each in planned.of(PruneAction.DELETE)} == alone
     data = story.store.get(next(iter(story.names(layout.FORGOTTEN))))
     (path,) = story.names(layout.FORGOTTEN)
     story.store.put(layout.remembered_path(path), [data], len(data))
@@ -604,7 +608,7 @@ def test_clause_9_7_a_pack_stays_whose_needed_blobs_have_no_better_place(how: st
     elif how == "short":
         story.store.objects[new] = data[:100], at
     else:
-        marks.write(story.vault, [Marked(name=new, reason="by hand")])
+        pending_deletes.write(story.vault, [Marked(name=new, reason="by hand")])
     try:
         done = story.prune()
     except DamageError:  # what only the short pack has is lost
@@ -699,7 +703,7 @@ def test_clause_9_8_no_mark_is_deleted_before_its_grace_is_over(part: float) -> 
         name = layout.record_path(kept.manifest.repos[0].record)
         if is_gone:
             name = layout.record_path(digest(b"long gone"))
-        marks.write(story.vault, [Marked(name=name, reason="by hand")])
+        pending_deletes.write(story.vault, [Marked(name=name, reason="by hand")])
         (mark,) = story.mark_names()
         for time in (GRACE * part, GRACE * (1 - part) - TICK):
             story.pass_by(time)
@@ -723,7 +727,7 @@ def test_clause_9_8_a_mark_stays_while_anything_that_it_names_is_there_and_unnee
     story.pass_by(timedelta(days=2))
     story.prune()
     assert before <= story.mark_names(), "older than the grace; what it names waits for another reason"
-    assert {each.action for each in story.plan().others if each.name in alone} == {Action.WAIT}
+    assert {each.action for each in story.plan().others if each.name in alone} == {PruneAction.WAIT}
 
 
 def test_clause_9_8_a_mark_goes_when_one_thing_is_gone_and_the_other_needed() -> None:
@@ -733,7 +737,7 @@ def test_clause_9_8_a_mark_goes_when_one_thing_is_gone_and_the_other_needed() ->
         layout.pack_path(digest(b"gone")),
         next(iter(story.names(layout.PACKS))),
     ]
-    marks.write(story.vault, [Marked(name=name, reason="by hand") for name in names])
+    pending_deletes.write(story.vault, [Marked(name=name, reason="by hand") for name in names])
     story.pass_by(GRACE)
     story.prune()
     assert story.mark_names() == set()

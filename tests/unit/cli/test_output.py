@@ -13,7 +13,7 @@ import pytest
 from made import Repo, back_up, new_vault
 from pachvault.cli.main import run
 from pachvault.format.ids import RepoName
-from pachvault.upkeep import pins
+from pachvault.maintenance import pins
 
 NAME = "\x1b]0;owned\x07\u202e"
 EVIL = f"{NAME}\nNEWEST  fake"

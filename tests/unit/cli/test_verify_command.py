@@ -15,8 +15,9 @@ from pachvault.errors import DeniedError, StoreError
 from pachvault.format import layout
 from pachvault.format.documents import Audit
 from pachvault.format.ids import RepoName
+from pachvault.maintenance import retrying_store
+from pachvault.maintenance.verify import audits
 from pachvault.store.local import LocalStore
-from pachvault.upkeep import audits, patience
 from pachvault.vault.snapshots import Snapshot
 from pachvault.vault.vault import Vault
 
@@ -61,7 +62,7 @@ class Bench:
 def bench(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Bench:
     for name in ("PACHVAULT_VAULT", "PACHD_ADDRESS", "PACH_TOKEN", "PACHVAULT_DEBUG"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(patience, "_WAIT_SECONDS", 0)
+    monkeypatch.setattr(retrying_store, "_WAIT_SECONDS", 0)
     return Bench(tmp_path, capsys)
 
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from pachvault.backup.run import new_run_id
+from pachvault.backup.backup import new_run_id
 from pachvault.format import layout
 from pachvault.format.ids import digest
 from pachvault.format.layout import Kind

@@ -7,7 +7,7 @@ import pytest
 
 from pachvault.errors import CorruptError, DamageError
 from pachvault.format import index, parquet, table
-from pachvault.vault.columns import Columns
+from pachvault.vault.index_rows import IndexRows
 
 ROWS = pa.Table.from_pylist(
     [{"repo": "p/r", "commit": "c", "path": "/gone", "kind": 0, "size": 0}], schema=table.FILES
@@ -42,10 +42,10 @@ def test_a_null_where_none_may_be_is_damage(name: str) -> None:
 def test_a_null_in_a_column_of_the_index_is_damage(name: str) -> None:
     row = {"blob": bytes(32), "pack": bytes(32), "codec": 0}
     row |= dict.fromkeys(("frame_offset", "frame_stored", "frame_raw", "offset", "size"), 8)
-    assert len(Columns.read(index.encode(pa.Table.from_pylist([row], index.SCHEMA)))) == 1
+    assert len(IndexRows.read(index.encode(pa.Table.from_pylist([row], index.SCHEMA)))) == 1
     data = index.encode(pa.Table.from_pylist([row, row | {name: None}], index.SCHEMA))
     with pytest.raises(CorruptError, match=f"column {name} has nulls"):
-        Columns.read(data)
+        IndexRows.read(data)
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def test_a_number_out_of_range_is_damage_of_the_index(name: str, value: int) -> 
     row = {"blob": bytes(32), "pack": bytes(32), "codec": 0}
     row |= dict.fromkeys(("frame_offset", "frame_stored", "frame_raw", "offset", "size"), 8)
     data = index.encode(pa.Table.from_pylist([row | {name: value}], index.SCHEMA))
-    for read in (Columns.read, index.decode):
+    for read in (IndexRows.read, index.decode):
         with pytest.raises(CorruptError, match=f"{name} is out of range"):
             read(data)
 

@@ -8,7 +8,7 @@ from google.protobuf.wrappers_pb2 import BytesValue
 from python_pachyderm.proto.v2.pfs import pfs_pb2
 
 from pachvault.errors import PachvaultError, PachydermError, SourceGoneError, TransientError, UsageError
-from pachvault.pach import wire
+from pachvault.pach import codec
 from pachvault.pach.connection import Address, connect, explained
 from pachvault.pach.source import after
 
@@ -98,22 +98,22 @@ def test_where_nothing_listens_one_line_says_so() -> None:
 @pytest.mark.parametrize("size", [0, 1, 127, 128, 16_383, 16_384, 3_000_000])
 def test_the_payload_of_a_data_message_is_found(size: int) -> None:
     payload = b"x" * size
-    assert wire.bytes_value(BytesValue(value=payload).SerializeToString()) == payload
+    assert codec.bytes_value(BytesValue(value=payload).SerializeToString()) == payload
 
 
 @pytest.mark.parametrize("message", [b"\x12\x01x", b"\x0a\x05abc", b"\x0a\x01abc"])
 def test_another_message_is_not_taken_for_data(message: bytes) -> None:
     with pytest.raises(ValueError, match="not a BytesValue"):
-        wire.bytes_value(message)
+        codec.bytes_value(message)
 
 
 def test_the_kind_of_a_file_set_is_appended_to_its_request() -> None:
     commit = pfs_pb2.Commit(repo=pfs_pb2.Repo(name="r"), id="c")
     request = pfs_pb2.GetFileSetRequest(commit=commit)
     plain = request.SerializeToString()
-    assert wire.get_file_set(request, wire.TOTAL) == plain
-    assert wire.get_file_set(request, wire.DIFF) == plain + b"\x10\x01"
-    assert pfs_pb2.GetFileSetRequest.FromString(wire.get_file_set(request, wire.DIFF)).commit == commit
+    assert codec.get_file_set(request, codec.TOTAL) == plain
+    assert codec.get_file_set(request, codec.DIFF) == plain + b"\x10\x01"
+    assert pfs_pb2.GetFileSetRequest.FromString(codec.get_file_set(request, codec.DIFF)).commit == commit
 
 
 def test_after_a_path_comes_the_least_greater_one() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from pachvault.errors import SourceGoneError
 from pachvault.local import daemon
-from pachvault.pach import wire
+from pachvault.pach import codec
 from pachvault.pach.connection import connect
 from pachvault.pach.source import CommitRef, Source, file_set
 from pachvault.pach.target import Target
@@ -36,7 +36,7 @@ def test_files_are_read_by_whatever_legal_name(server: str, tmp_path: Path) -> N
         target.change(ref, put=[(path, path.encode()) for path in paths])
         target.finish(ref)
         source.commit(ref, wait=True)
-        whole = file_set(source.file_set_of(ref, wire.TOTAL))
+        whole = file_set(source.file_set_of(ref, codec.TOTAL))
         for folder in FOLDERS:
             for names in (NAMES, NAMES[:1], ["c\\d"], ["m|n", "nothing"]):
                 found = {piece.path: bytes(piece.data) for piece in source.read_some(whole, folder, names)}

@@ -49,7 +49,7 @@ def read(messages: Iterable[memoryview]) -> dict[str, bytes]:
     return found
 
 
-def gather(pieces: Iterable[tar.Piece], whole: dict[str, bytes]) -> None:
+def gather(pieces: Iterable[tar.FilePiece], whole: dict[str, bytes]) -> None:
     """Add the files that came to their end to `whole`."""
     part = b""
     for piece in pieces:

@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from python_pachyderm.proto.v2.pfs import pfs_pb2
 
-from pachvault.pach import wire
+from pachvault.pach import codec
 
 PATHS = st.text(min_size=1, max_size=300)
 
@@ -18,28 +18,32 @@ PATHS = st.text(min_size=1, max_size=300)
 @example("/large", bytes(3_000_000))
 def test_a_file_to_add(path: str, data: bytes) -> None:
     expected = pfs_pb2.ModifyFileRequest(add_file=pfs_pb2.AddFile(path=path, raw=BytesValue(value=data)))
-    assert pfs_pb2.ModifyFileRequest.FromString(wire.add_file(path, memoryview(data))) == expected
+    assert pfs_pb2.ModifyFileRequest.FromString(codec.add_file(path, memoryview(data))) == expected
 
 
 @given(PATHS)
 def test_a_path_to_delete(path: str) -> None:
     expected = pfs_pb2.ModifyFileRequest(delete_file=pfs_pb2.DeleteFile(path=path))
-    assert pfs_pb2.ModifyFileRequest.FromString(wire.delete_file(path)) == expected
+    assert pfs_pb2.ModifyFileRequest.FromString(codec.delete_file(path)) == expected
 
 
 @given(st.binary(max_size=300))
 @example(bytes(3_000_000))
 def test_a_payload_is_what_was_put_in(data: bytes) -> None:
-    assert wire.bytes_value(BytesValue(value=data).SerializeToString()) == data
+    assert codec.bytes_value(BytesValue(value=data).SerializeToString()) == data
 
 
 def test_fields_are_read_back_whatever_lies_between_them() -> None:
     message = (
-        wire.field(1, "a") + b"\x18\x96\x01" + wire.field(300, b"x" * 200) + b"\x25abcd" + wire.field(1, "b")
+        codec.field(1, "a")
+        + b"\x18\x96\x01"
+        + codec.field(300, b"x" * 200)
+        + b"\x25abcd"
+        + codec.field(1, "b")
     )
-    assert list(wire.fields(message)) == [(1, b"a"), (300, b"x" * 200), (1, b"b")]
-    assert wire.text(message, 1) == "b"
-    assert wire.text(message, 2) == ""
+    assert list(codec.fields(message)) == [(1, b"a"), (300, b"x" * 200), (1, b"b")]
+    assert codec.text(message, 1) == "b"
+    assert codec.text(message, 2) == ""
 
 
 @pytest.mark.parametrize(
@@ -47,8 +51,8 @@ def test_fields_are_read_back_whatever_lies_between_them() -> None:
 )
 def test_what_is_no_message_is_refused(data: bytes) -> None:
     with pytest.raises(ValueError, match="not a message"):
-        list(wire.fields(data))
+        list(codec.fields(data))
 
 
 def test_a_flag_is_there_only_when_it_is_set() -> None:
-    assert (wire.flag(3, value=True), wire.flag(3, value=False)) == (b"\x18\x01", b"")
+    assert (codec.flag(3, value=True), codec.flag(3, value=False)) == (b"\x18\x01", b"")

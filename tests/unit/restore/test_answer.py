@@ -7,13 +7,13 @@ import json
 
 import pyarrow.parquet as pq
 
-from pachvault.restore.answer import IDS, Answer
+from pachvault.restore.request.request_result import IDS, RequestResult
 
 IDS_MADE = {"p/b": {"2": "22", "1": "11"}, "p/a": {"1": "99"}, "p/none": {}}
 
 
 def test_ids_are_a_row_a_commit_in_a_stable_order() -> None:
-    given = Answer("r" * 64, "restored", "all of it", ids=IDS_MADE)
+    given = RequestResult("r" * 64, "restored", "all of it", ids=IDS_MADE)
     rows = pq.read_table(io.BytesIO(given.id_table()))
     assert rows.schema.names == IDS.names
     assert rows.to_pylist() == [
@@ -25,7 +25,7 @@ def test_ids_are_a_row_a_commit_in_a_stable_order() -> None:
 
 
 def test_without_ids_the_files_are_there_and_empty() -> None:
-    given = Answer("r" * 64, "refused", "why not")
+    given = RequestResult("r" * 64, "refused", "why not")
     assert json.loads(given.id_map()) == {}
     assert pq.read_table(io.BytesIO(given.id_table())).num_rows == 0
     report = json.loads(given.report())

@@ -7,7 +7,7 @@ import pytest
 from pachvault.errors import CorruptError
 from pachvault.format.documents import Pipeline
 from pachvault.format.ids import RepoName
-from pachvault.restore import definitions
+from pachvault.restore.apply import pipeline_definitions
 
 
 def pipeline(name: str, *inputs: str, **changes: object) -> Pipeline:
@@ -18,7 +18,8 @@ def pipeline(name: str, *inputs: str, **changes: object) -> Pipeline:
 
 def in_order(*known: Pipeline) -> list[str]:
     return [
-        name.repo for name in definitions._topological({RepoName("p", each.name): each for each in known})
+        name.repo
+        for name in pipeline_definitions._topological({RepoName("p", each.name): each for each in known})
     ]
 
 
@@ -35,7 +36,7 @@ def test_long_chains_and_circles_come_to_an_end() -> None:
 @pytest.mark.parametrize("spec", ["", "[]", "null", "{", "[" * 100_000])
 def test_a_spec_that_is_no_object_is_damage_of_that_pipeline(spec: str) -> None:
     with pytest.raises(CorruptError, match="the definition of pipeline p/x is no JSON object"):
-        definitions._plan(pipeline("x", spec_json=spec))
+        pipeline_definitions._plan(pipeline("x", spec_json=spec))
 
 
 @pytest.mark.parametrize(
@@ -43,5 +44,5 @@ def test_a_spec_that_is_no_object_is_damage_of_that_pipeline(spec: str) -> None:
 )
 def test_details_of_another_form_say_nothing(details: dict[str, object]) -> None:
     odd = pipeline("x", details=details)
-    assert list(definitions._inputs(odd)) == []
-    assert definitions._secrets(odd) == set()
+    assert list(pipeline_definitions._inputs(odd)) == []
+    assert pipeline_definitions._secrets(odd) == set()

@@ -5,20 +5,20 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime
 
+from pachvault.cluster_project import BY_RESTORE
 from pachvault.format.ids import RepoName, digest
-from pachvault.home import BY_RESTORE
 from pachvault.pach.records import BranchInfo, CommitInfo
-from pachvault.restore import hidden, journal
-from pachvault.restore.work import Step
+from pachvault.restore import commit_trailer, working_branches
+from pachvault.restore.restore_messages import CommitStep
 
 REPO = RepoName("p", "r-1_x")
 REQUEST, LATER = digest(b"one").hex(), digest(b"two").hex()
 OLD = "0123456789abcdef" * 2
 
 
-def step(description: str = "") -> Step:
+def step(description: str = "") -> CommitStep:
     at = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
-    return Step(
+    return CommitStep(
         commit=OLD, parent=None, content_parent=None, description=description, error="", started_at=at,
         finished_at=None, size_bytes=0,
     )  # fmt: skip
@@ -32,59 +32,61 @@ def commit(description: str, number: int = 1) -> CommitInfo:
 
 
 def found(description: str, request: str = REQUEST, repo: RepoName = REPO) -> dict[str, str]:
-    return {old: each.id for old, each in journal.restored([commit(description)], request, repo).items()}
+    return {
+        old: each.id for old, each in commit_trailer.restored([commit(description)], request, repo).items()
+    }
 
 
 def test_a_restored_commit_is_found_by_its_request_and_repo() -> None:
-    text = journal.description(REQUEST, REPO, step())
+    text = commit_trailer.description(REQUEST, REPO, step())
     assert found(text) == {OLD: "new1"}
     assert found(text, LATER) == {}
     assert found(text, repo=RepoName("p", "other")) == {}
 
 
 def test_the_old_description_and_times_stay() -> None:
-    text = journal.description(REQUEST, REPO, step("as it was\nover two lines"))
+    text = commit_trailer.description(REQUEST, REPO, step("as it was\nover two lines"))
     assert text.startswith("as it was\nover two lines\n")
     assert "started 2026-01-02 03:04:05+00:00, finished unknown" in text
     assert found(text) == {OLD: "new1"}
 
 
 def test_a_commit_restored_for_the_second_time_is_the_second_requests() -> None:
-    first = journal.description(REQUEST, REPO, step("as it was"))
-    second = journal.description(LATER, REPO, step(first))
+    first = commit_trailer.description(REQUEST, REPO, step("as it was"))
+    second = commit_trailer.description(LATER, REPO, step(first))
     assert found(second, LATER) == {OLD: "new1"}
     assert found(second, REQUEST) == {}
 
 
 def test_other_descriptions_and_appended_commits_are_no_restored_ones() -> None:
     assert found("restored by hand") == {}
-    assert found(journal.appended(REQUEST, REPO, OLD)) == {}
+    assert found(commit_trailer.appended(REQUEST, REPO, OLD)) == {}
 
 
 def test_of_several_the_newest_counts() -> None:
-    text = journal.description(REQUEST, REPO, step())
+    text = commit_trailer.description(REQUEST, REPO, step())
     newest_first = [commit(text, 2), commit(text, 1)]
-    assert journal.restored(newest_first, REQUEST, REPO)[OLD].id == "new2"
+    assert commit_trailer.restored(newest_first, REQUEST, REPO)[OLD].id == "new2"
 
 
 def test_damaged_files_that_were_left_out_are_remembered() -> None:
-    text = journal.description(REQUEST, REPO, step("as it was"), lost=3)
+    text = commit_trailer.description(REQUEST, REPO, step("as it was"), lost=3)
     assert found(text) == {OLD: "new1"}
-    assert journal.left_out(commit(text)) == 3
-    assert journal.left_out(commit(journal.description(REQUEST, REPO, step(text)))) == 0
-    assert journal.left_out(commit("by hand")) == 0
+    assert commit_trailer.left_out(commit(text)) == 3
+    assert commit_trailer.left_out(commit(commit_trailer.description(REQUEST, REPO, step(text)))) == 0
+    assert commit_trailer.left_out(commit("by hand")) == 0
 
 
 def test_what_is_kept_as_differing_and_what_stands_on_it_does_not_count() -> None:
     def made(number: int, old: str, parent: int | None) -> CommitInfo:
-        text = journal.description(REQUEST, REPO, step().model_copy(update={"commit": old}))
+        text = commit_trailer.description(REQUEST, REPO, step().model_copy(update={"commit": old}))
         return replace(commit(text, number), parent=f"new{parent}" if parent else None)
 
     def kept(*numbers: int, request: str = REQUEST) -> list[BranchInfo]:
-        return [BranchInfo(f"{hidden.differing(request)}{n}", f"new{n}", (), None) for n in numbers]
+        return [BranchInfo(f"{working_branches.differing(request)}{n}", f"new{n}", (), None) for n in numbers]
 
     def ids(commits: list[CommitInfo], branches: list[BranchInfo]) -> dict[str, str]:
-        found = journal.restored(commits[::-1], REQUEST, REPO, branches)
+        found = commit_trailer.restored(commits[::-1], REQUEST, REPO, branches)
         return {old: each.id for old, each in found.items()}
 
     first = [made(1, "a" * 32, None), made(2, "b" * 32, 1), made(3, "c" * 32, 2), made(4, "d" * 32, 1)]
@@ -98,21 +100,21 @@ def test_what_is_kept_as_differing_and_what_stands_on_it_does_not_count() -> Non
 
 
 def test_only_branches_on_which_commits_are_made_have_a_request() -> None:
-    assert hidden.request_of(hidden.replayed(REQUEST) + OLD) == REQUEST[:12]
+    assert working_branches.request_of(working_branches.replayed(REQUEST) + OLD) == REQUEST[:12]
     for name in (
-        hidden.differing(REQUEST) + OLD,
+        working_branches.differing(REQUEST) + OLD,
         "master",
         "pachvault-replay-mine",
-        f"x{hidden.replayed(REQUEST)}",
+        f"x{working_branches.replayed(REQUEST)}",
     ):
-        assert hidden.request_of(name) is None
+        assert working_branches.request_of(name) is None
 
 
 def test_what_a_restore_made_is_told_from_what_a_user_commits() -> None:
     for text in (
-        journal.description(REQUEST, REPO, step()),
-        journal.description(REQUEST, REPO, step("what it was for"), lost=2),
-        journal.appended(REQUEST, REPO, OLD),
+        commit_trailer.description(REQUEST, REPO, step()),
+        commit_trailer.description(REQUEST, REPO, step("what it was for"), lost=2),
+        commit_trailer.appended(REQUEST, REPO, OLD),
     ):
         assert BY_RESTORE.search(text)
     for text in ("", "restored by hand", "my policy, restored by pachvault, request unknown"):

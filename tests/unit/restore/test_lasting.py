@@ -8,9 +8,9 @@ import pytest
 
 from e2e.cluster import Cluster, Project
 from pachvault.errors import PachydermError, SourceGoneError
-from pachvault.pach import wire
+from pachvault.pach import codec
 from pachvault.pach.source import Source, file_set
-from pachvault.restore.lasting import lasting, still_there
+from pachvault.restore.stage.file_set_keepalive import lasting, still_there
 
 
 class Watched(Source):
@@ -32,7 +32,7 @@ class Watched(Source):
 def made(project: Project) -> str:
     project.repo("data")
     commit = project.commit("data", {"/a": b"1"})
-    return project.cluster.source.file_set_of(project.ref("data", commit), wire.DIFF)
+    return project.cluster.source.file_set_of(project.ref("data", commit), codec.DIFF)
 
 
 def test_it_is_renewed_again_and_again_while_it_is_in_use(cluster: Cluster, made: str) -> None:

@@ -10,9 +10,9 @@ import pytest
 from made import Repo, back_up, new_vault
 from pachvault.format.documents import Totals
 from pachvault.format.ids import RepoName
-from pachvault.restore import pace
-from pachvault.restore.pace import measured
-from pachvault.restore.work import RestorePlan
+from pachvault.restore.plan import throughput
+from pachvault.restore.plan.throughput import measured
+from pachvault.restore.restore_messages import RestorePlan
 from pachvault.vault.vault import Vault
 
 
@@ -38,27 +38,29 @@ def test_restores_of_this_vault_count_and_their_sums_are_divided(vault: Vault) -
     ]
     mine = [restored(vault, 3_000_000, 1.0), restored(vault, 1_000_000, 3.0)]
     found = measured([*mine, *others], vault)
-    assert found == pace.Pace(1_000_000, "the last 2 restores of this vault")
-    assert measured(mine[:1], vault) == pace.Pace(3_000_000, "the last restore of this vault")
+    assert found == throughput.Throughput(1_000_000, "the last 2 restores of this vault")
+    assert measured(mine[:1], vault) == throughput.Throughput(3_000_000, "the last restore of this vault")
 
 
 def test_only_the_newest_count(vault: Vault) -> None:
     slow, fast = restored(vault, 1_000_000, 100.0), restored(vault, 1_000_000, 1.0)
     found = measured([slow, *([fast] * 10)], vault)
-    assert found == pace.Pace(1_000_000, "the last 10 restores of this vault")
+    assert found == throughput.Throughput(1_000_000, "the last 10 restores of this vault")
 
 
 def test_before_any_restore_an_export_is_taken(vault: Vault, monkeypatch: pytest.MonkeyPatch) -> None:
     assert measured([], vault) is None
-    name = pace.snapshots.names(vault)[-1]
-    snapshot = pace.snapshots.load(vault, name)
+    name = throughput.snapshots.names(vault)[-1]
+    snapshot = throughput.snapshots.load(vault, name)
     for totals, expected in (
         (Totals(bytes_read=8_000_000, export_seconds=4.0), 2_000_000),
         (Totals(bytes_read=8_000_000, export_seconds=0.0), None),
         (Totals(bytes_read=999_999, export_seconds=1.0), None),
     ):
         made = snapshot.manifest.model_copy(update={"totals": totals})
-        monkeypatch.setattr(pace.snapshots, "load", lambda *_, made=made: type(snapshot)(vault, name, made))
+        monkeypatch.setattr(
+            throughput.snapshots, "load", lambda *_, made=made: type(snapshot)(vault, name, made)
+        )
         found = measured([], vault)
         assert (found.bytes_per_second if found else None) == expected
         assert found is None or found.source.startswith(f"the export of snapshot {snapshot.short_id}")

@@ -12,17 +12,17 @@ import pytest
 
 from e2e.cluster import Project as There
 from made import BEGAN, Repo, back_up, flip, new_vault
-from pachvault import strict_yaml
-from pachvault.backup.survey import SurveyedRepo
+from pachvault.backup.freeze.survey import SurveyedRepo
 from pachvault.errors import BusyError, DamageError, UsageError
 from pachvault.format import layout
 from pachvault.format.documents import Pipeline
 from pachvault.format.ids import RepoName
 from pachvault.request import Request
-from pachvault.restore import shares
-from pachvault.restore.resolve import resolve
-from pachvault.restore.shares import Resolved
-from pachvault.restore.work import BranchPlan, RepoPlan, RestorePlan
+from pachvault.restore.plan import fetch_shares
+from pachvault.restore.plan.fetch_shares import PlanWithShares
+from pachvault.restore.plan.resolve import resolve
+from pachvault.restore.restore_messages import BranchPlan, RepoPlan, RestorePlan
+from pachvault.syntax import strict_yaml
 from pachvault.vault.snapshots import Snapshot
 from pachvault.vault.vault import Vault
 
@@ -52,7 +52,7 @@ class Case:
         self.snapshots.append(back_up(self.vault, *self.repos.values(), pipelines=pipelines))
         return self.snapshots[-1]
 
-    def resolve(self, *what: str, **fields: Any) -> Resolved:
+    def resolve(self, *what: str, **fields: Any) -> PlanWithShares:
         """`what` is in the project; `project/` goes before it."""
         named = [f"{self.there.name}/{each}" for each in what]
         if "from_" in fields:
@@ -412,7 +412,7 @@ def test_large_changes_are_cut_into_shares(case: Case, monkeypatch: pytest.Monke
     small = data.commit({**data.trees[large], "/small": b"s"})
     case.back_up()
     assert case.resolve("data", history="all").shares == []
-    monkeypatch.setattr(shares, "PART_BYTES", 100_000)
+    monkeypatch.setattr(fetch_shares, "PART_BYTES", 100_000)
     resolved = case.resolve("data", history="all")
     assert [step.parts for step in resolved.plan.repos[0].steps] == [2, 0]
     assert resolved.plan.shares == len(resolved.shares) == 2

@@ -8,7 +8,7 @@ import pytest
 
 from pachvault.errors import UsageError
 from pachvault.request import Extent
-from pachvault.restore.steps import full_id, line, newest_in, steps_to
+from pachvault.restore.plan.commit_order import full_id, line, newest_in, steps_to
 
 
 def rows(*commits: tuple[str, str | None, str]) -> dict[str, dict[str, Any]]:

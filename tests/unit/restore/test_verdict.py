@@ -16,8 +16,8 @@ from pachvault.errors import (
     VaultKeyError,
 )
 from pachvault.pach.connection import retrying
-from pachvault.restore import verdict as module
-from pachvault.restore.verdict import verdict
+from pachvault.restore.request import retry_policy as module
+from pachvault.restore.request.retry_policy import verdict
 
 
 @pytest.fixture(autouse=True)

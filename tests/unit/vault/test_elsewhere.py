@@ -9,8 +9,8 @@ import pytest
 from made import Repo, back_up, flip, new_vault
 from pachvault.errors import UsageError
 from pachvault.format.ids import RepoName
-from pachvault.selection import SourcePattern
-from pachvault.vault import elsewhere
+from pachvault.syntax.selection import SourcePattern
+from pachvault.vault import suggestions
 from pachvault.vault.snapshots import Snapshot
 
 
@@ -34,7 +34,7 @@ def named(snapshot: Snapshot) -> str:
 
 def source(text: str, *paths: str, of: Snapshot) -> str:
     sources = [SourcePattern.parse(text)]
-    return str(elsewhere.no_path(of, sources, paths) if paths else elsewhere.no_source(of, sources))
+    return str(suggestions.no_path(of, sources, paths) if paths else suggestions.no_source(of, sources))
 
 
 def test_a_repo_that_an_older_snapshot_has(made: list[Snapshot]) -> None:
@@ -68,7 +68,7 @@ def test_a_path_whose_name_is_near(made: list[Snapshot]) -> None:
 
 
 def test_each_of_several_has_its_own_advice(made: list[Snapshot]) -> None:
-    error = elsewhere.no_source(made[2], [SourcePattern.parse("p/logs"), SourcePattern.parse("q/x")])
+    error = suggestions.no_source(made[2], [SourcePattern.parse("p/logs"), SourcePattern.parse("q/x")])
     assert "matches 'p/logs', 'q/x' (p/logs: " in str(error)
     assert str(error).endswith("; q/x: no other snapshot has it)")
 
@@ -79,7 +79,7 @@ def test_a_commit_that_another_snapshot_has(made: list[Snapshot]) -> None:
 
 
 def test_how_far_was_looked_is_said(made: list[Snapshot], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(elsewhere, "_SNAPSHOTS", 1)
+    monkeypatch.setattr(suggestions, "_SNAPSHOTS", 1)
     assert source("p/logs", of=made[2]).endswith("(none of the 1 newest snapshots has it)")
 
 
@@ -89,9 +89,9 @@ def test_what_is_damaged_is_passed_over(made: list[Snapshot], tmp_path: Path) ->
 
 
 def test_repos_and_commits_are_found_or_said_to_be_elsewhere(made: list[Snapshot]) -> None:
-    history = elsewhere.repo(made[2], RepoName("p", "data"))
-    assert elsewhere.commit(made[2], history, "master") == history.branch("master").head
+    history = suggestions.repo(made[2], RepoName("p", "data"))
+    assert suggestions.commit(made[2], history, "master") == history.branch("master").head
     with pytest.raises(UsageError, match=r"matches 'p/logs' \(snapshot"):
-        elsewhere.repo(made[2], RepoName("p", "logs"))
+        suggestions.repo(made[2], RepoName("p", "logs"))
     with pytest.raises(UsageError, match=r"matches 'p/data@side' \(branches: master; snapshot"):
-        elsewhere.commit(made[2], history, "side")
+        suggestions.commit(made[2], history, "side")

@@ -16,12 +16,12 @@ from pachvault.format import digests, index, layout, pack
 from pachvault.format.ids import digest
 from pachvault.format.pack import Frame
 from pachvault.store.local import LocalStore
-from pachvault.vault import blobs
-from pachvault.vault import reader as reader_module
+from pachvault.vault import blob_index
+from pachvault.vault import blob_reader as reader_module
+from pachvault.vault.blob_reader import BlobReader
+from pachvault.vault.pack_writer import PackWriter
 from pachvault.vault.packs import read_toc
-from pachvault.vault.reader import BlobReader
 from pachvault.vault.vault import Vault
-from pachvault.vault.writer import PackWriter
 
 COMPRESSOR = zstandard.ZstdCompressor()
 
@@ -52,7 +52,7 @@ def test_what_was_written_is_read_back_by_digest(tmp_path: Path) -> None:
     vault = new_vault(tmp_path)
     data = [noise(seed) for seed in range(20)] + [b"tiny", b"x" * 50_000]
     write(vault, [frame(*data[:3]), *(frame(each) for each in data[3:])])
-    reader = BlobReader(vault, blobs.load(vault))
+    reader = BlobReader(vault, blob_index.load(vault))
     assert [reader.read(digest(each)) for each in data] == data
     assert list(reader.stream([digest(data[5]), digest(data[0])])) == [data[5], data[0]]
 
@@ -109,7 +109,7 @@ def test_a_flipped_bit_is_damage_that_names_the_pack(tmp_path: Path) -> None:
     written = write(vault, [frame(noise(1)), frame(noise(2))]).packs[0]
     path = layout.pack_path(written.digest)
     flip(tmp_path / "vault" / path, len(pack.HEADER) + 500)
-    reader = BlobReader(vault, blobs.load(vault))
+    reader = BlobReader(vault, blob_index.load(vault))
     with pytest.raises(DamageError, match="is damaged") as caught:
         reader.read(digest(noise(1)))
     assert path in str(caught.value)
@@ -124,7 +124,7 @@ def test_a_flipped_bit_of_a_compressed_frame_is_damage(tmp_path: Path) -> None:
     for at in range(len(pack.HEADER), len(pack.HEADER) + 12):
         flip(tmp_path / "vault" / path, at, bit=7)
         with pytest.raises(DamageError) as caught:
-            BlobReader(vault, blobs.load(vault)).read(digest(b"hello" * 1000))
+            BlobReader(vault, blob_index.load(vault)).read(digest(b"hello" * 1000))
         assert path in str(caught.value)
         flip(tmp_path / "vault" / path, at, bit=7)
 
@@ -133,20 +133,20 @@ def test_a_missing_or_short_pack_is_damage(tmp_path: Path) -> None:
     vault = new_vault(tmp_path)
     written = write(vault, [frame(noise(1))]).packs[0]
     path = tmp_path / "vault" / layout.pack_path(written.digest)
-    index = blobs.load(vault)
+    index = blob_index.load(vault)
     path.write_bytes(path.read_bytes()[:300])
     with pytest.raises(DamageError, match="ends at byte 300"):
         BlobReader(vault, index).read(digest(noise(1)))
-    assert len(blobs.load(vault)) == 0
+    assert len(blob_index.load(vault)) == 0
     path.unlink()
     with pytest.raises(DamageError, match="no such object"):
         BlobReader(vault, index).read(digest(noise(1)))
-    assert len(blobs.load(vault)) == 0
+    assert len(blob_index.load(vault)) == 0
 
 
 def test_a_blob_that_no_index_names_is_damage(tmp_path: Path) -> None:
     vault = new_vault(tmp_path)
-    reader = BlobReader(vault, blobs.load(vault))
+    reader = BlobReader(vault, blob_index.load(vault))
     with pytest.raises(DamageError, match="in no pack that is there"):
         reader.read(digest(b"never stored"))
 
@@ -156,7 +156,7 @@ def test_a_blob_in_several_index_objects_is_found_once(tmp_path: Path) -> None:
     write(vault, [frame(noise(1)), frame(noise(2))])
     write(vault, [frame(noise(2)), frame(noise(3))])
     assert len(objects(vault, layout.INDEX)) == 2
-    known = blobs.load(vault)
+    known = blob_index.load(vault)
     wanted = [digest(noise(seed)) for seed in (1, 2, 3, 4)]
     assert known.has(wanted).tolist() == [True, True, True, False]
     assert BlobReader(vault, known).read(wanted[1]) == noise(2)
@@ -173,17 +173,17 @@ def test_without_the_index_packs_tell_themselves_what_they_hold(tmp_path: Path, 
     else:
         flip(file, 100)
         with pytest.raises(CorruptError, match="not what its name promises"):
-            blobs.columns(vault)
-    reader = BlobReader(vault, blobs.load(vault))
+            blob_index.columns(vault)
+    reader = BlobReader(vault, blob_index.load(vault))
     assert [reader.read(digest(noise(seed))) for seed in (1, 2)] == [noise(1), noise(2)]
-    assert blobs.held(vault).has_all(digests.of([digest(noise(1)), digest(noise(2))]))
-    assert len(blobs.unindexed(vault)) == 1
+    assert blob_index.held(vault).has_all(digests.of([digest(noise(1)), digest(noise(2))]))
+    assert len(blob_index.unindexed(vault)) == 1
 
 
 def test_the_index_knows_how_far_each_pack_goes(tmp_path: Path) -> None:
     vault = new_vault(tmp_path)
     writer = write(vault, [frame(noise(seed)) for seed in range(6)], pack_bytes=3000)
-    known = blobs.load(vault)
+    known = blob_index.load(vault)
     assert sorted(known.pack_ends()) == sorted((each.digest, 8 + 3000) for each in writer.packs)
     held = [known.blobs_in(each.digest) for each in writer.packs]
     assert sorted(map(len, held)) == [3, 3]
@@ -193,7 +193,7 @@ def test_the_index_knows_how_far_each_pack_goes(tmp_path: Path) -> None:
 
 
 def test_an_empty_index_knows_nothing() -> None:
-    known = blobs.BlobIndex(index.SCHEMA.empty_table())
+    known = blob_index.BlobIndex(index.SCHEMA.empty_table())
     assert len(known) == 0
     assert known.has([digest(b"x")]).tolist() == [False]
     assert known.has([]).tolist() == []
@@ -207,7 +207,7 @@ def test_a_reader_shared_by_threads_holds_a_bounded_number_of_frames(
     data = {digest(noise(seed)): noise(seed) for seed in range(40)}
     write(vault, [frame(each) for each in data.values()], pack_bytes=5000)
     monkeypatch.setattr(reader_module, "CACHE_BYTES", 3500)
-    reader = BlobReader(vault, blobs.load(vault))
+    reader = BlobReader(vault, blob_index.load(vault))
     with ThreadPoolExecutor(8) as pool:
         names = [*data] * 5
         assert list(pool.map(reader.read, names)) == [data[name] for name in names]

@@ -11,10 +11,10 @@ from made import flip, new_vault
 from pachvault.errors import DamageError
 from pachvault.format import layout, pack
 from pachvault.format.ids import digest
-from pachvault.vault import blobs
-from pachvault.vault.reader import BlobReader
+from pachvault.vault import blob_index
+from pachvault.vault.blob_reader import BlobReader
+from pachvault.vault.pack_writer import PackWriter
 from pachvault.vault.vault import Vault
-from pachvault.vault.writer import PackWriter
 
 DATA = [np.random.default_rng(seed).bytes(2000) for seed in range(6)]
 
@@ -38,7 +38,7 @@ def packs(vault: Vault, root: Path) -> list[Path]:
 
 
 def test_every_place_is_known(vault: Vault) -> None:
-    index = blobs.load(vault)
+    index = blob_index.load(vault)
     assert [len(index.places(digest(data))) for data in DATA] == [1, 2, 2, 2, 1, 1]
     assert index.places(digest(b"nobody's")) == []
     assert index.places(digest(DATA[0])) == [index.place(int(index.rows([digest(DATA[0])])[0]))]
@@ -49,7 +49,7 @@ def test_every_place_is_known(vault: Vault) -> None:
 @pytest.mark.parametrize("how", ["flip", "gone", "cut"])
 def test_another_place_is_tried(vault: Vault, tmp_path: Path, which: int, how: str) -> None:
     file = packs(vault, tmp_path / "vault")[which]
-    reader = BlobReader(vault, blobs.load(vault))
+    reader = BlobReader(vault, blob_index.load(vault))
     if how == "flip":
         for data in DATA:
             at = file.read_bytes().find(data)
@@ -72,7 +72,7 @@ def test_another_place_is_tried(vault: Vault, tmp_path: Path, which: int, how: s
 def test_a_blob_that_is_damaged_everywhere_is_said_to_be(vault: Vault, tmp_path: Path) -> None:
     for file in packs(vault, tmp_path / "vault"):
         flip(file, file.read_bytes().index(DATA[2]))
-    reader = BlobReader(vault, blobs.load(vault))
+    reader = BlobReader(vault, blob_index.load(vault))
     with pytest.raises(DamageError, match="is damaged"):
         reader.read(digest(DATA[2]))
     assert reader.read(digest(DATA[3])) == DATA[3]

@@ -12,7 +12,7 @@ from pachvault.errors import DamageError, UsageError
 from pachvault.format import documents, layout
 from pachvault.format.ids import RepoName, digest
 from pachvault.policy import History
-from pachvault.selection import SourcePattern
+from pachvault.syntax.selection import SourcePattern
 from pachvault.vault import snapshots
 from pachvault.vault.vault import Vault
 

@@ -1,0 +1,1 @@
+"""The export stage: files to blobs, blobs to packs, rows to file tables."""

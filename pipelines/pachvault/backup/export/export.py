@@ -1,0 +1,299 @@
+"""The export stage: one share, from streams to packs, index objects and file tables in the vault.
+
+A full commit is one stream over its paths. A delta is planned from `DiffFile`, and only files whose
+content the vault does not know are read: first from the commit's own change (a DIFF file set), where
+an appended file shows only its appended bytes, so that a size that differs sends us to the whole file.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from itertools import groupby
+
+import pyarrow as pa
+
+from pachvault.backup import base_lookup, missing_commits, run_records
+from pachvault.backup.backup_messages import ExportShare, Item, ItemReceipt, Link, Receipt, WrittenObject
+from pachvault.backup.base_lookup import KnownContent
+from pachvault.backup.export.chunker import Chunker
+from pachvault.backup.export.row_builder import RowBuilder
+from pachvault.backup.export.table_writer import TableWriter
+from pachvault.errors import PachydermError, SourceGoneError, TransientError
+from pachvault.format import table
+from pachvault.format.ids import RepoName, digest
+from pachvault.pach import codec
+from pachvault.pach.records import Change
+from pachvault.pach.source import CommitRef, Source, after, file_set
+from pachvault.pach.tar import FilePiece, FileRun
+from pachvault.runtime.progress import Progress
+from pachvault.vault import blob_index, pending_deletes
+from pachvault.vault.pack_writer import PACK_BYTES, PackWriter
+from pachvault.vault.vault import Vault, Written
+
+_BRIDGE_BYTES = 256 * 1024
+"""Known files between two unknown ones are read past where that costs less than another call."""
+_NAMES_A_CALL = 300
+
+
+def export_share(source: Source, vault: Vault, share: ExportShare, progress: Progress) -> Receipt:
+    """Carry out a share; its receipt. An equal share of an earlier run is taken from its receipt.
+
+    Raises TransientError where Pachyderm cannot be reached at all. An item that cannot be read has a
+    problem in the receipt instead, and nothing of it is in the table.
+    """
+    began = time.monotonic()
+    vault = pending_deletes.for_writing(vault)
+    key = share.key(vault.config.vault_id)
+    if share.items and (kept := run_records.kept_receipt(vault, key)) is not None:
+        progress.add(share.expected_bytes, kept.files_read)
+        run_records.keep_receipt(vault, kept)  # younger now: prune lets it be until this run can have sealed
+        return kept.model_copy(update={"run_id": share.run_id, "number": share.number, "is_reused": True})
+    if not share.items:
+        return Receipt(run_id=share.run_id, number=share.number, key=key, items=[])
+    # three packs are in memory at once, as much again is on its way, and freed memory is not all used again
+    with PackWriter(vault, min(PACK_BYTES, share.memory // 16)) as writer:
+        exporter = _Exporter(source, vault, share, writer, progress)
+        try:
+            for item in share.items:
+                exporter.export(item)
+        finally:
+            exporter.cutter.close()
+        writer.finish()
+    items = exporter.receipts()
+    receipt = Receipt(
+        run_id=share.run_id,
+        number=share.number,
+        key=key,
+        items=items,
+        tables=objects(exporter.tables.written),
+        index=objects(writer.indexes),
+        packs=objects(writer.packs),
+        files_read=exporter.files_read,
+        files_known=exporter.files_known,
+        bytes_read=exporter.bytes_read,
+        bytes_new=writer.raw_bytes,
+        blobs_new=writer.blobs,
+        seconds=round(time.monotonic() - began, 3),
+    )
+    if not any(item.problem for item in items):
+        run_records.keep_receipt(vault, receipt)
+    return receipt
+
+
+class _Exporter:
+    """The items of one share, one after the other."""
+
+    def __init__(
+        self, source: Source, vault: Vault, share: ExportShare, writer: PackWriter, progress: Progress
+    ) -> None:
+        self._source, self._vault, self._progress = source, vault, progress
+        self.cutter = Chunker(writer, blob_index.held(vault), vault.config.cutting)
+        self._throttle = _throttle(share.bandwidth)
+        self.tables = TableWriter(vault)
+        self._done: list[tuple[ItemReceipt, RowBuilder]] = []
+        self._whole: dict[tuple[RepoName, str], tuple[Item, RowBuilder]] = {}
+        self.files_read = self.files_known = self.bytes_read = 0
+
+    def receipts(self) -> list[ItemReceipt]:
+        """What became of the items; the rest of their rows is written."""
+        self.tables.close()
+        return [receipt.model_copy(update={"tables": rows.tables}) for receipt, rows in self._done]
+
+    def export(self, item: Item) -> None:
+        """Export an item, or note why that cannot be."""
+        rows = self.tables.rows(item)
+        receipt = ItemReceipt(project=item.project, repo=item.repo, commit=item.commit, lower=item.lower)
+        try:
+            size = self._delta(item, rows) if item.base_source else self._full(item, rows)
+        except PachydermError as error:
+            self.cutter.abandon()
+            if isinstance(error, TransientError):
+                self._source.projects()  # raises where it is the server, not this item
+            commit = CommitRef(item.project, item.repo, item.commit)
+            kind, problem = missing_commits.why(self._source, commit, item.repo_created_at, error)
+            failed = receipt.model_copy(update={"problem": problem, "problem_kind": kind})
+            self._done.append((failed, RowBuilder(item.repo_name, item.commit)))
+            return
+        self.tables.add(rows)
+        if item.is_whole:
+            self._whole[item.repo_name, item.commit] = (item, rows)
+        self._done.append((receipt.model_copy(update={"rows": rows.count, "bytes": size}), rows))
+
+    def _full(self, item: Item, rows: RowBuilder) -> int:
+        self.cutter.emit = rows.file
+        for found in self._source.read_runs(item.source.ref, item.lower, item.upper):
+            if isinstance(found, FileRun):
+                self._take_run(found)
+            else:
+                self._take(found)
+        self.cutter.flush()
+        if item.is_whole and rows.bytes != item.commit_bytes:
+            raise PachydermError(f"{rows.bytes} bytes arrived where the commit has {item.commit_bytes}")
+        return rows.bytes
+
+    def _delta(self, item: Item, rows: RowBuilder) -> int:
+        assert item.base_source is not None  # noqa: S101  (for the type checker)
+        try:
+            differences = self._source.diff(item.source.ref, item.base_source.ref)
+        except SourceGoneError:
+            layers = base_lookup.sealed_layers(self._vault, item.repo_name, item.base_chain)
+            if not layers:
+                raise
+            return self._on_sealed(item, rows, table.fold(layers))
+        changes = [change for change in differences if _inside(item, change.path)]
+        contents = base_lookup.known_contents(partial(self._base_layers, item), changes)
+        unread = self._write_known(changes, contents, rows)
+        hashes = {change.path: change.new_hash for change in unread.values()}
+
+        def emit(path: str, size: int, content: bytes, pieces: list[bytes] | None) -> None:
+            rows.file(path, size, content, pieces, hashes[path])
+
+        self.cutter.emit = emit
+        own = file_set(self._own_change(item))
+        for lower, upper in _spans(changes, unread):
+            self._take_wanted(self._source.read(own, lower, upper), unread)
+        if unread:
+            whole = file_set(self._source.file_set_of(item.source.ref, codec.TOTAL))
+            for folder, names in _folders(sorted(unread)):
+                self._take_wanted(self._source.read_some(whole, folder, names), unread)
+        if unread:
+            some = ", ".join(sorted(unread)[:3])
+            raise SourceGoneError(f"{len(unread)} changed files did not arrive: {some}")
+        self.cutter.flush()
+        return rows.bytes - sum(change.old_size for change in changes if change.old_size > 0)
+
+    def _own_change(self, item: Item) -> str:
+        """The file set of what the commit itself put; where that place is gone, what is read has it too."""
+        try:
+            return self._source.file_set_of((item.change or item.source).ref, codec.DIFF)
+        except SourceGoneError:
+            return self._source.file_set_of(item.source.ref, codec.DIFF)
+
+    def _on_sealed(self, item: Item, rows: RowBuilder, base: pa.Table) -> int:
+        """A delta whose base has left the cluster: the whole tree, against the base's in the vault."""
+        sizes = zip(base["path"].to_pylist(), base["size"].to_pylist(), strict=True)
+        replaced: dict[str, int] = {path: size for path, size in sizes if _inside(item, path)}
+        gone = set(replaced)
+        self.cutter.emit = rows.file
+        for piece in self._source.read(item.source.ref, item.lower, item.upper):
+            self._take(piece)
+            gone.discard(piece.path)
+        self.cutter.flush()
+        for path in sorted(gone):
+            rows.deleted(path)
+        return rows.bytes - sum(replaced.values())
+
+    def _base_layers(self, item: Item) -> list[pa.Table]:
+        """What is at hand of the base's chain: rows of this share's commits on those of sealed ones."""
+        own: list[tuple[Item, RowBuilder]] = []
+        while item.base is not None and (item.repo_name, item.base) in self._whole:
+            own.append(self._whole[item.repo_name, item.base])
+            item = own[-1][0]
+        layers = base_lookup.sealed_layers(self._vault, item.repo_name, item.base_chain)
+        for item, rows in reversed(own):
+            if rows.tables:
+                link = Link(commit=item.commit, tables=rows.tables)
+                written = base_lookup.sealed_layers(self._vault, item.repo_name, [link])
+                if not written:
+                    return []  # without one of these an older row of a path would be taken for its newest
+                layers += written
+            layers.append(rows.table())
+        return layers
+
+    def _write_known(
+        self, changes: Sequence[Change], contents: dict[bytes, KnownContent], rows: RowBuilder
+    ) -> dict[str, Change]:
+        """Rows that need no reading; the changes that do, by path."""
+        unread = {}
+        for change in changes:
+            if change.new_size < 0:
+                rows.deleted(change.path)
+            elif change.new_size == 0:
+                rows.file(change.path, 0, digest(b""), None, change.new_hash)
+            elif (content := contents.get(change.new_hash)) and self._is_stored(content):
+                rows.file(change.path, change.new_size, content.digest, content.blobs, change.new_hash)
+                self.files_known += 1
+                self._progress.add(change.new_size, 1)
+            else:
+                unread[change.path] = change
+        return unread
+
+    def _is_stored(self, content: KnownContent) -> bool:
+        """Whether the vault still has it, or this share has just stored it."""
+        blobs_of = content.blobs or [content.digest]
+        return all(self.cutter.has(blob) for blob in blobs_of)
+
+    def _take_wanted(self, pieces: Iterator[FilePiece], unread: dict[str, Change]) -> None:
+        """Store the files that are wanted and come whole; strike them off."""
+        for piece in pieces:
+            wanted = unread.get(piece.path)
+            if wanted is not None and wanted.new_size == piece.size:
+                self._take(piece)
+                if piece.is_last:
+                    del unread[piece.path]
+
+    def _take_run(self, run: FileRun) -> None:
+        size = self.cutter.add_files(run.paths, run.data)
+        self.bytes_read += size
+        self.files_read += len(run.paths)
+        self._progress.add(size, len(run.paths))
+        self._throttle(size)
+
+    def _take(self, piece: FilePiece) -> None:
+        self.cutter.add(piece.path, piece.size, piece.offset, piece.data)
+        self.bytes_read += len(piece.data)
+        self.files_read += piece.is_last
+        self._progress.add(len(piece.data), int(piece.is_last))
+        self._throttle(len(piece.data))
+
+
+def objects(written: Sequence[Written]) -> list[WrittenObject]:
+    """What was written, as a receipt names it."""
+    return [WrittenObject(digest=each.digest, size=each.size) for each in written]
+
+
+def _inside(item: Item, path: str) -> bool:
+    """Whether the item's range has the path."""
+    return path >= item.lower and (not item.upper or path < item.upper)
+
+
+def _spans(changes: Sequence[Change], unread: dict[str, Change]) -> list[tuple[str, str]]:
+    """Path ranges that cover the unread files, and little that is known."""
+    spans: list[tuple[str, str]] = []
+    lower = last = ""
+    known_bytes = 0
+    for change in changes:
+        if change.path not in unread:
+            known_bytes += max(change.new_size, 0)
+            continue
+        if lower and known_bytes > _BRIDGE_BYTES:
+            spans.append((lower, after(last)))
+            lower = ""
+        lower, last, known_bytes = lower or change.path, change.path, 0
+    return [*spans, (lower, after(last))] if lower else spans
+
+
+def _folders(paths: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
+    """Paths by folder, a bounded number of names at a time."""
+    for folder, group in groupby(paths, key=lambda path: path[: path.rindex("/") + 1]):
+        names = [path[len(folder) :] for path in group]
+        for at in range(0, len(names), _NAMES_A_CALL):
+            yield folder, names[at : at + _NAMES_A_CALL]
+
+
+def _throttle(bandwidth: int | None) -> Callable[[int], None]:
+    """Called with each piece's size, waits so that no more than `bandwidth` bytes pass in a second."""
+    if bandwidth is None:
+        return lambda _: None
+    began, passed = time.monotonic(), 0
+
+    def wait(size: int) -> None:
+        nonlocal passed
+        passed += size
+        ahead = passed / bandwidth - (time.monotonic() - began)
+        if ahead > 0.01:
+            time.sleep(ahead)
+
+    return wait

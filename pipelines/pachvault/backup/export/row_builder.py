@@ -1,0 +1,87 @@
+"""Rows of a file table, gathered file by file into Arrow batches: a million rows are no million objects."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pyarrow as pa
+
+from pachvault.format import table
+from pachvault.format.ids import RepoName
+
+TABLE_ROWS = 256 * 1024
+"""So many are worth a table; they are some 40 MiB in memory."""
+_CHUNK_ROWS = 16 * 1024
+
+
+class RowBuilder:
+    """The rows of one item. `put` writes a table and gives its name: many rows are not held to the end."""
+
+    def __init__(self, repo: RepoName, commit: str, put: Callable[[pa.Table], bytes] | None = None) -> None:
+        self._repo, self._commit, self._put = str(repo), commit, put
+        self._columns: list[list[object]] = [[] for _ in range(6)]
+        self._chunks: list[pa.Table] = []
+        self.count = 0
+        self.bytes = 0
+        self.held = 0
+        """Rows that are in no table yet."""
+        self.tables: list[bytes] = []
+        """The names of those that hold the others."""
+
+    def file(
+        self, path: str, size: int, digest: bytes, blobs: list[bytes] | None, pfs_hash: bytes | None = None
+    ) -> None:
+        """A file as the commit has it."""
+        self._row(path, table.FILE, size, digest, blobs, pfs_hash)
+        self.bytes += size
+
+    def deleted(self, path: str) -> None:
+        """A file that the commit no longer has."""
+        self._row(path, table.DELETED, 0, None, None, None)
+
+    def table(self) -> pa.Table:
+        """The rows that are in no table yet (schema table.FILES)."""
+        self._close_chunk()
+        if len(self._chunks) != 1:  # once: deltas ask for the rows of their base again and again
+            self._chunks = [pa.concat_tables([table.FILES.empty_table(), *self._chunks])]
+        return self._chunks[0]
+
+    def are_in(self, name: bytes) -> None:
+        """Let go of the rows: a table holds them."""
+        self.tables.append(name)
+        self._chunks, self.held = [], 0
+
+    def _row(
+        self,
+        path: str,
+        kind: int,
+        size: int,
+        digest: bytes | None,
+        blobs: list[bytes] | None,
+        pfs_hash: bytes | None,
+    ) -> None:
+        # columns, not tuples: the collector walks every tuple that is alive
+        paths, kinds, sizes, digests, blob_lists, hashes = self._columns
+        paths.append(path)
+        kinds.append(kind)
+        sizes.append(size)
+        digests.append(digest)
+        blob_lists.append(blobs)
+        hashes.append(pfs_hash)
+        self.count += 1
+        self.held += 1
+        if len(paths) >= _CHUNK_ROWS:
+            self._close_chunk()
+            if self._put and self.held >= TABLE_ROWS:
+                self.are_in(self._put(self.table()))
+
+    def _close_chunk(self) -> None:
+        size = len(self._columns[0])
+        if size == 0:
+            return
+        names = [pa.repeat(self._repo, size), pa.repeat(self._commit, size)]
+        types = [field.type for field in table.FILES][2:]
+        values = [pa.array(column, kind) for column, kind in zip(self._columns, types, strict=True)]
+        self._chunks.append(pa.table([*names, *values], schema=table.FILES))
+        for column in self._columns:
+            column.clear()

@@ -1,0 +1,175 @@
+"""Planning: what is frozen, minus what sealed snapshots reach. Pure but for the vault's records."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from pachvault.backup.backup_messages import ExportShare, Item, PlannedCommit, PlannedRepo
+from pachvault.backup.base_lookup import SealedCommits
+from pachvault.backup.freeze.commit_selection import (
+    chosen_commits,
+    finished_head,
+    unfinished,
+    usable_base,
+)
+from pachvault.backup.freeze.survey import SurveyedRepo
+from pachvault.format import table
+from pachvault.format.documents import Branch, Unfinished
+from pachvault.pach.records import CommitInfo
+from pachvault.policy import History
+from pachvault.vault.snapshots import RepoHistory
+
+SHARE_BYTES = 1_000_000_000
+SHARE_ITEMS = 200
+
+
+def plan_repo(
+    repo: SurveyedRepo,
+    history: History,
+    sealed: SealedCommits | None,
+    now: datetime,
+    doubtful: frozenset[str] = frozenset(),
+) -> PlannedRepo:
+    """What a snapshot taken now says of a repo, and which of its commits have to be exported.
+
+    `doubtful` are commits that the run before could not read: they are tried again, but no other
+    commit is made to depend on them.
+    """
+    if sealed is not None and sealed.history.record.created_at != repo.info.created_at:
+        sealed = None  # deleted and made again: another repo of the same name
+    heads = {branch.name: finished_head(repo.commits, branch.head) for branch in repo.branches}
+    chosen = chosen_commits(repo.commits, [head for head in heads.values() if head], history, now)
+    stored = sealed.commits() if sealed else set()
+    new = [commit for commit in chosen if commit.id not in stored]
+    available = stored | {commit.id for commit in new} - doubtful
+    branches = [
+        Branch(
+            name=branch.name,
+            head=heads[branch.name],
+            missing=branch.head if branch.head and branch.head not in repo.commits else None,
+            unfinished=_unfinished(unfinished(repo.commits, branch.head)),
+            provenance=list(branch.provenance),
+            trigger=branch.trigger,
+            metadata=dict(branch.metadata),
+            created_by=branch.created_by,
+        )
+        for branch in repo.branches
+    ]
+    previous = sealed.history.record if sealed else None
+    parents = {commit.id: commit.parent for commit in chosen}
+    commit_metadata = {commit.id: dict(commit.metadata) for commit in chosen if commit.metadata}
+    is_unchanged = (
+        not new
+        and previous is not None
+        and sealed is not None
+        and previous.branches == branches
+        and previous.description == repo.info.description
+        and previous.output_of == repo.output_of
+        and previous.metadata == repo.info.metadata
+        and previous.roles == repo.roles
+        and _listed(sealed.history) == parents
+        and _metadata(sealed.history) == commit_metadata
+    )
+    return PlannedRepo(
+        project=repo.info.name.project,
+        repo=repo.info.name.repo,
+        created_at=repo.info.created_at,
+        description=repo.info.description,
+        output_of=repo.output_of,
+        branches=branches,
+        metadata=dict(repo.info.metadata),
+        roles=repo.roles,
+        previous=sealed.digest if sealed else None,
+        is_unchanged=is_unchanged,
+        parents={} if is_unchanged else parents,
+        commit_metadata={} if is_unchanged else commit_metadata,
+        new=[_planned(commit, repo, available, sealed) for commit in new],
+    )
+
+
+def head_tasks(repo: SurveyedRepo, planned: PlannedRepo) -> list[tuple[str, str]]:
+    """The branches (name, head) whose heads are not sealed yet, those that failed left out."""
+    new = {commit.id for commit in planned.new}
+    return [
+        (branch.name, branch.head)
+        for branch in planned.branches
+        if branch.head in new and not repo.commits[branch.head].error
+    ]
+
+
+def split(items: Sequence[Item], run_id: str, template: ExportShare) -> list[ExportShare]:
+    """Items in shares of about SHARE_BYTES, at least one share, empty if need be."""
+    groups: list[list[Item]] = [[]]
+    size = 0
+    for item in items:
+        if groups[-1] and (size + item.expected_bytes > SHARE_BYTES or len(groups[-1]) >= SHARE_ITEMS):
+            groups.append([])
+            size = 0
+        groups[-1].append(item)
+        size += item.expected_bytes
+    return [
+        template.model_copy(update={"run_id": run_id, "number": number, "items": group})
+        for number, group in enumerate(groups)
+    ]
+
+
+def _unfinished(open_commits: Sequence[CommitInfo]) -> Unfinished | None:
+    """What a snapshot says of unfinished commits, which are given newest first."""
+    if not open_commits:
+        return None
+    return Unfinished(
+        count=len(open_commits),
+        head=open_commits[0].id,
+        first=open_commits[-1].id,
+        since=open_commits[-1].started_at,
+    )
+
+
+def _listed(history: RepoHistory) -> dict[str, str | None]:
+    commits = history.commits.filter(history.commits["listed"])
+    return dict(zip(commits["commit"].to_pylist(), commits["parent"].to_pylist(), strict=True))
+
+
+def _metadata(history: RepoHistory) -> dict[str, dict[str, str]]:
+    """Of the listed commits that have some."""
+    commits = history.commits.filter(history.commits["listed"]).select(["commit", "metadata"])
+    rows = commits.filter(commits["metadata"].is_valid()).to_pylist()
+    return {row["commit"]: table.decode_metadata(row["metadata"]) for row in rows}
+
+
+def _planned(
+    commit: CommitInfo, repo: SurveyedRepo, available: set[str], sealed: SealedCommits | None
+) -> PlannedCommit:
+    fallback = None
+    if sealed is not None:
+        was = {branch.name: branch.head for branch in sealed.history.record.branches}
+        mine = [branch.name for branch in repo.branches if branch.head == commit.id]
+        heads = [
+            head
+            for name in mine
+            # one that is lost is exported again: it may be this very commit, or become a delta on it
+            if (head := was.get(name)) in repo.commits and head in available and head not in sealed.lost
+        ]
+        fallback = heads[0] if heads else None
+    base = None if commit.error else usable_base(commit, repo.commits, available, fallback)
+    if (
+        base is not None
+        and sealed is not None
+        and base in sealed.history.by_id
+        and base not in sealed.lost
+        and not sealed.can_be_base(base, repo.commits.get(base))
+    ):
+        base = None
+    return PlannedCommit(
+        id=commit.id,
+        parent=commit.parent,
+        origin=commit.origin,
+        started_at=commit.started_at,
+        finished_at=commit.finished_at,
+        description=commit.description,
+        error=commit.error,
+        size_bytes=0 if commit.error else commit.size_bytes,
+        base=base,
+        created_by=commit.created_by,
+    )

@@ -1,0 +1,79 @@
+"""What a backup saves beside data: defaults, metadata and role bindings of cluster, projects and repos."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from pachvault.errors import PachydermError, TransientError
+from pachvault.format.documents import SETTINGS_UNREADABLE, UNKNOWN_FIELDS, Cluster, Problem, Project, Roles
+from pachvault.format.ids import RepoName
+from pachvault.pach.settings import Settings
+from pachvault.pach.unknown_fields import UnknownField
+
+Answer = TypeVar("Answer")
+
+
+@dataclass(slots=True)
+class SettingsReader:
+    """Reads settings; what this caller may not read becomes a problem, and the rest is read."""
+
+    settings: Settings
+    pool: Executor
+    problems: list[Problem] = field(default_factory=list)
+    is_authenticated: bool = False
+    """Whether the cluster has role bindings; known once the cluster was read."""
+
+    def cluster(self, cluster: Cluster) -> Cluster:
+        """The cluster with its settings."""
+        roles = self._read("*", self.settings.cluster_roles)
+        self.is_authenticated = roles is not None
+        return cluster.model_copy(
+            update={
+                "metadata": self._read("*", self.settings.cluster_metadata) or {},
+                "defaults_json": self._read("*", self.settings.cluster_defaults),
+                "roles": roles,
+            }
+        )
+
+    def projects(self, projects: Iterable[Project]) -> list[Project]:
+        """The projects with their settings."""
+        return list(self.pool.map(self._project, projects))
+
+    def roles(self, repos: Iterable[RepoName]) -> list[Roles | None]:
+        """The role bindings of repos."""
+        if not self.is_authenticated:
+            return [None for _ in repos]
+        read = self.settings.repo_roles
+        return list(self.pool.map(lambda repo: self._read(str(repo), lambda: read(repo)), repos))
+
+    def _project(self, project: Project) -> Project:
+        where = f"{project.name}/*"
+        defaults = self._read(where, lambda: self.settings.project_defaults(project.name))
+        roles = None
+        if self.is_authenticated:
+            roles = self._read(where, lambda: self.settings.project_roles(project.name))
+        return project.model_copy(update={"defaults_json": defaults, "roles": roles})
+
+    def _read(self, where: str, call: Callable[[], Answer]) -> Answer | None:
+        try:
+            return call()
+        except TransientError:
+            raise
+        except PachydermError as error:
+            self.problems.append(Problem(repo=where, kind=SETTINGS_UNREADABLE, message=str(error)))
+            return None
+
+
+def unknown_fields(fields: Iterable[UnknownField]) -> list[Problem]:
+    """A note for each field that the server sent and this version does not know."""
+    return [
+        Problem(
+            repo="*",
+            kind=UNKNOWN_FIELDS,
+            message=f"field {each.number} of {each.message} is not saved: this version does not know it",
+        )
+        for each in sorted(fields)
+    ]

@@ -1,0 +1,81 @@
+"""What a freeze notes of times: clocks that differ, and commits that were not finished. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from pachvault.backup.backup_messages import PlannedRepo
+from pachvault.backup.freeze.survey import Survey
+from pachvault.format.documents import CLOCKS_DIFFER, LEFT_OPEN, UNFINISHED, Branch, Problem, Unfinished
+from pachvault.vault import clock
+from pachvault.vault.clock import Clocks
+
+
+def dated(seen: Survey, clocks: Clocks) -> Survey:
+    """The survey by the store's clock, where this machine's differs from it."""
+    if not clocks.difference:
+        return seen
+    return replace(seen, began_at=seen.began_at - clocks.ahead, ended_at=seen.ended_at - clocks.ahead)
+
+
+def clock_notes(seen: Survey, clocks: Clocks, tick: datetime | None) -> list[Problem]:
+    """A note for each clock that is found to differ from the store's."""
+    messages = []
+    if clocks.difference:
+        messages.append(f"{clocks.difference}: the snapshot is dated by the store's")
+    told = max((at for at in (_newest_commit(seen), tick) if at is not None), default=None)
+    if told is not None and clock.is_future(told, max(seen.ended_at, clocks.store)):
+        ahead = clock.told(told - max(seen.ended_at, clocks.store))
+        messages.append(f"the cluster's clock is at least {ahead} ahead of the store's")
+    return [Problem(repo="*", kind=CLOCKS_DIFFER, message=message) for message in messages]
+
+
+def history_end(seen: Survey, clocks: Clocks) -> datetime:
+    """From when the age of commits is counted back, for a policy that bounds it.
+
+    Commits bear the cluster's times. So it is the newest commit, or now by the earlier of the other two
+    clocks where that is earlier: a wrong clock makes a history longer, never shorter.
+    """
+    return min(at for at in (_newest_commit(seen), clocks.earlier, seen.ended_at) if at is not None)
+
+
+def _newest_commit(seen: Survey) -> datetime | None:
+    times = (commit.started_at for repo in seen.repos for commit in repo.commits.values())
+    return max((at for at in times if at is not None), default=None)
+
+
+def unfinished_notes(planned: Iterable[PlannedRepo], clocks: Clocks, interval: timedelta) -> list[Problem]:
+    """A note for each branch that the snapshot is behind of, for its newest commits are not finished.
+
+    One that stays so for longer than the interval is a problem: somebody left a commit open, or the cluster
+    does not keep up. The output of a pipeline is unfinished while a job runs, which is no problem.
+    """
+    return [
+        _unfinished(repo, branch, branch.unfinished, clocks.earlier, interval)
+        for repo in planned
+        for branch in repo.branches
+        if branch.unfinished is not None
+    ]
+
+
+def _unfinished(
+    repo: PlannedRepo, branch: Branch, left: Unfinished, now: datetime, interval: timedelta
+) -> Problem:
+    open_for = now - left.since if left.since else timedelta()
+    is_left_open = open_for > interval and repo.output_of is None
+    commits = (
+        f"{left.count:,} commits, {left.first} to {left.head}, were"
+        if left.count > 1
+        else f"commit {left.head} was"
+    )
+    since = f", the oldest open since {left.since:%Y-%m-%d %H:%M:%S} UTC" if left.since else ""
+    late = f", longer than the interval of {clock.told(interval)}" if is_left_open else ""
+    has = branch.head or "none"
+    return Problem(
+        repo=str(repo.name),
+        branch=branch.name,
+        kind=LEFT_OPEN if is_left_open else UNFINISHED,
+        message=f"{commits} not finished at the freeze{since}{late}; the snapshot has {has} as its head",
+    )

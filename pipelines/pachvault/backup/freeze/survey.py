@@ -1,0 +1,168 @@
+"""The survey: what the cluster holds at one point in time, as far as a policy chooses it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from pachvault.backup.freeze.commit_selection import settled
+from pachvault.backup.freeze.settings_reader import SettingsReader, unknown_fields
+from pachvault.errors import SourceGoneError
+from pachvault.format.documents import Cluster, Pipeline, Problem, Project, Roles
+from pachvault.format.ids import RepoName
+from pachvault.pach.records import BranchInfo, CommitInfo, RepoInfo
+from pachvault.pach.settings import Settings
+from pachvault.pach.source import Source
+from pachvault.policy import Policy
+
+_PASSES = 5
+_CALLS_AT_ONCE = 8
+
+
+@dataclass(frozen=True, slots=True)
+class SurveyedRepo:
+    """A repo with its chosen branches and all of its commits by id."""
+
+    info: RepoInfo
+    output_of: str | None
+    branches: tuple[BranchInfo, ...]
+    commits: dict[str, CommitInfo]
+    roles: Roles | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """The chosen part of a cluster. Between `began_at` and `ended_at` no chosen head moved,
+    or `is_settled` is False."""
+
+    cluster: Cluster
+    began_at: datetime
+    ended_at: datetime
+    is_settled: bool
+    projects: tuple[Project, ...]
+    repos: tuple[SurveyedRepo, ...]
+    pipelines: tuple[Pipeline, ...]
+    vanished: tuple[RepoName, ...]
+    """Repos that were deleted while the survey went on."""
+    listed: frozenset[RepoName]
+    """Every repo of the cluster, chosen or not."""
+    skipped: frozenset[RepoName]
+    """Those of them that pipelines write, where the policy leaves these out."""
+    notes: tuple[Problem, ...] = ()
+    """Settings that could not be read, and fields that this version does not know."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Heads:
+    """One listing of all heads, and of the pipelines."""
+
+    pipelines: list[Pipeline]
+    branches: dict[RepoInfo, list[BranchInfo]]
+    """Of each repo with chosen branches those."""
+    vanished: list[RepoName]
+    """Repos that were listed and then were not there."""
+    listed: frozenset[RepoName]
+    """Every repo of the cluster."""
+
+
+def survey(source: Source, policy: Policy) -> Survey:
+    """Look at the cluster; the listings of heads are repeated until two agree, a bounded number of times."""
+    cluster = Cluster(id=source.connection.cluster_id(), version=source.connection.version())
+    with ThreadPoolExecutor(_CALLS_AT_ONCE, "survey") as pool:
+
+        def heads() -> _Heads:
+            pipelines = source.pipelines()
+            outputs = _outputs(pipelines)
+            every = source.repos()
+            repos = [repo for repo in every if policy.outputs == "include" or repo.name not in outputs]
+            listed = list(pool.map(lambda repo: _chosen_branches(source, policy, repo), repos))
+            return _Heads(
+                pipelines,
+                {repo: branches for repo, branches in zip(repos, listed, strict=True) if branches},
+                [repo.name for repo, branches in zip(repos, listed, strict=True) if branches is None],
+                frozenset(repo.name for repo in every),
+            )
+
+        previous = heads()
+        for _ in range(_PASSES):
+            began_at = datetime.now(UTC)
+            current = heads()
+            is_settled = _agree(previous, current)
+            previous = current
+            if is_settled:
+                break
+        ended_at = datetime.now(UTC)
+        histories = list(pool.map(lambda repo: _history(source, repo.name), current.branches))
+        reader = SettingsReader(Settings(source.connection), pool)
+        cluster = reader.cluster(cluster)
+        roles = reader.roles([repo.name for repo in current.branches])
+        outputs = _outputs(current.pipelines)
+        surveyed = [
+            SurveyedRepo(repo, outputs.get(repo.name), tuple(branches), commits, bindings)
+            for (repo, branches), commits, bindings in zip(
+                current.branches.items(), histories, roles, strict=True
+            )
+            if commits is not None
+        ]
+        pipelines = current.pipelines if policy.pipelines == "include" else []
+        projects = reader.projects(_projects_of(source, surveyed, pipelines))
+    gone = [repo.name for repo, commits in zip(current.branches, histories, strict=True) if commits is None]
+    return Survey(
+        cluster=cluster,
+        began_at=began_at,
+        ended_at=ended_at,
+        is_settled=is_settled,
+        projects=tuple(projects),
+        repos=tuple(surveyed),
+        pipelines=tuple(pipelines),
+        vanished=tuple(sorted({*gone, *current.vanished})),
+        listed=current.listed,
+        skipped=current.listed & outputs.keys() if policy.outputs == "skip" else frozenset(),
+        notes=(*reader.problems, *unknown_fields(source.unknown_fields)),
+    )
+
+
+def _chosen_branches(source: Source, policy: Policy, repo: RepoInfo) -> list[BranchInfo] | None:
+    """The chosen branches of a repo that was just listed; None where it is there no more."""
+    if not policy.reaches(repo.name):  # spares listing its branches
+        return []
+    try:
+        branches = source.branches(repo.name)
+    except SourceGoneError:
+        return None
+    return [branch for branch in branches if policy.chooses(repo.name, branch.name)]
+
+
+def _agree(first: _Heads, second: _Heads) -> bool:
+    return (
+        first.vanished == second.vanished
+        and _definitions(first.pipelines) == _definitions(second.pipelines)
+        and list(first.branches) == list(second.branches)
+        and all(settled(first.branches[repo], second.branches[repo]) for repo in first.branches)
+    )
+
+
+def _history(source: Source, repo: RepoName) -> dict[str, CommitInfo] | None:
+    try:
+        return {commit.id: commit for commit in source.commits(repo)}
+    except SourceGoneError:
+        return None
+
+
+def _definitions(pipelines: Sequence[Pipeline]) -> list[Pipeline]:
+    """What users change of pipelines: details change by themselves."""
+    return [each.model_copy(update={"details": {}}) for each in pipelines]
+
+
+def _outputs(pipelines: Sequence[Pipeline]) -> dict[RepoName, str]:
+    """The repos that pipelines write, with the names of these."""
+    return {RepoName(each.project, each.name): each.name for each in pipelines}
+
+
+def _projects_of(
+    source: Source, repos: Sequence[SurveyedRepo], pipelines: Sequence[Pipeline]
+) -> list[Project]:
+    wanted = {repo.info.name.project for repo in repos} | {each.project for each in pipelines}
+    return [project for project in source.projects() if project.name in wanted]

@@ -1,0 +1,1 @@
+"""The seal stage: records, checks, and the manifest."""

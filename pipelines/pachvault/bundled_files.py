@@ -1,0 +1,36 @@
+"""The files that come with the package: the pipelines' specs, and examples of what users write."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from pathlib import Path
+
+STAGES = ("freeze", "export", "seal")
+"""The pipelines of a backup, each after those that it reads."""
+MAINTENANCE_STAGES = ("maintenance",)
+"""Those that keep the vault true and small."""
+RESTORE_STAGES = ("restore_plan", "restore_fetch", "restore_replay")
+"""Those that carry out the requests repo."""
+ALL_STAGES = (*STAGES, *MAINTENANCE_STAGES, *RESTORE_STAGES)
+EXAMPLES = ("policy.yaml", "request.yaml")
+
+
+def spec(stage: str) -> str:
+    """A pipeline's spec."""
+    return text(f"{stage}.json")
+
+
+def text(name: str) -> str:
+    """A file by name."""
+    return _folder().joinpath(name).read_text()
+
+
+def names() -> list[str]:
+    """All of them."""
+    return [*(f"{stage}.json" for stage in ALL_STAGES), *EXAMPLES]
+
+
+def _folder() -> Traversable:
+    packaged = files("pachvault").joinpath("specs")
+    return packaged if packaged.is_dir() else Path(__file__).parents[2] / "specs"  # a checkout

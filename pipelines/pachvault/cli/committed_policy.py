@@ -1,0 +1,35 @@
+"""The policy that the cluster holds, for commands that were given none."""
+
+from __future__ import annotations
+
+from pachvault import cluster_project, policy
+from pachvault.errors import UsageError
+from pachvault.pach.connection import Connection
+from pachvault.pach.source import Source
+from pachvault.policy import Policy
+from pachvault.store.store import open_store
+from pachvault.vault.vault import open_vault
+
+WHERE = f"{cluster_project.POLICY}:{cluster_project.POLICY_FILE}"
+
+
+def in_force(connection: Connection, vault_url: str | None, hint: str) -> Policy:
+    """The policy in the cluster, for what writes to a vault: its target, or the one that is given instead.
+
+    UsageError also for a policy that a restore brought from another cluster.
+    """
+    chosen = committed(connection, hint)
+    if vault_url is not None:
+        return chosen.model_copy(update={"target": vault_url})
+    cluster_project.check_in_force(Source(connection), open_vault(open_store(chosen.target)), chosen.name)
+    return chosen
+
+
+def committed(connection: Connection, hint: str) -> Policy:
+    """The policy in the cluster; UsageError, with the hint where there is none."""
+    try:
+        text = cluster_project.policy_text(Source(connection))
+    except UsageError as error:
+        error.hint = hint
+        raise
+    return policy.parse(text, WHERE)

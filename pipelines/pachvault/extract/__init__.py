@@ -1,0 +1,1 @@
+"""Extract: a snapshot to a plain folder, without Pachyderm."""

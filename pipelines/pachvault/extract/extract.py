@@ -1,0 +1,233 @@
+"""Extract: branches of a snapshot into a plain folder, with no Pachyderm anywhere."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+from typing import Any, BinaryIO
+
+import numpy as np
+import pyarrow as pa
+from blake3 import blake3
+
+from pachvault.errors import CorruptError, DamageError, FullError, PachvaultError
+from pachvault.extract.folder import Folder, PlaceError
+from pachvault.format.ids import RepoName
+from pachvault.runtime.progress import Progress
+from pachvault.syntax.selection import Paths, SourcePattern
+from pachvault.vault import suggestions
+from pachvault.vault.blob_reader import BlobReader
+from pachvault.vault.snapshots import RepoHistory, Snapshot
+
+_FILES_A_TASK = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """A branch to extract, and the tree of its head."""
+
+    repo: RepoName
+    branch: str
+    commit: str
+    files: list[dict[str, Any]]
+    damage: str = ""
+    """Why there are no files: what is damaged in the vault."""
+
+
+@dataclass(slots=True)
+class Extracted:
+    """What an extraction did."""
+
+    files: int = 0
+    """Files that are there now as the snapshot has them, those included that were there before."""
+    bytes: int = 0
+    kept: int = 0
+    """Files that were there before."""
+    failed: list[str] = field(default_factory=list)
+    """A line for each file, or folder of files, that could not be written: where, and why."""
+    is_damaged: bool = False
+
+    def note(self, place: str, error: PachvaultError | str, consequence: str = "") -> None:
+        """Add a line about what could not be written."""
+        self.failed.append(f"{place}: {error}" + (f": {consequence}" if consequence else ""))
+        self.is_damaged |= isinstance(error, DamageError)
+
+    def add(self, other: Extracted) -> None:
+        """Add what was done for another branch."""
+        self.files += other.files
+        self.bytes += other.bytes
+        self.kept += other.kept
+        self.failed += other.failed
+        self.is_damaged |= other.is_damaged
+
+
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    """What became of a file."""
+
+    row: dict[str, Any]
+    error: PachvaultError | None = None
+    is_kept: bool = False
+
+
+def choose(
+    snapshot: Snapshot, sources: Sequence[str], includes: Sequence[str], excludes: Sequence[str]
+) -> list[Chosen]:
+    """The branches or commits that `sources` mean (all branches, where empty), with the chosen files.
+
+    What is damaged of one repo or branch leaves out just that: its `damage` says why.
+
+    `includes` and `excludes` are path patterns (see selection.Paths). Raises UsageError that names every
+    source and pattern that matches nothing.
+    """
+    wanted = [SourcePattern.parse(each) for each in sources] or [SourcePattern("*", "*")]
+    included, excluded = Paths.of(includes), Paths.of(excludes)
+    chosen: list[Chosen] = []
+    matched: set[SourcePattern] = set()
+    left_in, left_out = included, excluded
+    for entry in snapshot.manifest.repos:
+        repo = RepoName(entry.project, entry.repo)
+        meant = [source for source in wanted if source.means_repo(repo)]
+        if not meant:
+            continue
+        try:
+            history = snapshot.repo(repo)
+            _ = history.commits  # read here, where damage is that of one repo
+        except DamageError as error:
+            matched.update(meant)
+            chosen.append(Chosen(repo, "*", "", [], str(error)))
+            continue
+        for branch, head in _branches(history, meant, matched).items():
+            try:
+                tree = history.tree(head).select(["path", "size", "digest", "blobs"])
+            except DamageError as error:
+                chosen.append(Chosen(repo, branch, head, [], str(error)))
+                continue
+            files = tree["path"].to_pylist()
+            left_in, left_out = left_in.unmatched(files), left_out.unmatched(files)
+            hits = [included.has(file) and not (excludes and excluded.has(file)) for file in files]
+            rows = tree.filter(pa.array(hits, pa.bool_())).to_pylist()
+            chosen.append(Chosen(repo, branch, head, rows))
+    unmatched = [source for source in wanted if source not in matched] if sources else []
+    if unmatched:
+        raise suggestions.no_source(snapshot, unmatched)
+    left = [*left_in.patterns, *left_out.patterns]
+    if left and not any(each.damage for each in chosen):  # what is damaged may have them
+        raise suggestions.no_path(snapshot, wanted, left)
+    return chosen
+
+
+def _branches(
+    history: RepoHistory, meant: Sequence[SourcePattern], matched: set[SourcePattern]
+) -> dict[str, str]:
+    """The heads of the branches that any of the sources means; `matched` gets the sources that mean one."""
+    heads: dict[str, str] = {}
+    for source in meant:
+        hits = {branch.name: branch.head for branch in history.branches(source) if branch.head is not None}
+        if hits:
+            matched.add(source)
+        heads |= hits
+    return heads
+
+
+def extract(
+    reader: BlobReader, chosen: Chosen, folder: Folder, progress: Progress, workers: int
+) -> Extracted:
+    """Write a branch's files below `project/repo/branch` of a folder, each whole or not at all.
+
+    A file that is there already, equal in size and digest, is left as it is. A file that cannot be had or
+    written is reported in the result, and the others are written all the same. Raises FullError, at once,
+    where the disk is full.
+    """
+    done = Extracted()
+    place = f"{chosen.repo}@{chosen.branch}"
+    try:
+        root = _parts(f"{chosen.repo.project}/{chosen.repo.repo}/{chosen.branch}")
+        with folder.entered(root):
+            pass
+    except (PlaceError, CorruptError) as error:
+        done.note(place, error, "the branch is left out")
+        return done
+    files = _by_place(reader, chosen.files)
+    left_out: Counter[str] = Counter()
+    stopped = threading.Event()
+
+    def task(rows: Sequence[dict[str, Any]]) -> list[_Attempt]:
+        return [_attempt(reader, folder, root, row) for row in rows if not stopped.is_set()]
+
+    tasks = [files[at : at + _FILES_A_TASK] for at in range(0, len(files), _FILES_A_TASK)]
+    with ThreadPoolExecutor(workers, "extract") as pool:
+        try:
+            for results in pool.map(task, tasks):
+                for attempt in results:
+                    if isinstance(attempt.error, PlaceError):
+                        left_out[str(attempt.error)] += 1
+                    elif attempt.error is not None:
+                        done.note(f"{place}:{attempt.row['path']}", attempt.error)
+                    else:
+                        done.files += 1
+                        done.bytes += attempt.row["size"]
+                        done.kept += attempt.is_kept
+                        progress.add(attempt.row["size"], 1)
+        except BaseException:
+            stopped.set()  # nobody waits for the others
+            raise
+    # a folder that cannot be entered is one line, however many files belong in it
+    for where, count in left_out.items():
+        done.note(place, f"{where}: {count:,} files are not written")
+    return done
+
+
+def _by_place(reader: BlobReader, files: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Files in the order of their first blobs in the vault, so that a frame is decoded once."""
+    if not files or not len(reader.index):
+        return files
+    rows = reader.index.rows([row["blobs"][0] if row["blobs"] else row["digest"] for row in files])
+    order = np.argsort(reader.index.place_order()[rows], kind="stable")
+    return [files[number] for number in order]
+
+
+def _attempt(reader: BlobReader, folder: Folder, root: Sequence[str], row: dict[str, Any]) -> _Attempt:
+    """Write a file, unless it is there; FullError is raised, any other failure is the result."""
+    try:
+        names = (*root, *_parts(row["path"]))
+        with folder.entered(names[:-1]) as parent:
+            if folder.has(parent, names[-1], row["size"], row["digest"]):
+                return _Attempt(row, is_kept=True)
+            with folder.written(parent, names[-1]) as file:
+                _write(reader, file, row)
+    except FullError:
+        raise
+    except PachvaultError as error:
+        return _Attempt(row, error)
+    except OSError as error:
+        return _Attempt(row, PachvaultError(os.strerror(error.errno) if error.errno else str(error)))
+    return _Attempt(row)
+
+
+def _parts(path: str) -> tuple[str, ...]:
+    """A path's components; CorruptError for one that would leave its folder, or that no system can hold."""
+    parts = PurePosixPath(path.lstrip("/")).parts
+    if not parts or ".." in parts:
+        raise CorruptError(f"{path!r} would lie outside its folder")
+    if "\0" in path:
+        raise CorruptError(f"{path!r} has a zero byte")
+    return parts
+
+
+def _write(reader: BlobReader, file: BinaryIO, row: dict[str, Any]) -> None:
+    blobs = row["blobs"] or ([row["digest"]] if row["size"] else [])
+    hasher = blake3() if row["blobs"] else None
+    size = 0
+    for data in reader.stream(blobs):
+        file.write(data)
+        size += len(data)
+        if hasher is not None:
+            hasher.update(data)
+    if size != row["size"] or (hasher is not None and hasher.digest() != row["digest"]):
+        raise CorruptError("the blobs do not add up to the file that the table promises")

@@ -1,0 +1,1 @@
+"""Vault maintenance: verify, forget, prune, repair, erase, compare with the source, restore drills."""

@@ -1,0 +1,1 @@
+"""Compare a snapshot with its source: the live repos and the backup repo."""

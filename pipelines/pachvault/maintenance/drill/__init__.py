@@ -1,0 +1,1 @@
+"""The restore drill: restore a random sample into a scratch project and compare it."""

@@ -1,0 +1,190 @@
+"""What an erasure would take out of the vault: which snapshots, files and bytes. Nothing is changed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+
+import pyarrow.compute as pc
+
+from pachvault.errors import DamageError
+from pachvault.format import digests, layout
+from pachvault.format.digests import Digests, Sorted
+from pachvault.format.documents import Manifest
+from pachvault.format.ids import RepoName
+from pachvault.maintenance.erase.erase_selection import EraseSelection
+from pachvault.maintenance.erase.erase_tables import AffectedSnapshot, TableScan, unknown
+from pachvault.maintenance.repair.repair_needs import manifests
+from pachvault.runtime.progress import Progress
+from pachvault.store.store import ObjectInfo
+from pachvault.vault import blob_index, snapshots
+from pachvault.vault.index_rows import IndexRows, RowsByPack
+from pachvault.vault.packs import any_toc
+from pachvault.vault.snapshots import SnapshotName
+from pachvault.vault.vault import Vault
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ErasePlan:
+    """What goes, and what stays though it has the same content."""
+
+    vault: Vault
+    selection: EraseSelection
+    snapshots: list[AffectedSnapshot]
+    superseded: list[tuple[SnapshotName, SnapshotName]]
+    """Snapshots that an erasure replaced before it was interrupted, and by which."""
+    commits: int
+    files: int
+    size: int
+    """Bytes of the files, each time a commit put them."""
+    tables: list[bytes]
+    """File tables with rows that go."""
+    file_tables: list[bytes]
+    """All of them, those of dead runs too."""
+    reached: frozenset[str]
+    """Records and tables that snapshots need."""
+    gone: Digests
+    """Blobs that nothing else needs, sorted."""
+    kept: int
+    """Blobs that stay because other files have them."""
+    keepers: list[str]
+    """Some of those files."""
+    packs: list[str]
+    """Packs that hold blobs that go."""
+    pack_bytes: int
+    skipped: list[str]
+    """Manifests of forgotten snapshots that cannot be read: nobody can bring them back."""
+    unmatched: list[str]
+    """Patterns that match nothing in the vault, and by which nothing was erased before."""
+    unreadable: list[str]
+    """Packs of which neither a table of contents nor the index says what they hold."""
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to do."""
+        return not (self.snapshots or self.superseded or self.tables)
+
+
+def plan(vault: Vault, selection: EraseSelection, progress: Progress) -> ErasePlan:
+    """Look through all snapshots, forgotten ones included, and through what dead runs left.
+
+    Raises DamageError where a snapshot that is not forgotten cannot be read: nobody could say what it holds.
+    """
+    progress.start("erase: tables", 0)
+    alive, skipped = _loaded(vault)
+    superseded = _superseded(alive)
+    replaced = {old for old, _ in superseded}
+    reach = TableScan(vault, selection)
+    reach.read([(name, manifest) for name, manifest in alive if name not in replaced])
+    gone, kept, keepers = reach.contents()
+    progress.start("erase: packs", 0)
+    packs, pack_bytes, unreadable = _packs_with(vault, gone)
+    hit = reach.hit_rows()
+    repos = {RepoName(each.project, each.repo) for _, manifest in alive for each in manifest.repos}
+    before = {
+        pattern
+        for _, manifest in alive
+        for erased in manifest.erased
+        for pattern in (*erased.repos, *erased.paths)
+    }
+    return ErasePlan(
+        vault=vault,
+        selection=selection,
+        snapshots=[
+            found for name, manifest in alive if name not in replaced and (found := reach.hit(name, manifest))
+        ],
+        superseded=superseded,
+        commits=hit.group_by(["repo", "commit"]).aggregate([]).num_rows,
+        files=hit.num_rows,
+        size=pc.sum(hit["size"]).as_py() or 0,
+        tables=sorted(reach.hits),
+        file_tables=reach.file_tables,
+        reached=frozenset(reach.names),
+        gone=gone,
+        kept=kept,
+        keepers=keepers,
+        packs=packs,
+        pack_bytes=pack_bytes,
+        skipped=skipped,
+        unmatched=[each for each in selection.unmatched(repos, hit["path"]) if each not in before],
+        unreadable=unreadable,
+    )
+
+
+def _loaded(vault: Vault) -> tuple[list[tuple[SnapshotName, Manifest]], list[str]]:
+    """All manifests, oldest first; those of forgotten snapshots that cannot be read."""
+    alive, skipped = [], []
+    for name in manifests(vault):
+        try:
+            alive.append((name, snapshots.load(vault, name).manifest))
+        except DamageError as error:
+            if not name.path.startswith(layout.FORGOTTEN):
+                raise unknown(error) from error
+            skipped.append(name.path)
+    return sorted(alive, key=lambda pair: pair[1].frozen_at), skipped
+
+
+def _superseded(alive: list[tuple[SnapshotName, Manifest]]) -> list[tuple[SnapshotName, SnapshotName]]:
+    """Manifests of which another one is the same snapshot with more erased."""
+    alike: dict[tuple[str, datetime], list[tuple[SnapshotName, Manifest]]] = {}
+    for name, manifest in alive:
+        alike.setdefault((manifest.run_id, manifest.frozen_at), []).append((name, manifest))
+    found = []
+    for name, manifest in alive:
+        said = manifest.erased
+        for other, later in alike[manifest.run_id, manifest.frozen_at]:
+            if len(later.erased) > len(said) and later.erased[: len(said)] == said:
+                found.append((name, other))
+                break
+    return found
+
+
+def _packs_with(vault: Vault, gone: Digests) -> tuple[list[str], int, list[str]]:
+    """The packs that hold any of the blobs, by their own tables of contents or else by the index."""
+    found: list[str] = []
+    unreadable: list[str] = []
+    size = 0
+    if not len(gone):
+        return found, size, unreadable
+    going = Sorted(gone)
+    index = _Index(vault)
+    for info in vault.objects(layout.PACKS):
+        name = layout.named_digest(info.name)
+        if name is None:
+            continue
+        held, is_known = _held(vault, info, name, index)
+        if not is_known:
+            unreadable.append(info.name)
+        if going.has(held).any():
+            found.append(info.name)
+            size += info.size
+    return found, size, unreadable
+
+
+def _held(vault: Vault, info: ObjectInfo, name: bytes, index: _Index) -> tuple[Digests, bool]:
+    """The blobs of a pack, and whether anything is known of it. Another pack may lie under its name."""
+    try:
+        found, toc = any_toc(vault, info.name, info.size)
+    except DamageError:
+        placed = index.blobs_in(name)
+        return placed, len(placed) > 0
+    if found == name:
+        return toc.blobs["digest"], True
+    return digests.joined([toc.blobs["digest"], index.blobs_in(name)]), True
+
+
+@dataclass
+class _Index:
+    """The index, which is read only where a pack does not say itself what it holds."""
+
+    vault: Vault
+
+    def blobs_in(self, pack: bytes) -> Digests:
+        columns, by_pack = self._columns
+        return columns.digests.take(by_pack.rows(pack))
+
+    @cached_property
+    def _columns(self) -> tuple[IndexRows, RowsByPack]:
+        columns = blob_index.columns(self.vault, ())
+        return columns, RowsByPack(columns)

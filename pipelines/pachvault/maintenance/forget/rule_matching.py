@@ -1,0 +1,39 @@
+"""Which of a policy's retention rules speak of a snapshot."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from pachvault.format.documents import Manifest
+from pachvault.format.ids import RepoName
+from pachvault.policy import Retention
+from pachvault.syntax import selection
+from pachvault.syntax.selection import SourcePattern
+
+
+class RuleMatcher:
+    """Which rules speak of a snapshot. `branches` gives the names of a repo record's branches."""
+
+    def __init__(self, rules: Sequence[Retention], branches: Callable[[bytes], tuple[str, ...]]) -> None:
+        self.patterns = [[selection.source(text) for text in rule.match] for rule in rules]
+        self._branches = branches
+
+    def rules(self, manifest: Manifest) -> frozenset[int]:
+        """The numbers of the rules that speak of a branch of the snapshot."""
+        return frozenset(
+            number
+            for number, patterns in enumerate(self.patterns)
+            if any(self.has(manifest, pattern) for pattern in patterns)
+        )
+
+    def has(self, manifest: Manifest, pattern: SourcePattern) -> bool:
+        """Whether the snapshot has a branch like this."""
+        for entry in manifest.repos:
+            repo = RepoName(entry.project, entry.repo)
+            if not pattern.means_repo(repo):
+                continue
+            if pattern.reference is None:
+                return True
+            if any(pattern.means(repo, branch) for branch in self._branches(entry.record)):
+                return True
+        return False

@@ -1,0 +1,1 @@
+"""Prune: garbage collection of objects that no snapshot references."""

@@ -1,0 +1,141 @@
+"""What snapshots need: records, tables and blobs; and what those need that were forgotten of late.
+
+Everything below a manifest is immutable and named by its digest: what was read once need not be read
+again when the manifests are listed anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from pachvault.errors import CorruptError, DamageError, PachvaultError
+from pachvault.format import layout
+from pachvault.format.digests import Digests, Gathered
+from pachvault.vault import snapshots
+from pachvault.vault.snapshots import SnapshotName
+from pachvault.vault.vault import Vault
+
+_READS_AT_ONCE = 4
+_LISTINGS = 5
+
+
+@dataclass(slots=True)
+class Reachable:
+    """What some manifests need; it only grows."""
+
+    roots: set[str] = field(default_factory=set)
+    """Manifests."""
+    names: set[str] = field(default_factory=set)
+    """Records and tables."""
+    _blobs: Gathered = field(default_factory=Gathered)
+
+    def add(self, root: str, names: Iterable[str], blobs: Iterable[Digests]) -> None:
+        """Add a manifest with its objects and its blobs; nothing where these cannot be had."""
+        for each in list(blobs):
+            self._blobs.add(each)
+        self.names.update(names)
+        self.roots.add(root)
+
+    def blobs(self) -> Digests:
+        """Every blob, each once, sorted."""
+        return self._blobs.all()
+
+
+@dataclass(frozen=True, slots=True)
+class Reachability:
+    """What must not be marked, and what must not be deleted."""
+
+    current: Reachable = field(default_factory=Reachable)
+    """What the snapshots need."""
+    forgotten: Reachable = field(default_factory=Reachable)
+    """What those need besides that were forgotten within the grace, and may be brought back."""
+
+    def survey(self, vault: Vault, now: datetime) -> None:
+        """Add what is there now.
+
+        Raises DamageError where something that a snapshot needs cannot be read: then it is not known what
+        else it needs.
+        """
+        for _ in range(_LISTINGS):
+            # one that moves to or fro is always in one of the two folders, and so in one of these listings
+            before = _forgotten(vault, now)
+            roots = [info.name for info in vault.objects(layout.SNAPSHOTS) if snapshots.named(info.name)]
+            forgotten = before | _forgotten(vault, now)
+            try:
+                _extend(vault, roots, self.current)
+            except DamageError as error:
+                if all(vault.store.stat(root) for root in roots):
+                    raise type(error)(
+                        f"{error.what}: nothing is deleted from a damaged vault",
+                        where=error.where,
+                        hint="`pachvault verify` names the snapshots that it hits: repair or forget them",
+                    ) from error
+                continue
+            for root in sorted(forgotten):
+                with suppress(DamageError):  # it may have been forgotten for that very reason
+                    _extend(vault, [root], self.forgotten, self.current)
+            if all(vault.store.stat(root) for root in forgotten):
+                return
+        raise PachvaultError("snapshots come and go faster than they can be read", where=vault.store.url)
+
+
+def _extend(vault: Vault, roots: Iterable[str], reach: Reachable, *besides: Reachable) -> None:
+    """Add what manifests need and what the others do not have: of each all, or nothing."""
+    known = (reach, *besides)
+    with ThreadPoolExecutor(_READS_AT_ONCE, "reach") as pool:
+        for root in roots:
+            if root not in reach.roots:
+                names, tables = _reached(vault, root, known)
+                reach.add(root, names, pool.map(vault.blobs_of_table, tables))
+
+
+def _reached(vault: Vault, root: str, known: Iterable[Reachable]) -> tuple[set[str], list[bytes]]:
+    """What a manifest needs that is not known: records and tables by name, of these the file tables."""
+    manifest = snapshots.load(vault, _name(root)).manifest
+    names = {layout.record_path(manifest.pipelines)}
+    if not _is_known(layout.record_path(manifest.pipelines), known):
+        vault.pipelines_record(manifest.pipelines)
+    tables: dict[bytes, None] = {}
+    for entry in manifest.repos:
+        record = layout.record_path(entry.record)
+        if _is_known(record, known):
+            continue
+        names.add(record)
+        for segment in vault.repo_record(entry.record).segments:
+            listing = layout.table_path(segment.table)
+            if listing not in names and not _is_known(listing, known):
+                tables.update(dict.fromkeys(vault.tables_of_list(segment.table)))
+            names.add(listing)
+    new = [each for each in tables if not _is_known(layout.table_path(each), known)]
+    return names | {layout.table_path(each) for each in new}, new
+
+
+def _is_known(name: str, known: Iterable[Reachable]) -> bool:
+    return any(name in each.names for each in known)
+
+
+def expired(vault: Vault, now: datetime) -> list[str]:
+    """The manifests that were forgotten so long ago that they cannot be brought back."""
+    return [
+        info.name for info in vault.objects(layout.FORGOTTEN) if now - info.modified_at >= vault.config.grace
+    ]
+
+
+def _forgotten(vault: Vault, now: datetime) -> set[str]:
+    return {
+        info.name
+        for info in vault.objects(layout.FORGOTTEN)
+        if snapshots.named(layout.remembered_path(info.name)) and now - info.modified_at < vault.config.grace
+    }
+
+
+def _name(root: str) -> SnapshotName:
+    is_forgotten = root.startswith(layout.FORGOTTEN)
+    found = snapshots.named(layout.remembered_path(root) if is_forgotten else root)
+    if found is None:
+        raise CorruptError("not a manifest's name", where=root)
+    return replace(found, path=root)

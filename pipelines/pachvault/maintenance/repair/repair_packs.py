@@ -1,0 +1,192 @@
+"""What packs and index hold, as far as it reads: every place of every blob, and which of them are good.
+
+Nothing is decided here, and nothing is changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Set
+from contextlib import suppress
+from dataclasses import dataclass
+
+import numpy as np
+
+from pachvault.errors import DamageError
+from pachvault.format import layout, pack
+from pachvault.format.digests import Digests, Rows, Sorted
+from pachvault.format.ids import digest
+from pachvault.format.pack import split_digests
+from pachvault.maintenance.verify.verify import Level
+from pachvault.runtime.progress import Progress
+from pachvault.store.store import ObjectInfo
+from pachvault.vault import pending_deletes
+from pachvault.vault.blob_index import BlobIndex
+from pachvault.vault.index_rows import NUMBERS, IndexRows, RowsByPack, differing
+from pachvault.vault.packs import any_toc, by_frame, read_toc, wrong_blobs
+from pachvault.vault.vault import Vault
+
+
+@dataclass(frozen=True, slots=True)
+class PackSurvey:
+    """The packs and the index of a vault as they were found."""
+
+    whole: Sorted
+    """The blobs in packs without fault."""
+    hurt: BlobIndex
+    """Places that read, in packs that are damaged or marked for deletion."""
+    damaged: dict[str, str]
+    """Packs by name, with what is wrong."""
+    unplaced: IndexRows
+    """Rows that no index object has, by what the packs say of themselves."""
+    gone: dict[str, frozenset[bytes]]
+    """For each index object with rows that no pack bears out: the packs of these that are not there."""
+    wrong: frozenset[str]
+    """Those of them that say what a pack that is there does not."""
+    unreadable: dict[str, str]
+    """The index objects that do not read, with what is wrong."""
+    _placed: PlacedBlobs
+
+    def rows_without(self, replaced: Set[str]) -> IndexRows:
+        """What the index lacks if these objects are taken out of it."""
+        kept = [self._placed.true_of(name) for name in sorted(replaced) if name in self.gone]
+        return IndexRows.joined([self.unplaced, *kept])
+
+    def placed_in(self, pack: bytes) -> set[bytes]:
+        """The blobs that the index places in a pack."""
+        return set(split_digests(self._placed.rows.digests.take(self._placed.by_pack.rows(pack))))
+
+
+def survey(vault: Vault, level: Level, progress: Progress) -> PackSurvey:
+    """Read the index, then the packs: their TOCs, from level packs on their frames, at data every blob."""
+    # in this order: a pack is durable before an index object names it
+    placed, unreadable = _index_objects(vault)
+    infos = list(vault.objects(layout.PACKS))
+    progress.start("repair: packs", sum(info.size for info in infos))
+    whole: list[Digests] = []
+    hurt: list[IndexRows] = []
+    unplaced: list[IndexRows] = []
+    damaged: dict[str, str] = {}
+    going = pending_deletes.for_writing(vault).avoid
+    for info in infos:
+        name = layout.named_digest(info.name) or b""
+        numbers = placed.by_pack.rows(name)
+        try:
+            toc = read_toc(vault, info.name, info.size)
+        except DamageError as error:
+            damaged[info.name] = error.what
+            hurt.append(_salvaged(vault, info, name, placed.rows.take(numbers)))
+        else:
+            rows = IndexRows.of_toc(name, toc)
+            unplaced += placed.compare(rows, numbers)
+            bad = _bad_blobs(vault, info.name, toc, level)
+            if bad:
+                damaged[info.name] = f"{len(bad)} of its {len(toc.blobs)} blobs do not read"
+                hurt.append(rows.take(np.setdiff1d(np.arange(len(rows)), np.array(bad, np.int64))))
+            elif info.name in going:  # what is needed of it is copied, unless another pack has it
+                hurt.append(rows)
+            else:
+                whole.append(rows.digests)
+        progress.add(info.size, 1)
+    listed = {layout.named_digest(info.name) or b"" for info in infos}
+    gone = placed.gone(listed)
+    return PackSurvey(
+        whole=Sorted.of(whole),
+        hurt=BlobIndex(IndexRows.joined(hurt)),
+        damaged=damaged,
+        unplaced=IndexRows.joined(unplaced),
+        gone={name: packs - listed for name, packs in gone.items()},
+        wrong=frozenset(name for name, packs in gone.items() if packs & listed),
+        unreadable=unreadable,
+        _placed=placed,
+    )
+
+
+def _index_objects(vault: Vault) -> tuple[PlacedBlobs, dict[str, str]]:
+    found: dict[str, IndexRows] = {}
+    unreadable: dict[str, str] = {}
+    for info in vault.objects(layout.INDEX):
+        try:
+            found[info.name] = IndexRows.read(vault.read(info.name))
+        except DamageError as error:
+            if vault.store.stat(info.name) is not None:  # else prune has replaced it since the listing
+                unreadable[info.name] = error.what
+    return PlacedBlobs(found), unreadable
+
+
+def _bad_blobs(vault: Vault, name: str, toc: pack.Toc, level: Level) -> list[int]:
+    """The rows of a TOC whose blobs do not read."""
+    bad: list[int] = []
+    for frame, rows in by_frame(toc) if level is not Level.STRUCTURE else ():
+        stored = vault.store.get_range(name, int(frame["offset"]), int(frame["stored"]))
+        try:
+            is_whole = pack.frame_is_whole(stored, int(frame["checksum"]))
+            if is_whole and level is Level.DATA:
+                data = pack.open_frame(stored, int(frame["raw"]), int(frame["codec"]))
+                bad += wrong_blobs(toc, rows, data)
+        except DamageError:
+            is_whole = False
+        if not is_whole:
+            bad += rows.tolist()
+    return bad
+
+
+def _salvaged(vault: Vault, info: ObjectInfo, pack_id: bytes, rows: IndexRows) -> IndexRows:
+    """What reads nevertheless of an object that is not the pack its name promises.
+
+    Where to look says the index; or the TOC of another pack, where one lies there.
+    """
+    with suppress(DamageError):
+        toc = any_toc(vault, info.name, info.size)[1]
+        rows = IndexRows.joined([rows, IndexRows.of_toc(pack_id, toc)])
+    rows = rows.take(np.argsort(rows.integers["frame_offset"], kind="stable"))
+    good: list[int] = []
+    opened, data = -1, b""
+    said = (rows.integers[name].tolist() for name in NUMBERS)
+    for number, (blob, frame, stored, raw, codec, offset, size) in enumerate(
+        zip(split_digests(rows.digests), *said, strict=True)
+    ):
+        if frame != opened:
+            opened = frame
+            try:
+                data = pack.open_frame(vault.store.get_range(info.name, frame, stored), raw, codec)
+            except DamageError:
+                data = b""
+        if digest(data[offset : offset + size]) == blob:
+            good.append(number)
+    return rows.take(np.array(good, np.int64))
+
+
+class PlacedBlobs:
+    """The rows of all index objects, and which of them are true."""
+
+    def __init__(self, objects: dict[str, IndexRows]) -> None:
+        """Empties `objects` on the way: both at once would be twice the memory."""
+        ends = np.cumsum([len(each) for each in objects.values()], dtype=np.int64).tolist()
+        starts = [0, *ends[:-1]]
+        self._slices = {name: slice(*each) for name, *each in zip(objects, starts, ends, strict=False)}
+        self.rows = IndexRows.joined(objects.pop(name) for name in list(objects))
+        self.by_pack = RowsByPack(self.rows)
+        self._is_true = np.ones(len(self.rows), bool)
+
+    def compare(self, rows: IndexRows, numbers: Rows) -> Iterator[IndexRows]:
+        """Note which rows are not what the pack says of itself; what it says besides."""
+        false, besides = differing(self.rows, numbers, rows)
+        self._is_true[false] = False
+        if len(besides):
+            yield rows.take(besides)
+
+    def gone(self, listed: set[bytes]) -> dict[str, frozenset[bytes]]:
+        """The objects with rows that are not true, and the packs that these rows name."""
+        for name in self.by_pack.codes.keys() - listed:
+            self._is_true[self.by_pack.rows(name)] = False
+        found = {}
+        for name, rows in self._slices.items():
+            false = self.rows.pack_codes[rows][~self._is_true[rows]]
+            if len(false):
+                found[name] = frozenset(split_digests(self.rows.packs.take(np.unique(false))))
+        return found
+
+    def true_of(self, name: str) -> IndexRows:
+        """The rows of an object that are true."""
+        rows = self._slices[name]
+        return self.rows.take(np.flatnonzero(self._is_true[rows]) + rows.start)

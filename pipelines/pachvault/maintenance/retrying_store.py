@@ -1,0 +1,112 @@
+"""A store whose reads are tried again for a moment: what passes is no finding, what stays is one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from datetime import datetime
+from typing import TypeVar
+
+from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
+
+from pachvault.errors import DamageError, PachvaultError
+from pachvault.store.store import WHOLE_BYTES, ObjectInfo, Store
+from pachvault.vault.vault import Vault
+
+_TRIES = 3
+_WAIT_SECONDS = 0.1
+_PATIENCE = 10
+"""So many reads in a row that failed for good, and the place is taken to be gone: no more second tries."""
+
+Answer = TypeVar("Answer")
+
+
+class RetryingStore:
+    """See `Store` for the contract. AbsentError and CorruptError are answers, and are given at once."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.url = store.url
+        self.repeated = 0
+        """How many reads had to be tried again."""
+        self._failed_in_a_row = 0
+
+    def put(self, name: str, parts: Iterable[bytes], size: int) -> bool:
+        """See Store.put."""
+        return self._store.put(name, parts, size)
+
+    def put_new(self, name: str, data: bytes) -> None:
+        """See Store.put_new."""
+        self._store.put_new(name, data)
+
+    def get(self, name: str, most: int = WHOLE_BYTES) -> bytes:
+        """See Store.get."""
+        return self._again(lambda: self._store.get(name, most))
+
+    def get_range(self, name: str, offset: int, length: int) -> bytes:
+        """See Store.get_range."""
+        return self._again(lambda: self._store.get_range(name, offset, length))
+
+    def stat(self, name: str) -> ObjectInfo | None:
+        """See Store.stat."""
+        return self._again(lambda: self._store.stat(name))
+
+    def list(self, folder: str) -> Iterator[ObjectInfo]:
+        """See Store.list."""
+        return iter(self._again(lambda: [*self._store.list(folder)]))
+
+    def delete(self, name: str) -> None:
+        """See Store.delete."""
+        self._store.delete(name)
+
+    def create(self, *, is_shared: bool = False) -> None:
+        """See Store.create."""
+        self._store.create(is_shared=is_shared)
+
+    def exists(self) -> bool:
+        """See Store.exists."""
+        return self._store.exists()
+
+    def sweep(self, before: datetime, is_own: Callable[[str], bool]) -> None:
+        """See Store.sweep."""
+        self._store.sweep(before, is_own)
+
+    def _again(self, call: Callable[[], Answer]) -> Answer:
+        attempts = Retrying(
+            stop=stop_after_attempt(_TRIES if self._failed_in_a_row < _PATIENCE else 1),
+            wait=wait_random_exponential(multiplier=_WAIT_SECONDS, max=2),
+            retry=retry_if_exception(_may_pass),
+            before_sleep=self._note,
+            reraise=True,
+        )
+        try:
+            answer = attempts(call)
+        except DamageError:
+            self._failed_in_a_row = 0
+            raise
+        except PachvaultError:
+            self._failed_in_a_row += 1
+            raise
+        self._failed_in_a_row = 0
+        return answer
+
+    def _note(self, _: RetryCallState) -> None:
+        self.repeated += 1
+
+
+def patient(vault: Vault) -> tuple[Vault, RetryingStore]:
+    """The vault, read with patience."""
+    store = RetryingStore(vault.store)
+    return replace(vault, store=store), store
+
+
+def is_gone(vault: Vault, name: str) -> bool:
+    """Whether an object that a listing showed is there no more: deleted meanwhile, as forget and prune do."""
+    try:
+        return vault.store.stat(name) is None
+    except PachvaultError:
+        return False
+
+
+def _may_pass(error: BaseException) -> bool:
+    return isinstance(error, PachvaultError) and not isinstance(error, DamageError)

@@ -1,0 +1,1 @@
+"""Verify: check the structure, the packs and the data of a vault, and schedule these checks."""

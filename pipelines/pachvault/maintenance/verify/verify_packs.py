@@ -1,0 +1,129 @@
+"""The lower half of a vault: the index against the packs that are there, and the packs' own bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+
+from pachvault.errors import CorruptError
+from pachvault.format import layout, pack
+from pachvault.format.digests import Digests
+from pachvault.maintenance.retrying_store import is_gone
+from pachvault.maintenance.verify.findings import Damage, tried
+from pachvault.maintenance.verify.verify_places import CheckedPlaces
+from pachvault.vault.index_rows import IndexRows
+from pachvault.vault.packs import by_frame, read_toc, wrong_blobs
+from pachvault.vault.vault import Vault
+
+_AT_ONCE = 4
+"""Packs read at the same time, one frame of each in memory."""
+_LISTINGS = 3
+"""How often the index is listed again where objects vanish meanwhile, as they do when it is compacted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scrubbed:
+    """What became of a pack."""
+
+    name: str
+    damages: list[Damage]
+
+
+def load_index(vault: Vault) -> tuple[CheckedPlaces, list[Damage]]:
+    """All index objects that can be read, and what keeps the others from it."""
+    parts: dict[str, IndexRows] = {}
+    damages: dict[str, list[Damage]] = {}
+    for _ in range(_LISTINGS):
+        listing = Damage(kind="index", object=layout.INDEX)
+        listed, failed = tried(listing, lambda: [info.name for info in vault.objects(layout.INDEX)])
+        if listed is None:
+            return CheckedPlaces([]), failed
+        damages = {}
+        for name in listed:
+            if name not in parts:
+                about = Damage(kind="index", object=name)
+                found, damages[name] = tried(about, partial(_index_object, vault, name))
+                if found is not None:
+                    parts[name] = found
+        if not any(failed and is_gone(vault, name) for name, failed in damages.items()):
+            break
+    places = CheckedPlaces(parts.pop(name) for name in list(parts))
+    return places, [each for failed in damages.values() for each in failed]
+
+
+def against_listing(places: CheckedPlaces, sizes: Mapping[str, int]) -> Iterator[Damage]:
+    """The packs that the index names and that are not there, or too short. Their places are no good."""
+    for name, end in places.packs():
+        path = layout.pack_path(name)
+        rows = places.in_pack(name)
+        if path not in sizes:
+            places.is_good[rows] = False
+            yield Damage(kind="pack-missing", object=path, message="the index names it", places=rows)
+        elif sizes[path] < end:
+            places.is_good[rows] = False
+            message = f"{sizes[path]} bytes long where the index places a frame up to byte {end}"
+            yield Damage(kind="pack-short", object=path, message=message, places=rows)
+
+
+def scrub(
+    vault: Vault, packs: Mapping[str, int], places: CheckedPlaces, *, is_decoded: bool
+) -> Iterator[Scrubbed]:
+    """Read packs, given with their sizes, from the trailer to the frames. Their bad places are noted."""
+    read = partial(_pack, vault, places, is_decoded=is_decoded)
+    with ThreadPoolExecutor(_AT_ONCE, "verify") as pool:
+        try:
+            for name, damages in zip(packs, pool.map(read, packs, packs.values()), strict=True):
+                for damage in damages:
+                    places.is_good[damage.places] &= not damage.is_read
+                yield Scrubbed(name, damages)
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _index_object(vault: Vault, name: str) -> IndexRows:
+    return IndexRows.read(vault.read(name))
+
+
+def _pack(vault: Vault, places: CheckedPlaces, name: str, size: int, *, is_decoded: bool) -> list[Damage]:
+    """A pack from its trailer to its frames, one frame in memory at a time."""
+    promised = layout.named_digest(name)
+    rows = places.in_pack(promised)
+    toc, found = tried(Damage(kind="pack", object=name, places=rows), partial(read_toc, vault, name, size))
+    if toc is None and is_gone(vault, name):
+        message = "it was there when the packs were listed, and is gone"
+        return [Damage(kind="pack-missing", object=name, message=message, places=rows)]
+    if toc is None:
+        return [replace(damage, is_vital=False) for damage in found]
+    unlike = places.unlike(promised, toc)
+    if len(unlike):
+        message = f"{len(unlike)} blobs are not where the index places them"
+        found.append(Damage(kind="index-wrong", object=name, message=message, places=unlike))
+    for frame, inside in by_frame(toc):
+        of_frame = rows[places.frames[rows] == int(frame["offset"])]
+        about = Damage(kind="frame", object=name, places=of_frame)
+        data, failed = tried(about, partial(_frame, vault, name, frame, is_decoded=is_decoded))
+        for damage in failed:
+            message = f"frame at byte {frame['offset']}: {damage.message}"
+            found.append(replace(damage, is_vital=False, message=message))
+        if data is not None and is_decoded:
+            found += _blobs(about, places, toc.blobs["digest"][wrong_blobs(toc, inside, data)])
+    return found
+
+
+def _frame(vault: Vault, name: str, frame: np.void, *, is_decoded: bool) -> bytes:
+    """What a frame holds; nothing where it is not to be decoded. DamageError where it is not whole."""
+    stored = vault.store.get_range(name, int(frame["offset"]), int(frame["stored"]))
+    if not pack.frame_is_whole(stored, int(frame["checksum"])):
+        raise CorruptError("wrong checksum")
+    return pack.open_frame(stored, int(frame["raw"]), int(frame["codec"])) if is_decoded else b""
+
+
+def _blobs(frame: Damage, places: CheckedPlaces, wrong: Digests) -> Iterator[Damage]:
+    for blob in wrong:
+        bad = frame.places[places.digests[frame.places] == blob]
+        message = f"blob {blob.tobytes().hex()} has another digest"
+        yield Damage(kind="blob-damaged", object=frame.object, message=message, places=bad)

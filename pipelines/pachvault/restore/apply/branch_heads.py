@@ -1,0 +1,143 @@
+"""The last step of a replay: branch heads moved, each once, to what was replayed on hidden branches.
+
+What goes on top of a branch is made on a hidden one, too, so that it can be compared before the head moves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from pachvault.errors import BusyError, PachvaultError
+from pachvault.format.ids import RepoName
+from pachvault.pach import codec
+from pachvault.pach.records import CommitInfo
+from pachvault.pach.source import CommitRef, Source
+from pachvault.pach.target import Pointed, Target
+from pachvault.restore import commit_trailer
+from pachvault.restore.changes import changes
+from pachvault.restore.restore_messages import BranchPlan, RepoPlan, RestorePlan
+from pachvault.syntax.selection import Paths
+from pachvault.vault.snapshots import RepoHistory
+
+
+def holds_nothing(head: CommitInfo) -> bool:
+    """Whether a head is the empty one that Pachyderm makes where a pipeline wants a branch."""
+    return head.origin == "auto" and head.parent is None and not head.size_bytes
+
+
+@dataclass(slots=True)
+class HeadMover:
+    """Prepares and moves the heads of one repo. Both are safe to repeat."""
+
+    source: Source
+    target: Target
+    plan: RestorePlan
+    repo: RepoPlan
+    history: RepoHistory
+    hidden: str
+    """How the names of the branches begin that nobody subscribes to."""
+
+    def prepare(self, branch: BranchPlan, ids: dict[str, str]) -> str | None:
+        """The commit that a head is to point at: what `ids` (old to new) says, or one on top of the branch.
+
+        None where it could not be restored. Raises BusyError where the branch is no longer what the plan
+        was made for.
+        """
+        if branch.action == "keep":
+            return self._heads().get(branch.name)
+        restored = branch.head if branch.action == "move" else ids.get(branch.head)
+        if restored is None or branch.action != "append":
+            return restored
+        current = self._heads().get(branch.name, "")
+        new = self._on_top(branch, current, restored)
+        self._check_unmoved(branch, current, new)
+        return new
+
+    def moves(self, branch: BranchPlan, new: str) -> Iterator[Pointed]:
+        """What moves a head to what was prepared; nothing where it is there.
+
+        Raises BusyError where the branch was moved meanwhile.
+        """
+        now = self._heads()
+        current = now.get(branch.name, "")
+        if current == new or branch.action == "keep":
+            return
+        self._check_unmoved(branch, current, new)
+        if branch.keep_as and branch.keep_as not in now:
+            yield self._pointed(branch.keep_as, current)
+        yield self._pointed(branch.name, new)
+
+    def arm(self, branch: BranchPlan) -> None:
+        """Give a branch its trigger back."""
+        if branch.trigger:
+            head = self._heads()[branch.name]
+            self.target.point(self.repo.to_project, self.repo.to_repo, branch.name, head, branch.trigger)
+
+    def _check_unmoved(self, branch: BranchPlan, current: str, new: str) -> None:
+        if current in {new, branch.current or ""}:
+            return
+        if branch.current or not holds_nothing(self.source.commit(self._ref(current))):
+            raise BusyError(
+                "the branch was moved while the restore was under way",
+                where=f"{self.repo.target}@{branch.name}",
+                hint="restore again",
+            )
+
+    def _on_top(self, branch: BranchPlan, current: str, restored: str) -> str:
+        """A commit on top of the branch, in which its tree, or the chosen paths, are the restored ones."""
+        text = commit_trailer.appended(self.plan.request_id, self.repo.source, branch.head)
+        if current and self._is_ours(self.source.commit(self._ref(current)), text):
+            return current
+        name = f"{self.hidden}append-{branch.name}"
+        made = self._heads().get(name)
+        if made:  # by a run that died: whole, or to be begun anew
+            left = self.source.commit(self._ref(made))
+            if left.is_finishing:
+                left = self.source.commit(self._ref(made), wait=True)
+            if self._is_ours(left, text) and left.parent == (current or None):
+                return made
+            if left.finished_at is None:
+                self.target.clear(self._ref(made))
+                self.target.finish(self._ref(made), error="abandoned by a restore that ended too soon")
+            self.target.delete_branch(self.repo.to_project, self.repo.to_repo, name)
+        where = (self.repo.to_project, self.repo.to_repo, name)
+        ref = self._ref(self.target.start(*where, parent=current or None, description=text))
+        whole = self._ref(restored)
+        self.source.commit(whole, wait=True)
+        if not self.plan.paths:
+            self.target.change(ref, delete=["/"])
+        else:
+            replaced = self._replaced(branch, current, whole)
+            self.target.add_file_set(ref, self.target.make_file_set(replaced, []))
+        self.target.add_file_set(ref, self.source.file_set_of(whole, codec.TOTAL))
+        self.target.finish(ref)
+        self.source.commit(ref, wait=True)
+        return ref.id
+
+    def _replaced(self, branch: BranchPlan, current: str, restored: CommitRef) -> list[str]:
+        """Chosen paths that go before the restored ones come.
+
+        What the snapshot had and the restored commit lacks was damaged: what the branch has of it stays.
+        """
+        differing = self.source.diff(self._ref(current), restored)
+        absent = {change.path for change in differing if change.old_size < 0}
+        chosen = set(changes(self.history, branch.head, None, self.plan.paths).puts["path"].to_pylist())
+        wanted = Paths(tuple(self.plan.paths))
+        newer = {path for path in absent - chosen if wanted.has(path)}
+        return sorted((chosen - absent) | newer)
+
+    def _is_ours(self, commit: CommitInfo, text: str) -> bool:
+        return commit.description == text and commit.finished_at is not None and not commit.error
+
+    def _heads(self) -> dict[str, str]:
+        name = RepoName(self.repo.to_project, self.repo.to_repo)
+        return {branch.name: branch.head for branch in self.source.branches(name)}
+
+    def _pointed(self, branch: str, commit: str) -> Pointed:
+        return Pointed(self.repo.to_project, self.repo.to_repo, branch, commit)
+
+    def _ref(self, commit: str) -> CommitRef:
+        if not commit:
+            raise PachvaultError("the branch has gone while the restore was under way", hint="restore again")
+        return CommitRef(self.repo.to_project, self.repo.to_repo, commit)

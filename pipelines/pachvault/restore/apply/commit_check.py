@@ -1,0 +1,217 @@
+"""Between the making of commits and the moving of heads: is each what the vault says it was?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from blake3 import blake3
+
+from pachvault.format.ids import digest
+from pachvault.pach import codec
+from pachvault.pach.source import CommitRef, Source
+from pachvault.pach.tar import FileRun
+from pachvault.restore.apply.repo_replay import Replayed
+from pachvault.restore.changes import Changes, changes
+from pachvault.restore.restore_messages import BranchPlan, CommitStep, RepoPlan, RestorePlan
+from pachvault.restore.stage.change_writer import readable
+from pachvault.restore.stage.file_set_keepalive import lasting, still_there
+from pachvault.runtime.progress import Progress
+from pachvault.syntax.selection import Paths
+from pachvault.vault import blob_index
+from pachvault.vault.blob_reader import BlobReader
+from pachvault.vault.snapshots import RepoHistory
+from pachvault.vault.vault import Vault
+
+
+@dataclass(frozen=True, slots=True)
+class CommitDifference:
+    """A file that is not what it should be."""
+
+    repo: str
+    commit: str
+    """The old id."""
+    found: str
+    """The commit that differs."""
+    path: str
+    message: str
+
+
+def check(
+    source: Source, vault: Vault, plan: RestorePlan, replayed: list[Replayed], progress: Progress
+) -> list[CommitDifference]:
+    """Compare every replayed commit with the vault's tables: paths, sizes, and content where `full`."""
+    found: list[CommitDifference] = []
+    if plan.verify == "none":
+        return found
+    damage = _Damage(vault)
+    for repo, done in zip(plan.repos, replayed, strict=False):  # what has no plan was lost as a whole
+        history = RepoHistory(vault, vault.repo_record(repo.record))
+        for step in repo.steps:
+            if step.commit in done.ids and not step.error:
+                found += _Checked(source, plan, repo, history, done, damage).step(step, progress)
+        for branch in repo.branches:
+            if branch.action == "append" and branch.name in done.heads:
+                found += _appended(source, plan, repo, done, branch)
+    return found
+
+
+@dataclass(frozen=True)
+class _Damage:
+    """What the vault no longer has; asked only where something is amiss."""
+
+    vault: Vault
+
+    @cached_property
+    def reader(self) -> BlobReader:
+        return BlobReader(self.vault, blob_index.load(self.vault))
+
+
+@dataclass(frozen=True, slots=True)
+class _Checked:
+    """The commits of one repo."""
+
+    source: Source
+    plan: RestorePlan
+    repo: RepoPlan
+    history: RepoHistory
+    done: Replayed
+    damage: _Damage
+
+    def step(self, step: CommitStep, progress: Progress) -> list[CommitDifference]:
+        """How a commit differs from what it should be."""
+        wanted = changes(self.history, step.commit, step.content_parent, self.plan.paths)
+        ref = self._ref(self.done.ids[step.commit])
+        self.source.commit(ref, wait=True)
+        if self.plan.verify == "full" and step.content_parent is None:  # all there is, is what was put
+            problems = _contents(self.source, ref, wanted, progress)
+        else:
+            problems = self._paths(ref, step, wanted)
+            if self.plan.verify == "full":
+                problems = self._put(ref, wanted, progress) | problems
+        if problems and self.plan.keep_going:
+            for path in _left_out(self.damage.reader, wanted, problems):
+                problems.pop(path, None)
+        return [
+            CommitDifference(str(self.repo.target), step.commit, ref.id, path, text)
+            for path, text in sorted(problems.items())
+        ]
+
+    def _put(self, ref: CommitRef, wanted: Changes, progress: Progress) -> dict[str, str]:
+        """What is amiss with the contents of what the commit itself put."""
+        with lasting(self.source, self.source.file_set_of(ref, codec.DIFF)) as own:
+            problems = _contents(self.source, own, wanted, progress)
+            if problems:
+                still_there(self.source, own)
+        return problems
+
+    def _paths(self, ref: CommitRef, step: CommitStep, wanted: Changes) -> dict[str, str]:
+        parent = self.done.ids.get(step.content_parent or "")
+        sizes = dict(zip(wanted.puts["path"].to_pylist(), wanted.puts["size"].to_pylist(), strict=True))
+        differing = self.source.diff(ref, self._ref(parent) if parent else None)
+        listed = {change.path: change for change in differing}
+        problems = {}
+        for path, change in listed.items():
+            expected = sizes.get(path, -1)
+            if said := _wrong_size(change.new_size, expected):
+                problems[path] = said
+            elif expected < 0 and path not in wanted.deletes:
+                problems[path] = "was deleted"
+        silent = (sizes.keys() | set(wanted.deletes)) - listed.keys()
+        if silent:
+            # where the same content was put again it need not show as a change
+            same = self._unchanged(step, wanted)
+            problems |= dict.fromkeys(silent - same, "did not change")
+        return problems
+
+    def _unchanged(self, step: CommitStep, wanted: Changes) -> set[str]:
+        if step.content_parent is None:
+            return set()
+        old = self.history.tree(step.content_parent)
+        before = dict(zip(old["path"].to_pylist(), old["digest"].to_pylist(), strict=True))
+        return {
+            path
+            for path, digest in zip(
+                wanted.puts["path"].to_pylist(), wanted.puts["digest"].to_pylist(), strict=True
+            )
+            if before.get(path) == digest
+        }
+
+    def _ref(self, commit: str) -> CommitRef:
+        return CommitRef(self.repo.to_project, self.repo.to_repo, commit)
+
+
+def _appended(
+    source: Source, plan: RestorePlan, repo: RepoPlan, done: Replayed, branch: BranchPlan
+) -> list[CommitDifference]:
+    """How a commit put on top of a branch differs from the restored one, in the chosen paths.
+
+    In all others it must be what it was put on.
+    """
+    new, restored = (
+        CommitRef(repo.to_project, repo.to_repo, each)
+        for each in (done.heads[branch.name], done.ids[branch.head])
+    )
+    paths = Paths(tuple(plan.paths))
+    problems = {
+        change.path: "differs in the commit that was appended"
+        for change in source.diff(new, restored)
+        if paths.has(change.path) and not (plan.paths and plan.keep_going)
+    }
+    if plan.paths:
+        problems |= dict.fromkeys(_beside(source, new, paths), "changed, and is none of the chosen paths")
+    return [
+        CommitDifference(str(repo.target), branch.head, new.id, path, text)
+        for path, text in sorted(problems.items())
+    ]
+
+
+def _beside(source: Source, new: CommitRef, paths: Paths) -> list[str]:
+    """What a commit changes besides the chosen paths."""
+    parent = source.commit(new).parent
+    # against a failed commit deletions would show of what was never inherited
+    if parent is None or source.commit(CommitRef(new.project, new.repo, parent)).error:
+        return []
+    return [change.path for change in source.diff(new, None) if not paths.has(change.path)]
+
+
+def _left_out(reader: BlobReader, wanted: Changes, problems: dict[str, str]) -> set[str]:
+    """Of these paths those that damage explains: unreadable, or gone before they were to be deleted."""
+    _, lost = readable(reader, wanted)
+    gone = {path for path in wanted.deletes if problems.get(path) == "did not change"}
+    return lost.keys() | gone
+
+
+def _contents(source: Source, ref: CommitRef, wanted: Changes, progress: Progress) -> dict[str, str]:
+    """Read all files and compare them with what was to be put."""
+    columns = (wanted.puts[name].to_pylist() for name in ("path", "size", "digest"))
+    missing = {path: (size, content) for path, size, content in zip(*columns, strict=True)}
+    problems = {}
+
+    def compare(path: str, size: int, content: bytes) -> None:
+        expected = missing.pop(path, (-1, b""))
+        if expected != (size, content):
+            problems[path] = _wrong_size(size, expected[0]) or "has another content"
+        progress.add(size, 1)
+
+    hasher = blake3()
+    for found in source.read_runs(ref):
+        if isinstance(found, FileRun):
+            for path, data in zip(*found, strict=True):
+                compare(path, len(data), digest(data))
+            continue
+        if found.offset == 0:
+            hasher = blake3()
+        hasher.update(found.data)
+        if found.is_last:
+            compare(found.path, found.size, hasher.digest())
+    return problems | dict.fromkeys(missing, "was not written")
+
+
+def _wrong_size(found: int, expected: int) -> str:
+    """What to say of sizes that differ; -1: no such file."""
+    if found == expected:
+        return ""
+    if expected < 0:
+        return f"was not expected: {found} bytes"
+    return f"{found} bytes where {expected} were expected" if found >= 0 else "was deleted"

@@ -1,0 +1,75 @@
+"""What restores left that nobody goes on with: staged parts, and branches on which commits were made.
+
+A request's own repo and branches go when it is settled. Those of a request that was withdrawn, or whose
+run died and was not started again, are collected here once they are old enough.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+
+from pachvault.errors import SourceGoneError
+from pachvault.format.ids import RepoName
+from pachvault.pach.records import RepoInfo
+from pachvault.pach.source import CommitRef, Source
+from pachvault.pach.target import Target
+from pachvault.restore import working_branches
+from pachvault.restore.request.in_progress import staging_repos
+from pachvault.restore.request.request_lock import HeldError, LockHolder, held, holder_of
+from pachvault.restore.stage import staging
+
+
+def collect(source: Source, target: Target, before: datetime) -> list[str]:
+    """Remove what no run holds and nobody touched since `before`; a line for each thing that was removed.
+
+    Takes each request's lock first: a run that begins meanwhile goes first, or after.
+    """
+    removed = []
+    for repo in staging_repos(source.repos()):
+        request = repo.name.repo.removeprefix(staging.PREFIX)
+        if _touched_at(source, repo, request) < before and _settle(source, target, request):
+            removed.append(f"{repo.name}: parts of request {request}, which nobody goes on with")
+    repos = source.repos()
+    in_use = {repo.name.repo.removeprefix(staging.PREFIX) for repo in staging_repos(repos)}
+    for each in repos:
+        removed += _branches(source, target, each.name, before, in_use)
+    return removed
+
+
+def _settle(source: Source, target: Target, request: str) -> bool:
+    try:
+        with held(source, target, request, LockHolder.this_process()) as mine:
+            mine.remove()
+    except HeldError:
+        return False
+    return True
+
+
+def _touched_at(source: Source, repo: RepoInfo, request: str) -> datetime:
+    """The last sign that somebody works on a request."""
+    run = holder_of(source, request, repo.description)
+    times = [commit.started_at for commit in source.commits(repo.name) if commit.started_at]
+    return max([repo.created_at, *times, *([run.alive_at] if run else [])])
+
+
+def _branches(
+    source: Source, target: Target, repo: RepoName, before: datetime, in_use: set[str]
+) -> Iterator[str]:
+    """Remove a repo's branches that a request which is settled, or was given up, made commits on."""
+    for branch in source.branches(repo):
+        request = working_branches.request_of(branch.name)
+        if request is None or request in in_use:
+            continue
+        ref = CommitRef(repo.project, repo.repo, branch.head)
+        try:
+            commit = source.commit(ref)
+        except SourceGoneError:
+            continue
+        if commit.started_at and commit.started_at > before:
+            continue
+        if commit.finished_at is None and not commit.is_finishing:
+            target.clear(ref)
+            target.finish(ref, error="a restore gave it up")
+        target.delete_branch(repo.project, repo.repo, branch.name)
+        yield f"{repo}@{branch.name}: of request {request}, which nobody goes on with"

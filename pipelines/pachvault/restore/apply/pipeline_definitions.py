@@ -1,0 +1,171 @@
+"""Pipeline definitions: which to bring back, in what order, and whether the cluster has what they need."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from pachvault.errors import CorruptError, UsageError
+from pachvault.format.documents import Pipeline
+from pachvault.format.ids import RepoName
+from pachvault.pach.pipelines import Pipelines, is_same
+from pachvault.pach.source import Source
+from pachvault.request import Request
+from pachvault.restore.plan.own_project import means
+from pachvault.restore.restore_messages import PipelinePlan
+from pachvault.syntax import selection
+
+_OF_ONE_CALL = ("update", "reprocess", "spec_commit", "specCommit", "dry_run", "dryRun")
+
+
+def choose(request: Request, known: Sequence[Pipeline], source: Source) -> list[PipelinePlan]:
+    """The definitions whose output repos the request means, each after those that it reads from.
+
+    One that is there already is not in the way: it may be this very request's. Raises UsageError where
+    there is another of its name, or where one needs a secret that the cluster lacks.
+    """
+    if not request.pipelines:
+        return []
+    if request.to.project or request.to.repo:
+        raise UsageError("pipelines keep their names", hint="pipelines: false, or no `to`")
+    chosen = matching(request, known)
+    there = {RepoName(each.project, each.name): each for each in source.pipelines()}
+    others = [
+        name for name in sorted(chosen.keys() & there.keys()) if not _is_same(chosen[name], there[name])
+    ]
+    if others and request.exists == "fail":
+        raise UsageError(
+            f"pipeline {others[0]} exists, and is another one",
+            hint="exists: append or replace leaves it as it is",
+        )
+    wanted = {name: each for name, each in chosen.items() if name not in there}
+    if request.exists == "fail":  # created by a run that ended before it could stop it
+        wanted |= {
+            name: each for name, each in chosen.items() if each.stopped and not _is_stopped(there, name)
+        }
+    needed = {secret for each in wanted.values() for secret in _secrets(each)}
+    missing = [secret for secret in sorted(needed) if not source.has_secret(secret)]
+    if missing:
+        raise UsageError(
+            f"the cluster lacks {len(missing)} secrets that pipelines need: {', '.join(missing)}",
+            hint="create them first: their values are in no backup",
+        )
+    plans = {name: _plan(wanted[name]) for name in _topological(wanted)}
+    return [plan.model_copy(update={"is_new": name not in there}) for name, plan in plans.items()]
+
+
+def matching(request: Request, known: Sequence[Pipeline]) -> dict[RepoName, Pipeline]:
+    """The definitions that the request means, by the repo that each writes; none where it wants none."""
+    if not request.pipelines:
+        return {}
+    outputs = {RepoName(each.project, each.name): each for each in known}
+    patterns = [selection.source(text) for text in request.what]
+    return {name: each for name, each in outputs.items() if any(means(pattern, name) for pattern in patterns)}
+
+
+def create_stopped(source: Source, plans: Sequence[PipelinePlan]) -> None:
+    """Create and stop those that were stopped, so far as what they read is there: it is empty yet."""
+    pipelines = Pipelines(source.connection)
+    repos = {str(repo.name) for repo in source.repos()}
+    for plan in plans:
+        if plan.stopped and repos.issuperset(plan.inputs):
+            _create(pipelines, plan)
+            repos.add(f"{plan.project}/{plan.name}")
+
+
+def create_rest(source: Source, plans: Sequence[PipelinePlan]) -> None:
+    """Create those that are not there yet, in order; those that were stopped are stopped."""
+    pipelines = Pipelines(source.connection)
+    for plan in plans:
+        _create(pipelines, plan)
+
+
+def _create(pipelines: Pipelines, plan: PipelinePlan) -> None:
+    is_stopped = pipelines.is_stopped(plan.project, plan.name)
+    if is_stopped is None:
+        pipelines.create(plan.spec_json, f"{plan.project}/{plan.name}")
+    if plan.stopped and not is_stopped:
+        pipelines.stop(plan.project, plan.name)
+
+
+def _plan(pipeline: Pipeline) -> PipelinePlan:
+    spec = _spec(pipeline)
+    for name in _OF_ONE_CALL:
+        spec.pop(name, None)
+    spec["pipeline"] = {"name": pipeline.name, "project": {"name": pipeline.project}}
+    return PipelinePlan(
+        project=pipeline.project,
+        name=pipeline.name,
+        stopped=pipeline.stopped,
+        inputs=[str(repo) for repo in _inputs(pipeline)],
+        spec_json=json.dumps(spec),
+    )
+
+
+def _spec(pipeline: Pipeline) -> dict[str, Any]:
+    try:
+        spec = json.loads(pipeline.spec_json)
+    except (ValueError, RecursionError):
+        spec = None
+    if not isinstance(spec, dict):
+        raise CorruptError(
+            f"the definition of pipeline {pipeline.project}/{pipeline.name} is no JSON object",
+            hint="restore without that pipeline",
+        )
+    return spec
+
+
+def _is_same(one: Pipeline, other: Pipeline) -> bool:
+    return is_same(_plan(one).spec_json, _plan(other).spec_json)
+
+
+def _is_stopped(there: Mapping[RepoName, Pipeline], name: RepoName) -> bool:
+    return name in there and there[name].stopped
+
+
+def _topological(chosen: dict[RepoName, Pipeline]) -> list[RepoName]:
+    done: dict[RepoName, None] = {}
+    seen: set[RepoName] = set()
+    pending = sorted(chosen, reverse=True)
+    while pending:
+        name = pending[-1]
+        if name in seen:  # all that it reads from is done
+            done[pending.pop()] = None
+        else:
+            seen.add(name)
+            inputs = [repo for repo in _inputs(chosen[name]) if repo in chosen and repo not in seen]
+            pending += reversed(inputs)
+    return list(done)
+
+
+def _inputs(pipeline: Pipeline) -> Iterator[RepoName]:
+    pending = [pipeline.details.get("input")]
+    while pending:
+        each = pending.pop()
+        if not isinstance(each, dict):
+            continue
+        if isinstance(pfs := each.get("pfs"), dict):
+            yield RepoName(str(pfs.get("project") or pipeline.project), str(pfs.get("repo")))
+        for group in ("cross", "union", "join", "group"):
+            pending.extend(_list(each.get(group)))
+
+
+def _secrets(pipeline: Pipeline) -> set[str]:
+    """The Kubernetes secrets that a definition names, those for pulling its image among them."""
+    transform, egress = pipeline.details.get("transform"), pipeline.details.get("egress")
+    names: set[str] = set()
+    if isinstance(transform, dict):
+        mounts = _list(transform.get("secrets"))
+        names |= {str(mount["name"]) for mount in mounts if isinstance(mount, dict) and "name" in mount}
+        names |= {str(name) for name in _list(transform.get("image_pull_secrets"))}
+    database = egress.get("sql_database") if isinstance(egress, dict) else None
+    secret = database.get("secret") if isinstance(database, dict) else None
+    if isinstance(secret, dict) and secret.get("name"):
+        names.add(str(secret["name"]))
+    return names
+
+
+def _list(value: object) -> list[Any]:
+    """Details are what a server of some version said: what is no list lists nothing."""
+    return value if isinstance(value, list) else []

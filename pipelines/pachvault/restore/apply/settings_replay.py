@@ -1,0 +1,81 @@
+"""A plan's settings put in place. What a cluster does not take is named, and the restore goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+
+from pachvault.errors import PachydermError, TransientError
+from pachvault.format.ids import RepoName
+from pachvault.pach.settings import Settings, SettingsScope
+from pachvault.pach.source import Source
+from pachvault.pach.target import Target
+from pachvault.restore.restore_messages import ProjectSettings, RolesPlan, SettingsPlan
+
+
+@dataclass(slots=True)
+class SettingsReplay:
+    """Puts a plan's settings in place. Safe to repeat."""
+
+    source: Source
+    target: Target
+    plan: SettingsPlan
+    lost: list[str] = field(default_factory=list)
+    """A line for each setting that this cluster does not take."""
+
+    @property
+    def _there(self) -> Settings:
+        return Settings(self.source.connection)
+
+    def before_pipelines(self) -> None:
+        """Settings of cluster and projects, which pipelines are made by. The projects are there."""
+        defaults = self.plan.cluster_defaults_json
+        if defaults is not None:
+            self._try("cluster defaults", lambda: self._there.set_cluster_defaults(defaults))
+        self._set_metadata(SettingsScope.cluster(), self.plan.cluster_metadata)
+        for project in self.plan.projects:
+            self._project(project)
+
+    def _project(self, project: ProjectSettings) -> None:
+        description, defaults = project.description, project.defaults_json
+        if description is not None:
+            self.target.describe_project(project.name, description)
+        self._set_metadata(SettingsScope.project(project.name), project.metadata)
+        if defaults is not None:
+            what = f"defaults of project {project.name}"
+            self._try(what, lambda: self._there.set_project_defaults(project.name, defaults))
+
+    def after_heads(self) -> None:
+        """Metadata of repos, branches and pipelines, which are there now; and role bindings."""
+        for repo in self.plan.repos:
+            name = RepoName(repo.project, repo.name)
+            self._set_metadata(SettingsScope.repo(name), repo.metadata)
+            for branch, metadata in repo.branches.items():
+                self._set_metadata(SettingsScope.branch(name, branch), metadata)
+        for pipeline in self.plan.pipelines:
+            name = RepoName(pipeline.project, pipeline.name)
+            self._set_metadata(SettingsScope.pipeline(name), pipeline.metadata)
+        for roles in self.plan.roles:
+            self._try(f"role bindings of {roles.text}", partial(self._add_roles, roles))
+
+    def _add_roles(self, roles: RolesPlan) -> None:
+        if roles.kind == "cluster":
+            self._there.add_cluster_roles(roles.roles)
+        elif roles.kind == "project":
+            self._there.add_project_roles(roles.project, roles.roles)
+        else:
+            self._there.add_repo_roles(RepoName(roles.project, roles.repo), roles.roles)
+
+    def _set_metadata(self, place: SettingsScope, metadata: Mapping[str, str] | None) -> None:
+        if metadata:
+            self._try(f"metadata of {place.text}", lambda: self._there.set_metadata(place, metadata))
+
+    def _try(self, what: str, call: Callable[[], object]) -> None:
+        """A setting that cannot be had is named; the rest of the restore goes on."""
+        try:
+            call()
+        except TransientError:
+            raise
+        except PachydermError as error:
+            self.lost.append(f"{what}: {error.what}")

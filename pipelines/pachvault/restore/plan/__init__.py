@@ -1,0 +1,1 @@
+"""Planning a restore: which commits, in which order, from where, into what."""

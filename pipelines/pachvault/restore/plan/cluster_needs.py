@@ -1,0 +1,142 @@
+"""What acting on a plan needs of the cluster, asked before the first write.
+
+A restore that cannot be carried out to its end is refused with nothing done. Rights are not asked for: with
+authentication, only the call itself tells.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+
+from pachvault.errors import UsageError
+from pachvault.format.documents import Pipeline, Project
+from pachvault.format.ids import RepoName
+from pachvault.pach.pipelines import MAX_PARALLELISM, MAX_PIPELINES, Pipelines
+from pachvault.pach.source import CommitRef, Source
+from pachvault.restore.plan.repo_plan import TargetCluster
+from pachvault.restore.restore_messages import PipelinePlan, ProjectPlan, RepoPlan
+from pachvault.vault.snapshots import Snapshot
+
+_PROJECT_NAME = 51
+"""The longest name of a project that Pachyderm takes."""
+
+
+def projects(
+    snapshot: Snapshot, cluster: TargetCluster, repos: Sequence[RepoPlan], pipelines: Sequence[PipelinePlan]
+) -> list[ProjectPlan]:
+    """The projects to create. Raises UsageError for a name that Pachyderm does not take."""
+    saved: Mapping[str, Project] = {each.name: each for each in snapshot.manifest.projects}
+    wanted = {each.to_project for each in repos} | {each.project for each in pipelines}
+    missing = sorted(wanted - {*cluster.projects})
+    for name in missing:
+        if len(name) > _PROJECT_NAME or not name[0].isalnum():
+            raise UsageError(
+                f"Pachyderm takes no project called {name!r}",
+                hint=f"at most {_PROJECT_NAME} characters, the first a letter or a digit",
+            )
+    return [
+        ProjectPlan(name=name, description=saved[name].description if name in saved else "")
+        for name in missing
+    ]
+
+
+def can_run(
+    plans: Sequence[PipelinePlan], cluster: TargetCluster, repos: Sequence[RepoPlan], named: Collection[str]
+) -> tuple[list[PipelinePlan], list[str]]:
+    """The pipelines that can be created, and a line for each that reads what will not be there.
+
+    Raises UsageError for such a one that is among the `named`, as project/name, and not just matched by a
+    wildcard; and where its repo is in the way.
+    """
+    targets = {each.target for each in repos}
+    there = {*cluster.repos} | targets
+    possible: list[PipelinePlan] = []
+    lines: list[str] = []
+    for plan in plans:
+        name = RepoName(plan.project, plan.name)
+        if plan.is_new:
+            _check_place(name, cluster, targets)
+        absent = [repo for repo in map(RepoName.parse, plan.inputs) if repo not in there]
+        why = f"reads {absent[0]}, which is neither in the cluster nor restored with it" if absent else ""
+        if absent and str(name) in named:
+            raise UsageError(f"pipeline {name} {why}", hint=f"name {absent[0]} too, or restore it first")
+        if absent:
+            lines.append(f"{name}: the pipeline is not created: it {why}")
+        else:
+            there.add(name)
+            possible.append(plan)
+    return possible, lines
+
+
+def check_licence(source: Source, plans: Sequence[PipelinePlan], there: Collection[RepoName]) -> None:
+    """Raise UsageError where the cluster may not have so many pipelines, or so parallel ones."""
+    new = [each for each in plans if each.is_new]
+    pipelines = Pipelines(source.connection)
+    # Pachyderm counts names, whatever their projects
+    count = len({each.repo for each in there} | {each.name for each in new})
+    wide = [each for each in new if _parallelism(each) > MAX_PARALLELISM]
+    if not new or (count <= MAX_PIPELINES and not wide) or pipelines.is_licensed():
+        return
+    if wide:
+        raise UsageError(
+            f"pipeline {wide[0].project}/{wide[0].name} wants {_parallelism(wide[0])} workers, and without a "
+            f"licence Pachyderm allows {MAX_PARALLELISM}",
+            hint="activate a licence, or restore the others by name",
+        )
+    raise UsageError(
+        f"the cluster would have {count} pipelines, and without a licence Pachyderm allows {MAX_PIPELINES}",
+        hint="delete some, activate a licence, or restore fewer by name",
+    )
+
+
+def not_recomputed(
+    snapshot: Snapshot,
+    source: Source,
+    chosen: Mapping[RepoName, Pipeline],
+    plans: Sequence[PipelinePlan],
+    cluster: TargetCluster,
+) -> list[str]:
+    """A line for each output that a stopped pipeline will not make again, unless it was empty.
+
+    One that is there and stopped, by an interrupted run say, counts until its output is there.
+    """
+    sizes = {RepoName(entry.project, entry.repo): entry.size_bytes for entry in snapshot.manifest.repos}
+    new = {RepoName(each.project, each.name) for each in plans if each.is_new}
+    lines = []
+    for name, pipeline in sorted(chosen.items()):
+        is_empty_there = name in new or (name in cluster.outputs and not _has_output(source, name))
+        if pipeline.stopped and is_empty_there and sizes.get(name) != 0:
+            how = f"`pachctl start pipeline {name.repo} --project {name.project}` computes it anew"
+            if name in sizes:
+                how += f"; `pachvault restore {name} --to {name}-restored` brings it back as a plain repo"
+            lines.append(f"{name}: the pipeline is stopped, and its output is not brought back: {how}")
+    return lines
+
+
+def _has_output(source: Source, name: RepoName) -> bool:
+    return any(
+        source.commit(CommitRef(name.project, name.repo, branch.head)).size_bytes
+        for branch in source.branches(name)
+        if branch.head
+    )
+
+
+def _check_place(name: RepoName, cluster: TargetCluster, targets: Collection[RepoName]) -> None:
+    """A pipeline makes its output repo: none may be there, nor be restored."""
+    if name in targets:
+        raise UsageError(
+            f"{name} cannot be both a plain repo and the output of pipeline {name}",
+            hint="outputs: recompute, or restore what it wrote by itself, with another name in `to`",
+        )
+    if name in cluster.repos and name not in cluster.outputs:
+        raise UsageError(
+            f"repo {name} is in the way of pipeline {name}, which makes a repo of its name",
+            hint="delete the repo, or leave the pipeline out",
+        )
+
+
+def _parallelism(plan: PipelinePlan) -> int:
+    spec = json.loads(plan.spec_json)
+    wanted = spec.get("parallelism_spec") or spec.get("parallelismSpec") or {}
+    return int(wanted.get("constant") or 0)

@@ -1,0 +1,102 @@
+"""Which commits a restore replays, and in what order. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pachvault.errors import UsageError
+from pachvault.format import table
+from pachvault.request import Extent
+from pachvault.restore.restore_messages import CommitStep
+from pachvault.syntax import selection
+from pachvault.vault.snapshots import RepoHistory
+
+Rows = Mapping[str, Mapping[str, Any]]
+"""The commits that a record lists (schema table.COMMITS), by id."""
+
+
+def rows_of(history: RepoHistory) -> Rows:
+    """The commits of a repo that can be restored."""
+    return {row["commit"]: row for row in history.commits.to_pylist() if row["listed"]}
+
+
+def newest_in(rows: Rows, head: str, extent: Extent) -> str:
+    """The commit that a branch with this head is brought back to.
+
+    Raises UsageError where the extent ends at a commit that the head does not lead to.
+    """
+    if extent.newest is None:
+        return head
+    newest = full_id(rows, extent.newest)
+    current: str | None = head
+    while current is not None and current in rows:
+        if current == newest:
+            return newest
+        current = rows[current]["parent"]
+    raise UsageError(f"commit {extent.newest} is no ancestor of {head}")
+
+
+def steps_to(rows: Rows, wanted: set[str]) -> list[CommitStep]:
+    """These commits as steps, each after its parent."""
+    steps = []
+    for commit in (each for each in rows if each in wanted):
+        row = rows[commit]
+        parent = row["parent"] if row["parent"] in wanted else None
+        content_parent = parent
+        while content_parent is not None and rows[content_parent]["error"]:
+            above = rows[content_parent]["parent"]
+            content_parent = above if above in wanted else None
+        steps.append(
+            CommitStep(
+                commit=commit,
+                parent=parent,
+                content_parent=content_parent,
+                description=row["description"],
+                error=row["error"],
+                started_at=row["started"],
+                finished_at=row["finished"],
+                size_bytes=row["size"],
+                metadata=table.decode_metadata(row["metadata"]),
+                created_by=row["created_by"] or "",
+            )
+        )
+    return _parents_first(steps)
+
+
+def line(rows: Rows, head: str, extent: Extent) -> set[str]:
+    """A commit and as many of its ancestors as the extent takes in.
+
+    Raises UsageError where it begins at a commit that is no ancestor.
+    """
+    current: str | None = head
+    first = full_id(rows, extent.first) if extent.first else None
+    found: set[str] = set()
+    while current is not None and current in rows and (extent.last is None or len(found) < extent.last):
+        found.add(current)
+        if current == first:
+            break
+        current = rows[current]["parent"]
+    if first is not None and first not in found:
+        raise UsageError(f"commit {extent.first} is no ancestor of {head}")
+    return found
+
+
+def full_id(rows: Rows, reference: str) -> str:
+    """The commit that an id or its beginning means; UsageError unless there is exactly one."""
+    commit = selection.pick(rows, reference, "commit", selection.COMMIT_DIGITS)
+    if commit is None:
+        raise UsageError(f"no commit {reference!r} in the repo's history")
+    return commit
+
+
+def _parents_first(steps: Sequence[CommitStep]) -> list[CommitStep]:
+    done: dict[str, CommitStep] = {}
+    pending = {step.commit: step for step in steps}
+    for step in steps:
+        chain = [step]
+        while (parent := chain[-1].parent) is not None and parent not in done:
+            chain.append(pending[parent])
+        for each in reversed(chain):
+            done.setdefault(each.commit, each)
+    return list(done.values())

@@ -1,0 +1,103 @@
+"""Project pachvault as something to restore: left out unless named, and its requests are not done again.
+
+What comes back of it would act: pipelines would back up into the vault that they come from, requests would
+be carried out once more. (A policy that comes back is not in force: see `home.check_in_force`.)
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime
+
+from pachvault import cluster_project
+from pachvault import request as requests
+from pachvault.errors import DamageError, UsageError
+from pachvault.format import table
+from pachvault.format.ids import RepoName
+from pachvault.pach.source import Source
+from pachvault.pach.target import Target
+from pachvault.policy import DRILL_PROJECT, HOME_PROJECT
+from pachvault.restore.request.restore_records import DONE, not_carried_out
+from pachvault.restore.restore_messages import RestorePlan
+from pachvault.syntax.selection import SourcePattern
+from pachvault.vault import blob_index
+from pachvault.vault.blob_reader import BlobReader
+from pachvault.vault.snapshots import RepoHistory
+from pachvault.vault.vault import Vault
+
+OWN_PROJECTS = (HOME_PROJECT, DRILL_PROJECT)
+
+
+def means(pattern: SourcePattern, repo: RepoName) -> bool:
+    """Whether a pattern means a repo: one in a project of our own only where it names the project."""
+    return pattern.means_repo(repo) and (repo.project not in OWN_PROJECTS or pattern.project == repo.project)
+
+
+def note_left_out(repos: Iterable[RepoName], patterns: Sequence[SourcePattern]) -> list[str]:
+    """A line for each project of our own, with repos among these, that patterns match and none names."""
+    left_out = {
+        repo.project
+        for repo in repos
+        if any(pattern.means_repo(repo) for pattern in patterns)
+        and all(pattern.project != repo.project for pattern in patterns)
+    }
+    return [
+        f"project {project} is pachvault's own, and left out where it is not named, as in '{project}/*'"
+        for project in sorted(left_out & {*OWN_PROJECTS})
+    ]
+
+
+def settle_requests(
+    source: Source, target: Target, vault: Vault, plan: RestorePlan, requests_head: str | None
+) -> list[str]:
+    """Record the requests that come back with repo `requests`, before its head moves: none is done again.
+
+    What the snapshot says of them is taken over where it does; the others are recorded as not carried out.
+    `requests_head` is the commit that is to be the head of `requests`, None where that repo is not restored.
+    A line for each record that is damaged, where the plan says to keep going; DamageError otherwise.
+    """
+    known = cluster_project.files(source, DONE)
+    lost: list[str] = []
+    new: dict[str, bytes] = {}
+    if plan.done_requests is not None:
+        reader = BlobReader(vault, blob_index.load(vault))
+        for path, names in _saved(vault, plan.done_requests):
+            if path in known:
+                continue
+            try:
+                new[path] = b"".join(reader.stream(names))
+            except DamageError as error:
+                if not plan.keep_going:
+                    raise
+                lost.append(f"{DONE}@{cluster_project.MASTER}:{path}: {error}")
+    if requests_head is not None:
+        for request_id in _ids(cluster_project.files_at(source, cluster_project.REQUESTS, requests_head)):
+            path = f"/{request_id}.json"
+            if path not in known and path not in new and request_id != plan.request_id:
+                record = not_carried_out(request_id, plan.snapshot, datetime.now(UTC))
+                new[path] = (json.dumps(record, indent=1) + "\n").encode()
+    if new:
+        target.ensure_repo(DONE.project, DONE.repo, "finished restore requests")
+        target.put_files(DONE.project, DONE.repo, cluster_project.MASTER, new)
+    return lost
+
+
+def _saved(vault: Vault, record: bytes) -> Iterator[tuple[str, list[bytes]]]:
+    """The files of repo `restored` in a snapshot, each with the blobs that hold it."""
+    history = RepoHistory(vault, vault.repo_record(record))
+    head = next((each.head for each in history.record.branches if each.name == cluster_project.MASTER), None)
+    if head is None:
+        return
+    for row in history.tree(head).to_pylist():
+        if row["kind"] == table.FILE:
+            yield row["path"], row["blobs"] or ([row["digest"]] if row["size"] else [])
+
+
+def _ids(files: dict[str, bytes]) -> Iterator[str]:
+    """The requests in files; what is none that can be read is refused whenever it is looked at."""
+    for path, data in sorted(files.items()):
+        try:
+            yield requests.parse(data.decode(), path).id
+        except (UsageError, UnicodeDecodeError, RecursionError):
+            continue

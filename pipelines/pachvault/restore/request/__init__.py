@@ -1,0 +1,1 @@
+"""Restore requests: read, planned, carried out by one run at a time, recorded."""

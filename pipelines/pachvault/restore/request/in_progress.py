@@ -1,0 +1,126 @@
+"""Restores that are not finished: those that a run holds, those left by one, those waiting in the pipelines.
+
+Reads the cluster alone. Finished ones are in `records`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Literal
+
+from pachvault.cluster_project import MASTER
+from pachvault.errors import CorruptError, SourceGoneError
+from pachvault.format.ids import RepoName
+from pachvault.pach.records import RepoInfo
+from pachvault.pach.source import CommitRef, Source
+from pachvault.policy import DRILL_PROJECT, HOME_PROJECT
+from pachvault.restore.request.request_lock import LockHolder, holder_of, state_in
+from pachvault.restore.restore_messages import RestorePlan
+from pachvault.restore.stage import staging
+
+_PLANS, _ANSWERS = (RepoName(HOME_PROJECT, name) for name in ("restore_plan", "restore_replay"))
+_REQUEST = re.compile(r"request ([0-9a-f]{12})")
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreInProgress:
+    """A restore that is not finished."""
+
+    request: str
+    """The first 12 digits of its id."""
+    state: Literal["running", "interrupted", "waiting"]
+    """A run holds it; one left parts and will go on when it is asked for again; the pipelines have it."""
+    phase: str
+    since: datetime | None
+    summary: str
+    is_drill: bool = False
+
+
+def under_way(source: Source, recorded: Collection[str] = ()) -> list[RestoreInProgress]:
+    """All of them: running ones first. `recorded`: the ids of finished requests, which wait no more."""
+    now, here = datetime.now(UTC), LockHolder.this_process()
+    repos = source.repos()
+    drills = _drills(repos)
+    planned = _planned(source, recorded)
+    found = []
+    for repo in staging_repos(repos):
+        request = repo.name.repo.removeprefix(staging.PREFIX)
+        run = holder_of(source, request, repo.description)
+        plan = planned.pop(request, None)
+        is_drill = request in drills
+        if run is not None and not run.is_dead(now) and not here.has_ended(run.holder):
+            since = run.since or run.began_at
+            found.append(RestoreInProgress(request, "running", run.phase, since, run.holder.name, is_drill))
+        elif plan is not None:
+            found.append(RestoreInProgress(request, "waiting", "planned", repo.created_at, plan))
+        else:
+            since = run.alive_at if run else repo.created_at
+            state = state_in(repo.description)
+            phase = run.phase if run else state.phase if state else "fetch"
+            then = "the next drill removes it" if is_drill else "goes on when it is asked for again"
+            found.append(RestoreInProgress(request, "interrupted", phase, since, then, is_drill))
+    found += [
+        RestoreInProgress(request, "waiting", "planned", None, plan) for request, plan in planned.items()
+    ]
+    order = ("running", "waiting", "interrupted")
+    return sorted(found, key=lambda each: (order.index(each.state), each.request))
+
+
+def _drills(repos: Iterable[RepoInfo]) -> set[str]:
+    """The requests of drills that are under way, or died: their scratch repos name them."""
+    scratch = (repo for repo in repos if repo.name.project == DRILL_PROJECT)
+    return {found[1] for repo in scratch if (found := _REQUEST.search(repo.description))}
+
+
+def staging_repos(repos: Iterable[RepoInfo]) -> list[RepoInfo]:
+    """The repos of requests that are not settled."""
+    return [
+        repo
+        for repo in repos
+        if repo.name.project == HOME_PROJECT and repo.name.repo.startswith(staging.PREFIX)
+    ]
+
+
+def _planned(source: Source, recorded: Collection[str]) -> dict[str, str]:
+    """Requests that the pipelines have planned and not answered: their ids' first digits, and their plans."""
+    plans, answers = _newest(source, _PLANS), _newest(source, _ANSWERS)
+    if plans is None:
+        return {}
+    answered = set(_folders(source, answers, "report.json")) if answers else set()
+    found = {}
+    for folder in _folders(source, plans, "plan.json"):
+        if folder not in answered:
+            path = f"/{folder}/plan.json"
+            data = b"".join(
+                bytes(piece.data) for piece in source.read_some(plans, f"/{folder}/", ["plan.json"])
+            )
+            try:
+                plan = RestorePlan.read(data, f"{_PLANS}:{path}")
+            except CorruptError as error:
+                found[folder.rpartition("-")[2]] = str(error)
+                continue
+            if plan.status == "work" and plan.request_id not in recorded:
+                found[plan.request_id[:12]] = plan.summary
+    return found
+
+
+def _folders(source: Source, ref: CommitRef, name: str) -> Iterator[str]:
+    for path in source.paths(ref, f"/*/{name}"):
+        yield path.split("/")[1]
+
+
+def _newest(source: Source, repo: RepoName) -> CommitRef | None:
+    """The newest finished commit of a pipeline's output; None where there is none."""
+    try:
+        current = {branch.name: branch.head for branch in source.branches(repo)}.get(MASTER)
+        while current:
+            commit = source.commit(CommitRef(repo.project, repo.repo, current))
+            if commit.finished_at is not None and not commit.error:
+                return CommitRef(repo.project, repo.repo, current)
+            current = commit.parent
+    except SourceGoneError:
+        pass
+    return None

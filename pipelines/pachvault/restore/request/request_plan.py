@@ -1,0 +1,105 @@
+"""A file of the requests repo as a restore: the folder that its stages write to, and its plan.
+
+Whatever the file says, it comes to a plan: work, done before, or refused with the reason in a line.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from pachvault import cluster_project, policy
+from pachvault import request as requests
+from pachvault.errors import PachvaultError, UsageError
+from pachvault.format.ids import digest
+from pachvault.pach.source import Source
+from pachvault.request import Request
+from pachvault.restore.plan.fetch_shares import PlanWithShares
+from pachvault.restore.plan.resolve import resolve
+from pachvault.restore.request.restore_records import finished
+from pachvault.restore.request.retry_policy import verdict
+from pachvault.restore.restore_messages import FetchShare, FetchWork, RestorePlan
+from pachvault.store.store import open_store
+from pachvault.vault.vault import open_vault
+
+SUFFIX = ".yaml"
+
+
+@dataclass(frozen=True, slots=True)
+class RequestPlan:
+    """The folder of a request in the outputs, its plan, and at least one piece of work for fetch."""
+
+    folder: str
+    plan: RestorePlan
+    work: list[FetchWork]
+
+
+def take_in(name: str, data: bytes | None, source: Source) -> RequestPlan:
+    """The plan of a request file; `data` is None where the name is a folder's.
+
+    Raises PachvaultError only for what may pass.
+    """
+    try:
+        request = _parse(name, data)
+    except UsageError as error:
+        # an id that no request has that can be read: two files must not write to one folder
+        request_id = digest(b"\0".join([name.encode(), data or b""])).hex()
+        return _intake(name, PlanWithShares(_without_work(request_id, "refused", str(error)), []))
+    resolved = verdict(lambda: _resolve(request, source))
+    if isinstance(resolved, PachvaultError):
+        resolved = PlanWithShares(_without_work(request.id, "refused", str(resolved)), [])
+    return _intake(name, resolved)
+
+
+def done_before(request_id: str, source: Source) -> dict[str, object] | None:
+    """The record of a finished request."""
+    return next((said for said in finished(source) if said["request"] == request_id), None)
+
+
+def _parse(name: str, data: bytes | None) -> Request:
+    if data is None:
+        raise UsageError("a request is a file, this is a folder", where=name)
+    if not name.endswith(SUFFIX):
+        raise UsageError(f"the name of a request ends in {SUFFIX}", where=name)
+    try:
+        return requests.parse(data.decode(), name)
+    except UnicodeDecodeError as error:
+        raise UsageError("not a text file", where=name) from error
+
+
+def _resolve(request: Request, source: Source) -> PlanWithShares:
+    said = done_before(request.id, source)
+    if said is not None:
+        when = str(said["finished_at"])[:16].replace("T", " ")
+        before = "" if said.get("came_back") else f"done on {when} UTC: "
+        return PlanWithShares(_without_work(request.id, "done", f"{before}{said['summary']}"), [])
+    url = request.vault
+    if url is None:
+        url = policy.parse(
+            cluster_project.policy_text(source), f"{cluster_project.POLICY}:{cluster_project.POLICY_FILE}"
+        ).target
+    return resolve(request, open_vault(open_store(url)), source)
+
+
+def _without_work(request_id: str, status: Literal["done", "refused"], summary: str) -> RestorePlan:
+    return RestorePlan(request_id=request_id, status=status, summary=summary)
+
+
+def _intake(name: str, resolved: PlanWithShares) -> RequestPlan:
+    plan = resolved.plan
+    folder = f"{name.removesuffix(SUFFIX)}-{plan.request_id[:12]}"
+    work = [_fetch_work(plan, share) for share in resolved.shares]
+    # a request without a share would have no datum downstream, and never a report
+    return RequestPlan(folder, plan, work or [FetchWork(request_id=plan.request_id, number=0)])
+
+
+def _fetch_work(plan: RestorePlan, share: FetchShare) -> FetchWork:
+    """A share with its own steps of the plan: a datum must not carry a history of a million commits."""
+    wanted = {(part.project, part.repo, part.commit) for part in share.parts}
+    repos = []
+    for repo in plan.repos:
+        steps = [step for step in repo.steps if (repo.project, repo.repo, step.commit) in wanted]
+        if steps:
+            repos.append(repo.model_copy(update={"steps": steps, "branches": []}))
+    excerpt = plan.model_copy(update={"repos": repos, "pipelines": []})
+    return FetchWork(request_id=plan.request_id, number=share.number, share=share, plan=excerpt)

@@ -1,0 +1,151 @@
+"""The end of a request in a worker: replayed, checked and recorded, or the reason why not.
+
+The report of a request that was recorded is made from its record, so that a datum done twice reports
+what the first one did.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import pyarrow as pa
+
+from pachvault.errors import DamageError, PachvaultError, UsageError
+from pachvault.format import parquet
+from pachvault.format.ids import RepoName
+from pachvault.pach.source import Source
+from pachvault.pach.target import Target
+from pachvault.restore.apply.apply import carry_out
+from pachvault.restore.request.request_lock import HeldError, HeldLock, LockHolder, held
+from pachvault.restore.request.request_plan import done_before
+from pachvault.restore.request.restore_records import RestoreReport, said
+from pachvault.restore.request.retry_policy import verdict
+from pachvault.restore.restore_messages import FetchReceipt, RestorePlan
+from pachvault.runtime.progress import Progress
+from pachvault.store.store import open_store
+from pachvault.vault.vault import open_vault
+
+IDS = pa.schema([(name, pa.string()) for name in ("project", "repo", "old", "new")])
+"""The columns of ids.parquet: a restored commit in its new repo, by its old id."""
+
+
+@dataclass(frozen=True, slots=True)
+class RequestResult:
+    """What restore_replay says of a request. `ids`: repo to old id to new id."""
+
+    request: str
+    status: str
+    """restored, unchanged, partial, different, done, refused, damaged, busy or failed."""
+    summary: str
+    finished_at: str | None = None
+    ids: dict[str, dict[str, str]] = field(default_factory=dict)
+    lost: list[str] = field(default_factory=list)
+    differences: list[dict[str, str]] = field(default_factory=list)
+    kept: list[str] = field(default_factory=list)
+    """Branches that keep what differs; the heads were not moved then."""
+    pipelines: list[str] = field(default_factory=list)
+    """Those that were created, project/name each."""
+    notes: list[str] = field(default_factory=list)
+    not_restored: list[str] = field(default_factory=list)
+    """A line for each pipeline that was not created, and each output that nothing brings back."""
+
+    def report(self) -> bytes:
+        """`report.json`."""
+        names = (
+            *("request", "status", "summary", "finished_at", "lost", "differences", "kept"),
+            *("pipelines", "not_restored", "notes"),
+        )
+        return _json({name: getattr(self, name) for name in names})
+
+    def id_map(self) -> bytes:
+        """`ids.json`."""
+        return _json(self.ids)
+
+    def id_table(self) -> bytes:
+        """`ids.parquet`."""
+        rows = []
+        for repo, ids in sorted(self.ids.items()):
+            name = RepoName.parse(repo)
+            rows += [
+                {"project": name.project, "repo": name.repo, "old": old, "new": new}
+                for old, new in sorted(ids.items())
+            ]
+        return parquet.encode(pa.Table.from_pylist(rows, schema=IDS))
+
+
+def answer(
+    source: Source,
+    target: Target,
+    plan: RestorePlan,
+    receipts: Sequence[FetchReceipt],
+    holder: LockHolder,
+    progress: Progress,
+) -> RequestResult:
+    """Carry a plan out whose parts are staged, unless it is settled already.
+
+    Raises PachvaultError only for what may pass: it goes on then where it was.
+    """
+    if plan.status == "refused":
+        return RequestResult(plan.request_id, "refused", plan.summary)
+
+    def settled() -> RequestResult:
+        with held(source, target, plan.request_id, holder) as mine:
+            return _settle(source, target, plan, receipts, mine, progress)
+
+    def given_up() -> None:
+        with held(source, target, plan.request_id, holder) as mine:
+            mine.give_up()
+
+    given = verdict(settled)
+    if isinstance(given, HeldError):  # it reports for itself, and its parts are in use
+        return RequestResult(plan.request_id, "busy", str(given))
+    if isinstance(given, PachvaultError):
+        verdict(given_up)
+        return RequestResult(
+            plan.request_id, "damaged" if isinstance(given, DamageError) else "failed", str(given)
+        )
+    return given
+
+
+def _settle(
+    source: Source,
+    target: Target,
+    plan: RestorePlan,
+    receipts: Sequence[FetchReceipt],
+    mine: HeldLock,
+    progress: Progress,
+) -> RequestResult:
+    recorded = done_before(plan.request_id, source)
+    if recorded is not None:
+        mine.remove()
+        return _answered(recorded, "done")
+    if plan.status == "done":  # when it was planned, and the record is gone since
+        mine.remove()
+        return RequestResult(plan.request_id, "done", plan.summary)
+    for receipt in receipts:
+        if receipt.problem and not (receipt.is_damage and plan.keep_going):
+            raise (DamageError if receipt.is_damage else UsageError)(receipt.problem)
+    vault = open_vault(open_store(plan.vault))
+    report = carry_out(source, target, vault, plan, mine, progress)
+    return _answered(said(report), _status(report), report.kept)
+
+
+def _status(report: RestoreReport) -> str:
+    if report.differences:
+        return "different"
+    if report.lost or report.not_restored:
+        return "partial"
+    return "unchanged" if report.is_unchanged else "restored"
+
+
+def _answered(recorded: dict[str, object], status: str, kept: Sequence[str] = ()) -> RequestResult:
+    fields = {
+        name: recorded[name] for name in ("request", "summary", "finished_at", "ids", "lost", "differences")
+    } | {name: recorded.get(name, []) for name in ("pipelines", "not_restored", "notes")}
+    return RequestResult(status=status, kept=list(kept), **fields)  # type: ignore[arg-type]  # as said() gives them
+
+
+def _json(value: object) -> bytes:
+    return (json.dumps(value, indent=1) + "\n").encode()

@@ -1,0 +1,153 @@
+"""Finished restores, recorded in the cluster outside of any pipeline's output."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+
+from pachvault import cluster_project
+from pachvault.format.ids import RepoName
+from pachvault.pach.source import Source
+from pachvault.pach.target import Target
+from pachvault.policy import DRILL_PROJECT, HOME_PROJECT
+from pachvault.restore.apply.commit_check import CommitDifference
+from pachvault.restore.apply.repo_replay import Replayed
+
+DONE = RepoName(HOME_PROJECT, "restored")
+"""A file a request, the newest run of it."""
+_FIELDS = {"request", "finished_at", "summary", "vault", "bytes", "seconds", "ids", "lost", "differences"}
+_NAME = re.compile("/([0-9a-f]{64})[.]json")
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreReport:
+    """What a restore did."""
+
+    request_id: str
+    summary: str
+    replayed: list[Replayed]
+    differences: list[CommitDifference]
+    kept: list[str] = field(default_factory=list)
+    """Where differences kept the heads from being moved: the branches that keep the differing commits."""
+    vault_id: str = ""
+    bytes: int = 0
+    """What was brought from the vault."""
+    seconds: float | None = None
+    """How long that took, with comparing it; None where it was not done in one go."""
+    lost_settings: list[str] = field(default_factory=list)
+    finished_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    pipelines: list[str] = field(default_factory=list)
+    """Those that were created, project/name each."""
+    not_restored: list[str] = field(default_factory=list)
+    """A line for each pipeline that was not created, and each output that nothing brings back."""
+    notes: list[str] = field(default_factory=list)
+    is_unchanged: bool = False
+    """Whether there was nothing to do: the cluster has all that was asked for."""
+
+    @property
+    def lost(self) -> list[str]:
+        """A line for each commit, branch or setting that could not be had."""
+        return [*(line for each in self.replayed for line in each.lost), *self.lost_settings]
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether the heads were moved."""
+        return not self.kept
+
+    @property
+    def ids(self) -> dict[str, dict[str, str]]:
+        """Repo to old id to new id."""
+        return {str(each.repo): each.ids | each.appended for each in self.replayed}
+
+    @property
+    def moved(self) -> list[str]:
+        """The branches whose heads were moved, project/repo@branch each."""
+        return [f"{each.repo}@{branch}" for each in self.replayed for branch in each.moved]
+
+
+def record(target: Target, report: RestoreReport) -> dict[str, object]:
+    """Note a finished request in the cluster; what is noted."""
+    target.ensure_project(DONE.project)
+    target.ensure_repo(DONE.project, DONE.repo, "finished restore requests")
+    noted = said(report)
+    data = (json.dumps(noted, indent=1) + "\n").encode()
+    target.put_file(DONE.project, DONE.repo, cluster_project.MASTER, f"/{report.request_id}.json", data)
+    return noted
+
+
+def said(report: RestoreReport) -> dict[str, object]:
+    """A report as it is recorded."""
+    return {
+        "request": report.request_id,
+        "finished_at": report.finished_at.isoformat(),
+        "summary": report.summary,
+        "vault": report.vault_id,
+        "bytes": report.bytes,
+        "seconds": report.seconds,
+        "ids": report.ids,
+        "lost": report.lost,
+        "differences": [asdict(each) for each in report.differences],
+        "pipelines": report.pipelines,
+        "not_restored": report.not_restored,
+        "notes": report.notes,
+    }
+
+
+def not_carried_out(request_id: str, snapshot: str, at: datetime) -> dict[str, object]:
+    """The record of a request that came back with repo `requests`: it is not carried out again."""
+    return {
+        "request": request_id,
+        "finished_at": at.isoformat(),
+        "summary": f"came back with snapshot {snapshot[:12]}: not carried out; change it to have it done",
+        "came_back": True,
+        "vault": "",
+        "bytes": 0,
+        "seconds": None,
+        "ids": {},
+        "lost": [],
+        "differences": [],
+    }
+
+
+def finished(source: Source) -> list[dict[str, object]]:
+    """All recorded requests, oldest first."""
+    known = (_recorded(path, data) for path, data in cluster_project.files(source, DONE).items())
+    return sorted((each for each in known if each is not None), key=lambda each: str(each["finished_at"]))
+
+
+def _recorded(path: str, data: bytes) -> dict[str, object] | None:
+    """A record as it was written; None for what somebody else put there.
+
+    One that does not read still counts by its name: its request was carried out. Both are named in the log.
+    """
+    try:
+        recorded = json.loads(data)
+    except (ValueError, RecursionError):
+        recorded = None
+    if isinstance(recorded, dict) and recorded.keys() >= _FIELDS:
+        return recorded
+    _log.warning("%s@%s:%s is no record of a restore", DONE, cluster_project.MASTER, path)
+    name = _NAME.fullmatch(path)
+    if name is None:
+        return None
+    unreadable: dict[str, object] = {"request": name[1], "finished_at": "1970-01-01T00:00:00+00:00"}
+    unreadable |= {"summary": "its record cannot be read", "vault": "", "bytes": 0, "seconds": None}
+    return unreadable | {"ids": {}, "lost": [], "differences": []}
+
+
+def is_drill(recorded: dict[str, object]) -> bool:
+    """Whether a recorded request was a restore drill's."""
+    repos = list(recorded["ids"]) if isinstance(recorded["ids"], dict) else []
+    return bool(repos) and all(RepoName.parse(repo).project == DRILL_PROJECT for repo in repos)
+
+
+def state_of(recorded: dict[str, object]) -> str:
+    """The state of a recorded request, in a word or three."""
+    if recorded.get("came_back"):
+        return "not carried out"
+    is_partial = recorded["lost"] or recorded.get("not_restored")
+    return "partial" if is_partial else "different" if recorded["differences"] else "done"

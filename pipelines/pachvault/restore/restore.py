@@ -1,0 +1,106 @@
+"""A whole restore from a shell: resolve, fetch, and the rest in `carry`, one after the other."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from time import monotonic
+
+from pachvault.errors import DamageError
+from pachvault.pach.connection import Connection, connect, retrying
+from pachvault.pach.source import Source
+from pachvault.pach.target import Target
+from pachvault.request import Request
+from pachvault.restore.apply.apply import carry_out
+from pachvault.restore.plan.fetch_shares import PlanWithShares
+from pachvault.restore.plan.resolve import resolve
+from pachvault.restore.request.request_lock import LockHolder, held
+from pachvault.restore.request.restore_records import RestoreReport
+from pachvault.restore.restore_messages import FetchShare, RestorePlan
+from pachvault.restore.stage.staging import fetch
+from pachvault.runtime.processes import spread
+from pachvault.runtime.progress import Progress
+from pachvault.store.store import open_store
+from pachvault.vault import blob_index
+from pachvault.vault.blob_reader import BlobReader
+from pachvault.vault.vault import Vault, open_vault
+
+
+def plan_only(address: str, token: str | None, request: Request, vault: Vault) -> PlanWithShares:
+    """The dry run."""
+    with connect(address, token) as connection:
+        return resolve(request, vault, Source(connection))
+
+
+def restore(
+    address: str, token: str | None, request: Request, vault: Vault, progress: Progress, workers: int = 1
+) -> RestoreReport:
+    """Carry out a request; again after a crash, it goes on where it was.
+
+    Raises HeldError while another run carries it out.
+    """
+    with connect(address, token) as connection:
+        source, target = Source(connection), Target(connection)
+        progress.start("plan", 0)
+        resolved = resolve(request, vault, source)
+        plan = resolved.plan
+        progress.say(f"plan: {plan.summary}")
+        # a plan that another run of the request has overtaken still holds: what it did is found
+        with held(source, target, request.id, LockHolder.this_process()) as mine:
+            if resolved.shares:
+                mine.enter("fetch")
+            began = monotonic()
+            # every stage goes on where it was: what fails in passing is tried again as a whole
+            try:
+                fetched = _fetch_all(connection, resolved, vault, address, token, progress, workers)
+                return retrying()(
+                    carry_out,
+                    source,
+                    target,
+                    vault,
+                    plan,
+                    mine,
+                    progress,
+                    staged_bytes=_bytes(resolved.shares),
+                    began=began if fetched == plan.shares else None,
+                )
+            except DamageError:
+                mine.give_up()
+                raise
+
+
+def _fetch_all(
+    connection: Connection,
+    resolved: PlanWithShares,
+    vault: Vault,
+    address: str,
+    token: str | None,
+    progress: Progress,
+    workers: int,
+) -> int:
+    """Stage all parts; how many were not there yet."""
+    shares, plan = resolved.shares, resolved.plan
+    if not shares:
+        return 0
+    progress.start("fetch", _bytes(shares))
+    if workers > 1 and len(shares) > 1:
+        return sum(spread(_fetch, plan, shares, address, token, progress, workers))
+    source, target = Source(connection), Target(connection)
+    reader = BlobReader(vault, blob_index.load(vault))
+    return sum(retrying()(fetch, source, target, vault, plan, share, progress, reader) for share in shares)
+
+
+def _bytes(shares: list[FetchShare]) -> int:
+    return sum(part.size_bytes for share in shares for part in share.parts)
+
+
+def _fetch(connection: Connection, plan: RestorePlan, share: FetchShare, progress: Progress) -> int:
+    """A share in a process of its own."""
+    reader, source, target = _reader(plan.vault), Source(connection), Target(connection)
+    return retrying()(fetch, source, target, reader.vault, plan, share, progress, reader)
+
+
+@lru_cache(maxsize=1)
+def _reader(url: str) -> BlobReader:
+    """For processes that live as long as one fetch: the vault's index is loaded once, not for each share."""
+    vault = open_vault(open_store(url))
+    return BlobReader(vault, blob_index.load(vault))

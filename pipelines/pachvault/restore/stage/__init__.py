@@ -1,0 +1,1 @@
+"""The fetch stage of a restore: large changes written into staged commits."""

@@ -1,0 +1,170 @@
+"""Writing a change into Pachyderm: vault to file sets, every byte checked, memory bounded.
+
+A large change is written in lanes, side by side: a file set each, of paths that follow one another.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_EXCEPTION, CancelledError, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field, replace
+from threading import Event
+
+import numpy as np
+import pyarrow as pa
+
+from pachvault.errors import DamageError
+from pachvault.pach.source import CommitRef
+from pachvault.pach.target import Target
+from pachvault.restore.changes import FILE_BYTES, Changes, part_of, spans
+from pachvault.runtime.progress import Progress
+from pachvault.vault.blob_reader import BlobReader
+
+_AHEAD = 8
+"""Batches read ahead of the stream: at most 8 × 5 MiB."""
+_BATCH_BYTES = 1024 * 1024
+_BATCH_BLOBS = 4096
+_THREADS = 4
+_LANES = 2
+"""More were no quicker on a real pachd, and cost memory."""
+_LANE_BYTES = 64 * 1024 * 1024
+"""Below this a lane does not pay. Small files never do: what is slow about them is done by one thread."""
+
+
+@dataclass(slots=True)
+class _Batch:
+    """Pieces of files that are read together."""
+
+    paths: list[str] = field(default_factory=list)
+    has_blob: list[bool] = field(default_factory=list)
+    blobs: list[bytes] = field(default_factory=list)
+    size: int = 0
+    files: int = 0
+
+    def add(self, path: str, blob: bytes | None, *, is_last: bool, size: int) -> None:
+        """A file's piece; without a blob an empty file."""
+        self.paths.append(path)
+        self.has_blob.append(blob is not None)
+        if blob is not None:
+            self.blobs.append(blob)
+        self.size += size
+        self.files += is_last
+
+
+def write_change(
+    target: Target, reader: BlobReader, ref: CommitRef, found: Changes, progress: Progress
+) -> None:
+    """Write a change into an open commit.
+
+    Raises DamageError where a blob is missing or wrong: nothing of the change is in the commit then.
+    """
+    if not found.deletes and not found.puts.num_rows:
+        return
+    for file_set in _file_sets(target, reader, _lanes(found), progress):
+        target.add_file_set(ref, file_set)
+
+
+def readable(reader: BlobReader, found: Changes) -> tuple[Changes, dict[str, DamageError]]:
+    """A change without the files that the vault has not whole, and what is wrong with each of these.
+
+    Reads all of it: for where something is known to be damaged.
+    """
+    lost: dict[str, DamageError] = {}
+    for path, blob, _, _ in _blobs(found.puts):
+        if blob is not None and path not in lost:
+            try:
+                reader.read(blob)
+            except DamageError as error:
+                lost[path] = error
+    whole = pa.array([path not in lost for path in found.puts["path"].to_pylist()], pa.bool_())
+    return replace(found, puts=found.puts.filter(whole)), lost
+
+
+def _lanes(found: Changes) -> list[Changes]:
+    """A change in parts that are about equal; the rest of a file comes after its beginning."""
+    size = found.bytes
+    if size < _LANES * _LANE_BYTES:
+        return [found]
+    weight = size + found.puts.num_rows * FILE_BYTES
+    lanes = (part_of(found, span) for span in spans(found, -(-weight // _LANES)))
+    return [lane for lane in lanes if lane.deletes or lane.puts.num_rows]
+
+
+def _file_sets(target: Target, reader: BlobReader, lanes: Sequence[Changes], progress: Progress) -> list[str]:
+    """A file set of each lane, made side by side; what fails in one ends them all."""
+    ended = Event()
+
+    def make(lane: Changes) -> str:
+        replaced = [] if lane.is_added else lane.puts["path"].to_pylist()
+        return target.make_file_set([*lane.deletes, *replaced], _contents(reader, lane.puts, progress, ended))
+
+    with ThreadPoolExecutor(len(lanes), "lane") as pool:
+        made = [pool.submit(make, lane) for lane in lanes]
+        try:
+            wait(made, return_when=FIRST_EXCEPTION)
+        finally:
+            ended.set()
+    failures = [error for each in made if (error := each.exception()) is not None]
+    for error in sorted(failures, key=lambda error: isinstance(error, CancelledError)):
+        raise error
+    return [each.result() for each in made]
+
+
+def _contents(
+    reader: BlobReader, puts: pa.Table, progress: Progress, ended: Event
+) -> Iterator[tuple[str, bytes]]:
+    """The files' bytes, piece by piece, in the order in which they lie in the vault.
+
+    Raises CancelledError once `ended` is set.
+    """
+    order = _by_place(reader, puts)
+    with ThreadPoolExecutor(_THREADS, "restore") as pool:
+        ahead: deque[tuple[_Batch, Future[list[bytes]]]] = deque()
+        for batch in _batches(puts.take(order)):
+            if ended.is_set():
+                raise CancelledError
+            ahead.append((batch, pool.submit(reader.read_many, batch.blobs)))
+            if len(ahead) >= _AHEAD:
+                yield from _read(*ahead.popleft(), progress)
+        while ahead:
+            yield from _read(*ahead.popleft(), progress)
+
+
+def _read(batch: _Batch, read: Future[list[bytes]], progress: Progress) -> Iterator[tuple[str, bytes]]:
+    data = iter(read.result())
+    for path, has_blob in zip(batch.paths, batch.has_blob, strict=True):
+        yield path, next(data) if has_blob else b""
+    progress.add(batch.size, batch.files)
+
+
+def _batches(puts: pa.Table) -> Iterator[_Batch]:
+    """About a megabyte of small files each, or one blob."""
+    batch = _Batch()
+    for path, blob, is_last, size in _blobs(puts):
+        batch.add(path, blob, is_last=is_last, size=size)
+        if batch.size >= _BATCH_BYTES or len(batch.paths) >= _BATCH_BLOBS:
+            yield batch
+            batch = _Batch()
+    yield batch
+
+
+def _blobs(puts: pa.Table) -> Iterator[tuple[str, bytes | None, bool, int]]:
+    """Path, blob (None where the file is empty), whether the file ends with it, and about its size."""
+    columns = (puts[name].to_pylist() for name in ("path", "size", "digest", "blobs"))
+    for path, size, digest, blobs in zip(*columns, strict=True):
+        names = blobs or ([digest] if size else [None])
+        for number, blob in enumerate(names):
+            is_last = number == len(names) - 1
+            share = size // len(names)
+            yield path, blob, is_last, size - share * number if is_last else share
+
+
+def _by_place(reader: BlobReader, puts: pa.Table) -> np.ndarray:
+    first = [
+        blobs[0] if blobs else digest
+        for blobs, digest in zip(puts["blobs"].to_pylist(), puts["digest"].to_pylist(), strict=True)
+    ]
+    if not first or not len(reader.index):
+        return np.arange(puts.num_rows)
+    return np.argsort(reader.index.place_order()[reader.index.rows(first)], kind="stable")

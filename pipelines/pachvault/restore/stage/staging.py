@@ -1,0 +1,143 @@
+"""Staged parts: large changes that fetch workers bring into the cluster ahead of replay.
+
+Each request has a repo of its own for them, each part a branch with one finished commit: what is
+finished is not fetched again. A part is made on a branch of its maker's own, so that two that stage the
+same one do not disturb each other. The repo goes when the request is done.
+"""
+
+from __future__ import annotations
+
+import secrets
+
+from pachvault.errors import DamageError, PachvaultError, PachydermError, SourceGoneError
+from pachvault.format.ids import RepoName
+from pachvault.pach import codec
+from pachvault.pach.source import CommitRef, Source
+from pachvault.pach.target import Target
+from pachvault.policy import HOME_PROJECT
+from pachvault.restore.changes import Changes, Span, changes, part_of
+from pachvault.restore.restore_messages import ChangePart, CommitStep, FetchShare, RestorePlan
+from pachvault.restore.stage.change_writer import write_change
+from pachvault.runtime.progress import Progress
+from pachvault.vault import blob_index, snapshots
+from pachvault.vault.blob_reader import BlobReader
+from pachvault.vault.vault import Vault
+
+PREFIX = "staging-"
+
+
+def staging_repo(request_id: str) -> RepoName:
+    """The repo that holds a request's parts."""
+    return RepoName(HOME_PROJECT, f"{PREFIX}{request_id[:12]}")
+
+
+def ensure(target: Target, request_id: str) -> None:
+    """Make the request's repo unless it is there."""
+    repo = staging_repo(request_id)
+    target.ensure_project(repo.project)
+    target.ensure_repo(repo.project, repo.repo, "parts of a restore under way; goes with it")
+
+
+def staged(source: Source, request_id: str, branch: str) -> CommitRef | None:
+    """The commit of the part on a branch, if it is there: a branch is pointed at finished ones only."""
+    try:
+        found = source.commit(_ref(request_id, branch))  # a branch's name means its head
+    except SourceGoneError:
+        return None
+    return _ref(request_id, found.id)
+
+
+def part_branches(step: CommitStep) -> list[str]:
+    """The branches of a commit's parts, in order.
+
+    They name all that a part depends on, for a later plan of the same request may cut otherwise.
+    """
+    base = step.content_parent or "nothing"
+    return [f"{step.commit}-on-{base}-{number}-of-{step.parts}" for number in range(step.parts)]
+
+
+def remove(target: Target, request_id: str) -> None:
+    """Delete all parts of a request, if there are any."""
+    repo = staging_repo(request_id)
+    target.delete_repo(repo.project, repo.repo)
+
+
+def own_change(source: Source, ref: CommitRef) -> str:
+    """The file set of a staged commit's own change."""
+    return source.file_set_of(ref, codec.DIFF)
+
+
+def fetch(
+    source: Source,
+    target: Target,
+    vault: Vault,
+    plan: RestorePlan,
+    share: FetchShare,
+    progress: Progress,
+    reader: BlobReader | None = None,
+) -> int:
+    """Stage the parts of a share; how many were fetched now and not before.
+
+    Damage raises DamageError, or leaves the part to replay where the plan says to keep going.
+    """
+    if not share.parts:
+        return 0
+    snapshot = snapshots.resolve(vault, plan.snapshot)
+    ensure(target, share.request_id)
+    reader = reader or BlobReader(vault, blob_index.load(vault))
+    count = 0
+    for part in share.parts:
+        step = _step(plan, part)
+        branch = part_branches(step)[part.number]
+        if staged(source, share.request_id, branch) is not None:
+            continue
+        try:
+            history = snapshot.repo(RepoName(part.project, part.repo))
+            whole = changes(history, part.commit, step.content_parent, plan.paths)
+            found = part_of(whole, Span(part.lower, part.upper, part.size_bytes, part.blobs))
+            _stage(source, target, reader, share.request_id, branch, found, progress)
+            count += 1
+        except DamageError:
+            if not plan.keep_going:
+                raise
+    return count
+
+
+def _stage(
+    source: Source,
+    target: Target,
+    reader: BlobReader,
+    request_id: str,
+    branch: str,
+    found: Changes,
+    progress: Progress,
+) -> None:
+    repo = staging_repo(request_id)
+    own = f"{branch}-by-{secrets.token_hex(4)}"
+    ref = _ref(request_id, target.start(repo.project, repo.repo, own, parent=None, description=""))
+    try:
+        write_change(target, reader, ref, found, progress)
+    except PachvaultError:
+        target.clear(ref)
+        target.finish(ref, error="could not be staged")
+        target.delete_branch(repo.project, repo.repo, own)
+        raise
+    target.finish(ref)
+    if error := source.commit(ref, wait=True).error:
+        raise PachydermError(error, where=str(ref))
+    target.point(repo.project, repo.repo, branch, ref.id)
+    target.delete_branch(repo.project, repo.repo, own)
+
+
+def _step(plan: RestorePlan, part: ChangePart) -> CommitStep:
+    for repo in plan.repos:
+        if (repo.project, repo.repo) == (part.project, part.repo):
+            for step in repo.steps:
+                if step.commit == part.commit:
+                    return step
+    raise PachvaultError(f"the plan has no commit {part.commit}")
+
+
+def _ref(request_id: str, commit: str) -> CommitRef:
+    repo = staging_repo(request_id)
+    return CommitRef(repo.project, repo.repo, commit)

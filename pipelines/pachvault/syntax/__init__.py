@@ -1,0 +1,1 @@
+"""How users write patterns, paths, times, sizes, schedules and YAML: the one place where each is parsed."""

@@ -1,1 +1,0 @@
-"""Keeping a vault true."""

@@ -1,0 +1,244 @@
+"""Which blobs a vault has and where: the index, in memory, looked up many at a time."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Collection, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from pachvault.errors import CorruptError, DamageError, PachvaultError
+from pachvault.format import digests, index, layout
+from pachvault.format.digests import Digests
+from pachvault.runtime import allocator
+from pachvault.store.store import ObjectInfo
+from pachvault.vault import packs
+from pachvault.vault.index_rows import NUMBERS, IndexRows, at_most
+from pachvault.vault.vault import Vault
+
+Taken = TypeVar("Taken")
+
+_REBUILT = "`pachvault repair` rebuilds the index from the packs; nothing is lost"
+_LISTINGS = 5
+_READS_AT_ONCE = 2
+
+
+@dataclass(frozen=True, slots=True)
+class BlobLocation:
+    """Where a blob's bytes are: `size` bytes at `offset` of a decoded frame of a pack."""
+
+    pack: bytes
+    frame_offset: int
+    frame_stored: int
+    frame_raw: int
+    codec: int
+    offset: int
+    size: int
+
+
+class BlobIndex:
+    """A sorted index; a million blobs take about 80 MB."""
+
+    def __init__(self, rows: pa.Table | IndexRows) -> None:
+        self._columns = columns = rows if isinstance(rows, IndexRows) else IndexRows.of([rows])
+        self._digests = columns.digests
+        keys = digests.keys(self._digests)
+        self._order = np.argsort(keys, kind="stable").astype(np.uint32)
+        self._keys = keys[self._order]
+        self._packs, self._pack_codes = columns.packs, columns.pack_codes
+        self._integers = columns.integers
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def rows(self, blobs: Sequence[bytes]) -> NDArray[np.int64]:
+        """For each digest the row that places it, or -1."""
+        return self.find(digests.of(blobs))
+
+    def find(self, wanted: Digests) -> NDArray[np.int64]:
+        """The same of digests in an array."""
+        places = digests.lookup(self._keys, lambda at: self._digests.take(self._order[at]), wanted)
+        is_there = places >= 0
+        places[is_there] = self._order[places[is_there]]
+        return places
+
+    def has_all(self, wanted: Digests) -> bool:
+        """Whether the vault has every one of these."""
+        return bool((self.find(wanted) >= 0).all())
+
+    def has(self, blobs: Sequence[bytes]) -> NDArray[np.bool_]:
+        """For each digest whether the vault has it."""
+        return self.rows(blobs) >= 0
+
+    def place(self, row: int) -> BlobLocation:
+        """The place that a row (see `rows`) stands for."""
+        values = {name: int(column[row]) for name, column in self._integers.items()}
+        return BlobLocation(pack=self._packs[self._pack_codes[row]].tobytes(), **values)
+
+    def sizes(self, rows: NDArray[np.int64]) -> NDArray[np.integer[Any]]:
+        """The size of the blob in each row."""
+        sizes: NDArray[np.integer[Any]] = self._integers["size"][rows]
+        return sizes
+
+    def spots(self, rows: NDArray[np.int64]) -> Iterator[tuple[int, int, int, int]]:
+        """For each row its pack by number, and its frame, its offset in there, its size."""
+        frames, offsets, sizes = (
+            self._integers[name][rows].tolist() for name in ("frame_offset", "offset", "size")
+        )
+        return zip(self._pack_codes[rows].tolist(), frames, offsets, sizes, strict=True)
+
+    def places(self, blob: bytes) -> list[BlobLocation]:
+        """Every place of a blob; none where the vault does not have it."""
+        key = np.frombuffer(blob, ">u8", 1).astype(np.uint64)[0]
+        start, stop = np.searchsorted(self._keys, key), np.searchsorted(self._keys, key, "right")
+        rows = [int(row) for row in self._order[start:stop]]
+        return [self.place(row) for row in rows if self._digests[row].tobytes() == blob]
+
+    def pack_ends(self) -> list[tuple[bytes, int]]:
+        """Every pack that the index names, and the byte up to which frames of it are placed."""
+        return self._columns.pack_ends()
+
+    def blobs_in(self, pack: bytes) -> frozenset[bytes]:
+        """The blobs that the index places in a pack."""
+        code = np.flatnonzero(self._packs == np.frombuffer(pack, "V32")[0])
+        return frozenset(name.tobytes() for name in self._digests[np.isin(self._pack_codes, code)])
+
+    def place_order(self) -> NDArray[np.int64]:
+        """For each row a number that orders blobs as they lie in the packs."""
+        order: NDArray[np.int64] = (self._pack_codes.astype(np.int64) << 40) + self._integers["frame_offset"]
+        return order
+
+
+def load(vault: Vault) -> BlobIndex:
+    """Where blobs are, without the packs that are missing, cut short, or to be avoided.
+
+    What those held is stored again when it is met again, and is then read from its new place. Every
+    index object is checked against its name. Packs that no readable index object is about are asked for
+    their own tables of contents: a lost index costs time, not data.
+    """
+    return BlobIndex(usable(vault, _placed(vault, NUMBERS)))
+
+
+def held(vault: Vault) -> BlobIndex:
+    """The same for who only asks whether a blob is there: in half the memory, without places."""
+    return BlobIndex(usable(vault, _placed(vault, ())))
+
+
+def _placed(vault: Vault, names: Collection[str]) -> IndexRows:
+    rows = columns(vault, names, is_lenient=True)
+    besides = _unindexed(vault, rows)
+    return IndexRows.joined([rows, *besides], names) if besides else rows
+
+
+def unindexed(vault: Vault) -> IndexRows:
+    """What the packs hold that no readable index object is about, and that are not to be avoided."""
+    return IndexRows.joined(_unindexed(vault, columns(vault, (), is_lenient=True)))
+
+
+def _unindexed(vault: Vault, rows: IndexRows) -> list[IndexRows]:
+    """By the tables of contents of packs that have no row; one that does not read says nothing."""
+    known = {layout.pack_path(name.tobytes()) for name in rows.packs} | vault.avoid
+    infos = [info for info in vault.objects(layout.PACKS) if info.name not in known]
+
+    def said(info: ObjectInfo) -> IndexRows | None:
+        name = layout.named_digest(info.name)
+        try:
+            return IndexRows.of_toc(name, packs.read_toc(vault, info.name, info.size)) if name else None
+        except DamageError:
+            return None  # deleted since it was listed, an aborted write, or damage that verify names
+
+    with ThreadPoolExecutor(_READS_AT_ONCE, "toc") as pool:
+        return [columns for columns in pool.map(said, infos) if columns is not None]
+
+
+def usable(vault: Vault, rows: IndexRows) -> IndexRows:
+    """The rows without the packs that are missing, cut short, or to be avoided."""
+    sizes = {info.name: info.size for info in vault.objects(layout.PACKS)}
+    bad = [
+        name
+        for name, end in rows.pack_ends()
+        if sizes.get(layout.pack_path(name), 0) < end or layout.pack_path(name) in vault.avoid
+    ]
+    return rows.without(bad) if bad else rows
+
+
+def columns(vault: Vault, names: Collection[str] = NUMBERS, *, is_lenient: bool = False) -> IndexRows:
+    """All that the index says, also of packs that are not there; of its numbers those that are named.
+
+    Where `is_lenient`, corrupt index objects are passed over: verify names them.
+    """
+
+    def joined(found: Iterator[tuple[str, bytes]], size: int) -> IndexRows:
+        parts = (part for _, data in found for part in IndexRows.parts(data, names))
+        return IndexRows.joined(parts, names, at_most(size))
+
+    with allocator.returning():
+        return _read(vault, joined, is_lenient=is_lenient)
+
+
+def lost_packs(vault: Vault) -> list[str]:
+    """Packs that the index is about and that are missing or cut short, though nobody deleted them.
+
+    The vault must be one for writing: prune's marks tell what it deleted.
+    """
+    ends: dict[str, int] = {}
+    named = each(vault, lambda _, data: index.ends_of(data), is_lenient=True)
+    for name, found in named.items():
+        if name not in vault.avoid:
+            for pack, end in found.items():
+                path = layout.pack_path(pack)
+                ends[path] = max(end, ends.get(path, 0))
+    sizes = {info.name: info.size for info in vault.objects(layout.PACKS)}
+    return sorted(name for name, end in ends.items() if sizes.get(name, 0) < end and name not in vault.avoid)
+
+
+def each(vault: Vault, read: Callable[[str, bytes], Taken], *, is_lenient: bool = False) -> dict[str, Taken]:
+    """What `read` makes of each index object's name and bytes. Where prune replaced one it begins again.
+
+    Raises DamageError, with what to do, where one does not read; corrupt ones are passed over where
+    `is_lenient`.
+    """
+
+    def take(objects: Iterator[tuple[str, bytes]], _: int) -> dict[str, Taken]:
+        return {name: read(name, data) for name, data in objects}
+
+    return _read(vault, take, is_lenient=is_lenient)
+
+
+def _read(
+    vault: Vault, take: Callable[[Iterator[tuple[str, bytes]], int], Taken], *, is_lenient: bool
+) -> Taken:
+    """What `take` makes of the names and bytes of all index objects, and of how many bytes they are."""
+    at = ""
+
+    def found(names: list[str]) -> Iterator[tuple[str, bytes]]:
+        nonlocal at
+        under_way: deque[Future[bytes]] = deque()
+        for number, name in enumerate(names):
+            while len(under_way) < _READS_AT_ONCE and number + len(under_way) < len(names):
+                under_way.append(pool.submit(vault.read, names[number + len(under_way)]))
+            at = name
+            try:
+                data = under_way.popleft().result()
+            except CorruptError:
+                if not is_lenient:
+                    raise
+            else:
+                yield name, data
+
+    with ThreadPoolExecutor(_READS_AT_ONCE, "index") as pool:
+        for _ in range(_LISTINGS):
+            infos = list(vault.objects(layout.INDEX))
+            try:
+                return take(found([info.name for info in infos]), sum(info.size for info in infos))
+            except DamageError as error:
+                if all(vault.store.stat(info.name) for info in infos):
+                    where = error.where or f"{vault.store.url}/{at}"
+                    what = f"an index object is damaged: {error.what}"
+                    raise type(error)(what, where=where, hint=_REBUILT) from error
+    raise PachvaultError("the index changes faster than it can be read", where=vault.store.url)

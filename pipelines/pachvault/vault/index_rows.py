@@ -1,0 +1,221 @@
+"""Index rows as numpy arrays, packs by number: of a row what is asked for, in as few bytes as it takes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from pachvault.errors import CorruptError
+from pachvault.format import digests, index
+from pachvault.format.digests import Digests, Rows
+from pachvault.format.pack import Toc
+from pachvault.format.table import as_array
+
+_KINDS = {
+    "frame_offset": pa.int64(),
+    "frame_stored": pa.uint32(),
+    "frame_raw": pa.uint32(),
+    "codec": pa.uint8(),
+    "offset": pa.uint32(),
+    "size": pa.uint32(),
+}
+"""As in a pack's table of contents."""
+NUMBERS = tuple(_KINDS)
+
+
+def at_most(size: int) -> int:
+    """So many rows index objects of `size` bytes together may have: digests do not compress."""
+    return size // digests.DTYPE.itemsize
+
+
+@dataclass(frozen=True, slots=True)
+class IndexRows:
+    """A row a place: the blob's digest, its pack as a number in `packs`, and some of the index's numbers."""
+
+    digests: Digests
+    packs: Digests
+    ends: NDArray[np.int64]
+    """Up to which byte frames of each pack are placed."""
+    pack_codes: NDArray[np.uint32]
+    integers: dict[str, NDArray[Any]]
+    """By the name of the index's column."""
+
+    @classmethod
+    def of(cls, tables: Iterable[pa.Table]) -> IndexRows:
+        """The rows of tables of schema index.SCHEMA, in order."""
+        batches = (batch for table in tables for batch in table.to_batches())
+        return cls.joined(_of_rows(batch.column, NUMBERS) for batch in batches)
+
+    @classmethod
+    def read(cls, data: bytes, names: Collection[str] = NUMBERS) -> IndexRows:
+        """The rows of an index object; DamageError where it is none."""
+        return cls.joined(cls.parts(data, names), names, at_most(len(data)))
+
+    @classmethod
+    def parts(cls, data: bytes, names: Collection[str]) -> Iterator[IndexRows]:
+        """The same, some rows after the other."""
+        return (_of_rows(column, names) for column in index.columns(data))
+
+    @classmethod
+    def of_toc(cls, name: bytes, toc: Toc) -> IndexRows:
+        """What a pack says of itself, in the order of its TOC."""
+        end = (toc.frames["offset"] + toc.frames["stored"]).max(initial=0)
+        kinds = {each: kind.to_pandas_dtype() for each, kind in _KINDS.items()}
+        return cls(
+            np.ascontiguousarray(toc.blobs["digest"]),
+            digests.of([name]),
+            np.array([end], np.int64),
+            np.zeros(len(toc.blobs), np.uint32),
+            {each: index.numbers_of(toc, each).astype(kind) for each, kind in kinds.items()},
+        )
+
+    @classmethod
+    def joined(cls, parts: Iterable[IndexRows], names: Collection[str] = NUMBERS, room: int = 0) -> IndexRows:
+        """All rows of the parts, in order. Where they are no more than `room`, nothing is held twice."""
+        numbers: dict[bytes, int] = {}
+        ends: list[int] = []
+        blobs = _Growing(digests.DTYPE, room)
+        codes = _Growing(np.dtype(np.uint32), room)
+        integers = {name: _Growing(_KINDS[name].to_pandas_dtype(), room) for name in names}
+        for part in parts:
+            blobs.append(part.digests)
+            own = [numbers.setdefault(pack.tobytes(), len(numbers)) for pack in part.packs]
+            ends += [0] * (len(numbers) - len(ends))
+            for code, end in zip(own, part.ends.tolist(), strict=True):
+                ends[code] = max(ends[code], end)
+            codes.append(np.array(own, np.uint32).take(part.pack_codes))
+            for name, column in integers.items():
+                column.append(part.integers[name])
+        return cls(
+            blobs.all(),
+            digests.of(numbers),
+            np.array(ends, np.int64),
+            codes.all(),
+            {name: column.all() for name, column in integers.items()},
+        )
+
+    def __len__(self) -> int:
+        return len(self.digests)
+
+    def pack_ends(self) -> list[tuple[bytes, int]]:
+        """Every pack that is named, and the byte up to which frames of it are placed."""
+        return [(name.tobytes(), int(end)) for name, end in zip(self.packs, self.ends, strict=True)]
+
+    def without(self, packs: Iterable[bytes]) -> IndexRows:
+        """The rows, but for those of some packs."""
+        left_out = frozenset(packs)
+        is_left_out = np.array([pack.tobytes() in left_out for pack in self.packs], bool)
+        kept = ~is_left_out[self.pack_codes]
+        numbers = np.cumsum(~is_left_out, dtype=np.uint32) - 1
+        return IndexRows(
+            self.digests[kept],
+            self.packs[~is_left_out],
+            self.ends[~is_left_out],
+            numbers[self.pack_codes[kept]],
+            {name: column[kept] for name, column in self.integers.items()},
+        )
+
+    def take(self, rows: Rows) -> IndexRows:
+        """Some rows, by number; packs and how far they go stay what they are."""
+        return IndexRows(
+            self.digests.take(rows),
+            self.packs,
+            self.ends,
+            self.pack_codes.take(rows),
+            {name: column.take(rows) for name, column in self.integers.items()},
+        )
+
+    def in_order(self) -> IndexRows:
+        """The rows sorted by blob; those of one blob stay in their order."""
+        return self.take(digests.order(self.digests))
+
+    def table(self) -> pa.Table:
+        """The rows as schema index.SCHEMA has them; all NUMBERS must be there."""
+        columns = {
+            "blob": index.as_column(self.digests),
+            "pack": index.as_column(self.packs.take(self.pack_codes)),
+        }
+        columns |= {name: pa.array(column) for name, column in self.integers.items()}
+        return pa.table(columns).select(index.SCHEMA.names).cast(index.SCHEMA)
+
+
+def differing(columns: IndexRows, rows: Rows, other: IndexRows) -> tuple[Rows, Rows]:
+    """Of some rows those that the other columns do not have, and of the others those that are none of these.
+
+    Compared is all but the pack.
+    """
+    pairs = [(columns.digests, other.digests)]
+    pairs += [(column, other.integers[name]) for name, column in columns.integers.items()]
+    if len(rows) == len(other):
+        # as it mostly is, and without a copy of all columns
+        mine, theirs = rows[digests.order(columns.digests.take(rows))], digests.order(other.digests)
+        if all((ours.take(mine) == others.take(theirs)).all() for ours, others in pairs):
+            return rows[:0], rows[:0]
+    here = _entries([ours.take(rows) for ours, _ in pairs])
+    there = _entries([others for _, others in pairs])
+    return rows[~np.isin(here, there)], np.flatnonzero(~np.isin(there, here))
+
+
+def _entries(columns: Sequence[NDArray[Any]]) -> NDArray[np.void]:
+    """What the columns say of each row, as one value."""
+    made = np.empty(len(columns[0]), [(f"f{number}", column.dtype) for number, column in enumerate(columns)])
+    for number, column in enumerate(columns):
+        made[f"f{number}"] = column
+    return made.view(f"V{made.itemsize}")
+
+
+class RowsByPack:
+    """Rows by the pack that they are about."""
+
+    def __init__(self, columns: IndexRows) -> None:
+        self.codes = {name.tobytes(): code for code, name in enumerate(columns.packs)}
+        self._order = np.argsort(columns.pack_codes, kind="stable").astype(np.uint32)
+        self._bounds = np.searchsorted(columns.pack_codes[self._order], np.arange(len(self.codes) + 1))
+
+    def rows(self, pack: bytes | None) -> Rows:
+        """The numbers of the rows about a pack, in their order; none where none is."""
+        code = self.codes.get(pack) if pack else None
+        if code is None:
+            return np.empty(0, np.int64)
+        return self._order[self._bounds[code] : self._bounds[code + 1]].astype(np.int64)
+
+
+def _of_rows(column: Callable[[str], pa.Array], names: Collection[str]) -> IndexRows:
+    """Some rows, of which `column` gives a column by its name; each is let go before the next."""
+    blobs = as_array(column("blob"))
+    packs = column("pack").dictionary_encode()
+    codes = packs.indices.to_numpy().astype(np.uint32)
+    named = as_array(packs.dictionary)
+    del packs
+    ends = np.zeros(len(named), np.int64)
+    np.maximum.at(ends, codes, column("frame_offset").to_numpy() + column("frame_stored").to_numpy())
+    try:
+        integers = {name: column(name).cast(_KINDS[name]).to_numpy().copy() for name in names}
+    except pa.ArrowInvalid as error:
+        raise CorruptError("the index places blobs where no pack can have them") from error
+    return IndexRows(blobs, named, ends, codes, integers)
+
+
+class _Growing:
+    """An array that others are appended to. Room that is not used takes no memory: nobody touches it."""
+
+    def __init__(self, kind: np.dtype[Any], room: int) -> None:
+        self._rows = np.empty(room, kind)
+        self._count = 0
+
+    def append(self, more: NDArray[Any]) -> None:
+        end = self._count + len(more)
+        if end > len(self._rows):
+            larger = np.empty(max(end, 2 * self._count), self._rows.dtype)
+            larger[: self._count] = self.all()
+            self._rows = larger
+        self._rows[self._count : end] = more
+        self._count = end
+
+    def all(self) -> NDArray[Any]:
+        return self._rows[: self._count]

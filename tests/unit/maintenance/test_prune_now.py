@@ -1,0 +1,139 @@
+"""The emergency prune: room at once, nothing that a snapshot needs, and no run sealed on what went."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import cast
+
+import pytest
+
+import stored
+from memory import MemoryStore
+from pachvault.backup import run_records
+from pachvault.errors import BusyError
+from pachvault.format import layout
+from pachvault.maintenance.prune import emergency_prune
+from pachvault.maintenance.prune.prune_plan import PruneAction, PruneLimits
+from pachvault.runtime.progress import Quiet
+from pachvault.store.store import Store
+from pachvault.vault import clock, pending_deletes, snapshots, vault
+from pachvault.vault.vault import Vault
+from stored import Stored, forget_named
+
+LIMITS = PruneLimits()
+
+
+@pytest.fixture
+def story() -> Stored:
+    made = stored.made()
+    forget_named(cast("Store", made.store), made.doomed)
+    made.pass_time(1 / 24)
+    return made
+
+
+def opened(story: Stored) -> Vault:
+    return vault.open_vault(cast("Store", story.store))
+
+
+def size(store: MemoryStore) -> int:
+    return sum(len(data) for data, _ in store.objects.values())
+
+
+def test_what_no_snapshot_needs_is_gone_at_once_and_the_rest_reads_back(story: Stored) -> None:
+    here = opened(story)
+    planned = emergency_prune.plan(here, LIMITS, clock.store_now(here), Quiet())
+    doomed = {each.name for each in planned.prune.of(PruneAction.DELETE)}
+    before = size(story.store)
+    done = emergency_prune.execute(here, LIMITS, Quiet())
+    assert doomed
+    assert not doomed & story.store.objects.keys()
+    assert done.pruned.deleted_bytes > 0
+    assert size(story.store) < before
+    assert list(story.store.list(layout.FORGOTTEN)) == []
+    story.is_grace_over = True  # what was forgotten is gone for good
+    story.check()
+    left = emergency_prune.plan(here, LIMITS, clock.store_now(here), Quiet()).prune.of(PruneAction.DELETE)
+    assert {each.name.partition("/")[0] for each in left} <= {layout.INDEX}, "compacted, no more"
+
+
+def test_deleted_names_are_not_used_for_another_grace(story: Stored) -> None:
+    here = opened(story)
+    before = {info.name for info in story.store.list(layout.PACKS)}
+    emergency_prune.execute(here, LIMITS, Quiet())
+    gone = before - {info.name for info in story.store.list(layout.PACKS)}
+    assert gone
+    story.back_up(9, 10, 11, 50, 51, 52)  # what was in the packs that are gone
+    assert not gone & {info.name for info in story.store.list(layout.PACKS)}
+    story.is_grace_over = True
+    story.check()
+
+
+def test_a_run_that_is_under_way_is_never_sealed(story: Stored) -> None:
+    here = opened(story)
+    run_records.announce(here, "alive", "p", "c", story.store.now)
+    story.pass_time(1 / 24)
+    (run,) = [each for each in emergency_prune.execute(here, LIMITS, Quiet()).runs if each.run_id == "alive"]
+    assert run.age == timedelta(hours=1)
+    with pytest.raises(BusyError, match="not sealed"):
+        run_records.check_age(here, "alive")
+    path = snapshots.names(here)[0].path
+    data = story.store.get(path)
+    late = path.replace("/2026", "/2027")
+    story.store.put(late, [data], len(data))
+    with pytest.raises(BusyError, match="not sealed"):
+        run_records.check_sealed(here, "alive", late)
+    assert late not in story.store.objects
+
+
+NEW = [
+    layout.pack_path(bytes(32)),
+    layout.index_path(bytes(32)),
+    layout.table_path(bytes(32)),
+    layout.record_path(bytes(32)),
+    layout.run_path("frozen-new"),
+    layout.run_path(f"share-{'0' * 64}"),
+]
+
+
+@pytest.mark.parametrize("name", NEW, ids=lambda name: name[:12])
+def test_nothing_is_deleted_where_something_was_written_just_now(story: Stored, name: str) -> None:
+    here = opened(story)
+    story.store.put(name, [b"x"], 1)
+    story.pass_time(4 / 24 / 60)
+    before = dict(story.store.objects)
+    with pytest.raises(BusyError, match=f"{name} was written 240 s ago"):
+        emergency_prune.execute(here, LIMITS, Quiet())
+    assert story.store.objects == before
+    story.store.delete(name)
+    emergency_prune.execute(here, LIMITS, Quiet())
+
+
+class Announcing:
+    """A store in which a run announces itself as soon as something is marked."""
+
+    def __init__(self, store: MemoryStore) -> None:
+        self._store = store
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._store, name)
+
+    def put(self, name: str, parts: list[bytes], size: int) -> bool:
+        written = self._store.put(name, parts, size)
+        if name.startswith(layout.MARKS):
+            self._store.now += timedelta(seconds=1)
+            run_records.announce(
+                vault.open_vault(cast("Store", self._store)), "quick", "p", "c", self._store.now
+            )
+        return written
+
+
+def test_a_run_that_begins_meanwhile_stops_it_before_what_that_run_may_rely_on_goes(story: Stored) -> None:
+    here = vault.open_vault(cast("Store", Announcing(story.store)))
+    packs = [info.name for info in story.store.list(layout.PACKS)]
+    marked = pending_deletes.for_writing(opened(story)).avoid
+    with pytest.raises(BusyError, match="backup quick has begun meanwhile"):
+        emergency_prune.execute(here, LIMITS, Quiet())
+    left = {info.name for info in story.store.list(layout.PACKS)}
+    assert {*packs} - left <= marked, "only what was marked before the run began is gone"
+    story.is_grace_over = True
+    story.check()

@@ -1,0 +1,35 @@
+"""How far apart ticks are."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from pachvault.syntax.schedule import longest_gap
+
+NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "hours"),
+    [
+        ("@every 24h", 24),
+        ("@every 1h30m", 1.5),
+        ("@every 0.5h1800s", 1),
+        ("@hourly", 1),
+        ("@daily", 24),
+        ("@midnight", 24),
+        ("@weekly", 7 * 24),
+        ("@monthly", 31 * 24),
+        ("@yearly", 366 * 24),
+        ("@annually", 366 * 24),
+        ("*/15 * * * *", 0.25),
+        ("0 3 * * *", 24),
+        ("0 3 * * 1-5", 3 * 24),
+        ("0 9,17 * * *", 16),
+        ("0 0 1 * *", 31 * 24),
+    ],
+)
+def test_the_longest_pause_counts(schedule: str, hours: float) -> None:
+    assert longest_gap(schedule, NOW) == timedelta(hours=hours)
