@@ -15,10 +15,10 @@ help: ## list every target
 	@grep -hE '^[a-z-]+:.*?## ' $(MAKEFILE_LIST) | sort | awk -F ':.*?## ' '{printf "  make %-13s %s\n", $$1, $$2}'
 
 # pip's own state decides; the stamp only spares asking it again
-$(VENV)/installed: pyproject.toml
+$(VENV)/installed: pyproject.toml pipelines/embedded_pachyderm/pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python3"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev,demo]' --editable pipelines/embedded_pachyderm
 	@touch $@
 
 .PHONY: setup

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from bench.data import DataSet
 from bench.measure import Sample, run
+from embedded_pachyderm import daemon
 from pachvault.format.ids import RepoName
-from pachvault.local import daemon
 from pachvault.mirror import BACKUP_REPO
 from pachvault.pach.connection import connect
 from pachvault.pach.source import CommitRef, Source

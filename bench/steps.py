@@ -22,16 +22,16 @@ _A_SECOND = 200
 START_UP, FREEZE, SEAL = "start-up", "freeze", "seal"
 _WHOLE = {
     START_UP: r"importlib\._bootstrap",
-    FREEZE: r"backup/freeze\.py|backup/survey\.py",
-    SEAL: r"backup/seal\.py",
+    FREEZE: r"backup/freeze/",
+    SEAL: r"backup/seal/",
 }
 STEPS = {
-    "read": r"pach/source\.py|pach/tar\.py|pach/wire\.py|grpc/",
-    "cut": r"Cutter\._cut_segment|Cutter\.add|Cutter\._cut|Cutter\._put",
-    "digest": r"Cutter\._digest|Cutter\._take|Cutter\._store|^digest |vault/blobs\.py",
-    "compress": r"Cutter\._make_frame|make_frame|_pays|_sample",
-    "write": r"store/local\.py|PackBuilder|put_pack|vault/writer\.py",
-    "rows": r"backup/(rows|tables)\.py|format/table\.py",
+    "read": r"pach/source\.py|pach/tar\.py|pach/codec\.py|grpc/",
+    "cut": r"Chunker\._cut_segment|Chunker\.add|Chunker\._cut|Chunker\._put",
+    "digest": r"Chunker\._digest|Chunker\._take|Chunker\._store|^digest |vault/blob_index\.py",
+    "compress": r"Chunker\._make_frame|make_frame|_pays|_sample",
+    "write": r"store/local\.py|PackBuilder|put_pack|vault/pack_writer\.py",
+    "rows": r"export/(row_builder|table_writer)\.py|format/table\.py",
     "index": r"format/index\.py|put_index",
     START_UP: r"cli/|click/|<module>",
 }

@@ -35,7 +35,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     if "PACHD_ADDRESS" in os.environ:
         yield os.environ["PACHD_ADDRESS"]
         return
-    from pachvault.local import daemon  # noqa: PLC0415 (not needed when a real one is tested)
+    from embedded_pachyderm import daemon  # noqa: PLC0415 (not needed when a real one is tested)
 
     state = tmp_path_factory.mktemp("pachyderm")
     yield daemon.start(state).address

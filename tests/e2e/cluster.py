@@ -15,8 +15,8 @@ from typing import Any
 import grpc
 from python_pachyderm.proto.v2.pfs import pfs_pb2
 
-from pachvault.local import daemon
-from pachvault.local.faults import FILE_NAME
+from embedded_pachyderm import daemon
+from embedded_pachyderm.faults import FILE_NAME
 from pachvault.pach.connection import connect
 from pachvault.pach.source import CommitRef, Source
 from pachvault.pach.target import Target

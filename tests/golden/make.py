@@ -14,9 +14,9 @@ from pathlib import Path
 
 from blake3 import blake3
 
+from embedded_pachyderm import daemon
 from pachvault import policy
 from pachvault.backup.backup import back_up
-from pachvault.local import daemon
 from pachvault.pach.connection import connect
 from pachvault.pach.pipelines import Pipelines
 from pachvault.pach.source import CommitRef, Source

@@ -123,8 +123,8 @@ SIZES = st.lists(st.integers(0, SHARE_BYTES + 5) | st.just(0), max_size=SHARE_IT
 def test_splitting_keeps_every_item_in_bounded_shares(sizes: list[int]) -> None:
     """Shares concatenate to the items; none is empty but for want of items; each keeps both bounds."""
     items = [
-        Item(project="p", repo="r", commit=f"c{number}", source=CommitPlace(project="p", repo="r", commit="c"),
-             commit_bytes=size, expected_bytes=size)
+        Item(project="p", repo="r", commit=f"c{number}",
+             source=CommitPlace(project="p", repo="r", commit="c"), commit_bytes=size, expected_bytes=size)
         for number, size in enumerate(sizes)
     ]  # fmt: skip
     template = ExportShare(

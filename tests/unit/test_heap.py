@@ -20,8 +20,8 @@ def run(program: str) -> str:
 
 def test_arrow_allocates_where_all_else_does() -> None:
     program = """
-from pachvault import heap
-heap.share()
+from pachvault.runtime import allocator
+allocator.share()
 import pyarrow as pa
 print(pa.default_memory_pool().backend_name)
 """
@@ -31,11 +31,11 @@ print(pa.default_memory_pool().backend_name)
 def test_holes_between_what_is_kept_go_back_to_the_system() -> None:
     """Where glibc is what allocates; elsewhere nothing is promised."""
     program = """
-from pachvault import heap
-heap.share()
+from pachvault.runtime import allocator
+allocator.share()
 def resident():
     return int(open("/proc/self/statm").read().split()[1]) * 4096 >> 20
-with heap.returning():
+with allocator.returning():
     held = [bytes([1]) * 2**20 for _ in range(200)]
     full = resident()
     del held[::2]
@@ -46,13 +46,13 @@ with heap.returning():
 
 def test_it_may_be_entered_again_and_by_several_threads() -> None:
     program = """
-from pachvault import heap
+from pachvault.runtime import allocator
 calls = []
-heap._set = lambda what, value: calls.append(value)
-heap.share()
+allocator._set = lambda what, value: calls.append(value)
+allocator.share()
 del calls[:]
-with heap.returning():
-    with heap.returning():
+with allocator.returning():
+    with allocator.returning():
         assert len(calls) == 1
     assert len(calls) == 1, "the inner one must not end it"
 print(len(calls))
@@ -66,12 +66,12 @@ import ctypes, gc, os, signal, sys
 before = dict(os.environ), gc.get_threshold(), signal.getsignal(signal.SIGINT), sys.stdout, os.umask(0o22)
 os.umask(before[4])
 import pachvault
-from pachvault import heap
-heap._set = lambda *_: sys.exit("the allocator was switched")
+from pachvault.runtime import allocator
+allocator._set = lambda *_: sys.exit("the allocator was switched")
 from pachvault.store.local import LocalStore
-from pachvault.vault import blobs, vault
+from pachvault.vault import blob_index, vault
 pachvault.create_backup_task({str(tmp_path / "vault")!r}, create=True)
-blobs.load(vault.open_vault(LocalStore(__import__("pathlib").Path({str(tmp_path / "vault")!r}))))
+blob_index.load(vault.open_vault(LocalStore(__import__("pathlib").Path({str(tmp_path / "vault")!r}))))
 after = dict(os.environ), gc.get_threshold(), signal.getsignal(signal.SIGINT), sys.stdout, os.umask(0o22)
 print(before == after)
 """

@@ -11,8 +11,8 @@ import time
 import pytest
 
 from pachvault.api import _Watched
+from pachvault.pach.worker_processes import _Reports
 from pachvault.runtime import progress
-from pachvault.runtime.processes import _Reports
 from pachvault.runtime.progress import JsonLines, Progress, Quiet, Terminal
 
 

@@ -13,8 +13,8 @@ from pachvault.backup.seal.seal import seal
 from pachvault.pach.connection import Connection, connect
 from pachvault.pach.source import Source
 from pachvault.pach.target import Target
+from pachvault.pach.worker_processes import spread
 from pachvault.policy import Policy
-from pachvault.runtime.processes import spread
 from pachvault.runtime.progress import Progress
 from pachvault.store.store import open_store
 from pachvault.vault.snapshots import Snapshot

@@ -10,12 +10,13 @@ import sys
 import traceback
 from contextlib import suppress
 from importlib import import_module
+from importlib.metadata import entry_points
 
 import click
 
 from pachvault import __version__
 from pachvault.cli.common import CommandContext, OutputError, common_options, flush, put_json, say
-from pachvault.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, PachvaultError
+from pachvault.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, PachvaultError, UsageError
 from pachvault.runtime import allocator
 
 _COMMANDS = {
@@ -25,9 +26,9 @@ _COMMANDS = {
     "backup": "backup",
     "status": "status",
     "snapshots": "snapshots",
-    "show": "look",
-    "ls": "look",
-    "cat": "look",
+    "show": "browse",
+    "ls": "browse",
+    "cat": "browse",
     "diff": "diff",
     "extract": "extract",
     "verify": "verify",
@@ -40,21 +41,33 @@ _COMMANDS = {
     "rollback": "restore",
     "restores": "restore",
     "stage": "stage",
-    "local": "local",
-    "demo": "demo",
 }
 """Each command's module: imported when called, because start-up is half of a short command."""
 
 
+_PLUGINS = "pachvault.commands"
+"""The entry point group in which other packages offer commands: the embedded Pachyderm's are such."""
+_DEMO = ("local", "demo")
+
+
 class _LazyGroup(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  (click's signature)
-        return list(_COMMANDS)
+        return [*_COMMANDS, *sorted(entry_points(group=_PLUGINS).names)]
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:  # noqa: ARG002
-        if name not in _COMMANDS:
-            return None
-        command: click.Command = getattr(import_module(f"pachvault.cli.{_COMMANDS[name]}"), f"{name}_command")
-        return command
+        command: click.Command
+        if name in _COMMANDS:
+            command = getattr(import_module(f"pachvault.cli.{_COMMANDS[name]}"), f"{name}_command")
+            return command
+        for plugin in entry_points(group=_PLUGINS, name=name):
+            command = plugin.load()
+            return command
+        if name in _DEMO:
+            raise UsageError(
+                f"`pachvault {name}` needs the embedded Pachyderm, which is not installed",
+                hint="pip install 'pachvault[demo]'",
+            )
+        return None
 
 
 @click.group(

@@ -77,7 +77,7 @@ def _show(found: Status) -> None:
         *(("DUE", line) for line in found.due),
     ]
     for name, value in rows:
-        put(f"{name:<15}{value}")
+        put(f"{name:<20}{value}")
 
 
 def _newest(found: Status) -> str:

@@ -428,7 +428,12 @@ def decode(kind: type[AnyDocument], data: bytes) -> AnyDocument:
     try:
         return kind.model_validate_json(data)
     except ValidationError as error:
-        raise CorruptError(f"not a {kind.__name__}: {explained(error)}") from error
+        raise CorruptError(f"not a valid {title(kind)}: {explained(error)}") from error
+
+
+def title(kind: type[Document]) -> str:
+    """What people call a kind of document: `repo record` for RepoRecord."""
+    return re.sub(r"(?<!^)(?=[A-Z])", " ", kind.__name__).lower()
 
 
 def explained(error: ValidationError) -> str:

@@ -9,6 +9,7 @@ from pachvault.errors import DamageError
 from pachvault.pach.connection import Connection, connect, retrying
 from pachvault.pach.source import Source
 from pachvault.pach.target import Target
+from pachvault.pach.worker_processes import spread
 from pachvault.request import Request
 from pachvault.restore.apply.apply import carry_out
 from pachvault.restore.plan.fetch_shares import PlanWithShares
@@ -17,7 +18,6 @@ from pachvault.restore.request.request_lock import LockHolder, held
 from pachvault.restore.request.restore_records import RestoreReport
 from pachvault.restore.restore_messages import FetchShare, RestorePlan
 from pachvault.restore.stage.staging import fetch
-from pachvault.runtime.processes import spread
 from pachvault.runtime.progress import Progress
 from pachvault.store.store import open_store
 from pachvault.vault import blob_index

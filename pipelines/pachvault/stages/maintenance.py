@@ -1,4 +1,4 @@
-"""Stage `maintenance`: a tick and the policy in; `report.json` and `findings.json` out, audits in the vault."""
+"""Stage `maintenance`: a tick and the policy in; `report.json`, `findings.json` and audits out."""
 
 from __future__ import annotations
 

@@ -125,9 +125,9 @@ def test_another_run_that_has_frozen_covers_until_it_has_sealed(tmp_path: Path) 
 def test_documents_between_stages_are_strict() -> None:
     made = Receipt(run_id="run", number=0, key=KEY, items=[])
     assert Receipt.read(made.encode(), "x") == made
-    with pytest.raises(PachvaultError, match=r"receipts/0\.json: not a Receipt"):
+    with pytest.raises(PachvaultError, match=r"receipts/0\.json: not a valid receipt"):
         Receipt.read(made.encode().replace(b'"key"', b'"cay"'), "receipts/0.json")
-    with pytest.raises(PachvaultError, match="not a Share"):
+    with pytest.raises(PachvaultError, match="not a valid export share"):
         backup_messages.ExportShare.read(b"", "x")
 
 

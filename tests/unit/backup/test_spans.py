@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 
-from pachvault.backup.export.export import _folders, _spans, _throttle, export
+from pachvault.backup.export import export
+from pachvault.backup.export.export import _folders, _spans, _throttle
 from pachvault.pach.records import Change
 from pachvault.pach.source import after
 

@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+from importlib.metadata import EntryPoints
 from pathlib import Path
 
 import click
@@ -14,7 +15,8 @@ import pytest
 
 import pachvault
 from made import Repo, back_up, flip, new_vault
-from pachvault.cli.main import _COMMANDS, cli, run
+from pachvault.cli import main
+from pachvault.cli.main import cli, run
 from pachvault.errors import PachvaultError
 from pachvault.format import layout
 from pachvault.format.ids import RepoName, digest
@@ -58,8 +60,22 @@ def all_commands() -> list[tuple[str, click.Command]]:
     return [(name, command) for name, command in found if command is not None]
 
 
+COMMANDS = cli.list_commands(click.Context(cli))
+
+
 def test_every_command_can_be_loaded() -> None:
-    assert {name for name, _ in all_commands() if " " not in name} == set(_COMMANDS)
+    assert [name for name, _ in all_commands() if " " not in name] == COMMANDS
+    assert COMMANDS[-2:] == ["demo", "local"]
+
+
+def test_commands_of_the_embedded_server_say_what_they_need_where_it_is_not_installed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(main, "entry_points", lambda **_: EntryPoints())
+    assert run(["demo"]) == 2
+    assert "pip install 'pachvault[demo]'" in capsys.readouterr().err
+    assert run(["nonsense"]) == 2
+    assert "No such command" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", [name for name, _ in all_commands()])
@@ -78,18 +94,18 @@ def test_every_command_has_help_that_opens_with_a_sentence(
 def test_every_command_is_named_in_the_help_of_all(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["--help"]) == 0
     shown = capsys.readouterr().out
-    for name in _COMMANDS:
+    for name in COMMANDS:
         assert f"\n  {name} " in shown
     assert "Exit codes:" in shown
 
 
-@pytest.mark.parametrize("name", _COMMANDS)
+@pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_is_in_the_readme(name: str) -> None:
     readme = (Path(__file__).parents[3] / "README.md").read_text()
     assert re.search(rf"`{name}[ `]", readme)
 
 
-@pytest.mark.parametrize("name", [name for name in _COMMANDS if name not in ("local", "demo", "stage")])
+@pytest.mark.parametrize("name", [name for name in COMMANDS if name not in ("local", "demo", "stage")])
 def test_common_options_may_stand_before_or_after_the_command(name: str) -> None:
     options = {option.name for option in dict(all_commands())[name].params}
     assert {"vault", "pachd", "as_json", "quiet"} <= options

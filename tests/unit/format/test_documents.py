@@ -87,13 +87,13 @@ def test_fields_of_a_later_version_are_ignored() -> None:
 )
 def test_a_field_of_the_wrong_kind_is_damage_that_names_it(field: str, value: object) -> None:
     wrong = json.loads(documents.encode(RECORD)) | {field: value}
-    with pytest.raises(DamageError, match=f"not a RepoRecord: {field}"):
+    with pytest.raises(DamageError, match=f"not a valid repo record: {field}"):
         documents.decode(RepoRecord, json.dumps(wrong).encode())
 
 
 @pytest.mark.parametrize("data", [b"", b"{", b"[]", b"null", b"\xff\xfe", b"{}"])
 def test_bytes_that_are_no_such_document_are_damage(data: bytes) -> None:
-    with pytest.raises(DamageError, match="not a RepoRecord"):
+    with pytest.raises(DamageError, match="not a valid repo record"):
         documents.decode(RepoRecord, data)
 
 

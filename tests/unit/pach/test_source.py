@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from embedded_pachyderm import daemon
 from pachvault.errors import SourceGoneError
-from pachvault.local import daemon
 from pachvault.pach import codec
 from pachvault.pach.connection import connect
 from pachvault.pach.source import CommitRef, Source, file_set

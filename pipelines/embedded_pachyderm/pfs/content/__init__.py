@@ -1,0 +1,1 @@
+"""File content: segments, layers, trees, and reading and writing them."""

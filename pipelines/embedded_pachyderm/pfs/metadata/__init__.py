@@ -1,0 +1,1 @@
+"""Projects, repos, branches, commits and commit sets, in one SQLite file."""

@@ -1,0 +1,1 @@
+"""The gRPC methods of the file system: requests to transactions, rows to messages."""

@@ -1,0 +1,1 @@
+"""Jobs and datums: from output commits to finished ones, cron ticks included."""

@@ -1,0 +1,1 @@
+"""The gRPC methods of pipelines, and what a spec is checked for."""

@@ -1,0 +1,1 @@
+"""One datum in one worker: user code, its environment, its sandbox, its logs."""
