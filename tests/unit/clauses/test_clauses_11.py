@@ -49,7 +49,7 @@ def named_by(story: Timed, name: str) -> set[str]:
         record = documents.decode(RepoRecord, data)
         return {layout.table_path(segment.table) for segment in record.segments}
     if folder == layout.TABLES and not is_file_table(data):
-        return set(map(layout.table_path, table.decode_tables(data)))
+        return set(map(layout.table_path, table.tables_of(table.decode_commits(data))))
     return set()
 
 

@@ -467,9 +467,7 @@ def test_what_vanishes_while_it_is_brought_back_is_left_forgotten(
     vault: Vault, made: list[Snapshot], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     forget_all_but_the_last(vault)
-    monkeypatch.setattr(
-        forget.snapshot_check, "check", lambda vault, snapshot: vault.store.delete(snapshot.name.path)
-    )
+    monkeypatch.setattr(forget.snapshot_check, "check", lambda vault, name: vault.store.delete(name.path))
     with pytest.raises(DamageError, match="was there a moment ago"):
         forget.bring_back(vault, made[0].short_id)
     assert made[0].name.id in gone(vault)

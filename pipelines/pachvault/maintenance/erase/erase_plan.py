@@ -15,7 +15,6 @@ from pachvault.format.documents import Manifest
 from pachvault.format.ids import RepoName
 from pachvault.maintenance.erase.erase_selection import EraseSelection
 from pachvault.maintenance.erase.erase_tables import AffectedSnapshot, TableScan, unknown
-from pachvault.maintenance.repair.repair_needs import manifests
 from pachvault.runtime.progress import Progress
 from pachvault.store.store import ObjectInfo
 from pachvault.vault import blob_index, snapshots
@@ -23,6 +22,7 @@ from pachvault.vault.index_rows import IndexRows, RowsByPack
 from pachvault.vault.packs import any_toc
 from pachvault.vault.snapshots import SnapshotName
 from pachvault.vault.vault import Vault
+from pachvault.vault.walk import manifests
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +76,7 @@ def plan(vault: Vault, selection: EraseSelection, progress: Progress) -> ErasePl
     superseded = _superseded(alive)
     replaced = {old for old, _ in superseded}
     reach = TableScan(vault, selection)
-    reach.read([(name, manifest) for name, manifest in alive if name not in replaced])
+    reach.read([name for name, _ in alive if name not in replaced])
     gone, kept, keepers = reach.contents()
     progress.start("erase: packs", 0)
     packs, pack_bytes, unreadable = _packs_with(vault, gone)

@@ -18,6 +18,7 @@ from pachvault.format.digests import Digests, Gathered
 from pachvault.vault import snapshots
 from pachvault.vault.snapshots import SnapshotName
 from pachvault.vault.vault import Vault
+from pachvault.vault.walk import Kind, walk
 
 _READS_AT_ONCE = 4
 _LISTINGS = 5
@@ -83,39 +84,21 @@ class Reachability:
         raise PachvaultError("snapshots come and go faster than they can be read", where=vault.store.url)
 
 
-def _extend(vault: Vault, roots: Iterable[str], reach: Reachable, *besides: Reachable) -> None:
+def _extend(vault: Vault, roots: Iterable[str], reachable: Reachable, *besides: Reachable) -> None:
     """Add what manifests need and what the others do not have: of each all, or nothing."""
-    known = (reach, *besides)
-    with ThreadPoolExecutor(_READS_AT_ONCE, "reach") as pool:
+
+    def is_known(path: str) -> bool:
+        return any(path in other.names for other in (reachable, *besides))
+
+    with ThreadPoolExecutor(_READS_AT_ONCE, "reachability") as pool:
         for root in roots:
-            if root not in reach.roots:
-                names, tables = _reached(vault, root, known)
-                reach.add(root, names, pool.map(vault.blobs_of_table, tables))
-
-
-def _reached(vault: Vault, root: str, known: Iterable[Reachable]) -> tuple[set[str], list[bytes]]:
-    """What a manifest needs that is not known: records and tables by name, of these the file tables."""
-    manifest = snapshots.load(vault, _name(root)).manifest
-    names = {layout.record_path(manifest.pipelines)}
-    if not _is_known(layout.record_path(manifest.pipelines), known):
-        vault.pipelines_record(manifest.pipelines)
-    tables: dict[bytes, None] = {}
-    for entry in manifest.repos:
-        record = layout.record_path(entry.record)
-        if _is_known(record, known):
-            continue
-        names.add(record)
-        for segment in vault.repo_record(entry.record).segments:
-            listing = layout.table_path(segment.table)
-            if listing not in names and not _is_known(listing, known):
-                tables.update(dict.fromkeys(vault.tables_of_list(segment.table)))
-            names.add(listing)
-    new = [each for each in tables if not _is_known(layout.table_path(each), known)]
-    return names | {layout.table_path(each) for each in new}, new
-
-
-def _is_known(name: str, known: Iterable[Reachable]) -> bool:
-    return any(name in each.names for each in known)
+            if root in reachable.roots:
+                continue
+            below = [
+                at for at in walk(vault, [_name(root)], is_known=is_known) if at.kind is not Kind.MANIFEST
+            ]
+            tables = [at.digest for at in below if at.kind is Kind.FILE_TABLE]
+            reachable.add(root, (at.path for at in below), pool.map(vault.blobs_of_table, tables))
 
 
 def expired(vault: Vault, now: datetime) -> list[str]:
