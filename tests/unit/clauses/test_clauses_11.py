@@ -213,7 +213,7 @@ def test_clause_11_2_a_writer_does_not_rely_on_a_pack_that_is_missing_or_shorter
         story.store.objects[pack] = data[:300], at
     again = story.back_up(5, 10, 11)
     assert again.manifest.totals.blobs_new == 2
-    assert not blob_index.load(story.vault).rows([digest(CONTENT[10])]).min() < 0
+    assert not blob_index.load(story.vault).find_all([digest(CONTENT[10])]).min() < 0
     assert gone.name.path in story.store.objects
 
 

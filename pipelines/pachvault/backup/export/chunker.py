@@ -22,7 +22,7 @@ from pyfastcdc import FastCDC
 from pachvault.format import digests, pack
 from pachvault.format.documents import Cutting
 from pachvault.format.ids import digest
-from pachvault.vault.blob_index import BlobIndex
+from pachvault.vault.blob_places import BlobPlaces
 from pachvault.vault.pack_writer import PackWriter
 
 FRAME_BYTES = 1024 * 1024
@@ -77,7 +77,7 @@ class _OnTheirWay(NamedTuple):
 class Chunker:
     """Turns pieces of files into stored blobs. Use within `with`; one at a time."""
 
-    def __init__(self, writer: PackWriter, index: BlobIndex, cutting: Cutting) -> None:
+    def __init__(self, writer: PackWriter, index: BlobPlaces, cutting: Cutting) -> None:
         self._writer, self._index = writer, index
         self._cutting = cutting
         self._cdc = FastCDC(cutting.avg_bytes, min_size=cutting.min_bytes, max_size=cutting.max_bytes)

@@ -56,7 +56,7 @@ def judged(
 
 def _lost_blobs(damage: Damage, places: CheckedPlaces, is_lost: NDArray[np.bool_]) -> Digests:
     lost = damage.places[is_lost[damage.places]]
-    return digests.unique(digests.joined([places.digests[lost], damage.missing]))
+    return digests.unique(digests.joined([places.rows.digests[lost], damage.missing]))
 
 
 def _find_files(vault: Vault, structure: Structure, hits: Sequence[_Hits]) -> list[Damage]:

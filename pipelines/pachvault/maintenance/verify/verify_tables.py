@@ -51,7 +51,7 @@ def _scan_table(
         at = places.find(wanted)
         places.is_needed[at[at >= 0]] = True
         missing.append(wanted[at < 0])
-        wrong += _wrong_sizes(rows, numbers, places.sizes[at], at >= 0)
+        wrong += _wrong_sizes(rows, numbers, places.sizes(at), at >= 0)
     unknown = digests.unique(digests.joined(missing))
     if len(unknown):
         found.damages.append(
