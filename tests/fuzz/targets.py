@@ -34,7 +34,7 @@ from pachvault.maintenance.verify.verify import PackShare as VerifyShare
 from pachvault.messages import StageMessage
 from pachvault.pach import tar
 from pachvault.restore.restore_messages import FetchReceipt, FetchWork, RestorePlan
-from pachvault.store.store import open_store
+from pachvault.store.open_store import open_store
 from pachvault.syntax import quantities, selection
 from pachvault.syntax.selection import Paths, SnapshotRef, SourcePattern
 from pachvault.vault import snapshots

@@ -32,7 +32,7 @@ class Announcement(StageMessage):
 
 def announce(vault: Vault, run_id: str, policy: str, cluster_id: str, frozen_at: datetime) -> None:
     """Say that a run has frozen; written once a run. The run's age is counted from here."""
-    name = layout.run_path(f"frozen-{run_id}")
+    name = layout.announcement_path(run_id)
     if vault.store.stat(name):
         return
     said = Announcement(run_id=run_id, policy=policy, cluster_id=cluster_id, frozen_at=frozen_at).encode()
@@ -41,7 +41,7 @@ def announce(vault: Vault, run_id: str, policy: str, cluster_id: str, frozen_at:
 
 def is_announced(vault: Vault, run_id: str) -> bool:
     """Whether a run has frozen and has not finished."""
-    return vault.store.stat(layout.run_path(f"frozen-{run_id}")) is not None
+    return vault.store.stat(layout.announcement_path(run_id)) is not None
 
 
 def check_age(vault: Vault, run_id: str) -> datetime:
@@ -51,7 +51,7 @@ def check_age(vault: Vault, run_id: str) -> datetime:
     What prune deletes has been marked for the whole grace. A run of less than half of it had the marks
     before its eyes when it began, or is sealed well before anything is deleted that was marked since.
     """
-    announced = vault.store.stat(layout.run_path(f"frozen-{run_id}"))
+    announced = vault.store.stat(layout.announcement_path(run_id))
     now = clock.store_now(vault, is_cleared=False)
     if announced is None or not _is_in_time(now - announced.modified_at, vault):
         raise BusyError(
@@ -68,7 +68,7 @@ def check_sealed(vault: Vault, run_id: str, manifest: str) -> None:
 
     What it reaches may have been deleted meanwhile.
     """
-    announced, sealed = vault.store.stat(layout.run_path(f"frozen-{run_id}")), vault.store.stat(manifest)
+    announced, sealed = vault.store.stat(layout.announcement_path(run_id)), vault.store.stat(manifest)
     if not (announced and sealed and _is_in_time(sealed.modified_at - announced.modified_at, vault)):
         vault.delete(manifest)
         raise BusyError(
@@ -121,9 +121,7 @@ def covering(vault: Vault, policy: str, run_id: str, tick: Tick, cluster_id: str
         mine = (manifest.policy, manifest.cluster.id) == (policy, cluster_id)
         if mine and tick.is_covered_by(manifest.frozen_at) and not manifest.partial:
             return f"snapshot {name.id[:12]}"
-    for info in vault.objects(layout.RUNS):
-        if "/frozen-" not in info.name:
-            continue
+    for info in vault.objects(layout.RUNS, layout.Kind.ANNOUNCEMENT):
         try:
             run = Announcement.read(vault.get(info.name), info.name)
         except DamageError:
@@ -137,12 +135,12 @@ def covering(vault: Vault, policy: str, run_id: str, tick: Tick, cluster_id: str
 def finish(vault: Vault, run_id: str) -> None:
     """Take back a run's announcement once it has sealed; a store that does not delete it keeps it."""
     with suppress(StoreError):
-        vault.delete(layout.run_path(f"frozen-{run_id}"))
+        vault.delete(layout.announcement_path(run_id))
 
 
 def kept_receipt(vault: Vault, key: str) -> Receipt | None:
     """The receipt of an equal share of an earlier run, if all that it names is still there."""
-    name = layout.run_path(f"share-{key}")
+    name = layout.receipt_path(key)
     try:
         receipt = Receipt.read(vault.get(name), name)
     except DamageError:
@@ -161,7 +159,7 @@ def keep_receipt(vault: Vault, receipt: Receipt) -> None:
     drop_receipt(vault, receipt.key)
     data = receipt.encode()
     with suppress(TakenError):  # another worker was quicker
-        vault.store.put(layout.run_path(f"share-{receipt.key}"), [data], len(data))
+        vault.store.put(layout.receipt_path(receipt.key), [data], len(data))
 
 
 def drop_receipt(vault: Vault, key: str) -> None:
@@ -169,7 +167,7 @@ def drop_receipt(vault: Vault, key: str) -> None:
     if not key:
         return
     with suppress(StoreError):  # it stays then, and the next reader checks what it names
-        vault.delete(layout.run_path(f"share-{key}"))
+        vault.delete(layout.receipt_path(key))
 
 
 def _is_there(vault: Vault, name: str, said: WrittenObject) -> bool:

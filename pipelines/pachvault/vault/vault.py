@@ -54,9 +54,12 @@ class Vault:
     avoid: frozenset[str] = frozenset()
     """Objects that are marked for deletion: not relied on, and not written under their names."""
 
-    def objects(self, folder: str) -> Iterator[ObjectInfo]:
-        """The vault's own objects in a folder, sorted by name. What else lies there is as if it did not."""
-        return listed(self.store, folder)
+    def objects(self, folder: str, kind: layout.Kind | None = None) -> Iterator[ObjectInfo]:
+        """The vault's own objects in a folder, sorted by name, or those of one kind. Others are ignored."""
+        for info in listed(self.store, folder):
+            name = layout.parse(info.name)
+            if kind is None or (name is not None and name.kind is kind):
+                yield info
 
     def delete(self, name: str) -> None:
         """Remove an object of the vault; no error where there is none. Nothing else is ever removed."""

@@ -18,7 +18,7 @@ from pachvault.format import documents, index, layout, table
 from pachvault.format.documents import Manifest, RepoRecord
 from pachvault.format.ids import RepoName, digest
 from pachvault.maintenance.prune.prune_plan import PruneAction
-from pachvault.store.local import LocalStore
+from pachvault.store.folder_store import FolderStore
 from pachvault.vault import blob_index, vault
 from pachvault.vault.snapshots import Snapshot
 from stored import CONTENT
@@ -81,7 +81,7 @@ def test_clause_11_1_a_run_writes_packs_index_tables_lists_records_and_the_manif
 def test_clause_11_1_durable_means_synced_renamed_and_the_folder_synced(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store = LocalStore(tmp_path)
+    store = FolderStore(tmp_path)
     store.put("packs/first", [b"1"], 1)
     events: list[str] = []
     fsync, rename = os.fsync, os.rename
@@ -201,7 +201,7 @@ def test_clause_11_2_what_a_run_was_not_sealed_for_is_stored_again_by_the_next_o
     assert run_records.kept_receipt(story.vault, KEY) == receipt
     change(story, path_of(receipt, "packs"), "missing")
     assert_not_sealed(story, receipt)
-    assert layout.run_path(f"share-{KEY}") not in story.store.objects
+    assert layout.receipt_path(KEY) not in story.store.objects
 
 
 @pytest.mark.parametrize("how", ["missing", "short"])

@@ -15,7 +15,7 @@ from pachvault.errors import CorruptError, DamageError, FullError, PachvaultErro
 from pachvault.format import digests, index, layout, pack
 from pachvault.format.ids import digest
 from pachvault.format.pack import Frame, split_digests
-from pachvault.store.local import LocalStore
+from pachvault.store.folder_store import FolderStore
 from pachvault.vault import blob_index
 from pachvault.vault import blob_reader as reader_module
 from pachvault.vault.blob_places import BlobPlaces
@@ -88,7 +88,7 @@ def test_nothing_new_writes_no_index(tmp_path: Path) -> None:
     assert objects(vault, "") == [layout.CONFIG]
 
 
-class FullStore(LocalStore):
+class FullStore(FolderStore):
     """Takes no more packs after the first."""
 
     def put(self, name: str, parts: Iterable[bytes], size: int) -> bool:

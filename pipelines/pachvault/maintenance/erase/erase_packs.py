@@ -138,9 +138,8 @@ def _out_of_index(vault: Vault, writing: Vault, packs: list[bytes]) -> None:
 
 def drop_traces(vault: Vault, selection: EraseSelection) -> None:
     """Delete what is only advice and may name what is gone: receipts of dead runs, audits of such files."""
-    for info in vault.objects(layout.RUNS):
-        if info.name.startswith(f"{layout.RUNS}/share-"):
-            vault.delete(info.name)
+    for info in vault.objects(layout.RUNS, layout.Kind.RECEIPT):
+        vault.delete(info.name)
     for info in vault.objects(layout.AUDITS):
         try:
             audit = documents.decode(Audit, vault.read(info.name))

@@ -41,6 +41,10 @@ class Reachable:
         self.names.update(names)
         self.roots.add(root)
 
+    def copy(self) -> Reachable:
+        """One that grows by itself."""
+        return Reachable(set(self.roots), set(self.names), self._blobs.copy())
+
     def blobs(self) -> Digests:
         """Every blob, each once, sorted."""
         return self._blobs.all()
@@ -55,32 +59,33 @@ class Reachability:
     forgotten: Reachable = field(default_factory=Reachable)
     """What those need besides that were forgotten within the grace, and may be brought back."""
 
-    def survey(self, vault: Vault, now: datetime) -> None:
-        """Add what is there now.
+    def extended(self, vault: Vault, now: datetime) -> Reachability:
+        """This, and what the snapshots that are there now need besides.
 
         Raises DamageError where something that a snapshot needs cannot be read: then it is not known what
         else it needs.
         """
+        current, recent = self.current.copy(), self.forgotten.copy()
         for _ in range(_LISTINGS):
             # one that moves to or fro is always in one of the two folders, and so in one of these listings
             before = _forgotten(vault, now)
             roots = [info.name for info in vault.objects(layout.SNAPSHOTS) if snapshots.named(info.name)]
             forgotten = before | _forgotten(vault, now)
             try:
-                _extend(vault, roots, self.current)
+                _extend(vault, roots, current)
             except DamageError as error:
                 if all(vault.store.stat(root) for root in roots):
                     raise type(error)(
                         f"{error.what}: nothing is deleted from a damaged vault",
                         where=error.where,
-                        hint="`pachvault verify` names the snapshots that it hits: repair or forget them",
+                        hint="`pachvault verify` names the affected snapshots: repair or forget them",
                     ) from error
                 continue
             for root in sorted(forgotten):
                 with suppress(DamageError):  # it may have been forgotten for that very reason
-                    _extend(vault, [root], self.forgotten, self.current)
+                    _extend(vault, [root], recent, current)
             if all(vault.store.stat(root) for root in forgotten):
-                return
+                return Reachability(current, recent)
         raise PachvaultError("snapshots come and go faster than they can be read", where=vault.store.url)
 
 
