@@ -30,7 +30,7 @@ STEPS = {
     "cut": r"Chunker\._cut_segment|Chunker\.add|Chunker\._cut|Chunker\._put",
     "digest": r"Chunker\._digest|Chunker\._take|Chunker\._store|^digest |vault/blob_index\.py",
     "compress": r"Chunker\._make_frame|make_frame|_pays|_sample",
-    "write": r"store/local\.py|PackBuilder|put_pack|vault/pack_writer\.py",
+    "write": r"store/folder_store\.py|PackBuilder|put_pack|vault/pack_writer\.py",
     "rows": r"export/(row_builder|table_writer)\.py|format/table\.py",
     "index": r"format/index\.py|put_index",
     START_UP: r"cli/|click/|<module>",

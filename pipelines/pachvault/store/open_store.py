@@ -6,6 +6,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from pachvault.errors import UsageError
+from pachvault.store.folder_store import FolderStore
 from pachvault.store.store import Store
 
 
