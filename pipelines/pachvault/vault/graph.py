@@ -16,7 +16,7 @@ from pachvault.format.documents import Manifest
 from pachvault.format.table import tables_of
 from pachvault.vault.snapshots import SnapshotName
 from pachvault.vault.vault import Vault
-from pachvault.vault.walk import Kind, Reached, walk
+from pachvault.vault.walk import NodeKind, Reached, walk
 
 
 @dataclass(slots=True)
@@ -71,19 +71,19 @@ class Graph:
                 }
             elif at.commits is not None:
                 graph.lists[str(at.repo), at.digest] = at.commits
-            elif at.kind is Kind.FILE_TABLE:
+            elif at.kind is NodeKind.FILE_TABLE:
                 graph.tables[at.digest] = None
         return graph
 
     def affected(self, at: Reached) -> list[str]:
         """The snapshots that need an object which does not read."""
-        if at.kind is Kind.MANIFEST:
+        if at.kind is NodeKind.MANIFEST:
             return [at.digest.hex()[:12]]
-        if at.kind is Kind.PIPELINES:
+        if at.kind is NodeKind.PIPELINES:
             return self.pipelines[at.digest]
-        if at.kind is Kind.RECORD:
+        if at.kind is NodeKind.RECORD:
             return self.records[at.digest].snapshots
-        if at.kind is Kind.COMMIT_LIST:
+        if at.kind is NodeKind.COMMIT_LIST:
             return self.of_lists(str(at.repo), [at.digest])
         owners = self.naming(at.digest)
         affected = {name for repo, digest in owners for name in self.of_lists(repo, [digest])}

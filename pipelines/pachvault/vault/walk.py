@@ -31,7 +31,7 @@ Named = TypeVar("Named")
 _READS_AT_ONCE = 4
 
 
-class Kind(StrEnum):
+class NodeKind(StrEnum):
     """What an object of the graph is."""
 
     MANIFEST = "manifest"
@@ -45,7 +45,7 @@ class Kind(StrEnum):
 class Reached:
     """An object that a snapshot needs, and its content; None where it was not read."""
 
-    kind: Kind
+    kind: NodeKind
     path: str
     digest: bytes
     """In its name."""
@@ -97,20 +97,20 @@ class _Walk:
     visited: set[tuple[str, RepoName | None]] = field(default_factory=set)
 
     def all(self, roots: Iterable[SnapshotName]) -> Iterator[Reached]:
-        manifests = ((Reached(Kind.MANIFEST, root.path, bytes.fromhex(root.id)), root) for root in roots)
+        manifests = ((Reached(NodeKind.MANIFEST, root.path, bytes.fromhex(root.id)), root) for root in roots)
         for at, snapshot in self._read_ahead(manifests, lambda name: snapshots.load(self.vault, name)):
             yield replace(at, manifest=snapshot.manifest)
             yield from self._below_manifest(at.path, snapshot.manifest)
 
     def _below_manifest(self, parent: str, manifest: Manifest) -> Iterator[Reached]:
         name = manifest.pipelines
-        pipelines = Reached(Kind.PIPELINES, layout.record_path(name), name, parent=parent)
+        pipelines = Reached(NodeKind.PIPELINES, layout.record_path(name), name, parent=parent)
         for at, _ in self._read_ahead(self._new([(pipelines, name)]), self.vault.pipelines_record):
             yield at
         named = (
             (
                 Reached(
-                    Kind.RECORD,
+                    NodeKind.RECORD,
                     layout.record_path(entry.record),
                     entry.record,
                     RepoName(entry.project, entry.repo),
@@ -128,7 +128,7 @@ class _Walk:
         named = (
             (
                 Reached(
-                    Kind.COMMIT_LIST,
+                    NodeKind.COMMIT_LIST,
                     layout.table_path(segment.table),
                     segment.table,
                     of_record.repo,
@@ -143,7 +143,7 @@ class _Walk:
         ):
             yield replace(at, commits=commits)
             tables = (
-                Reached(Kind.FILE_TABLE, layout.table_path(name), name, at.repo, at.path)
+                Reached(NodeKind.FILE_TABLE, layout.table_path(name), name, at.repo, at.path)
                 for name in tables_of(commits)
             )
             yield from (table for table, _ in self._new((table, None) for table in tables))
@@ -158,7 +158,7 @@ class _Walk:
     def _new(self, objects: Iterable[tuple[Reached, Named]]) -> Iterator[tuple[Reached, Named]]:
         """Those that were not reached before and are not known."""
         for at, name in objects:
-            key = at.path, at.repo if at.kind is Kind.COMMIT_LIST else None
+            key = at.path, at.repo if at.kind is NodeKind.COMMIT_LIST else None
             if key not in self.visited and not self.is_known(at.path):
                 self.visited.add(key)
                 yield at, name

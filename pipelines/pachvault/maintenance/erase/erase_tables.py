@@ -17,7 +17,7 @@ from pachvault.format.ids import RepoName
 from pachvault.maintenance.erase.erase_selection import EraseSelection
 from pachvault.vault.snapshots import SnapshotName
 from pachvault.vault.vault import Vault
-from pachvault.vault.walk import Kind, walk
+from pachvault.vault.walk import NodeKind, walk
 
 NAMED = 20
 """Files that are named of those that keep a blob."""
@@ -53,12 +53,12 @@ class TableScan:
         """Find all file tables, those of dead runs too, and what goes of each."""
         try:
             for at in walk(self.vault, names):
-                if at.kind is Kind.MANIFEST:
+                if at.kind is NodeKind.MANIFEST:
                     continue
                 self.names.add(at.path)
                 if at.record is not None:
                     self._records[at.digest] = at.record
-                if at.kind is Kind.FILE_TABLE:
+                if at.kind is NodeKind.FILE_TABLE:
                     self._tables[at.digest] = None
             for name in self._tables:
                 self._file_table(name)

@@ -12,7 +12,7 @@ from pachvault.maintenance.forget import snapshot_check
 from pachvault.vault import blob_index, pending_deletes
 from pachvault.vault.snapshots import SnapshotName
 from pachvault.vault.vault import Vault
-from pachvault.vault.walk import Kind, Reached, walk
+from pachvault.vault.walk import NodeKind, Reached, walk
 
 
 class QuickCheck:
@@ -40,17 +40,17 @@ class QuickCheck:
         below: list[str] = []
         """The record that is being checked, and what it needs."""
         for at in walk(self._vault, [name], self._note, is_known=self._is_intact):
-            if at.kind is Kind.RECORD and at.record is not None:
+            if at.kind is NodeKind.RECORD and at.record is not None:
                 self._branches[at.digest] = tuple(branch.name for branch in at.record.branches)
-            if at.kind in (Kind.PIPELINES, Kind.RECORD):
+            if at.kind in (NodeKind.PIPELINES, NodeKind.RECORD):
                 self._intact.update(below)
                 below = []
-            if at.kind is Kind.FILE_TABLE:
+            if at.kind is NodeKind.FILE_TABLE:
                 try:
                     self._check_table(at)
                 except DamageError as error:
                     self._note(at, error)
-            if at.kind is not Kind.MANIFEST:
+            if at.kind is not NodeKind.MANIFEST:
                 below.append(at.path)
         self._intact.update(below)
 

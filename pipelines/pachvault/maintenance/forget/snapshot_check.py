@@ -8,14 +8,14 @@ from pachvault.vault import blob_index
 from pachvault.vault.blob_places import BlobPlaces
 from pachvault.vault.snapshots import SnapshotName
 from pachvault.vault.vault import Vault
-from pachvault.vault.walk import Kind, walk
+from pachvault.vault.walk import NodeKind, walk
 
 
 def check(vault: Vault, name: SnapshotName) -> None:
     """Raises DamageError where a record, a table, or a pack with a blob of the snapshot is not there."""
     index = blob_index.held(vault)
     for at in walk(vault, [name]):
-        if at.kind is Kind.FILE_TABLE:
+        if at.kind is NodeKind.FILE_TABLE:
             check_table(vault, index, at.digest)
 
 

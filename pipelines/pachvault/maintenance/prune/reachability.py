@@ -18,7 +18,7 @@ from pachvault.format.digests import Digests, Gathered
 from pachvault.vault import snapshots
 from pachvault.vault.snapshots import SnapshotName
 from pachvault.vault.vault import Vault
-from pachvault.vault.walk import Kind, walk
+from pachvault.vault.walk import NodeKind, walk
 
 _READS_AT_ONCE = 4
 _LISTINGS = 5
@@ -100,9 +100,9 @@ def _extend(vault: Vault, roots: Iterable[str], reachable: Reachable, *besides: 
             if root in reachable.roots:
                 continue
             below = [
-                at for at in walk(vault, [_name(root)], is_known=is_known) if at.kind is not Kind.MANIFEST
+                at for at in walk(vault, [_name(root)], is_known=is_known) if at.kind is not NodeKind.MANIFEST
             ]
-            tables = [at.digest for at in below if at.kind is Kind.FILE_TABLE]
+            tables = [at.digest for at in below if at.kind is NodeKind.FILE_TABLE]
             reachable.add(root, (at.path for at in below), pool.map(vault.blobs_of_table, tables))
 
 

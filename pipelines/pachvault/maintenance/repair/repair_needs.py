@@ -16,7 +16,7 @@ from pachvault.format.ids import RepoName
 from pachvault.maintenance.repair.repair_packs import PackSurvey
 from pachvault.vault.graph import Failure, Graph
 from pachvault.vault.vault import Vault
-from pachvault.vault.walk import Kind, Reached, manifests
+from pachvault.vault.walk import NodeKind, Reached, manifests
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +81,10 @@ def needs(vault: Vault, packs: PackSurvey) -> RepairNeeds:
 def _lost_object(graph: Graph, failure: Failure) -> LostObject:
     at = failure.at
     what = {
-        Kind.MANIFEST: "all of the snapshot",
-        Kind.PIPELINES: "the pipelines' definitions",
-        Kind.RECORD: f"{at.repo}: all of it",
-        Kind.COMMIT_LIST: f"{at.repo}: {_commits_of(graph, at)} commits, and what builds on them",
+        NodeKind.MANIFEST: "all of the snapshot",
+        NodeKind.PIPELINES: "the pipelines' definitions",
+        NodeKind.RECORD: f"{at.repo}: all of it",
+        NodeKind.COMMIT_LIST: f"{at.repo}: {_commits_of(graph, at)} commits, and what builds on them",
     }[at.kind]
     return LostObject(
         at.path, failure.error.what, snapshots=dict.fromkeys(graph.affected(at)), what={what: None}
@@ -96,7 +96,7 @@ def _commits_of(graph: Graph, at: Reached) -> int:
 
 
 def _lost_table(graph: Graph, name: bytes, message: str) -> LostObject:
-    at = Reached(Kind.FILE_TABLE, layout.table_path(name), name)
+    at = Reached(NodeKind.FILE_TABLE, layout.table_path(name), name)
     what = {
         f"{repo}@{row['commit']}: {row['rows']} files, and what builds on it": None
         for repo, commit_list in graph.naming(name)

@@ -15,7 +15,7 @@ from pachvault.maintenance.verify.findings import Damage, damage_of
 from pachvault.vault.graph import Failure, Graph
 from pachvault.vault.snapshots import SnapshotName
 from pachvault.vault.vault import Vault
-from pachvault.vault.walk import Kind
+from pachvault.vault.walk import NodeKind
 
 _COLUMNS = ["commit", "base", "rows", "tables"]
 
@@ -41,7 +41,7 @@ def read_structure(vault: Vault, names: Sequence[SnapshotName]) -> Structure:
     structure = Structure(graph)
     for failure in graph.failures:
         # a snapshot that is gone since the listing was forgotten
-        if failure.at.kind is not Kind.MANIFEST or not is_gone(vault, failure.at.path):
+        if failure.at.kind is not NodeKind.MANIFEST or not is_gone(vault, failure.at.path):
             structure.damages.append(_damage(graph, failure))
     for digest, node in graph.records.items():
         lists = [graph.lists[node.repo, name] for name in node.lists if (node.repo, name) in graph.lists]
@@ -58,8 +58,8 @@ def read_structure(vault: Vault, names: Sequence[SnapshotName]) -> Structure:
 
 def _damage(graph: Graph, failure: Failure) -> Damage:
     at = failure.at
-    kind = "record" if at.kind is Kind.PIPELINES else at.kind
-    is_list = at.kind is Kind.COMMIT_LIST
+    kind = "record" if at.kind is NodeKind.PIPELINES else at.kind
+    is_list = at.kind is NodeKind.COMMIT_LIST
     about = Damage(
         kind=kind,
         object=at.path,
