@@ -12,12 +12,14 @@ import pytest
 ROOT = Path(__file__).parents[2]
 SOURCES = ROOT / "pipelines"
 PACKAGES = ("pachvault", "embedded_pachyderm")
-RIDDLES = frozenset({  # fmt: skip
+# fmt: off
+RIDDLES = frozenset({
     "answer", "calendar", "carry", "census", "cut", "damage", "found", "handover", "heap", "hidden",
     "holds", "home", "intake", "journal", "known", "lasting", "lean", "leftovers", "moving", "pace",
     "patience", "reach", "rows", "shipped", "sound", "trim", "under_way", "upkeep", "utils",
     "verdict", "whole", "wire", "work",
-})  # fmt: skip
+})
+# fmt: on
 """Names that say nothing to who has not been inside."""
 MOST_FILES = 15
 
