@@ -19,11 +19,12 @@ from pachvault.errors import UsageError
 @common_options
 @click.pass_obj
 def demo_command(context: CommandContext, folder: Path | None) -> int:
-    """Run a whole backup and its recovery on the embedded Pachyderm, in FOLDER or a new temporary folder.
+    """Run a whole backup and recovery on the embedded Pachyderm.
 
-    The demo makes data, deploys the pipelines from their specs, runs two backups, reads everything back
-    without Pachyderm and compares it. Then it deletes a repo, a branch and the cluster, and restores them.
-    The vault is kept, so that you can look at it.
+    FOLDER must be empty or new; without it, a temporary folder is made. The demo makes data, deploys the
+    pipelines from their specs, runs two backups, reads everything back without Pachyderm and compares it.
+    Then it deletes a repo, a branch and the cluster, and restores them. The vault is kept, so that you can
+    look at it.
     """
     from embedded_pachyderm.demo.demo import demo  # noqa: PLC0415
 

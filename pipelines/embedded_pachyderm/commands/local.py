@@ -20,9 +20,10 @@ _STATE = click.option(
 
 @click.group("local")
 def local_command() -> None:
-    """The embedded Pachyderm: enough of Pachyderm to run the pipelines on this machine. Listens on loopback.
+    """Start and stop the embedded Pachyderm.
 
-    It is a test double. Do not use it for data that matters.
+    It is a test double: enough of Pachyderm to run the pipelines on this machine. It listens on loopback
+    only. Do not use it for data that matters.
     """
 
 
@@ -34,7 +35,10 @@ def local_command() -> None:
 @common_options
 @click.pass_obj
 def _start(context: CommandContext, folder: Path, port: int) -> int:
-    """Start the embedded Pachyderm, unless it runs already, and print its address."""
+    """Start the embedded Pachyderm and print its address.
+
+    If it runs already, only the address is printed.
+    """
     running = daemon.start(folder, port=port)
     show(context, LocalStartSummary(address=running.address, pid=running.pid, state=str(running.state)))
     return 0
@@ -56,7 +60,10 @@ def _stop(context: CommandContext, folder: Path) -> int:
 @common_options
 @click.pass_obj
 def _status(context: CommandContext, folder: Path) -> int:
-    """Show whether the embedded Pachyderm runs, and its address. The exit code is 1 if it does not run."""
+    """Show whether the embedded Pachyderm runs.
+
+    The exit code is 1 if it does not run.
+    """
     running = daemon.status(folder)
     show(
         context,

@@ -66,7 +66,7 @@ def ls_command(context: CommandContext, snap: str, place: str) -> int:
 @common_options
 @click.pass_obj
 def cat_command(context: CommandContext, snap: str, place: str) -> int:
-    """Write the content of a file to standard output, and verify every byte.
+    """Write a file to standard output, and verify every byte.
 
     --json does not change the output.
     """

@@ -76,10 +76,11 @@ def deploy_command(
 @common_options
 @click.pass_obj
 def specs_command(context: CommandContext, folder: Path, overwrite: bool) -> int:
-    """Write the pipelines' specs, an example policy and an example request to FOLDER (default: specs).
+    """Write the pipelines' specs to a folder.
 
-    Use them with `pachctl create pipeline`. Or change them, such as an image name or a mount, and run
-    `pachvault deploy --specs FOLDER`.
+    FOLDER is `specs` unless it is named. An example policy and an example request are written, too. Use them
+    with `pachctl create pipeline`. Or change them, such as an image name or a mount, and run `pachvault
+    deploy --specs FOLDER`.
     """
     texts = {folder / name: bundled_files.text(name) for name in bundled_files.names()}
     for path, text in texts.items():

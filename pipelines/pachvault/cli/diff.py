@@ -27,10 +27,10 @@ _Files = dict[str, tuple[int, bytes]]
 @common_options
 @click.pass_obj
 def diff_command(context: CommandContext, old: str, new: str, place: str | None) -> int:
-    """List the files that differ between two snapshots: + added, - removed, M changed.
+    """List the files that differ between two snapshots.
 
-    Without a third argument, all branches of all repos are compared. BRANCH may be a commit id. PATH is a
-    file, a folder or a pattern, as in `ls`.
+    + is an added file, - a removed one, M a changed one. Without a third argument, all branches of all repos
+    are compared. BRANCH may be a commit id. PATH is a file, a folder or a pattern, as in `ls`.
     """
     vault = context.open_vault()
     before, after = snapshots.resolve(vault, old), snapshots.resolve(vault, new)

@@ -37,12 +37,13 @@ from pachvault.syntax.selection import quoted
 def erase_command(
     context: CommandContext, repos: tuple[str, ...], paths: tuple[str, ...], dry_run: bool, yes: bool
 ) -> int:
-    """Erase files from all snapshots, also forgotten ones, and their bytes from the vault. Cannot be undone.
+    """Erase files from all snapshots. Cannot be undone.
 
-    Every snapshot that has the files is rewritten and gets a new id; `show` lists what was erased. If the
-    cluster still has the files, the next backup of a new commit saves them again: delete them there first.
-    The command detects a backup in progress. It does not detect a prune or a repair of the same vault: make
-    sure that none runs at the same time, on any machine.
+    Erase also changes forgotten snapshots, and deletes the bytes of the files from the vault. Every snapshot
+    that has the files is rewritten and gets a new id; `show` lists what was erased. If the cluster still has
+    the files, the next backup of a new commit saves them again: delete them there first. The command detects
+    a backup in progress. It does not detect a prune or a repair of the same vault: make sure that none runs
+    at the same time, on any machine.
 
     A folder selects everything below it; * matches any characters, also /. If a pattern matches nothing, the
     command names it, erases nothing and exits with 2.

@@ -56,10 +56,11 @@ def extract_command(
     shared: bool,
     workers: int,
 ) -> int:
-    """Write a snapshot's files to FOLDER/project/repo/branch, and verify every byte. Needs no Pachyderm.
+    """Write a snapshot's files to a folder. Needs no Pachyderm.
 
-    A path pattern selects the files that match it, and everything below the folders that match it; * matches
-    any characters, also /. If a source or a pattern matches nothing, the command names it and exits with 2.
+    Files go to FOLDER/project/repo/branch; every byte is verified. A path pattern selects the files that
+    match it, and everything below the folders that match it; * matches any characters, also /. If a source or
+    a pattern matches nothing, the command names it and exits with 2.
 
     A file, branch or repo that is damaged in the vault is named and not written; everything else is written,
     and the exit code is 13. After an interruption or on a full disk, run the same command again: files that

@@ -78,10 +78,11 @@ def forget_command(
     dry_run: bool,
     **keeps: object,
 ) -> int:
-    """Forget the snapshots that the retention rules do not keep, or the snapshots that are named.
+    """Forget snapshots by rules or by name.
 
-    The command first prints the rules as it read them. A forgotten snapshot can be brought back until the
-    grace period is nearly over. Pinned snapshots are never forgotten; damaged ones only by name.
+    Without SNAP, the snapshots that the retention rules do not keep are forgotten. The command first prints
+    the rules as it read them. A forgotten snapshot can be brought back until the grace period is nearly over.
+    Pinned snapshots are never forgotten; damaged ones only by name.
 
     --keep-… applies to every policy and every cluster in the vault, to each separately. The retention of a
     policy applies only to the snapshots of that policy, and of the cluster that the policy was read from. If

@@ -29,10 +29,11 @@ from pachvault.vault.vault import open_vault
 @common_options
 @click.pass_obj
 def maintenance_command(context: CommandContext, policy_file: Path | None, dry_run: bool) -> int:
-    """Do a maintenance run by the policy: verify what is due, drill, forget, prune, clean up the backup repo.
+    """Do a maintenance run.
 
-    If a step fails, the others run all the same. The exit code is 13 if the vault is damaged, and 3 if a step
-    failed.
+    By the policy, it verifies what is due, does a restore drill, forgets, prunes, and cleans up the backup
+    repo. If a step fails, the others run all the same. The exit code is 13 if the vault is damaged, and 3 if
+    a step failed.
     """
     if policy_file:
         chosen = policy.parse(read_text(policy_file), str(policy_file))

@@ -23,7 +23,7 @@ from pachvault.vault.vault import Vault
     default=50,
     show_default=True,
     metavar="PERCENT",
-    help="Rewrite a pack if no snapshot needs more than this part of it.",
+    help="Rewrite a pack of which a larger part than this is not needed by any snapshot.",
 )
 @click.option(
     "--repack-budget",
@@ -62,11 +62,11 @@ def prune_command(
     nothing_else_runs: bool,
     dry_run: bool,
 ) -> int:
-    """Delete what no snapshot needs: mark it now, and delete it when the grace period is over.
+    """Delete what no snapshot needs.
 
-    Backups and restores may run at the same time. Prune deletes nothing that a snapshot needs, and nothing
-    that is needed by a snapshot that was forgotten within the grace period. The exit code is 3 if a pack was
-    kept because it is damaged.
+    Prune marks an object now, and deletes it when the grace period is over. Backups and restores may run at
+    the same time. Prune deletes nothing that a snapshot needs, and nothing that is needed by a snapshot that
+    was forgotten within the grace period. The exit code is 3 if a pack was kept because it is damaged.
 
     --now is for a full target: it deletes what no snapshot needs without waiting for the end of the grace
     period. Afterwards, forgotten snapshots cannot be brought back, and backups in progress cannot be sealed.
@@ -119,7 +119,7 @@ def _prune_now(
 
 def _show_plan(context: CommandContext, planned: PrunePlan) -> int:
     objects = [*planned.packs, *planned.others]
-    show_all(context, PlannedObjectResult, [PlannedObjectResult.of(each) for each in objects])
+    show_all(context, PlannedObjectResult, [PlannedObjectResult.of(item) for item in objects])
     show(context, PrunePlanSummary.of(planned))
     return EXIT_OK
 

@@ -32,8 +32,9 @@ from pachvault.store.open_store import open_store
 @common_options
 @click.pass_obj
 def repair_command(context: CommandContext, level: str, dry_run: bool) -> int:
-    """Rebuild damaged objects from intact ones, and read lost content from Pachyderm if it still has it.
+    """Repair a damaged vault.
 
+    Damaged objects are rebuilt from intact ones, and lost content is read from Pachyderm if it still has it.
     Repair writes new objects, and deletes the objects that they replace: damaged index objects, and a damaged
     vault.json. It marks damaged packs; prune deletes them after the grace period. The exit code is 13 if
     something stays lost; the output names it.

@@ -177,10 +177,11 @@ def rollback_command(context: CommandContext, /, place: str, snapshot: str, dry_
 @common_options
 @click.pass_obj
 def restores_command(context: CommandContext, /, drills: bool) -> int:
-    """List the restores of the cluster: finished ones, oldest first, then those in progress.
+    """List the restores of the cluster.
 
-    running: a run carries it out, in the phase shown. waiting: the pipelines have planned it. interrupted:
-    its run ended early; request it again, and it continues where it stopped.
+    Finished ones come first, oldest first, then those in progress. running: a run carries it out, in the
+    phase shown. waiting: the pipelines have planned it. interrupted: its run ended early; request it again,
+    and it continues where it stopped.
     """
     with connect(context.pachd, context.token) as connection:
         records = finished(Source(connection))

@@ -26,9 +26,9 @@ from pachvault.vault.vault import Vault
 @common_options
 @click.pass_context
 def snapshots_command(click_context: click.Context, forgotten: bool) -> int:
-    """List the snapshots in the order in which they were sealed; or pin one, so that it is never forgotten.
+    """List the snapshots, in the order in which they were sealed.
 
-    The exit code is 13 if a manifest is damaged.
+    `snapshots pin` keeps a snapshot from being forgotten. The exit code is 13 if a manifest is damaged.
 
     Example: pachvault --vault file:///mnt/backup/vault snapshots pin latest --reason 'before the migration'
     """
@@ -74,7 +74,10 @@ def _snapshots(vault: Vault, *, are_forgotten: bool) -> Iterator[SnapshotResult]
 @common_options
 @click.pass_obj
 def pin_command(context: CommandContext, snap: str, reason: str) -> int:
-    """Pin a snapshot, so that it is never forgotten. SNAP is an id, the start of an id, a time, or latest."""
+    """Pin a snapshot, so that it is never forgotten.
+
+    SNAP is an id, the start of an id, a time, or latest.
+    """
     vault = context.open_vault()
     name = snapshots.find(vault, snap)
     is_new = pins.pin(vault, name.id, reason)

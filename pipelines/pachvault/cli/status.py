@@ -27,10 +27,11 @@ from pachvault.vault.vault import open_vault
 @common_options
 @click.pass_obj
 def status_command(context: CommandContext, policy_file: Path | None) -> int:
-    """Show the state of the vault: snapshots, verification, pending deletes, known damage, what is overdue.
+    """Show the state of the vault.
 
-    The command reads only the vault, not the cluster. The exit code is 13 if damage is known, and 3 if
-    something is overdue.
+    The output has snapshots, verification, pending deletes, known damage, and what is overdue. The command
+    reads only the vault, not the cluster. The exit code is 13 if damage is known, and 3 if something is
+    overdue.
 
     Example: pachvault --vault file:///mnt/backup/vault status --policy policy.yaml
     """

@@ -46,10 +46,13 @@ _SOURCE = "source"
 def verify_command(
     context: CommandContext, snap: str | None, level: str, share: str | None, quick: bool
 ) -> int:
-    """Check the vault, or what one snapshot needs of it; record in the vault what was checked.
+    """Check the vault, or compare a snapshot with the cluster.
+
+    With SNAP, only what that snapshot needs is checked. What was checked is recorded in the vault.
 
     The exit code is 13 if there is damage; the output names what is affected and what to do. It is 3 if
-    something could not be read, even after retries, so that its state is unknown.
+    something could not be read, even after retries, so that its state is unknown, or if the last good copy
+    of something is in a pack that is marked for deletion.
 
     Example: pachvault verify --level packs --share 3/30
     """

@@ -23,7 +23,9 @@ RESULTS = [
         ["cannot be rebuilt: records/a: wrong digest; affected: ab", "  lost: p/r"],
     ),
     (
-        RestoreDifferenceResult(repo="p/r", commit="c1", found="c2", path="/a", message="other size"),
+        RestoreDifferenceResult(
+            repo="p/r", commit="c1", restored_commit="c2", path="/a", message="other size"
+        ),
         ["differs: p/r@c1:/a: other size"],
     ),
     (

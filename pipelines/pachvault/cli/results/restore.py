@@ -99,7 +99,7 @@ class RestoreDifferenceResult(Result):
     repo: str
     commit: str
     """The commit's id in the snapshot."""
-    found: str
+    restored_commit: str
     """The id of the restored commit."""
     path: str
     message: str
@@ -110,7 +110,7 @@ class RestoreDifferenceResult(Result):
         return cls(
             repo=difference.repo,
             commit=difference.commit,
-            found=difference.found,
+            restored_commit=difference.found,
             path=difference.path,
             message=difference.message,
         )
@@ -184,7 +184,7 @@ class RestoreResult(Result):
     ids: Mapping[str, Mapping[str, str]] | None = None
     lost: Sequence[str] | None = None
     differences: Sequence[Mapping[str, Any]] | None = None
-    """As in `restore_difference`."""
+    """Files that differed, as the record has them: repo, commit, path, message."""
     pipelines: Sequence[str] | None = None
     not_restored: Sequence[str] | None = None
     notes: Sequence[str] | None = None
