@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from pachvault.api import _Watched
+from pachvault.api import _WatchedProgress
 from pachvault.pach.worker_processes import _Reports
 from pachvault.runtime import progress
 from pachvault.runtime.progress import JsonLines, Progress, Quiet, Terminal
@@ -114,7 +114,7 @@ def add_from_threads(shown: Progress) -> None:
 
 
 def test_nothing_that_threads_add_at_once_is_lost() -> None:
-    watched = _Watched()
+    watched = _WatchedProgress()
     watched.start("export", 400)
     add_from_threads(watched)
     assert (watched.now().bytes_done, watched.now().files_done) == (400, 400)

@@ -75,6 +75,6 @@ def _confirmed(selection: EraseSelection) -> bool:
             hint="--dry-run first, then --yes",
         )
     return click.confirm(
-        f"Erase {selection}? This cannot be undone. No prune or repair of this vault may run meanwhile.",
+        f"Erase {selection}? This cannot be undone. No prune and no repair of this vault may run meanwhile.",
         err=True,
     )

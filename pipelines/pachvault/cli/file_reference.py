@@ -31,7 +31,7 @@ class FileReference:
         source = _literal(branch, text, "project/repo@branch or project/repo@branch:/path")
         if source.literal_reference is None:
             raise InvalidInputError(
-                f"not a place: {text!r}", hint="project/repo@branch; BRANCH may be a commit"
+                f"not a branch: {text!r}", hint="project/repo@branch; BRANCH may be a commit id"
             )
         return cls(
             RepoName(source.project, source.repo), source.literal_reference, selection.path(path or "/")
@@ -78,7 +78,7 @@ def _literal(text: str, whole: str, form: str) -> SourcePattern:
         source = SourcePattern.parse(text)
     except InvalidInputError as error:
         default = "" if "/" in text else "; a repo of project default is default/REPO"
-        raise InvalidInputError(f"not a place: {whole!r}", hint=form + default) from error
+        raise InvalidInputError(f"not a valid name: {whole!r}", hint=form + default) from error
     if source.literal_repo is None:
-        raise InvalidInputError(f"not a place: {whole!r}", hint=f"{form}, without wildcards in their names")
+        raise InvalidInputError(f"wildcards are not allowed here: {whole!r}", hint=form)
     return source

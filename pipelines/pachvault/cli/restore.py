@@ -157,7 +157,7 @@ def rollback_command(context: CommandContext, /, place: str, snapshot: str, dry_
     reference = FileReference.parse(place)
     if reference.path != "/":
         raise UsageError(
-            "a rollback is of a whole branch",
+            "rollback sets back a whole branch, not a path",
             where=place,
             hint=f"restore {reference.source} --path {reference.path} --exists append",
         )

@@ -61,7 +61,7 @@ def verify_command(
     if quick and level != _SOURCE:
         raise UsageError("--quick goes with --level source")
     if snap and level == audits.DRILL:
-        raise UsageError("a drill is of the newest snapshot", hint="leave out SNAP")
+        raise UsageError("a drill is of the newest snapshot only", hint="leave out SNAP")
     if level == _SOURCE:
         return _verify_source(context, snap, is_quick=quick)
     if level == audits.DRILL:

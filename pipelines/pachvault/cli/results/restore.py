@@ -299,7 +299,7 @@ def _branch(branch: BranchPlan, paths: Sequence[str]) -> str:
     if not branch.current:
         return text
     if branch.action == "keep":
-        return f"keep {branch.name}: an interrupted run restored {branch.head[:12]}, newer commits followed"
+        return f"keep {branch.name}: restored to {branch.head[:12]} by an interrupted run, has newer commits"
     if branch.current == branch.head:
         return f"{text}: it is there already"
     now = f"{text}; its head is {branch.current[:12]} now"
@@ -348,9 +348,9 @@ def _restored(summary: RestoreSummary) -> None:
 def _outcome(summary: RestoreSummary) -> str:
     """What a restore did, in a few words."""
     if summary.is_unchanged:
-        return "nothing to do: the cluster has all of it"
+        return "nothing to do: all of it is there already"
     if summary.kept:
-        return f"no branch was changed: made {summary.commits} commits"
+        return f"no branch was touched: made {summary.commits} commits"
     if summary.commits or not summary.moved:
         return f"restored {summary.commits} commits"
     return f"moved {len(summary.moved)} branches back: {', '.join(summary.moved)}"
