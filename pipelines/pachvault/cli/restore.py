@@ -10,12 +10,8 @@ from pachvault import request as requests
 from pachvault.cli.common import CommandContext, common_options, read_text, workers_option
 from pachvault.cli.file_reference import FileReference
 from pachvault.cli.render import show, show_all
-from pachvault.cli.results.restore import (
-    RestoreDifferenceResult,
-    RestorePlanResult,
-    RestoreResult,
-    RestoreSummary,
-)
+from pachvault.cli.results.restore import RestoreDifferenceResult, RestoreResult, RestoreSummary
+from pachvault.cli.results.restore_plan import RestorePlanResult
 from pachvault.errors import EXIT_DAMAGE, EXIT_OK, EXIT_PARTIAL, UsageError
 from pachvault.pach.connection import connect
 from pachvault.pach.source import Source
