@@ -19,6 +19,7 @@ from pachvault.runtime.terminal import printable
 from pachvault.syntax.quantities import count
 
 if TYPE_CHECKING:
+    from pachvault.runtime.logs import LogOutput
     from pachvault.runtime.progress import JsonLines, Quiet, Terminal
     from pachvault.vault.vault import Vault
 
@@ -39,6 +40,10 @@ class CommandContext:
     json: bool = False
     quiet: bool = False
     debug: bool = False
+    log: LogOutput | None = None
+    """Where log records go; none outside a command."""
+    is_in_worker: bool = False
+    """Whether a pipeline's stage runs: errors are log records then."""
 
     @classmethod
     def from_environment(cls) -> CommandContext:
@@ -80,6 +85,7 @@ def common_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--pachd", metavar="ADDRESS", help="Pachyderm: grpc://host:port.  [env: PACHD_ADDRESS]"),
         click.option("--json", "as_json", is_flag=True, help="Write one JSON object a line (docs/json.md)."),
         click.option("--quiet", is_flag=True, help="Do not show progress."),
+        click.option("--verbose", is_flag=True, help="Log decisions, retries and skipped work."),
     ):
         command = option(command)
 
@@ -90,6 +96,8 @@ def common_options(command: Callable[..., Any]) -> Callable[..., Any]:
         context.pachd = options.pop("pachd") or context.pachd
         context.json = options.pop("as_json") or context.json
         context.quiet = options.pop("quiet") or context.quiet
+        if options.pop("verbose") and context.log is not None:
+            context.log.use_verbose()
         return command(*args, **options)
 
     return wrapped

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import atexit
 import gc
 import io
+import logging
 import os
 import sys
 import traceback
@@ -19,7 +19,11 @@ from pachvault.cli.common import CommandContext, OutputError, common_options, fl
 from pachvault.cli.render import show
 from pachvault.cli.results.error import ErrorResult
 from pachvault.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, PachvaultError, UsageError
-from pachvault.runtime import allocator
+from pachvault.pach import lazy_protos
+from pachvault.runtime import allocator, logs
+from pachvault.runtime.process_exit import ProcessExit
+
+_log = logging.getLogger(__name__)
 
 _COMMANDS = {
     "init": "backup",
@@ -88,18 +92,17 @@ def cli() -> None:
 
 
 def main() -> None:
-    """Run the command and exit with its documented code."""
+    """Run the command and exit with its documented code.
+
+    Only here the process as a whole is changed: an import of pachvault leaves it as it is.
+    """
+    process_exit = ProcessExit()
     _open_streams()
     # many objects, few cycles: by default the collector would walk through all of them too often
     gc.set_threshold(50_000)
     allocator.share()
-    code = run(sys.argv[1:])
-    atexit._run_exitfuncs()
-    for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError):
-            stream.flush()
-    # the threads of native libraries now and then abort what the interpreter does after that
-    os._exit(code)
+    lazy_protos.install()
+    process_exit.leave(run(sys.argv[1:]))
 
 
 def _open_streams() -> None:
@@ -128,7 +131,8 @@ def _stream(number: int, mode: int) -> io.TextIOWrapper:
 def run(arguments: list[str]) -> int:
     """Run the command and flush its output. Returns the exit code."""
     context = CommandContext.from_environment()
-    code = _run(context, arguments)
+    with logs.to_stderr([context.token or ""]) as context.log:
+        code = _run(context, arguments)
     try:
         flush()
     except OutputError as error:
@@ -188,16 +192,27 @@ def _run(context: CommandContext, arguments: list[str]) -> int:  # noqa: PLR0911
         _report(context, "out of memory (this damages no data)", EXIT_FAILED)
         return EXIT_FAILED
     except Exception as error:  # noqa: BLE001  (the last resort: a line, and the trace where asked for)
-        if context.debug:
-            traceback.print_exc()
-        hint = "" if context.debug else " (a bug; PACHVAULT_DEBUG=1 shows where)"
-        _report(context, f"{type(error).__name__}: {error}{hint}", EXIT_FAILED)
+        _report_bug(context, error)
         return EXIT_FAILED
     return outcome if isinstance(outcome, int) else 0
 
 
+def _report_bug(context: CommandContext, error: Exception) -> None:
+    message = f"{type(error).__name__}: {error}"
+    if context.is_in_worker:
+        _log.critical("%s (a bug)", message, exc_info=error)
+        return
+    if context.debug:
+        traceback.print_exc()
+    hint = "" if context.debug else " (a bug; PACHVAULT_DEBUG=1 shows where)"
+    _report(context, f"{message}{hint}", EXIT_FAILED)
+
+
 def _report(context: CommandContext, message: str, code: int) -> None:
     line = " ".join(message.split())
+    if context.is_in_worker:
+        _log.error("%s", line)
+        return
     try:
         show(context, ErrorResult(message=line, exit_code=code))
         if context.json:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from importlib import import_module
 
 import click
 
 from pachvault.bundled_files import ALL_STAGES
-from pachvault.cli.common import CommandContext, common_options, say
+from pachvault.cli.common import CommandContext, common_options
 from pachvault.worker import Worker
+
+_log = logging.getLogger(__name__)
 
 
 @click.command("stage")
@@ -17,6 +20,10 @@ from pachvault.worker import Worker
 @click.pass_obj
 def stage_command(context: CommandContext, name: str) -> int:
     """Run the stage of a pipeline in its worker. In a shell, use `pachvault backup`."""
+    worker = Worker.from_environment()
     context.quiet = True
-    say(import_module(f"pachvault.stages.{name}").run(Worker.from_environment()))
+    if context.log is not None:
+        context.log.use_json(run=worker.job_id, stage=name)
+        context.is_in_worker = True
+    _log.info("%s", import_module(f"pachvault.stages.{name}").run(worker))
     return 0

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import grpc
@@ -22,6 +23,9 @@ from python_pachyderm.proto.v2.version.versionpb import version_pb2_grpc
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from pachvault.errors import PachydermError, SourceGoneError, TransientError, UnsupportedError, UsageError
+from pachvault.runtime import logs
+
+_log = logging.getLogger(__name__)
 
 OLDEST_SUPPORTED = (2, 7)
 _CONNECT_SECONDS = 10.0
@@ -43,6 +47,8 @@ _GONE = re.compile(
 )
 """What pachd says of its own objects under status UNKNOWN (src/server/pfs/pfs.go, fileset/metadata_store.go,
 driver_file.go at v2.11.6). A host, a database or a chunk that is "not found" is none of them."""
+
+Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,8 +204,19 @@ def retrying() -> Retrying:
         stop=stop_after_attempt(_TRIES),
         wait=wait_random_exponential(multiplier=0.5, max=15),
         retry=retry_if_exception_type(TransientError),
+        before_sleep=logs.retries(_log),
         reraise=True,
     )
+
+
+def with_retries(what: str, call: Callable[[], Answer]) -> Answer:
+    """What a call that may be made again answers; errors name `what` (see `explained`)."""
+
+    def attempt() -> Answer:
+        with explained(what):
+            return call()
+
+    return retrying()(attempt)
 
 
 def commit_message(project: str, repo: str, commit: str, *, branch: str = "") -> Any:

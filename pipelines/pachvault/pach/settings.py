@@ -6,18 +6,18 @@ None where this Pachyderm has no such thing, writing raises UnsupportedError.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from google.protobuf.empty_pb2 import Empty
 from python_pachyderm.proto.v2.auth import auth_pb2
 
-from pachvault.errors import PachydermError, UnsupportedError
+from pachvault.errors import UnsupportedError
 from pachvault.format.documents import Roles
 from pachvault.format.ids import RepoName
 from pachvault.pach import codec, unknown_fields
-from pachvault.pach.connection import Connection, explained, retrying
+from pachvault.pach.connection import Connection, with_retries
 
 Answer = TypeVar("Answer")
 
@@ -98,7 +98,7 @@ class Settings:
 
     def cluster_metadata(self) -> dict[str, str]:
         """The cluster's own metadata."""
-        answer = self._called("the cluster", lambda: self._connection.admin.InspectCluster(Empty()))
+        answer = with_retries("the cluster", lambda: self._connection.admin.InspectCluster(Empty()))
         return unknown_fields.strings(answer, "metadata")
 
     def set_metadata(self, place: SettingsScope, metadata: Mapping[str, str]) -> None:
@@ -136,7 +136,7 @@ class Settings:
         request = auth_pb2.GetRoleBindingRequest(resource=resource)
         what = f"role bindings of {resource.name or 'the cluster'}"
         try:
-            answer = self._called(what, lambda: self._connection.auth.GetRoleBinding(request))
+            answer = with_retries(what, lambda: self._connection.auth.GetRoleBinding(request))
         except UnsupportedError:
             return None
         return {
@@ -160,7 +160,7 @@ class Settings:
     def _bind(self, resource: Any, principal: str, roles: list[str]) -> None:
         request = auth_pb2.ModifyRoleBindingRequest(resource=resource, principal=principal, roles=roles)
         what = f"roles of {principal}"
-        self._called(what, lambda: self._connection.auth.ModifyRoleBinding(request))
+        with_retries(what, lambda: self._connection.auth.ModifyRoleBinding(request))
 
     def _asked(self, method: str, request: bytes, what: str) -> bytes | None:
         try:
@@ -170,14 +170,7 @@ class Settings:
 
     def _told(self, method: str, request: bytes, what: str) -> bytes:
         call = self._connection.raw_call(method)
-        return bytes(self._called(what, lambda: call(request)))
-
-    @staticmethod
-    def _called(what: str, call: Callable[[], Answer]) -> Answer:
-        for attempt in retrying():
-            with attempt, explained(what):
-                return call()
-        raise PachydermError("no answer", where=what)
+        return bytes(with_retries(what, lambda: call(request)))
 
 
 def given_by_users(roles: Roles) -> Roles:

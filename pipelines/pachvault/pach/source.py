@@ -12,7 +12,7 @@ from google.protobuf import json_format
 from python_pachyderm.proto.v2.pfs import pfs_pb2
 from python_pachyderm.proto.v2.pps import pps_pb2
 
-from pachvault.errors import PachydermError, SourceGoneError, TransientError
+from pachvault.errors import SourceGoneError, TransientError
 from pachvault.format.documents import Pipeline, Project
 from pachvault.format.ids import RepoName
 from pachvault.pach import codec, records, tar, unknown_fields
@@ -21,6 +21,7 @@ from pachvault.pach.connection import (
     commit_message,
     explained,
     retrying,
+    with_retries,
 )
 from pachvault.pach.records import BranchInfo, Change, CommitInfo, RepoInfo
 from pachvault.pach.tar import FilePiece, FileRun
@@ -95,7 +96,7 @@ class Source:
     def repo(self, name: RepoName) -> RepoInfo:
         """One repo of type user; SourceGoneError where there is none."""
         request = pfs_pb2.InspectRepoRequest(repo=CommitRef(name.project, name.repo, "").message.repo)
-        return records.repo_info(self._called(str(name), lambda: self._pfs.InspectRepo(request)))
+        return records.repo_info(with_retries(str(name), lambda: self._pfs.InspectRepo(request)))
 
     def branches(self, repo: RepoName) -> list[BranchInfo]:
         """A repo's branches, by name."""
@@ -119,7 +120,7 @@ class Source:
         """One commit; with `wait` only once it is finished."""
         state = pfs_pb2.CommitState.FINISHED if wait else pfs_pb2.CommitState.COMMIT_STATE_UNKNOWN
         request = pfs_pb2.InspectCommitRequest(commit=ref.message, wait=state)
-        return records.commit_info(self._called(str(ref), lambda: self._pfs.InspectCommit(request)))
+        return records.commit_info(with_retries(str(ref), lambda: self._pfs.InspectCommit(request)))
 
     def pipelines(self) -> list[Pipeline]:
         """All pipeline definitions, as their users wrote them; auth tokens are left out."""
@@ -149,7 +150,7 @@ class Source:
         """Whether Kubernetes has a secret, whoever made it: ListSecret shows only those of pachctl."""
         request = pps_pb2.InspectSecretRequest(secret=pps_pb2.Secret(name=name))
         try:
-            self._called(f"secret {name}", lambda: self.connection.pps.InspectSecret(request))
+            with_retries(f"secret {name}", lambda: self.connection.pps.InspectSecret(request))
         except SourceGoneError:
             return False
         return True
@@ -189,7 +190,7 @@ class Source:
     def root(self, ref: CommitRef) -> tuple[int, bytes]:
         """Size in bytes and hash of a commit's or a file set's root; (0, b"") where it is empty."""
         request = pfs_pb2.InspectFileRequest(file=ref.file("/"))
-        answer = self._called(str(ref), lambda: self._pfs.InspectFile(request))
+        answer = with_retries(str(ref), lambda: self._pfs.InspectFile(request))
         return answer.size_bytes, answer.hash
 
     def walk(self, ref: CommitRef) -> list[tuple[str, int, bytes]]:
@@ -222,12 +223,12 @@ class Source:
             response_deserializer=pfs_pb2.CreateFileSetResponse.FromString,
         )
         request = pfs_pb2.GetFileSetRequest(commit=ref.message)
-        return str(self._called(str(ref), lambda: call(request)).file_set_id)
+        return str(with_retries(str(ref), lambda: call(request)).file_set_id)
 
     def renew(self, file_set_id: str, seconds: int) -> None:
         """Let a file set live so long from now on; SourceGoneError where it has expired."""
         request = pfs_pb2.RenewFileSetRequest(file_set_id=file_set_id, ttl_seconds=seconds)
-        self._called(f"file set {file_set_id}", lambda: self._pfs.RenewFileSet(request))
+        with_retries(f"file set {file_set_id}", lambda: self._pfs.RenewFileSet(request))
 
     def shards(self, file_set_id: str) -> list[tuple[str, str]]:
         """Path ranges (lower inclusive, upper exclusive, "" for open) of about a gigabyte or a million files.
@@ -236,7 +237,7 @@ class Source:
         compaction included (docs/decisions/0003).
         """
         request = pfs_pb2.ShardFileSetRequest(file_set_id=file_set_id)
-        answer = self._called("a file set's shards", lambda: self._pfs.ShardFileSet(request))
+        answer = with_retries("a file set's shards", lambda: self._pfs.ShardFileSet(request))
         return [(shard.lower, shard.upper) for shard in answer.shards]
 
     def read(self, ref: CommitRef, lower: str = "", upper: str = "") -> Iterator[FilePiece]:
@@ -315,15 +316,10 @@ class Source:
     def _pfs(self) -> Any:
         return self.connection.pfs
 
-    def _called(self, what: str, call: Callable[[], Answer]) -> Answer:
-        for attempt in retrying():
-            with attempt, explained(what):
-                return call()
-        raise PachydermError("no answer", where=what)
-
-    def _listed(self, what: str, call: Callable[[], Iterable[Any]]) -> list[Any]:
+    @staticmethod
+    def _listed(what: str, call: Callable[[], Iterable[Any]]) -> list[Any]:
         """All that a call streams. Where there may be many, it makes them small: a message is some KB."""
-        return self._called(what, lambda: list(call()))
+        return with_retries(what, lambda: list(call()))
 
 
 def _rebuilt(info: Any) -> str:

@@ -14,7 +14,7 @@ from python_pachyderm.proto.v2.transaction import transaction_pb2
 
 from pachvault.errors import SourceGoneError
 from pachvault.pach import codec
-from pachvault.pach.connection import Connection, commit_message, explained, retrying
+from pachvault.pach.connection import Connection, commit_message, explained, with_retries
 from pachvault.pach.source import CommitRef
 
 _PIECE_BYTES = 4 * 1024 * 1024
@@ -64,7 +64,7 @@ class Target:
         """Give a project that is there another description."""
         project = pfs_pb2.Project(name=name)
         request = pfs_pb2.CreateProjectRequest(project=project, description=description, update=True)
-        self._called(f"project {name}", lambda: self._pfs.CreateProject(request))
+        with_retries(f"project {name}", lambda: self._pfs.CreateProject(request))
 
     def ensure_repo(self, project: str, name: str, description: str = "") -> None:
         """Create a repo unless it is there."""
@@ -76,7 +76,7 @@ class Target:
         """Give a repo that is there another description."""
         repo = commit_message(project, name, "").repo
         request = pfs_pb2.CreateRepoRequest(repo=repo, description=description, update=True)
-        self._called(f"repo {project}/{name}", lambda: self._pfs.CreateRepo(request))
+        with_retries(f"repo {project}/{name}", lambda: self._pfs.CreateRepo(request))
 
     def start(self, project: str, repo: str, branch: str, *, parent: str | None, description: str) -> str:
         """Open a commit on a branch; without a parent the branch must be new. Its id."""
@@ -109,7 +109,7 @@ class Target:
     def clear(self, ref: CommitRef) -> None:
         """Empty an open commit."""
         request = pfs_pb2.ClearCommitRequest(commit=ref.message)
-        self._called(str(ref), lambda: self._pfs.ClearCommit(request))
+        with_retries(str(ref), lambda: self._pfs.ClearCommit(request))
 
     def change(
         self,
@@ -153,7 +153,7 @@ class Target:
         requests = [_set_commit(commit_message(project, repo, "", branch=branch))]
         for path, data in files.items():
             requests += [codec.delete_file(path), *_added(path, data)]
-        self._called(f"{project}/{repo}@{branch}", lambda: self._modify(iter(requests)))
+        with_retries(f"{project}/{repo}@{branch}", lambda: self._modify(iter(requests)))
 
     def point(
         self,
@@ -184,7 +184,7 @@ class Target:
             for each in wanted
         ]
         if requests:
-            self._called(
+            with_retries(
                 f"{len(requests)} branch heads",
                 lambda: self._transactions.BatchTransaction(
                     transaction_pb2.BatchTransactionRequest(requests=requests)
@@ -205,13 +205,13 @@ class Target:
     def finish(self, ref: CommitRef, *, description: str = "", error: str = "") -> None:
         """Finish a commit; with `error` as a failed one."""
         request = pfs_pb2.FinishCommitRequest(commit=ref.message, description=description, error=error)
-        self._called(str(ref), lambda: self._pfs.FinishCommit(request))
+        with_retries(str(ref), lambda: self._pfs.FinishCommit(request))
 
     def delete_branch(self, project: str, repo: str, branch: str) -> None:
         """Delete a branch; its commits stay."""
         name = commit_message(project, repo, "", branch=branch).branch
         request = pfs_pb2.DeleteBranchRequest(branch=name)
-        self._called(f"{project}/{repo}@{branch}", lambda: self._pfs.DeleteBranch(request))
+        with_retries(f"{project}/{repo}@{branch}", lambda: self._pfs.DeleteBranch(request))
 
     def squash(self, ref: CommitRef) -> None:
         """Take a commit out that is alone in its set and has children, which keep what it held."""
@@ -223,16 +223,13 @@ class Target:
         request = pfs_pb2.DropCommitSetRequest(commit_set=pfs_pb2.CommitSet(id=ref.id))
         self._unless_gone(ref, lambda: self._pfs.DropCommitSet(request))
 
-    def _unless_gone(self, ref: CommitRef, call: Callable[[], object]) -> None:
+    @staticmethod
+    def _unless_gone(ref: CommitRef, call: Callable[[], object]) -> None:
         with suppress(SourceGoneError):
-            self._called(str(ref), call)
+            with_retries(str(ref), call)
 
-    def _called(self, what: str, call: Callable[[], object]) -> None:
-        for attempt in retrying():
-            with attempt, explained(what):
-                call()
-
-    def _ensured(self, what: str, call: Callable[[], object]) -> None:
+    @staticmethod
+    def _ensured(what: str, call: Callable[[], object]) -> None:
         def unless_there() -> None:
             try:
                 call()
@@ -241,7 +238,7 @@ class Target:
                 if not is_there and error.code() != grpc.StatusCode.ALREADY_EXISTS:
                     raise
 
-        self._called(what, unless_there)
+        with_retries(what, unless_there)
 
 
 def _modifications(
