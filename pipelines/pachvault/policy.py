@@ -6,14 +6,13 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Annotated, Literal, Self
 
-from cronsim import CronSim, CronSimError
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from pachvault.format.ids import RepoName
-from pachvault.syntax import selection, strict_yaml
+from pachvault.syntax import schedule, selection, strict_yaml
 from pachvault.syntax.quantities import count, duration, in_words, size
 from pachvault.syntax.strict_yaml import Strict
 
@@ -39,16 +38,7 @@ def _history(value: object) -> object:
 
 
 def _schedule(value: str) -> str:
-    """As pachd reads a cron input's spec: five fields, `@every` with a Go duration, or a name."""
-    if value in ("@hourly", "@daily", "@midnight", "@weekly", "@monthly", "@yearly", "@annually"):
-        return value
-    if re.fullmatch(r"@every (\d+(\.\d+)?(h|m|s))+", value):
-        return value
-    try:
-        CronSim(value, datetime(2000, 1, 1, tzinfo=UTC))
-    except CronSimError as error:
-        allowed = "five cron fields, @every 90m, or @hourly, @daily, @weekly, @monthly, @yearly"
-        raise ValueError(f"allowed are {allowed}") from error
+    schedule.parse(value)
     return value
 
 

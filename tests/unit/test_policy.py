@@ -216,7 +216,20 @@ def test_a_schedule_is_what_a_cron_input_takes(schedule: str) -> None:
     assert policy.validate(fields, "p").schedule == schedule
 
 
-@pytest.mark.parametrize("schedule", ["hourly", "@every hour", "61 * * * *", "@never", ""])
+@pytest.mark.parametrize(
+    "schedule",
+    [
+        "hourly",
+        "@every hour",
+        "61 * * * *",
+        "@never",
+        "",
+        "0 0 * * * *",
+        "0 0 L * *",
+        "0 0 * * 5#2",
+        "0 0 * * 7",
+    ],
+)
 def test_a_schedule_that_would_never_tick_is_refused(schedule: str) -> None:
     text = f"version: 1\ntarget: x\nsources: ['*/*']\nschedule: '{schedule}'\n"
     with pytest.raises(UsageError, match=r"p\.yaml:4: field 'schedule': allowed are five cron fields"):

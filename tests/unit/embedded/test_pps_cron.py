@@ -35,7 +35,10 @@ def test_next_tick(expression: str, expected: datetime | None) -> None:
 
 @pytest.mark.parametrize(
     "expression",
-    ["", "bla", "* * * *", "* * * * * *", "99 * * * *", "@often", "@every", "@every x", "@every 5"],
+    [
+        *("", "bla", "* * * *", "* * * * * *", "99 * * * *", "@often", "@every", "@every x", "@every 5"),
+        *("0 0 L * *", "0 0 15W * *", "0 0 * * 5#2", "0 0 * * 7"),
+    ],
 )
 def test_refuses_what_is_no_schedule(expression: str) -> None:
     with pytest.raises(CronError):

@@ -6,7 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from pachvault.syntax.schedule import longest_gap
+from embedded_pachyderm.pps.jobs import cron
+from pachvault.syntax.schedule import longest_gap, parse
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 
@@ -33,3 +34,29 @@ NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 )
 def test_the_longest_pause_counts(schedule: str, hours: float) -> None:
     assert longest_gap(schedule, NOW) == timedelta(hours=hours)
+
+
+@pytest.mark.parametrize("schedule", ["@every 0s", "@every 0.2s"])
+def test_no_period_is_shorter_than_a_second(schedule: str) -> None:
+    assert longest_gap(schedule, NOW) == timedelta(seconds=1)
+
+
+@pytest.mark.parametrize(
+    "schedule",
+    [
+        "@every 1h30m",
+        "@hourly",
+        "@weekly",
+        "*/15 * * * *",
+        "0 3 * * mon-fri",
+        "0 9,17 1-7 JAN,jul 0",
+        "5/20 * * * *",
+    ],
+)
+def test_what_a_policy_accepts_pachyderm_accepts_and_no_tick_is_later(schedule: str) -> None:
+    gap = parse(schedule).longest_gap(NOW)
+    first = cron.parse(schedule).after(NOW)
+    assert first is not None
+    second = cron.parse(schedule).after(first)
+    assert second is not None
+    assert second - first <= gap

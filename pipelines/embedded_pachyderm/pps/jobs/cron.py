@@ -21,6 +21,7 @@ _NAMED = {
     "@hourly": "0 * * * *",
 }
 _UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
+_TERM = re.compile(r"(\*|\?|\d+|[A-Za-z]{3})(-(\d+|[A-Za-z]{3}))?(/\d+)?")
 _PART = re.compile(r"(\d+(?:\.\d+)?)(ns|us|µs|ms|s|m|h)")
 
 
@@ -55,6 +56,12 @@ def parse(expression: str) -> Schedule:
         raise CronError(f"unrecognized descriptor: {text}")
     if len(fields.split()) != 5:
         raise CronError(f"Expected exactly 5 fields, found {len(fields.split())}: {fields}")
+    for field in fields.split():
+        for term in field.split(","):
+            if not _TERM.fullmatch(term):  # cronsim reads more: L, W and #
+                raise CronError(f"Failed to parse {term!r}: {fields}")
+    if re.search(r"(?<![\d/])7", fields.split()[4]):
+        raise CronError(f"End of range (7) above maximum (6): {fields}")
     try:
         CronSim(fields.replace("?", "*"), datetime(2000, 1, 1, tzinfo=UTC))
     except CronSimError as error:

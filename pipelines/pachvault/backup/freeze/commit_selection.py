@@ -59,7 +59,10 @@ def chosen_commits(
 
 
 def parents_first(commits: dict[str, CommitInfo]) -> list[CommitInfo]:
-    """The commits in an order in which each follows its parent; by start time otherwise."""
+    """The commits in an order in which each follows its parent; by start time otherwise.
+
+    Not graphlib's order: that goes by depth, so it mixes the branches of a repo.
+    """
     by_start = sorted(commits.values(), key=lambda commit: (str(commit.started_at), commit.id))
     ordered: dict[str, CommitInfo] = {}
     for commit in by_start:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
 from pachvault.errors import CorruptError, UsageError
@@ -125,18 +126,12 @@ def _is_stopped(there: Mapping[RepoName, Pipeline], name: RepoName) -> bool:
 
 
 def _topological(chosen: dict[RepoName, Pipeline]) -> list[RepoName]:
-    done: dict[RepoName, None] = {}
-    seen: set[RepoName] = set()
-    pending = sorted(chosen, reverse=True)
-    while pending:
-        name = pending[-1]
-        if name in seen:  # all that it reads from is done
-            done[pending.pop()] = None
-        else:
-            seen.add(name)
-            inputs = [repo for repo in _inputs(chosen[name]) if repo in chosen and repo not in seen]
-            pending += reversed(inputs)
-    return list(done)
+    """Each after those that it reads from; by name where they read from each other in a circle."""
+    inputs = {name: sorted(chosen.keys() & set(_inputs(chosen[name]))) for name in sorted(chosen)}
+    try:
+        return list(TopologicalSorter(inputs).static_order())
+    except CycleError:  # no cluster holds such pipelines; the one that they are created in refuses them
+        return sorted(chosen)
 
 
 def _inputs(pipeline: Pipeline) -> Iterator[RepoName]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from graphlib import TopologicalSorter
 from typing import Any
 
 from pachvault.errors import UsageError
@@ -91,12 +92,6 @@ def full_id(rows: Rows, reference: str) -> str:
 
 
 def _parents_first(steps: Sequence[CommitStep]) -> list[CommitStep]:
-    done: dict[str, CommitStep] = {}
-    pending = {step.commit: step for step in steps}
-    for step in steps:
-        chain = [step]
-        while (parent := chain[-1].parent) is not None and parent not in done:
-            chain.append(pending[parent])
-        for each in reversed(chain):
-            done.setdefault(each.commit, each)
-    return list(done.values())
+    by_id = {step.commit: step for step in steps}
+    parents = {step.commit: [step.parent] if step.parent else [] for step in steps}
+    return [by_id[commit] for commit in TopologicalSorter(parents).static_order()]
