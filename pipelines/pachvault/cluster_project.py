@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 
 from pachvault.errors import DamageError, SourceGoneError, UsageError
@@ -10,6 +11,8 @@ from pachvault.pach.source import CommitRef, Source
 from pachvault.policy import HOME_PROJECT
 from pachvault.vault import snapshots
 from pachvault.vault.vault import Vault
+
+_log = logging.getLogger(__name__)
 
 MASTER = "master"
 POLICY = RepoName(HOME_PROJECT, "policy")
@@ -75,7 +78,8 @@ def check_in_force(source: Source, vault: Vault, policy_name: str) -> None:
     for name in reversed(snapshots.names(vault)):
         try:
             manifest = snapshots.load(vault, name).manifest
-        except DamageError:  # it vouches for nothing
+        except DamageError as error:
+            _log.info("skipped a damaged snapshot when looking for one of this policy: %s", error)
             continue
         if (manifest.policy, manifest.cluster.id) == here:
             return

@@ -5,6 +5,7 @@ The facts about the environment are Pachyderm's: https://docs.pachyderm.com (use
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,6 +13,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from pachvault.errors import UsageError
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +73,7 @@ class Worker:
                 at = datetime.fromisoformat(path.name)
                 at = at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
             except (ValueError, OverflowError):
+                _log.warning("skipped file %s of input %s: its name is no time", path.name, name)
                 continue
             newest = max(newest or at, at)
         return newest

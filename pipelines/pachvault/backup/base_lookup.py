@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,6 +20,8 @@ from pachvault.store.store import ObjectInfo
 from pachvault.vault import snapshots
 from pachvault.vault.snapshots import RepoHistory, Snapshot
 from pachvault.vault.vault import Vault
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +58,8 @@ class SealedCommits:
             for row in self.history.chain(commit):
                 for name in self.history.commits["tables"][row].as_py():
                     self.history.vault.read(layout.table_path(name))
-        except DamageError:
+        except DamageError as error:
+            _log.info("commit %s is stored again, its tables are damaged: %s", commit, error)
             return False
         return True
 
@@ -137,7 +141,8 @@ def _lost_commits(
             return False
         try:
             vault.read(info.name)
-        except DamageError:
+        except DamageError as error:
+            _log.info("commits of a damaged table are stored again: %s", error)
             return True
         return False
 

@@ -5,6 +5,7 @@ All of it is advice: a snapshot never depends on it. What died runs left stays u
 
 from __future__ import annotations
 
+import logging
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -16,6 +17,8 @@ from pachvault.format.documents import Time
 from pachvault.messages import StageMessage
 from pachvault.vault import clock, snapshots
 from pachvault.vault.vault import Vault
+
+_log = logging.getLogger(__name__)
 
 _ALIVE = timedelta(hours=24)
 """A run that has not sealed after so long covers no tick any more."""
@@ -134,8 +137,10 @@ def covering(vault: Vault, policy: str, run_id: str, tick: Tick, cluster_id: str
 
 def finish(vault: Vault, run_id: str) -> None:
     """Take back a run's announcement once it has sealed; a store that does not delete it keeps it."""
-    with suppress(StoreError):
+    try:
         vault.delete(layout.announcement_path(run_id))
+    except StoreError as error:
+        _log.warning("the announcement of run %s stays: %s", run_id, error)
 
 
 def kept_receipt(vault: Vault, key: str) -> Receipt | None:
@@ -166,8 +171,10 @@ def drop_receipt(vault: Vault, key: str) -> None:
     """Forget a receipt that is outdated or turned out wrong; one without a key was not kept."""
     if not key:
         return
-    with suppress(StoreError):  # it stays then, and the next reader checks what it names
+    try:
         vault.delete(layout.receipt_path(key))
+    except StoreError as error:  # the next reader checks what it names
+        _log.warning("an outdated receipt stays: %s", error)
 
 
 def _is_there(vault: Vault, name: str, said: WrittenObject) -> bool:

@@ -6,6 +6,7 @@ that comes twice, or comes late, does nothing twice.
 
 from __future__ import annotations
 
+import logging
 import time
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -24,6 +25,8 @@ from pachvault.syntax.schedule import longest_gap
 from pachvault.vault import clock
 from pachvault.vault.clock import Clocks
 from pachvault.vault.vault import Vault
+
+_log = logging.getLogger(__name__)
 
 LEVEL = "maintenance"
 """Of the audits that say which tick was done."""
@@ -59,6 +62,7 @@ def maintenance(
         if tick is not None:
             gap = longest_gap(chosen.maintenance.schedule, tick)
             if _is_covered(vault, who, tick, clocks, gap):
+                _log.info("tick %s is covered by an earlier run", tick)
                 return MaintenanceRound(report, [])
         context = Context(vault, chosen, address, token, connection, clocks, progress, is_dry_run)
         return _round(context, report, who)
@@ -101,8 +105,10 @@ def _step(name: str, context: Context) -> MaintenanceStep:
     try:
         outcome = STEPS[name](context)
     except PachvaultError as error:
+        _log.info("maintenance step %s failed: %s", name, error)
         return MaintenanceStep(name=name, status="failed", summary=str(error), seconds=_since(began))
     except Exception as error:  # noqa: BLE001  (a bug in one step must not keep the others from their work)
+        _log.exception("maintenance step %s failed by a bug", name)
         summary = " ".join(f"{type(error).__name__}: {error} (a bug)".split())
         return MaintenanceStep(name=name, status="failed", summary=summary, seconds=_since(began))
     is_planned = context.is_dry_run and outcome.status == "done"

@@ -7,6 +7,7 @@ snapshot of that time has the branch. What is trimmed is still in the vault, if 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -24,6 +25,8 @@ from pachvault.pach.target import Target
 from pachvault.policy import HOME_PROJECT
 from pachvault.vault import snapshots
 from pachvault.vault.vault import Vault
+
+_log = logging.getLogger(__name__)
 
 _SKEW = timedelta(hours=1)
 """How far the cluster's clock and that of a run may be apart."""
@@ -109,7 +112,8 @@ def _running(vault: Vault, cluster: str, now: datetime) -> Iterator[datetime]:
             said = Announcement.read(vault.get(info.name), info.name)
         except AbsentError:
             continue  # sealed since the listing
-        except CorruptError:
+        except CorruptError as error:
+            _log.warning("an announcement cannot be read, its time counts: %s", error)
             yield info.modified_at  # whatever it says, it is of about then
             continue
         if said.cluster_id == cluster:
@@ -139,8 +143,8 @@ def _current(
                     repo_name = RepoName(record.project, record.repo)
                     for each in record.branches:
                         found.add(branch_of(repo_name, record.created_at, each.name))
-        except DamageError:
-            continue
+        except DamageError as error:
+            _log.warning("skipped a damaged snapshot when looking for branches of mirrors: %s", error)
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from datetime import datetime
@@ -10,9 +11,13 @@ from typing import TypeVar
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from pachvault.errors import DamageError, PachvaultError
+from pachvault.runtime import logs
 from pachvault.store.store import WHOLE_BYTES, ObjectInfo, Store
 from pachvault.vault.vault import Vault
 
+_log = logging.getLogger(__name__)
+
+_log_retry = logs.retries(_log)
 _TRIES = 3
 _WAIT_SECONDS = 0.1
 _PATIENCE = 10
@@ -90,8 +95,9 @@ class RetryingStore:
         self._failed_in_a_row = 0
         return answer
 
-    def _note(self, _: RetryCallState) -> None:
+    def _note(self, state: RetryCallState) -> None:
         self.repeated += 1
+        _log_retry(state)
 
 
 def patient(vault: Vault) -> tuple[Vault, RetryingStore]:
@@ -104,7 +110,8 @@ def is_gone(vault: Vault, name: str) -> bool:
     """Whether an object that a listing showed is there no more: deleted meanwhile, as forget and prune do."""
     try:
         return vault.store.stat(name) is None
-    except PachvaultError:
+    except PachvaultError as error:
+        _log.info("cannot tell whether %s is still there: %s", name, error)
         return False
 
 

@@ -1,8 +1,8 @@
 """Schedules of cron inputs: which texts are one, and how far apart the ticks are. Pure.
 
-Pachyderm decides when a tick comes. What is accepted here is what pachd accepts (robfig/cron, ParseStandard
-Pachyderm decides when a tick comes. What pachd accepts (robfig/cron 1.2, ParseStandard) is accepted here, too,
-but for `?` and `@never`. The embedded Pachyderm has a parser of its own: as a double of pachd it must be
+Pachyderm decides when a tick comes. Accepted is what pachd accepts (robfig/cron 1.2, ParseStandard), but not
+`?` and `@never`. The embedded Pachyderm has a parser of its own: as a double of pachd it must be able to
+refuse what this one accepts by mistake.
 """
 
 from __future__ import annotations

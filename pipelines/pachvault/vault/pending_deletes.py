@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -11,6 +12,8 @@ from pachvault.format.documents import Mark, Marked
 from pachvault.format.ids import digest
 from pachvault.store.store import ObjectInfo
 from pachvault.vault.vault import Vault
+
+_log = logging.getLogger(__name__)
 
 _OBJECTS_A_MARK = 250_000
 """More are several marks: a document must not be longer than docs/format.md, 3.9, allows."""
@@ -40,7 +43,8 @@ def load(vault: Vault) -> list[StoredMark]:
         except CorruptError:
             try:
                 mark = _read(vault, info.name)
-            except DamageError:
+            except DamageError as error:
+                _log.info("a list of pending deletes cannot be read, its objects stay: %s", error)
                 continue
         found.append(StoredMark(info, mark))
     return sorted(found, key=lambda each: each.info.modified_at)

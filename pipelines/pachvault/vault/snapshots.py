@@ -322,5 +322,6 @@ def _is_frozen_by(vault: Vault, name: SnapshotName, at: datetime) -> bool:
         return name.frozen_at <= at
     try:
         return load(vault, name).manifest.frozen_at <= at
-    except DamageError:
+    except DamageError as error:
+        _log.info("the name of a damaged snapshot counts as its time: %s", error)
         return True

@@ -5,6 +5,7 @@ For errors alone: how far it looks is bounded, and it says so.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -16,6 +17,8 @@ from pachvault.syntax import selection
 from pachvault.syntax.selection import Paths, SourcePattern
 from pachvault.vault import snapshots
 from pachvault.vault.snapshots import RepoHistory, Snapshot, SnapshotName
+
+_log = logging.getLogger(__name__)
 
 _SNAPSHOTS = 500
 _TREES = 100
@@ -132,8 +135,8 @@ def _files(snapshot: Snapshot, sources: Sequence[SourcePattern]) -> Iterable[str
                     history = RepoHistory(snapshot.vault, snapshot.vault.repo_record(entry.record))
                     for branch in history.branches(source):
                         yield from history.tree(branch.head)["path"].to_pylist() if branch.head else []
-                except DamageError:
-                    continue
+                except DamageError as error:
+                    _log.info("skipped when looking for similar names: %s", error)
 
 
 @dataclass
@@ -166,8 +169,8 @@ class _Search:
             try:
                 if any(map(self._has, snapshots.load(vault, name).manifest.repos)):
                     return name
-            except DamageError:  # advice: what is damaged is verify's to name
-                continue
+            except DamageError as error:  # advice: what is damaged is verify's to name
+                _log.info("skipped when looking for other snapshots: %s", error)
         return None
 
     def _has(self, entry: RepoEntry) -> bool:

@@ -6,6 +6,7 @@ still has them and the policy still means them.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -20,6 +21,8 @@ from pachvault.syntax import selection
 from pachvault.vault import snapshots
 from pachvault.vault.snapshots import Snapshot, SnapshotName
 from pachvault.vault.vault import Vault
+
+_log = logging.getLogger(__name__)
 
 _KINDS = (
     documents.REPO_DELETED,
@@ -55,7 +58,8 @@ def _earlier(vault: Vault, cluster: str, policy: str) -> Iterator[Snapshot]:
     for name in reversed(snapshots.names(vault)):
         try:
             snapshot = snapshots.load(vault, name)
-        except DamageError:
+        except DamageError as error:
+            _log.info("skipped a damaged snapshot when looking for deleted sources: %s", error)
             continue
         if (snapshot.manifest.cluster.id, snapshot.manifest.policy) == (cluster, policy):
             yield snapshot
@@ -187,13 +191,15 @@ class _Look:
             return known
         try:
             return self.vault.repo_record(name)
-        except DamageError:
+        except DamageError as error:
+            _log.info("skipped a damaged record when looking for deleted sources: %s", error)
             return None
 
     def _pipelines(self, snapshot: Snapshot) -> list[str]:
         try:
             record = self.vault.pipelines_record(snapshot.manifest.pipelines)
-        except DamageError:
+        except DamageError as error:
+            _log.info("skipped damaged pipelines when looking for deleted sources: %s", error)
             return []
         return [f"{each.project}/{each.name}" for each in record.pipelines]
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection
 
 from pachvault.errors import DamageError
 from pachvault.format.documents import Erased
 from pachvault.vault import snapshots
 from pachvault.vault.vault import Vault
+
+_log = logging.getLogger(__name__)
 
 
 def inherited(vault: Vault, records: Collection[bytes]) -> list[Erased]:
@@ -19,8 +22,9 @@ def inherited(vault: Vault, records: Collection[bytes]) -> list[Erased]:
             break
         try:
             manifest = snapshots.load(vault, name).manifest
-        except DamageError:
-            continue  # as when the records were chosen
+        except DamageError as error:  # as when the records were chosen
+            _log.info("skipped a damaged snapshot when looking for erasures: %s", error)
+            continue
         theirs = {entry.record for entry in manifest.repos}
         if wanted & theirs:
             found += [each for each in manifest.erased if each not in found]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,6 +18,8 @@ from pachvault.runtime.progress import Progress
 from pachvault.vault import blob_index
 from pachvault.vault.blob_reader import BlobReader
 from pachvault.vault.vault import Vault
+
+_log = logging.getLogger(__name__)
 
 _ROWS = 10_000
 
@@ -110,7 +113,8 @@ class Judge:
             for data in self._reader.stream(row["blobs"] or ([row["digest"]] if row["size"] else [])):
                 hasher.update(data)
                 size += len(data)
-        except DamageError:
+        except DamageError as error:
+            _log.info("a file of the vault is damaged: %s", error)
             return False
         return bool(size == row["size"] and hasher.digest() == row["digest"])
 

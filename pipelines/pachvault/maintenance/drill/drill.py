@@ -6,10 +6,10 @@ are compared with the vault's tables. Which files it takes is for `drill_sample`
 
 from __future__ import annotations
 
+import logging
 import re
 import time
 from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -29,6 +29,8 @@ from pachvault.runtime.progress import Progress
 from pachvault.syntax import strict_yaml
 from pachvault.vault import clock, snapshots
 from pachvault.vault.vault import Vault
+
+_log = logging.getLogger(__name__)
 
 MAX_BYTES = 64 * 1024 * 1024
 ABANDONED_AFTER = timedelta(hours=6)
@@ -85,8 +87,10 @@ def drill(
             done.bytes += trial.size_bytes
     done.seconds = time.monotonic() - began
     if done.results:
-        with suppress(DeniedError):  # a vault that takes no notes is no reason for the drill to fail
+        try:
             audits.record(vault, audits.DRILL, done.results)
+        except DeniedError as error:  # a vault that takes no notes is no reason for the drill to fail
+            _log.warning("the drill's results are not recorded in the vault: %s", error)
     return done
 
 
@@ -122,8 +126,10 @@ def _tried(
     except PachvaultError as error:
         return Audited(name=trial.name, result="unreadable", message=str(error))
     finally:
-        with suppress(PachydermError):  # the next drill removes it
+        try:
             _remove(target, repo, said)
+        except PachydermError as error:
+            _log.warning("the drill's repo %s stays, the next drill removes it: %s", repo, error)
 
 
 def _request(vault: Vault, trial: Trial) -> Request:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import logging
 import re
-from contextlib import suppress
 from dataclasses import replace
 
 import numpy as np
@@ -26,6 +26,8 @@ from pachvault.vault.index_rows import IndexRows, RowsByPack, differing
 from pachvault.vault.pack_writer import PackWriter
 from pachvault.vault.packs import any_toc
 from pachvault.vault.vault import Vault
+
+_log = logging.getLogger(__name__)
 
 _BLOBS_AT_ONCE = 125_000
 """So many are written before their index is: what is known of them is in memory until then."""
@@ -95,11 +97,13 @@ def _places(vault: Vault, packs: list[bytes]) -> IndexRows:
     besides = []
     for pack in packs:
         info = vault.store.stat(layout.pack_path(pack))
-        with suppress(DamageError):  # what the index says is all that is known then
+        try:
             said = IndexRows.of_toc(pack, any_toc(vault, layout.pack_path(pack), info.size if info else 0)[1])
             rows = differing(placed, by_pack.rows(pack), said)[1]
             if len(rows):
                 besides.append(said.take(rows))
+        except DamageError as error:
+            _log.warning("only the index records what is in a damaged pack: %s", error)
     return IndexRows.joined([placed, *besides]) if besides else placed
 
 
@@ -143,7 +147,8 @@ def drop_traces(vault: Vault, selection: EraseSelection) -> None:
     for info in vault.objects(layout.AUDITS):
         try:
             audit = documents.decode(Audit, vault.read(info.name))
-        except DamageError:
+        except DamageError as error:
+            _log.warning("skipped a damaged audit, it may name erased files: %s", error)
             continue
         texts = [f"{each.name} {each.message}" for each in audit.objects]
         if any(selection.mentions(repo, path) for text in texts for repo, path in _FILE.findall(text)):

@@ -7,6 +7,7 @@ needed is prune's, once the grace is over.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -26,6 +27,8 @@ from pachvault.syntax.selection import SnapshotRef
 from pachvault.vault import clock, snapshots
 from pachvault.vault.snapshots import SnapshotName
 from pachvault.vault.vault import Vault
+
+_log = logging.getLogger(__name__)
 
 _READS_AT_ONCE = 4
 _RETURNABLE = 0.9
@@ -129,7 +132,8 @@ def unmatched(vault: Vault, rules: Sequence[Retention]) -> list[str]:
                 del left[pattern]
             if not left:
                 break
-    except DamageError:
+    except DamageError as error:
+        _log.warning("retention rules are not checked for patterns that match nothing: %s", error)
         return []
     return [str(pattern) for pattern in left] if names else []
 

@@ -6,6 +6,7 @@ Where there is no room for that, the reserve is deleted, and made again at the e
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -14,6 +15,8 @@ from blake3 import blake3
 from pachvault.errors import FullError
 from pachvault.format import layout
 from pachvault.vault.vault import Vault
+
+_log = logging.getLogger(__name__)
 
 PARTS = 8
 PART_BYTES = 2**20
@@ -30,7 +33,8 @@ def fill(vault: Vault) -> bool:
             if name not in there:
                 # it must not compress, or a compressing file system would reserve nothing
                 vault.store.put(name, [blake3(name.encode()).digest(length=PART_BYTES)], PART_BYTES)
-    except FullError:
+    except FullError as error:
+        _log.warning("there is no room for the reserve: %s", error)
         return False
     return True
 

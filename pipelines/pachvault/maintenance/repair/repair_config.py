@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
@@ -13,6 +14,8 @@ from pachvault.format.ids import digest
 from pachvault.store.store import Store
 from pachvault.vault import snapshots
 from pachvault.vault.vault import Vault, listed, open_vault
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +101,8 @@ def _is_lost(store: Store) -> bool:
         data = store.get(layout.CONFIG, layout.most_bytes(layout.CONFIG))
         if documents.decode(Header, data).format <= documents.FORMAT:
             documents.decode(Config, data)
-    except DamageError:
+    except DamageError as error:
+        _log.info("the configuration is rebuilt: %s", error)
         return True
     return False
 
@@ -109,5 +113,6 @@ def _manifest(store: Store, path: str) -> Manifest | None:
     try:
         data = store.get(path, layout.most_bytes(path))
         return documents.decode(Manifest, data) if digest(data) == layout.named_digest(path) else None
-    except DamageError:
+    except DamageError as error:
+        _log.info("skipped a damaged snapshot: %s", error)
         return None

@@ -7,6 +7,7 @@ the blob, wherever it was found.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
@@ -30,6 +31,8 @@ from pachvault.runtime.progress import Progress
 from pachvault.store.store import Store
 from pachvault.vault.blob_places import BlobPlaces
 from pachvault.vault.pack_writer import PackWriter
+
+_log = logging.getLogger(__name__)
 
 _NAMES_A_CALL = 300
 _MIRRORS = 8
@@ -151,7 +154,7 @@ class _Finder:
             if self.source.commit(ref).finished_at is not None:
                 yield ref
         except SourceGoneError:
-            pass
+            _log.info("commit %s of %s is gone from the cluster", commit, repo)
         mirror = self._mirrored().get(f"{repo}@{commit}")
         if mirror is not None:
             yield mirror

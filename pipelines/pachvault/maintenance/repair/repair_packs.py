@@ -5,8 +5,8 @@ Nothing is decided here, and nothing is changed.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Set
-from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,6 +24,8 @@ from pachvault.vault.blob_places import BlobPlaces
 from pachvault.vault.index_rows import NUMBERS, IndexRows, RowsByPack, differing
 from pachvault.vault.packs import any_toc, by_frame, read_toc, wrong_blobs
 from pachvault.vault.vault import Vault
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,9 +137,11 @@ def _salvaged(vault: Vault, info: ObjectInfo, pack_id: bytes, rows: IndexRows) -
 
     Where to look says the index; or the TOC of another pack, where one lies there.
     """
-    with suppress(DamageError):
+    try:
         toc = any_toc(vault, info.name, info.size)[1]
         rows = IndexRows.joined([rows, IndexRows.of_toc(pack_id, toc)])
+    except DamageError as error:
+        _log.info("only the index records what is in a damaged pack: %s", error)
     rows = rows.take(np.argsort(rows.integers["frame_offset"], kind="stable"))
     good: list[int] = []
     opened, data = -1, b""

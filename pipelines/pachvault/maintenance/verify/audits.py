@@ -6,8 +6,8 @@ object. One from the future counts for nothing; a bad one is believed whenever i
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -17,6 +17,8 @@ from pachvault.format.documents import Audit, Audited
 from pachvault.format.ids import digest
 from pachvault.vault import clock
 from pachvault.vault.vault import Vault
+
+_log = logging.getLogger(__name__)
 
 DRILL = "drill"
 PACKS = "packs"
@@ -59,9 +61,11 @@ def load(vault: Vault) -> list[StoredAudit]:
     """Every audit that can be read."""
     found = []
     for info in vault.objects(layout.AUDITS):
-        with suppress(DamageError):  # folded since the listing, or damaged: advice that is not to be had
+        try:
             audit = documents.decode(Audit, vault.read(info.name))
             found.append(StoredAudit(info.name, info.modified_at, audit))
+        except DamageError as error:  # folded since the listing, or damaged: it is advice only
+            _log.info("skipped an audit: %s", error)
     return found
 
 

@@ -4,6 +4,7 @@ audits and marks, and the index where packs are gone.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,6 +18,8 @@ from pachvault.maintenance.verify.audits import AuditResult, Results, StoredAudi
 from pachvault.maintenance.verify.verify import Level
 from pachvault.vault import blob_index, pending_deletes
 from pachvault.vault.vault import Vault
+
+_log = logging.getLogger(__name__)
 
 STRUCTURE = "structure"
 """What audits call all that is above the packs."""
@@ -83,5 +86,6 @@ def _deleted(vault: Vault, gone: set[str]) -> set[str]:
     """Those that prune deleted, or that the index is not about any more; none where it does not read."""
     try:
         return gone - set(blob_index.lost_packs(pending_deletes.for_writing(vault)))
-    except DamageError:
+    except DamageError as error:
+        _log.info("which lost packs prune deleted is not known, the index is damaged: %s", error)
         return set()

@@ -6,6 +6,7 @@ run died and was not started again, are collected here once they are old enough.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from datetime import datetime
 
@@ -18,6 +19,8 @@ from pachvault.restore import working_branches
 from pachvault.restore.request.in_progress import staging_repos
 from pachvault.restore.request.request_lock import HeldError, LockHolder, held, holder_of
 from pachvault.restore.stage import staging
+
+_log = logging.getLogger(__name__)
 
 
 def collect(source: Source, target: Target, before: datetime) -> list[str]:
@@ -41,7 +44,8 @@ def _settle(source: Source, target: Target, request: str) -> bool:
     try:
         with held(source, target, request, LockHolder.this_process()) as mine:
             mine.remove()
-    except HeldError:
+    except HeldError as error:
+        _log.info("what is staged for request %s stays: %s", request[:12], error)
         return False
     return True
 

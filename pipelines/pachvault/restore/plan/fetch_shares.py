@@ -5,6 +5,7 @@ Reads the vault's tables alone.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -13,6 +14,8 @@ from pachvault.request import Request
 from pachvault.restore.changes import Changes, Span, changes, spans
 from pachvault.restore.restore_messages import ChangePart, CommitStep, FetchShare, RepoPlan, RestorePlan
 from pachvault.vault.snapshots import RepoHistory, Snapshot
+
+_log = logging.getLogger(__name__)
 
 PART_BYTES = 1_000_000_000
 """A change larger than this is staged in parts by fetch workers; a smaller one is written by replay."""
@@ -84,9 +87,10 @@ def _change(request: Request, repo: RepoToRestore, step: CommitStep) -> Changes 
         return None
     try:
         return changes(repo.history, step.commit, step.content_parent, request.paths)
-    except DamageError:
+    except DamageError as error:
         if not request.keep_going:
             raise
+        _log.info("commit %s is not staged, it is damaged: %s", step.commit, error)
         return None
 
 

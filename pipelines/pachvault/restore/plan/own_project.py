@@ -7,6 +7,7 @@ be carried out once more. (A policy that comes back is not in force: see `home.c
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 
@@ -25,6 +26,8 @@ from pachvault.vault import blob_index
 from pachvault.vault.blob_reader import BlobReader
 from pachvault.vault.snapshots import RepoHistory
 from pachvault.vault.vault import Vault
+
+_log = logging.getLogger(__name__)
 
 OWN_PROJECTS = (HOME_PROJECT, DRILL_PROJECT)
 
@@ -99,5 +102,5 @@ def _ids(files: dict[str, bytes]) -> Iterator[str]:
     for path, data in sorted(files.items()):
         try:
             yield requests.parse(data.decode(), path).id
-        except (UsageError, UnicodeDecodeError, RecursionError):
-            continue
+        except (UsageError, UnicodeDecodeError, RecursionError) as error:
+            _log.info("skipped a request that cannot be read: %s: %s", path, error)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +10,8 @@ from typing import Any
 from pachvault.errors import DamageError
 from pachvault.vault import snapshots
 from pachvault.vault.vault import Vault
+
+_log = logging.getLogger(__name__)
 
 _LEAST_BYTES = 1_000_000
 """Of less than this, a run's time says nothing about bandwidth."""
@@ -40,7 +43,8 @@ def measured(recorded: Sequence[Mapping[str, Any]], vault: Vault) -> Throughput 
     for name in snapshots.names(vault)[: -_NEWEST - 1 : -1]:
         try:
             totals = snapshots.load(vault, name).manifest.totals
-        except DamageError:
+        except DamageError as error:
+            _log.info("skipped a damaged snapshot when estimating the throughput: %s", error)
             continue
         if totals.bytes_read >= _LEAST_BYTES and totals.export_seconds:
             rate = totals.bytes_read / totals.export_seconds

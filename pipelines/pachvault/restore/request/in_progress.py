@@ -5,6 +5,7 @@ Reads the cluster alone. Finished ones are in `records`.
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ from pachvault.policy import DRILL_PROJECT, HOME_PROJECT
 from pachvault.restore.request.request_lock import LockHolder, holder_of, state_in
 from pachvault.restore.restore_messages import RestorePlan
 from pachvault.restore.stage import staging
+
+_log = logging.getLogger(__name__)
 
 _PLANS, _ANSWERS = (RepoName(HOME_PROJECT, name) for name in ("restore_plan", "restore_replay"))
 _REQUEST = re.compile(r"request ([0-9a-f]{12})")
@@ -121,6 +124,6 @@ def _newest(source: Source, repo: RepoName) -> CommitRef | None:
             if commit.finished_at is not None and not commit.error:
                 return CommitRef(repo.project, repo.repo, current)
             current = commit.parent
-    except SourceGoneError:
-        pass
+    except SourceGoneError as error:
+        _log.info("no requests in progress are known: %s", error)
     return None

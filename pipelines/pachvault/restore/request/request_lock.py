@@ -12,13 +12,14 @@ is watched for a while before it is followed, and is alive if it gives a sign of
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets
 import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -38,6 +39,8 @@ from pachvault.pach.connection import retrying
 from pachvault.pach.source import CommitRef, Source
 from pachvault.pach.target import Target
 from pachvault.restore.stage import staging
+
+_log = logging.getLogger(__name__)
 
 BEAT_SECONDS = 30.0
 STALE = timedelta(minutes=10)
@@ -180,20 +183,24 @@ class HeldLock:
     def beat(self) -> None:
         """Give signs of life until the lock is released."""
         while not self._ended.wait(BEAT_SECONDS):
-            with suppress(PachvaultError):  # the next beat may reach the cluster again
+            try:
                 self._tell()
+            except PachvaultError as error:
+                _log.warning("no sign of life could be written, the next may be: %s", error)
 
     def release(self) -> None:
         """Let others have it; what is staged stays for them, and a repo that tells nothing goes."""
         self._ended.set()
         if self._is_gone:
             return
-        with suppress(PachydermError, HeldError):  # it is taken over as a dead one's then
+        try:
             branches = self.source.branches(staging.staging_repo(self.request_id))
             if [branch.name for branch in branches] == [BRANCH] and not self.snapshot:
                 self.remove()
             else:
                 self.target.finish(_ref(self.request_id, self.commit))
+        except (PachydermError, HeldError) as error:
+            _log.warning("the lock of request %s stays until it is stale: %s", self.request_id[:12], error)
 
     def _tell(self) -> None:
         with self._telling:
@@ -293,8 +300,11 @@ def _acquire(source: Source, target: Target, request_id: str, holder: LockHolder
             return run.commit
         if not holder.has_ended(run.holder) and _is_alive(source, request_id, run):
             raise _held_by(request_id, run)
-        with suppress(PachydermError):  # another run was quicker
+        _log.info("request %s is taken over: %s ended", request_id[:12], run.holder.name)
+        try:
             target.finish(_ref(request_id, run.commit), error="its holder ended before its time")
+        except PachydermError as error:
+            _log.info("another run took request %s over: %s", request_id[:12], error)
     raise refusal or HeldError("many runs want the request at once", where=f"request {request_id[:12]}")
 
 

@@ -7,6 +7,7 @@ tried a few times first.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -23,6 +24,9 @@ from pachvault.errors import (
     VaultKeyError,
 )
 from pachvault.pach.connection import retrying
+from pachvault.runtime import logs
+
+_log = logging.getLogger(__name__)
 
 JUDGED = (UsageError, NoVaultError, VaultKeyError, DamageError)
 """What the request, the vault or the cluster's state decide."""
@@ -41,6 +45,7 @@ def verdict(call: Callable[[], Value]) -> Value | PachvaultError:
         stop=stop_after_attempt(_TRIES),
         wait=wait_random_exponential(multiplier=1, max=10),
         retry=retry_if_exception(_is_refusal),
+        before_sleep=logs.retries(_log),
         reraise=True,
     )
     try:
@@ -50,6 +55,7 @@ def verdict(call: Callable[[], Value]) -> Value | PachvaultError:
     except TransientError:
         raise
     except (*JUDGED, *_REFUSED) as error:
+        _log.info("the request is answered with an error: %s", error)
         return error
     raise PachvaultError("no attempt was made")
 

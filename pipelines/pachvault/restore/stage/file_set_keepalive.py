@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 
 from pachvault.errors import PachvaultError
 from pachvault.pach.source import CommitRef, Source, file_set
+
+_log = logging.getLogger(__name__)
 
 _LIFE_SECONDS = 600
 _EVERY_SECONDS = 150.0
@@ -25,8 +28,10 @@ def lasting(source: Source, file_set_id: str, every_seconds: float = _EVERY_SECO
     def renew() -> None:
         while not ended.wait(every_seconds):
             # the next time it may go well; and if not, who reads it is told that it is gone
-            with suppress(PachvaultError):
+            try:
                 source.renew(file_set_id, _LIFE_SECONDS)
+            except PachvaultError as error:
+                _log.warning("file set %s was not renewed: %s", file_set_id, error)
 
     thread = threading.Thread(target=renew, name="file-set", daemon=True)
     thread.start()
