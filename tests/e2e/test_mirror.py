@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import logging
 from datetime import timedelta
+
+import pytest
 
 from e2e.backup import Backup
 from e2e.cluster import Project, Tree
@@ -71,6 +74,29 @@ def test_the_mirror_equals_its_sources_commit_by_commit(backup: Backup) -> None:
     for commit in [first, *later]:
         assert_equal(mirrored(project, commit), project.tree(repo, commit), commit)
     assert len(mirror_heads(project)) == 2
+
+
+def test_a_branch_that_cannot_be_mirrored_is_noted_and_logged(
+    backup: Backup, caplog: pytest.LogCaptureFixture
+) -> None:
+    project = backup.project
+    repo = project.repo("data")
+    first = project.commit(repo, {"/a": b"1"})
+    project.commit(repo, {"/b": b"2"}, branch="side", parent=first)
+    refusal = {
+        "method": "StartCommit",
+        "match": f"{project.name}--data--side",
+        "code": "PERMISSION_DENIED",
+        "times": 9,
+    }
+    with caplog.at_level(logging.INFO, logger="pachvault"), project.cluster.faults(refusal):
+        made = frozen(backup)
+    (note,) = made.plan.problems
+    assert (note.kind, note.repo, note.branch) == ("not-mirrored", f"{project.name}/data", "side")
+    assert "not mirrored, read from the source" in note.message
+    assert [record.message for record in caplog.records if note.message in record.message]
+    assert shipped(backup, made).manifest.problems == [note]
+    backup.assert_restorable()
 
 
 def test_a_run_after_a_squash_mirrors_the_tree_that_is_left(backup: Backup) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -24,9 +25,12 @@ from pachvault.pach import codec
 from pachvault.pach.source import CommitRef, Source
 from pachvault.pach.target import Target
 from pachvault.policy import HOME_PROJECT, Policy
+from pachvault.runtime import logs
 from pachvault.syntax import selection
 from pachvault.vault import clock
 from pachvault.vault.vault import Vault
+
+_log = logging.getLogger(__name__)
 
 _CALLS_AT_ONCE = 4
 
@@ -53,6 +57,7 @@ def freeze(
         due = Tick(tick, clocks.store, policy.interval)
         covering = run_records.covering(vault, policy.name, run_id, due, source.connection.cluster_id())
         if covering is not None:
+            _log.info("tick %s is covered by %s", tick, covering)
             return _idle("covered", run_id, policy, tick, f"nothing to do: {covering} covers this tick")
     seen = dated(survey(source, policy), clocks)
     problems = _survey_problems(seen, policy) + clock_notes(seen, clocks, tick)
@@ -75,6 +80,8 @@ def freeze(
     ]
     problems += unfinished_notes(planned, clocks, policy.interval)
     problems += deleted(vault, seen, policy, {each.digest: each.history.record for each in sealed.values()})
+    for problem in problems:
+        _log.info("noted in the snapshot: %s: %s: %s", problem.kind, problem.where, problem.message)
     template = ExportShare(
         run_id=run_id,
         number=0,
@@ -177,6 +184,7 @@ def _mirror(source: Source, target: Target, run_id: str, problems: list[Problem]
     except TransientError:
         raise
     except PachydermError as error:
+        _log.info("nothing was mirrored: %s", error)
         where = f"{HOME_PROJECT}/{BACKUP_REPO}"
         problems.append(Problem(repo=where, kind=NOT_MIRRORED, message=f"nothing was mirrored: {error}"))
         return None
@@ -190,6 +198,10 @@ class _ItemMaker:
 
     def items(self, repo: SurveyedRepo, planned: PlannedRepo) -> tuple[list[Item], list[Problem]]:
         """The items of a repo, and what could not be planned."""
+        with logs.context(source=str(planned.name)):
+            return self._items(repo, planned)
+
+    def _items(self, repo: SurveyedRepo, planned: PlannedRepo) -> tuple[list[Item], list[Problem]]:
         mirrored, problems = self._mirrored(repo, planned)
         items: list[Item] = []
         for commit in planned.new:
@@ -202,6 +214,7 @@ class _ItemMaker:
             except PachydermError as error:
                 ref = CommitRef(planned.project, planned.repo, commit.id)
                 kind, message = missing_commits.why(self._source, ref, planned.created_at, error)
+                _log.info("skipped commit %s of %s: %s", commit.id, planned.name, message)
                 problems.append(Problem(repo=str(planned.name), commit=commit.id, kind=kind, message=message))
         return items, problems
 
@@ -219,6 +232,7 @@ class _ItemMaker:
                 found |= self._mirror.add(task)
             except PachydermError as error:
                 message = f"not mirrored, read from the source: {error}"
+                _log.info("%s@%s: %s", planned.name, branch, message)
                 notes.append(
                     Problem(repo=str(planned.name), branch=branch, kind=NOT_MIRRORED, message=message)
                 )
