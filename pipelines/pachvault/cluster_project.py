@@ -20,7 +20,7 @@ POLICY_FILE = "/policy.yaml"
 REQUESTS = RepoName(HOME_PROJECT, "requests")
 
 BY_RESTORE = re.compile(r"^(restored|appended) by pachvault, request [0-9a-f]{12}, from ", re.MULTILINE)
-"""How commits describe themselves that a restore made (restore/journal.py)."""
+"""The description of commits that a restore made (restore/commit_trailer.py)."""
 
 
 def files(source: Source, repo: RepoName) -> dict[str, bytes]:
@@ -69,8 +69,8 @@ def is_policy_restored(source: Source) -> bool:
 def check_in_force(source: Source, vault: Vault, policy_name: str) -> None:
     """Raise UsageError for a policy that a restore brought into another cluster than it was saved in.
 
-    By itself it must not make a second cluster write into the vault of the first. It is in force where the
-    vault has a snapshot of this policy and cluster, and from when somebody commits it in this cluster.
+    A restored policy alone must not make a second cluster write into the vault of the first. It is in force
+    where the vault has a snapshot of this policy and cluster, and once somebody commits it in this cluster.
     """
     if not is_policy_restored(source):
         return

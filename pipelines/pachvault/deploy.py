@@ -34,7 +34,7 @@ _PURPOSES = {
 
 @dataclass(frozen=True, slots=True)
 class DeployStep:
-    """Something that was made or found."""
+    """A project, repo, file or pipeline, and what deploy did about it."""
 
     kind: Literal["project", "repo", "policy", "pipeline"]
     name: str
@@ -145,7 +145,7 @@ def _scheduled(stage: str, text: str, chosen: Policy | None) -> str:
         return text
     try:
         spec: dict[str, Any] = json.loads(text)
-        crons = [each["cron"] for each in spec["input"]["cross"] if "cron" in each]
+        crons = [entry["cron"] for entry in spec["input"]["cross"] if "cron" in entry]
     except (ValueError, KeyError, TypeError) as error:
         raise UsageError("has no cross with a cron in its input", where=f"{stage}.json") from error
     for cron in crons:

@@ -1,4 +1,4 @@
-"""The base of the documents that stages hand on to each other."""
+"""The base of the documents that stages pass on to each other."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The policy: the YAML document that says what is backed up, how, and where to.
+"""The policy: the YAML document that defines what is backed up, how, and where to.
 
 `specs/policy.yaml` is an example with every field explained.
 """
@@ -19,7 +19,7 @@ from pachvault.syntax.strict_yaml import Strict
 HOME_PROJECT = "pachvault"
 """The project of the backup itself: never a source, but for SAVED_AT_HOME."""
 SAVED_AT_HOME = ("policy", "requests", "restored")
-"""`restored` says which of the requests were carried out: who saves those saves it, too."""
+"""`restored` records which requests were carried out: a policy that saves requests saves it, too."""
 DRILL_PROJECT = "pachvault-drill"
 """Where restore drills restore to, and tidy up: never a source."""
 
@@ -66,9 +66,9 @@ def _duration_or_off(value: object) -> object:
 
 
 def _part(value: object) -> object:
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*%", value.strip()) if isinstance(value, str) else None
-    if found and 0 < float(found[1]) <= 100:
-        return float(found[1]) / 100
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*%", value.strip()) if isinstance(value, str) else None
+    if match and 0 < float(match[1]) <= 100:
+        return float(match[1]) / 100
     raise ValueError("a part is more than 0% and at most 100%, as in 50%")
 
 
@@ -108,7 +108,7 @@ class Retention(Strict):
     """Which snapshots are kept: those that any of these keeps. Counts are of good ones, newest first."""
 
     match: Annotated[list[Pattern], Field(min_length=1)] = ["*/*"]
-    """Speaks of the snapshots that hold a branch like one of these."""
+    """The rule is about snapshots that hold a branch that matches one of these."""
     keep_last: Count = None
     keep_hourly: Count = None
     keep_daily: Count = None
@@ -200,7 +200,7 @@ class Policy(Strict):
 
 
 def _chosen_with(repo: RepoName) -> tuple[RepoName, ...]:
-    """The repos any of which, where it is chosen, chooses this one: what was done goes with the requests."""
+    """The repos that choose this one when they are chosen: the records of restores go with the requests."""
     is_record = repo == RepoName(HOME_PROJECT, "restored")
     return (repo, RepoName(HOME_PROJECT, "requests")) if is_record else (repo,)
 

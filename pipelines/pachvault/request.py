@@ -1,4 +1,4 @@
-"""The restore request: the YAML document that says what to bring back, where to, and what may be in the way.
+"""The restore request: the YAML document that defines what to restore, where to, and what may exist there.
 
 `specs/request.yaml` is an example with every field explained.
 """
@@ -110,12 +110,12 @@ class Request(Strict):
 
     @property
     def id(self) -> str:
-        """What the request says, as a name: equal requests have equal ids.
+        """A digest of the request: equal requests have equal ids.
 
         Fields that have their defaults do not count: a version that has more of them names a request alike.
         """
-        said = self.model_dump(mode="json", exclude_defaults=True)
-        return digest(json.dumps(said, sort_keys=True).encode()).hex()
+        fields = self.model_dump(mode="json", exclude_defaults=True)
+        return digest(json.dumps(fields, sort_keys=True).encode()).hex()
 
 
 def parse(text: str, where: str) -> Request:

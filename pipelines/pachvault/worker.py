@@ -19,7 +19,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """What a worker's environment says."""
+    """A worker's environment."""
 
     pfs: Path
     job_id: str

@@ -45,8 +45,8 @@ _GONE = re.compile(
     r"\b(not found|does not exist|was deleted)"
     r"|no commits found for commitset|path does not exist|the commit is forgotten|has been forgotten"
 )
-"""What pachd says of its own objects under status UNKNOWN (src/server/pfs/pfs.go, fileset/metadata_store.go,
-driver_file.go at v2.11.6). A host, a database or a chunk that is "not found" is none of them."""
+"""How pachd reports missing objects of its own under status UNKNOWN (at v2.11.6: src/server/pfs/pfs.go,
+fileset/metadata_store.go, driver_file.go). A host, a database or a chunk that is "not found" is none of them."""
 
 Answer = TypeVar("Answer")
 
@@ -143,9 +143,9 @@ class Connection:
         """
         with explained(f"Pachyderm at {self.address}"):
             answer = self._version.GetVersion(Empty(), timeout=_CONNECT_SECONDS, wait_for_ready=False)
-        said = (answer.major, answer.minor)
+        version = (answer.major, answer.minor)
         # a pachd built from source without its release's flags calls itself 0.0.0
-        if said != (0, 0) and said < OLDEST_SUPPORTED:
+        if version != (0, 0) and version < OLDEST_SUPPORTED:
             raise PachydermError(
                 f"Pachyderm {answer.major}.{answer.minor} is too old",
                 where=str(self.address),
@@ -176,21 +176,21 @@ def explained(where: str) -> Iterator[None]:
         yield
     except grpc.RpcError as error:
         code = error.code()
-        said = " ".join((error.details() or "no reason given").split())[:400]
-        if code == grpc.StatusCode.NOT_FOUND or (code == grpc.StatusCode.UNKNOWN and _GONE.search(said)):
-            raise SourceGoneError(said, where=where) from error
+        reason = " ".join((error.details() or "no reason given").split())[:400]
+        if code == grpc.StatusCode.NOT_FOUND or (code == grpc.StatusCode.UNKNOWN and _GONE.search(reason)):
+            raise SourceGoneError(reason, where=where) from error
         if code == grpc.StatusCode.UNIMPLEMENTED:
-            raise UnsupportedError(said, where=where) from error
+            raise UnsupportedError(reason, where=where) from error
         if code == grpc.StatusCode.DEADLINE_EXCEEDED:
             raise TransientError("no answer in time", where=where, hint="is the address right?") from error
         if code in _TRANSIENT:
             hint = (
                 "is the address right, and is pachd running?"
-                if re.search("connect|resol|lookup", said, re.I)
+                if re.search("connect|resol|lookup", reason, re.I)
                 else ""
             )
-            raise TransientError(said, where=where, hint=hint) from error
-        raise PachydermError(f"{said} ({code.name})", where=where) from error
+            raise TransientError(reason, where=where, hint=hint) from error
+        raise PachydermError(f"{reason} ({code.name})", where=where) from error
 
 
 def status_of(error: PachydermError) -> Any:
@@ -199,7 +199,7 @@ def status_of(error: PachydermError) -> Any:
 
 
 def retrying() -> Retrying:
-    """Attempts at a call that may be made again: eight within about half a minute, while it may pass."""
+    """Attempts at a call that may be repeated: eight within about half a minute, for transient errors."""
     return Retrying(
         stop=stop_after_attempt(_TRIES),
         wait=wait_random_exponential(multiplier=0.5, max=15),
@@ -210,7 +210,7 @@ def retrying() -> Retrying:
 
 
 def with_retries(what: str, call: Callable[[], Answer]) -> Answer:
-    """What a call that may be made again answers; errors name `what` (see `explained`)."""
+    """The answer of a call that may be repeated, after retries; errors name `what` (see `explained`)."""
 
     def attempt() -> Answer:
         with explained(what):

@@ -55,7 +55,7 @@ class Pipelines:
     def ensure(self, spec: str, where: str) -> Literal["created", "updated", "unchanged"]:
         """Create a pipeline, or update it where its user's spec is another. UsageError for a bad spec.
 
-        An update processes nothing anew.
+        An update does not process data again.
         """
         name = _name_in(spec, where)
         there = self._spec_of(name.project.name or "default", name.name)

@@ -1,4 +1,4 @@
-"""What Pachyderm says of itself, as plain values."""
+"""Answers of Pachyderm as plain values."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def branch_info(message: Any) -> BranchInfo:
             for branch in message.direct_provenance
             if branch.repo.type == "user"
         ),
-        trigger={each.name: value for each, value in trigger.ListFields()} if trigger is not None else None,
+        trigger={field.name: value for field, value in trigger.ListFields()} if trigger is not None else None,
         metadata=unknown_fields.strings(message, "metadata"),
         created_by=unknown_fields.text(message, "created_by"),
     )

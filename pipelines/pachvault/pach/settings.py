@@ -77,7 +77,7 @@ class Settings:
         self._connection = connection
 
     def cluster_defaults(self) -> str | None:
-        """What pipelines get where their spec says nothing, as JSON; None before Pachyderm 2.8."""
+        """The defaults of pipeline specs, as JSON; None before Pachyderm 2.8."""
         answer = self._asked("pps_v2.API/GetClusterDefaults", b"", "cluster defaults")
         return None if answer is None else codec.text(answer, 2)
 

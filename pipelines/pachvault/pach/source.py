@@ -78,19 +78,19 @@ class Source:
         answers = self._listed("projects", lambda: self._pfs.ListProject(pfs_pb2.ListProjectRequest()))
         return [
             Project(
-                name=each.project.name,
-                description=each.description,
-                metadata=unknown_fields.strings(each, "metadata"),
-                created_by=unknown_fields.text(each, "created_by"),
+                name=info.project.name,
+                description=info.description,
+                metadata=unknown_fields.strings(info, "metadata"),
+                created_by=unknown_fields.text(info, "created_by"),
             )
-            for each in map(self._looked_at, answers)
+            for info in map(self._looked_at, answers)
         ]
 
     def repos(self) -> list[RepoInfo]:
         """All repos of type user, in all projects that the caller may see."""
         request = pfs_pb2.ListRepoRequest(type="user")
         answers = self._listed("repos", lambda: self._pfs.ListRepo(request))
-        infos = (records.repo_info(self._looked_at(each)) for each in answers)
+        infos = (records.repo_info(self._looked_at(info)) for info in answers)
         return sorted(infos, key=lambda repo: repo.name)
 
     def repo(self, name: RepoName) -> RepoInfo:
@@ -102,7 +102,7 @@ class Source:
         """A repo's branches, by name."""
         request = pfs_pb2.ListBranchRequest(repo=CommitRef(repo.project, repo.repo, "").message.repo)
         answers = self._listed(f"branches of {repo}", lambda: self._pfs.ListBranch(request))
-        infos = (records.branch_info(self._looked_at(each)) for each in answers)
+        infos = (records.branch_info(self._looked_at(info)) for info in answers)
         return sorted(infos, key=lambda branch: branch.name)
 
     def commits(self, repo: RepoName) -> list[CommitInfo]:
@@ -112,7 +112,7 @@ class Source:
         )
 
         def call() -> Iterator[CommitInfo]:
-            return (records.commit_info(self._looked_at(each)) for each in self._pfs.ListCommit(request))
+            return (records.commit_info(self._looked_at(info)) for info in self._pfs.ListCommit(request))
 
         return self._listed(f"commits of {repo}", call)
 
@@ -126,25 +126,25 @@ class Source:
         """All pipeline definitions, as their users wrote them; auth tokens are left out."""
         request = pps_pb2.ListPipelineRequest(details=True)
         answers = self._listed("pipelines", lambda: self.connection.pps.ListPipeline(request))
-        found = []
-        for each in map(self._looked_at, answers):
-            details = json.loads(json_format.MessageToJson(each.details, preserving_proto_field_name=True))
+        pipelines = []
+        for info in map(self._looked_at, answers):
+            details = json.loads(json_format.MessageToJson(info.details, preserving_proto_field_name=True))
             for passing in _PASSING:
                 details.pop(passing, None)
-            found.append(
+            pipelines.append(
                 Pipeline(
-                    project=each.pipeline.project.name,
-                    name=each.pipeline.name,
-                    version=each.version,
-                    stopped=each.stopped,
-                    spec_json=each.details_json or _rebuilt(each),
+                    project=info.pipeline.project.name,
+                    name=info.pipeline.name,
+                    version=info.version,
+                    stopped=info.stopped,
+                    spec_json=info.details_json or _rebuilt(info),
                     details=details,
-                    effective_spec_json=unknown_fields.text(each, "effective_spec_json"),
-                    metadata=unknown_fields.strings(each, "metadata"),
-                    created_by=unknown_fields.text(each.details, "created_by"),
+                    effective_spec_json=unknown_fields.text(info, "effective_spec_json"),
+                    metadata=unknown_fields.strings(info, "metadata"),
+                    created_by=unknown_fields.text(info.details, "created_by"),
                 )
             )
-        return sorted(found, key=lambda pipeline: (pipeline.project, pipeline.name))
+        return sorted(pipelines, key=lambda pipeline: (pipeline.project, pipeline.name))
 
     def has_secret(self, name: str) -> bool:
         """Whether Kubernetes has a secret, whoever made it: ListSecret shows only those of pachctl."""
@@ -165,17 +165,17 @@ class Source:
         )
 
         def call() -> Iterator[Change]:
-            for each in self._pfs.DiffFile(request):
-                path = each.new_file.file.path or each.old_file.file.path
+            for difference in self._pfs.DiffFile(request):
+                path = difference.new_file.file.path or difference.old_file.file.path
                 if path.endswith("/"):
                     continue
-                has_new, has_old = each.HasField("new_file"), each.HasField("old_file")
+                has_new, has_old = difference.HasField("new_file"), difference.HasField("old_file")
                 yield Change(
                     path,
-                    each.new_file.size_bytes if has_new else -1,
-                    each.new_file.hash,
-                    each.old_file.size_bytes if has_old else -1,
-                    each.old_file.hash,
+                    difference.new_file.size_bytes if has_new else -1,
+                    difference.new_file.hash,
+                    difference.old_file.size_bytes if has_old else -1,
+                    difference.old_file.hash,
                 )
 
         changes = self._listed(f"{new} against {old}", call)
@@ -184,8 +184,8 @@ class Source:
     def paths(self, ref: CommitRef, pattern: str) -> list[str]:
         """The paths that a glob pattern matches; directories end with /."""
         request = pfs_pb2.GlobFileRequest(commit=ref.message, pattern=pattern)
-        found = self._listed(str(ref), lambda: (str(each.file.path) for each in self._pfs.GlobFile(request)))
-        return sorted(found)
+        paths = self._listed(str(ref), lambda: (str(info.file.path) for info in self._pfs.GlobFile(request)))
+        return sorted(paths)
 
     def root(self, ref: CommitRef) -> tuple[int, bytes]:
         """Size in bytes and hash of a commit's or a file set's root; (0, b"") where it is empty."""
@@ -198,9 +198,9 @@ class Source:
         request = pfs_pb2.WalkFileRequest(file=ref.file("/"))
 
         def call() -> Iterator[tuple[str, int, bytes]]:
-            for each in self._pfs.WalkFile(request):
-                if not each.file.path.endswith("/"):
-                    yield each.file.path, each.size_bytes, each.hash
+            for info in self._pfs.WalkFile(request):
+                if not info.file.path.endswith("/"):
+                    yield info.file.path, info.size_bytes, info.hash
 
         try:
             return self._listed(f"files of {ref}", call)
@@ -216,7 +216,7 @@ class Source:
             return 0
 
     def file_set_of(self, ref: CommitRef, kind: int) -> str:
-        """A file set with a commit's whole tree (wire.TOTAL) or its own change (wire.DIFF); its id."""
+        """A file set with a commit's whole tree (codec.TOTAL) or its own change (codec.DIFF); its id."""
         call = self.connection.channel.unary_unary(
             "/pfs_v2.API/GetFileSet",
             request_serializer=lambda request: codec.get_file_set(request, kind),
@@ -247,20 +247,20 @@ class Source:
     def read_runs(self, ref: CommitRef, lower: str = "", upper: str = "") -> Iterator[FilePiece | FileRun]:
         """As `read`, but small files many at a time.
 
-        After a cut the stream goes on with the file it was in, which then begins again at offset 0. As
-        long as whole files arrive between two cuts there is no end to the tries.
+        After a broken connection the stream goes on with the file it was in, which then begins again at
+        offset 0. As long as complete files arrive in between, the number of attempts has no bound.
         """
         while True:
             began = lower
             try:
                 for attempt in retrying():
                     with attempt:
-                        for found in self._files(ref, lower, upper):
-                            yield found
-                            if isinstance(found, FileRun):
-                                lower = after(found.paths[-1])
-                            elif found.is_last:
-                                lower = after(found.path)
+                        for piece in self._files(ref, lower, upper):
+                            yield piece
+                            if isinstance(piece, FileRun):
+                                lower = after(piece.paths[-1])
+                            elif piece.is_last:
+                                lower = after(piece.path)
             except TransientError:
                 if lower == began:
                     raise
@@ -270,9 +270,9 @@ class Source:
     def _files(self, ref: CommitRef, lower: str, upper: str) -> Iterator[FilePiece | FileRun]:
         is_begun = False
         try:
-            for found in tar.runs(self._tar(ref, "/**", lower, upper)):
+            for piece in tar.runs(self._tar(ref, "/**", lower, upper)):
                 is_begun = True
-                yield found
+                yield piece
         except SourceGoneError:
             # pachd answers NotFound where no file matches, too: only the commit itself can tell
             if is_begun:

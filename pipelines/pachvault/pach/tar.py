@@ -49,26 +49,26 @@ def pieces(messages: Iterable[memoryview]) -> Iterator[FilePiece]:
     return flat(runs(messages))
 
 
-def flat(found: Iterable[FilePiece | FileRun]) -> Iterator[FilePiece]:
+def flat(pieces: Iterable[FilePiece | FileRun]) -> Iterator[FilePiece]:
     """Runs taken apart into their files."""
-    for each in found:
-        if isinstance(each, FileRun):
-            for path, data in zip(*each, strict=True):
+    for piece in pieces:
+        if isinstance(piece, FileRun):
+            for path, data in zip(*piece, strict=True):
                 yield FilePiece(path, len(data), 0, data)
         else:
-            yield each
+            yield piece
 
 
 def runs(messages: Iterable[memoryview]) -> Iterator[FilePiece | FileRun]:
     """The files of a tar stream, small ones many at a time.
 
     Raises TransientError where the stream ends before its end mark, or is no such stream: reading
-    again from the last whole file is safe.
+    again from the last complete file is safe.
     """
     try:
         yield from _runs(messages)
     except ValueError as error:  # a number that is none, a name that is no UTF-8
-        raise TransientError("the stream is no tar stream: a header says what none does") from error
+        raise TransientError("the stream is not a tar stream: a header is invalid") from error
 
 
 def _runs(messages: Iterable[memoryview]) -> Iterator[FilePiece | FileRun]:
@@ -177,12 +177,12 @@ def _name(name: bytes, prefix: bytes) -> str:
 
 def _records(body: bytes) -> dict[str, str]:
     """PAX records: `length key=value` and a newline, each."""
-    found = {}
+    pax_records = {}
     while body:
         length = _decimal(body.partition(b" ")[0].decode())
         if not 0 < length <= len(body):
             raise ValueError("a record that ends before it begins, or not at all")
         key, _, value = body[:length].partition(b" ")[2].partition(b"=")
-        found[key.decode()] = value[:-1].decode()
+        pax_records[key.decode()] = value[:-1].decode()
         body = body[length:]
-    return found
+    return pax_records

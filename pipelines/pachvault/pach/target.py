@@ -90,14 +90,14 @@ class Target:
     def start_together(self, wanted: Sequence[NewCommit]) -> list[str]:
         """Open commits of several repos as one commit set; their ids, which are one and the same."""
         requests = []
-        for each in wanted:
+        for commit in wanted:
             request = pfs_pb2.StartCommitRequest(
-                branch=commit_message(each.project, each.repo, "", branch=each.branch).branch,
-                description=each.description,
+                branch=commit_message(commit.project, commit.repo, "", branch=commit.branch).branch,
+                description=commit.description,
             )
-            if each.parent is not None:
+            if commit.parent is not None:
                 request.parent.CopyFrom(
-                    commit_message(each.project, each.repo, each.parent, branch=each.branch)
+                    commit_message(commit.project, commit.repo, commit.parent, branch=commit.branch)
                 )
             requests.append(transaction_pb2.TransactionRequest(start_commit=request))
         with explained("a commit set"):
@@ -177,11 +177,11 @@ class Target:
         requests = [
             transaction_pb2.TransactionRequest(
                 create_branch=pfs_pb2.CreateBranchRequest(
-                    branch=commit_message(each.project, each.repo, "", branch=each.branch).branch,
-                    head=commit_message(each.project, each.repo, each.commit),
+                    branch=commit_message(move.project, move.repo, "", branch=move.branch).branch,
+                    head=commit_message(move.project, move.repo, move.commit),
                 )
             )
-            for each in wanted
+            for move in wanted
         ]
         if requests:
             with_retries(

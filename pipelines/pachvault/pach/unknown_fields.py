@@ -53,30 +53,30 @@ def text(message: Any, name: str) -> str:
 def strings(message: Any, name: str) -> dict[str, str]:
     """A map of strings that the message's class does not have, in the order of its keys."""
     entries = (dict(codec.fields(entry)) for entry in _values(message, name))
-    found = {entry.get(1, b"").decode(): entry.get(2, b"").decode() for entry in entries}
-    return dict(sorted(found.items()))
+    texts = {entry.get(1, b"").decode(): entry.get(2, b"").decode() for entry in entries}
+    return dict(sorted(texts.items()))
 
 
 def unknown(message: Any) -> Iterator[UnknownField]:
     """The fields, of the message and of those in it, that are in neither python-pachyderm nor FIELDS."""
     descriptor = message.DESCRIPTOR
     known = FIELDS.get(descriptor.full_name, {})
-    for each in message.UnknownFields():
-        if each.field_number not in known:
-            yield UnknownField(descriptor.full_name, each.field_number)
+    for field in message.UnknownFields():
+        if field.field_number not in known:
+            yield UnknownField(descriptor.full_name, field.field_number)
     for field, value in message.ListFields():
         if field.type != FieldDescriptor.TYPE_MESSAGE:
             continue
         if field.label != FieldDescriptor.LABEL_REPEATED:
             yield from unknown(value)
         elif not field.message_type.GetOptions().map_entry:
-            for each in value:
-                yield from unknown(each)
+            for item in value:
+                yield from unknown(item)
         elif field.message_type.fields_by_name["value"].type == FieldDescriptor.TYPE_MESSAGE:
-            for each in value.values():
-                yield from unknown(each)
+            for item in value.values():
+                yield from unknown(item)
 
 
 def _values(message: Any, name: str) -> list[bytes]:
     number = _NUMBERS[message.DESCRIPTOR.full_name][name]
-    return [each.data for each in message.UnknownFields() if each.field_number == number]
+    return [field.data for field in message.UnknownFields() if field.field_number == number]

@@ -75,10 +75,10 @@ def _uninterruptible() -> Iterator[None]:
 def _relayed(context: Any, progress: Progress) -> Iterator[Any]:
     """A queue whose reports reach `progress`."""
     reports = context.Queue()
-    done = threading.Event()
+    ended = threading.Event()
 
     def relay() -> None:
-        while not (done.is_set() and reports.empty()):
+        while not (ended.is_set() and reports.empty()):
             try:
                 progress.add(*reports.get(timeout=0.2))
             except queue.Empty:
@@ -89,7 +89,7 @@ def _relayed(context: Any, progress: Progress) -> Iterator[Any]:
     try:
         yield reports
     finally:
-        done.set()
+        ended.set()
         thread.join()
 
 

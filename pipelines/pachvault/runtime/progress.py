@@ -1,4 +1,4 @@
-"""Progress: what long work tells of itself, and the ways to show it."""
+"""Progress reports of long work, and the ways to show them."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ class Terminal(Quiet):
         if self._console.is_terminal:
             self._console.print(line, highlight=False, markup=False, soft_wrap=True)
             return
-        with suppress(OSError):  # where nobody can be told the work goes on
+        with suppress(OSError):  # standard error is closed: the work goes on
             sys.stderr.write(line + "\n")
 
 
@@ -183,4 +183,6 @@ class JsonLines(Quiet):
             self._out.write(json.dumps(asdict(line)) + "\n")
             self._out.flush()
         except OSError:
-            self._is_lost = True  # the work goes on; the result, which goes there as well, says what is amiss
+            self._is_lost = (
+                True  # the work goes on; the result is written there, too, and fails with the reason
+            )

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import logging
+
 from pachvault.backup.backup_messages import ExportShare, Receipt
 from pachvault.backup.export.export import export_share
 from pachvault.errors import PachvaultError
 from pachvault.pach.connection import Address, Connection
 from pachvault.pach.source import Source
+from pachvault.runtime import logs
 from pachvault.runtime.progress import Quiet
 from pachvault.store.open_store import open_store
 from pachvault.vault.vault import open_vault
 from pachvault.worker import Worker
+
+_log = logging.getLogger(__name__)
 
 
 def run(worker: Worker) -> str:
@@ -21,8 +26,11 @@ def run(worker: Worker) -> str:
     share = ExportShare.read(files[0].read_bytes(), files[0].name)
     receipt = _export(worker, share)
     worker.write(f"receipts/{share.number:04d}.json", receipt.encode())
-    failed = sum(item.problem is not None for item in receipt.items)
-    items = f"{len(receipt.items)} items, {failed} failed"
+    failed = [item for item in receipt.items if item.problem is not None]
+    for item in failed:
+        with logs.context(source=f"{item.project}/{item.repo}"):
+            _log.info("commit %s is not exported: %s: %s", item.commit, item.problem_kind, item.problem)
+    items = f"{len(receipt.items)} items, {len(failed)} failed"
     return f"share {share.number}: {items}, {receipt.bytes_read:,} bytes read"
 
 

@@ -17,12 +17,12 @@ from pachvault.worker import Worker
 def run(worker: Worker) -> str:
     """Carry out the stage; what it did, in a line."""
     try:
-        done = _maintenance(worker)
+        finished = _maintenance(worker)
     except (UsageError, NoVaultError, VaultKeyError, DamageError) as error:
-        done = refused(str(error), worker.tick("tick"))
-    worker.write("report.json", done.report.encode())
-    worker.write("findings.json", done.findings_json())
-    return f"{done.report.status}: {done.report.summary}"
+        finished = refused(str(error), worker.tick("tick"))
+    worker.write("report.json", finished.report.encode())
+    worker.write("findings.json", finished.findings_json())
+    return f"{finished.report.status}: {finished.report.summary}"
 
 
 def _maintenance(worker: Worker) -> MaintenanceRound:

@@ -32,7 +32,7 @@ def run(worker: Worker) -> str:
 def _answer(worker: Worker, folder: str, plan: RestorePlan) -> RequestResult:
     files = worker.inputs("restore_fetch", f"{folder}/receipts/*.json")
     receipts = [FetchReceipt.read(path.read_bytes(), path.name) for path in files]
-    numbers = sorted(each.number for each in receipts if each.request_id == plan.request_id)
+    numbers = sorted(receipt.number for receipt in receipts if receipt.request_id == plan.request_id)
     if numbers != list(range(max(plan.shares, 1))):
         raise PachvaultError(f"receipts {numbers} of {plan.shares} shares came", where=folder)
     with connect(worker.pachd, worker.token) as connection:

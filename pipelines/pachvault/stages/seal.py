@@ -14,7 +14,7 @@ from pachvault.vault.snapshots import Snapshot
 from pachvault.vault.vault import open_vault
 from pachvault.worker import Worker
 
-_TOLD = 10
+_LISTED = 10
 
 
 def run(worker: Worker) -> str:
@@ -23,24 +23,24 @@ def run(worker: Worker) -> str:
     if len(plans) != 1:
         raise PachvaultError("no plan.json of freeze came", where="/pfs/freeze")
     plan = Plan.read(plans[0].read_bytes(), plans[0].name)
-    said: dict[str, object] = {"run": plan.run_id, "status": plan.status, "summary": plan.summary}
+    result: dict[str, object] = {"run": plan.run_id, "status": plan.status, "summary": plan.summary}
     if plan.status == "work":
         receipts = [
             Receipt.read(path.read_bytes(), path.name) for path in worker.inputs("export", "receipts/*.json")
         ]
         try:
-            said |= summary(seal(open_vault(open_store(plan.target)), plan, receipts))
+            result |= summary(seal(open_vault(open_store(plan.target)), plan, receipts))
         except (DamageError, BusyError) as error:
             status = "damaged" if isinstance(error, DamageError) else "busy"
-            said |= {"status": status, "summary": f"not sealed: {error}"}
-    worker.write("snapshot.json", (json.dumps(said, indent=1) + "\n").encode())
-    return f"{said['status']}: {said['summary']}"
+            result |= {"status": status, "summary": f"not sealed: {error}"}
+    worker.write("snapshot.json", (json.dumps(result, indent=1) + "\n").encode())
+    return f"{result['status']}: {result['summary']}"
 
 
-def _told(problems: Sequence[Problem]) -> str:
+def _listed(problems: Sequence[Problem]) -> str:
     """The first problems and notes, for the log; snapshot.json has all of them."""
-    lines = [f"; {each.kind}: {each.where}: {each.message}" for each in problems[:_TOLD]]
-    more = f"; and {len(problems) - _TOLD} more" if len(problems) > _TOLD else ""
+    lines = [f"; {problem.kind}: {problem.where}: {problem.message}" for problem in problems[:_LISTED]]
+    more = f"; and {len(problems) - _LISTED} more" if len(problems) > _LISTED else ""
     return "".join(lines) + more
 
 
@@ -54,7 +54,7 @@ def summary(snapshot: Snapshot) -> dict[str, object]:
             f"snapshot {snapshot.short_id}: {len(manifest.repos)} repos, {totals.commits_new} new commits, "
             f"{totals.bytes_read:,} bytes read, {totals.bytes_stored:,} bytes stored"
         )
-        + _told(manifest.problems),
+        + _listed(manifest.problems),
         "snapshot": snapshot.name.id,
         "frozen_at": manifest.frozen_at.isoformat(),
         "problems": [problem.model_dump(exclude_none=True) for problem in manifest.problems],

@@ -1,6 +1,7 @@
 """Durations, sizes and counts as users write them: one text means the same everywhere. Pure.
 
-Every parser raises InvalidInputError.
+Every parser raises InvalidInputError. pydantic's ByteSize and timedelta are not used: they read `010`, bits
+and ISO 8601, and do not read `2Gi` or `30d`.
 """
 
 from __future__ import annotations

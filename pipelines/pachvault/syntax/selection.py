@@ -104,7 +104,7 @@ class Paths:
 
     def has(self, file: str) -> bool:
         """Whether a file is meant."""
-        return not self.patterns or any(_path_glob(each)(file) is not None for each in self.patterns)
+        return not self.patterns or any(_path_glob(pattern)(file) is not None for pattern in self.patterns)
 
     def unmatched(self, files: Iterable[str]) -> Paths:
         """The patterns that match none of the files."""
@@ -112,7 +112,7 @@ class Paths:
         for file in files:
             if not left:
                 break
-            for pattern in [each for each in left if _path_glob(each)(file) is not None]:
+            for pattern in [path for path in left if _path_glob(path)(file) is not None]:
                 del left[pattern]
         return Paths(tuple(left))
 
@@ -177,9 +177,9 @@ def pick(ids: Iterable[str], prefix: str, kind: str, least: int) -> str | None:
     if prefix in known:
         return prefix
     checked_prefix(prefix, kind, least)
-    matches = sorted(each for each in known if each.startswith(prefix))
+    matches = sorted(name for name in known if name.startswith(prefix))
     if len(matches) > 1:
-        some = ", ".join(each[: len(prefix) + 4] for each in matches[:3])
+        some = ", ".join(name[: len(prefix) + 4] for name in matches[:3])
         raise InvalidInputError(f"{prefix!r} begins {len(matches)} {kind}s: {some}", hint="give more digits")
     return matches[0] if matches else None
 
@@ -240,7 +240,7 @@ def _path_glob(pattern: str) -> Matcher:
 
 def _without_folders(pattern: str) -> list[str]:
     """The pattern with each `/**/` as it is, and as a single slash."""
-    head, found, tail = pattern.partition("/**/")
-    if not found:
+    head, separator, tail = pattern.partition("/**/")
+    if not separator:
         return [pattern]
     return [f"{head}{between}{rest}" for rest in _without_folders(tail) for between in ("/", "/*/")]

@@ -98,9 +98,9 @@ def _part(kind: type[BaseModel], names: list[Any]) -> type[BaseModel]:
         field = kind.model_fields.get(str(name))
         if field is None:
             break
-        for each in (field.annotation, *get_args(field.annotation)):
-            if isinstance(each, type) and issubclass(each, BaseModel):
-                kind = each
+        for annotated in (field.annotation, *get_args(field.annotation)):
+            if isinstance(annotated, type) and issubclass(annotated, BaseModel):
+                kind = annotated
     return kind
 
 
@@ -137,8 +137,8 @@ def _refuse_repeated(node: Any, where: str) -> None:
             raise UsageError(f"field {key.value!r} is there twice", where=f"{where}:{line}")
         seen.add(key.value)
         _refuse_repeated(value, where)
-        for each in value.value if isinstance(value, yaml.SequenceNode) else ():
-            _refuse_repeated(each, where)
+        for item in value.value if isinstance(value, yaml.SequenceNode) else ():
+            _refuse_repeated(item, where)
 
 
 def _fields(kind: type[BaseModel]) -> str:
