@@ -46,7 +46,7 @@ _GONE = re.compile(
     r"|no commits found for commitset|path does not exist|the commit is forgotten|has been forgotten"
 )
 """How pachd reports missing objects of its own under status UNKNOWN (at v2.11.6: src/server/pfs/pfs.go,
-fileset/metadata_store.go, driver_file.go). A host, a database or a chunk that is "not found" is none of them."""
+fileset/metadata_store.go, driver_file.go). A host, a database or a chunk that is "not found" is not one."""
 
 Answer = TypeVar("Answer")
 
