@@ -15,6 +15,7 @@ from pachvault.pach.source import Source
 from pachvault.pach.target import Target
 from pachvault.pach.worker_processes import spread
 from pachvault.policy import Policy
+from pachvault.runtime import logs
 from pachvault.runtime.progress import Progress
 from pachvault.store.open_store import open_store
 from pachvault.vault.snapshots import Snapshot
@@ -30,7 +31,7 @@ def back_up(address: str, token: str | None, policy: Policy, progress: Progress,
     """Freeze, export and seal. See the stages for what they raise."""
     vault = open_vault(open_store(policy.target))
     run_id = new_run_id()
-    with connect(address, token) as connection:
+    with logs.context(run=run_id), connect(address, token) as connection:
         try:
             return _run(connection, token, vault, policy, run_id, progress, workers)
         except BaseException:

@@ -27,6 +27,7 @@ from pachvault.pach import codec
 from pachvault.pach.records import Change
 from pachvault.pach.source import CommitRef, Source, after, file_set
 from pachvault.pach.tar import FilePiece, FileRun
+from pachvault.runtime import logs
 from pachvault.runtime.progress import Progress
 from pachvault.vault import blob_index, pending_deletes
 from pachvault.vault.pack_writer import PACK_BYTES, PackWriter
@@ -57,7 +58,8 @@ def export_share(source: Source, vault: Vault, share: ExportShare, progress: Pro
         exporter = _Exporter(source, vault, share, writer, progress)
         try:
             for item in share.items:
-                exporter.export(item)
+                with logs.context(source=str(item.repo_name)):
+                    exporter.export(item)
         finally:
             exporter.cutter.close()
         writer.finish()
