@@ -1,8 +1,11 @@
-"""How the command's process ends: as usual, but for the interpreter's own teardown.
+"""How the command's process ends: as usual, but without the interpreter's teardown.
 
-Threads of native libraries (gRPC's, Arrow's) may still run when the interpreter tears itself down. One that
-asks for the interpreter then is ended by it in the midst of C++ code, which aborts the process: the command
-would have done its work and end with signal 6. So the last exit function ends the process before that.
+gRPC serves open calls by daemon threads. The teardown stops them wherever they are, also while they hold a
+lock or run C++ code, and then collects what is left. With calls open at the exit, about one of ten
+processes waited for ever in the `__del__` of a call, for the lock of a stopped thread (grpcio 1.85, Python
+3.11); others were aborted by a signal. Without open calls none of 800 was. An interruption may leave calls
+open, so the last exit function ends the process before the teardown, when all other threads and exit
+functions have ended.
 """
 
 from __future__ import annotations
