@@ -3,9 +3,8 @@
 gRPC serves open calls by daemon threads. The teardown stops them wherever they are, also while they hold a
 lock or run C++ code, and then collects what is left. With calls open at the exit, about one of ten
 processes waited for ever in the `__del__` of a call, for the lock of a stopped thread (grpcio 1.85, Python
-3.11). Without open calls none of 800 did. An interruption may leave calls
-open, so the last exit function ends the process before the teardown, when all other threads and exit
-functions have ended.
+3.11). Without open calls none of 800 did. An interruption may leave calls open, so the last exit function
+ends the process before the teardown, when all other threads and exit functions have ended.
 """
 
 from __future__ import annotations
