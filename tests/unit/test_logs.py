@@ -5,10 +5,12 @@ from __future__ import annotations
 import importlib
 import json
 import logging
+import multiprocessing
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tenacity import Retrying, stop_after_attempt, wait_none
@@ -159,3 +161,30 @@ def test_a_tick_file_of_another_name_is_skipped_and_named(
     (in_worker / "tick" / "noon").touch()
     run(["stage", "freeze"])
     assert "skipped file noon of input tick: its name is no time" in capsys.readouterr().err
+
+
+def test_records_of_worker_processes_reach_the_loggers_of_the_command(
+    output: logs.LogOutput, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output.use_json(run="job1", stage="export")
+    with logs.context(run="run1"):
+        child = logs.ChildLog.of_this_process()
+    context = multiprocessing.get_context("spawn")
+    records = context.Queue()
+    process = context.Process(target=log_in_child, args=(child, records))
+    process.start()
+    logs.relay(records.get(timeout=60))
+    process.join()
+    entry = json.loads(capsys.readouterr().err)
+    assert (entry["message"], entry["run"], entry["source"], entry["stage"]) == (
+        "at 5",
+        "run1",
+        "p/r",
+        "export",
+    )
+
+
+def log_in_child(child: logs.ChildLog, records: Any) -> None:
+    child.send_to(records)
+    with logs.context(source="p/r"):
+        LOG.info("at %d", 5)

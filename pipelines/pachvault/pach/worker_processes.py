@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import queue
 import signal
@@ -14,7 +15,8 @@ from typing import Any, TypeVar
 
 from pachvault.errors import PachvaultError
 from pachvault.pach.connection import Connection, connect
-from pachvault.runtime import allocator
+from pachvault.runtime import allocator, logs
+from pachvault.runtime.logs import ChildLog
 from pachvault.runtime.progress import Progress, Quiet
 
 Item = TypeVar("Item")
@@ -39,7 +41,7 @@ def spread(
     # spawn: a forked child would share the parent's gRPC channel
     context = multiprocessing.get_context("spawn")
     with _relayed(context, progress) as reports:
-        given = (address, token, reports, work, common)
+        given = (address, token, reports, logs.ChildLog.of_this_process(), work, common)
         with ProcessPoolExecutor(min(workers, len(items)), context, _begin, given) as pool:
             try:
                 with _uninterruptible():
@@ -73,16 +75,20 @@ def _uninterruptible() -> Iterator[None]:
 
 @contextmanager
 def _relayed(context: Any, progress: Progress) -> Iterator[Any]:
-    """A queue whose reports reach `progress`."""
+    """A queue whose reports reach `progress`, and whose log records reach the loggers of this process."""
     reports = context.Queue()
     ended = threading.Event()
 
     def relay() -> None:
         while not (ended.is_set() and reports.empty()):
             try:
-                progress.add(*reports.get(timeout=0.2))
+                report = reports.get(timeout=0.2)
             except queue.Empty:
                 continue
+            if isinstance(report, logging.LogRecord):
+                logs.relay(report)
+            else:
+                progress.add(*report)
 
     thread = threading.Thread(target=relay, name="progress", daemon=True)
     thread.start()
@@ -121,8 +127,9 @@ class _Reports(Quiet):
 _child: dict[str, Any] = {}
 
 
-def _begin(address: str, token: str | None, reports: Any, work: Any, common: Any) -> None:
+def _begin(address: str, token: str | None, reports: Any, log: ChildLog, work: Any, common: Any) -> None:
     allocator.share()
+    log.send_to(reports)
     _child.update(connection=connect(address, token), progress=_Reports(reports), work=work, common=common)
 
 

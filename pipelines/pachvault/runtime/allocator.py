@@ -26,14 +26,15 @@ _process = _Owned()
 
 
 def share() -> None:
-    """Let all threads, and Arrow, share two heaps. For the entry points of processes of our own alone.
+    """Let all threads, and Arrow, share two heaps. Only for processes that pachvault starts.
 
-    To be called before there are threads and before Arrow. A program that imports pachvault keeps its
-    allocator as it is: without this call nothing in this module does anything.
+    Call it before threads are started and before Arrow is imported. A program that imports pachvault keeps
+    its allocator: without this call nothing in this module has an effect.
 
-    glibc gives each thread a heap of its own, eight for each core, and Arrow brings another allocator; what
-    is freed in one is not used in the others: a backup's buffers of megabytes, made by one thread and
-    dropped by another, took a quarter more memory. Where there is no glibc its part is left out.
+    glibc gives each thread a heap of its own, up to eight for each core, and Arrow has another allocator.
+    Memory that is freed in one heap is not reused in another. A backup allocates buffers of megabytes in
+    one thread and frees them in another: it took a quarter more memory. Without glibc only Arrow's
+    allocator is chosen.
     """
     os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")  # read when Arrow is imported
     _process.is_ours = True
@@ -42,13 +43,13 @@ def share() -> None:
 
 @contextmanager
 def returning() -> Iterator[None]:
-    """Within it, freed memory goes back to the system at once, but for small pieces.
+    """While the block runs, freed memory goes back to the system at once, except small pieces.
 
-    Only in a process of our own (`share`). May be entered by several threads, and again within itself: the
-    last one out sets it back.
+    Only in a process that called `share`. Several threads may enter it, and it may be nested: the last exit
+    restores the settings.
 
-    For work that needs many buffers of some megabytes for a moment, before what needs few for long. As a rule
-    it does not pay: each new buffer is then zeroed by the system, which takes a backup a sixth more time.
+    Use it for work that needs many buffers of some megabytes for a moment, before work that needs few for
+    long. As a rule it does not pay: the system zeroes each new buffer, which makes a backup a sixth slower.
     """
     if not _process.is_ours:
         yield

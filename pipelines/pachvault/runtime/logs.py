@@ -17,11 +17,14 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
+from dataclasses import dataclass
 from datetime import UTC, datetime
-
-from tenacity import RetryCallState
+from typing import TYPE_CHECKING, Any
 
 from pachvault.runtime.terminal import printable
+
+if TYPE_CHECKING:
+    from tenacity import RetryCallState
 
 ROOT = "pachvault"
 FIELDS = ("run", "source", "stage")
@@ -53,10 +56,10 @@ class ContextFilter(logging.Filter):
         """What holds for all threads of the process, unless a thread's context has another value."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """See logging.Filter. Every record passes."""
+        """See logging.Filter. Every record passes; one of another process keeps the fields that it has."""
         fields = {**self.process_fields, **_context.get({})}
         for name in FIELDS:
-            setattr(record, name, fields.get(name, ""))
+            setattr(record, name, getattr(record, name, "") or fields.get(name, ""))
         return True
 
 
@@ -132,6 +135,34 @@ def to_stderr(secrets: Iterable[str] = ()) -> Iterator[LogOutput]:
     finally:
         logger.removeHandler(output)
         logger.setLevel(level)
+
+
+@dataclass(frozen=True, slots=True)
+class ChildLog:
+    """What a worker process needs to log as the process that started it does. Pickles."""
+
+    level: int
+    fields: Mapping[str, str]
+
+    @classmethod
+    def of_this_process(cls) -> ChildLog:
+        """The level of this process and the context of this thread."""
+        return cls(logging.getLogger(ROOT).getEffectiveLevel(), dict(_context.get({})))
+
+    def send_to(self, records: Any) -> None:
+        """In the child: send all records to a queue. The parent calls `relay` for each."""
+        from logging.handlers import QueueHandler  # noqa: PLC0415  (imports sockets; most commands do without)
+
+        handler = QueueHandler(records)
+        handler.addFilter(ContextFilter(**self.fields))
+        logger = logging.getLogger(ROOT)
+        logger.addHandler(handler)
+        logger.setLevel(self.level)
+
+
+def relay(record: logging.LogRecord) -> None:
+    """Log a record of a child in this process."""
+    logging.getLogger(record.name).handle(record)
 
 
 def retries(logger: logging.Logger) -> Callable[[RetryCallState], None]:
