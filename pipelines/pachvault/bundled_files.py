@@ -9,9 +9,9 @@ from pathlib import Path
 STAGES = ("freeze", "export", "seal")
 """The pipelines of a backup, each after those that it reads."""
 MAINTENANCE_STAGES = ("maintenance",)
-"""Those that keep the vault true and small."""
+"""The pipeline that verifies, forgets and prunes."""
 RESTORE_STAGES = ("restore_plan", "restore_fetch", "restore_replay")
-"""Those that carry out the requests repo."""
+"""The pipelines that carry out restore requests."""
 ALL_STAGES = (*STAGES, *MAINTENANCE_STAGES, *RESTORE_STAGES)
 EXAMPLES = ("policy.yaml", "request.yaml")
 
@@ -22,12 +22,12 @@ def spec(stage: str) -> str:
 
 
 def text(name: str) -> str:
-    """A file by name."""
+    """The text of a bundled file."""
     return _folder().joinpath(name).read_text()
 
 
 def names() -> list[str]:
-    """All of them."""
+    """The names of all bundled files."""
     return [*(f"{stage}.json" for stage in ALL_STAGES), *EXAMPLES]
 
 

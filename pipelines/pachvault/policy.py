@@ -105,7 +105,7 @@ class Limits(Strict):
 
 
 class Retention(Strict):
-    """Which snapshots are kept: those that any of these keeps. Counts are of good ones, newest first."""
+    """A snapshot is kept if any of these keeps it. Counts are of good snapshots, newest first."""
 
     match: Annotated[list[Pattern], Field(min_length=1)] = ["*/*"]
     """The rule is about snapshots that hold a branch that matches one of these."""
@@ -120,7 +120,7 @@ class Retention(Strict):
 
     @property
     def keeps(self) -> list[str]:
-        """What it keeps, as it was understood."""
+        """The bounds in words."""
         given = ((name, value) for name, value in self if name.startswith("keep_") and value is not None)
         return [
             f"{name} {in_words(value) if isinstance(value, timedelta) else value}" for name, value in given
@@ -145,9 +145,9 @@ class Maintenance(Strict):
     repack_budget: Size = 10 * 2**30
     """Bytes of packs rewritten at most at a tick."""
     max_dead: Annotated[float, BeforeValidator(_part)] = 0.5
-    """A pack of which a larger part is needed by nothing is rewritten."""
+    """A pack is rewritten when a larger part of it is unreachable."""
     mirror_keep: Duration = timedelta(days=3)
-    """How long the backup repo holds on to commits."""
+    """How long the backup repo keeps commits."""
 
 
 class Policy(Strict):
@@ -170,7 +170,7 @@ class Policy(Strict):
 
     @property
     def durations(self) -> list[str]:
-        """Every duration, as it was understood."""
+        """Every duration in words."""
         given = {
             "history since": self.history.within,
             "interval": self.interval,

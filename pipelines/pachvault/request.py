@@ -23,7 +23,7 @@ _NAME = re.compile(r"^[A-Za-z0-9_-]+$")
 
 
 def _snapshot(value: object) -> object:
-    """A point in time may stand alone, or as `at`, where nothing else may."""
+    """A point in time: alone, or as the only field `at`."""
     if isinstance(value, dict) and set(value) == {"at"}:
         return {"at": selection.time(value["at"])}
     if isinstance(value, dict):
@@ -50,7 +50,7 @@ def _history(value: object) -> object:
 
 
 def _commit(value: object) -> str | None:
-    """A commit's id or its beginning, which YAML takes for a number where it has digits alone."""
+    """A commit's id or its beginning. YAML reads one of digits alone as a number."""
     if value is None:
         return None
     return selection.checked_prefix(str(value), "commit", selection.COMMIT_DIGITS)
@@ -64,7 +64,7 @@ class When(Strict):
 
     @property
     def reference(self) -> SnapshotRef:
-        """The same, to find it by."""
+        """The same, for a lookup."""
         return SnapshotRef(self.id or selection.LATEST, self.at)
 
 
@@ -106,7 +106,7 @@ class Request(Strict):
     settings: bool = False
     """Whether settings that differ (metadata, descriptions, defaults) become the snapshot's."""
     roles: bool = False
-    """Whether principals get the roles back that they lack."""
+    """Whether principals get back the roles that they lack now."""
 
     @property
     def id(self) -> str:

@@ -127,11 +127,11 @@ class Connection:
         )
 
     def raw_call(self, method: str) -> Any:
-        """A unary call of `service/method` whose request and answer are bytes (see wire)."""
+        """A unary call of `service/method` whose request and answer are bytes (see codec)."""
         return self.channel.unary_unary(f"/{method}", request_serializer=bytes, response_deserializer=bytes)
 
     def raw_upload(self, method: str, deserialize: Callable[[bytes], Any]) -> Any:
-        """A client-streaming PFS call whose requests are bytes already (see wire)."""
+        """A client-streaming PFS call whose requests are bytes already (see codec)."""
         return self.channel.stream_unary(
             f"/pfs_v2.API/{method}", request_serializer=bytes, response_deserializer=deserialize
         )
@@ -194,7 +194,7 @@ def explained(where: str) -> Iterator[None]:
 
 
 def status_of(error: PachydermError) -> Any:
-    """The gRPC status that an error stands for; None where it is of another making."""
+    """The gRPC status behind an error; None where it has another cause."""
     return error.__cause__.code() if isinstance(error.__cause__, grpc.RpcError) else None
 
 

@@ -47,7 +47,7 @@ class CommitInfo:
     error: str
     size_bytes: int
     is_finishing: bool = False
-    """It takes no more changes, and will be finished without anybody's doing."""
+    """It is closed for changes; pachd is finishing it."""
     metadata: Mapping[str, str] = field(default_factory=dict)
     created_by: str = ""
     """Who, with authentication on and Pachyderm 2.11 or later; else empty."""

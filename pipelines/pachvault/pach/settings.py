@@ -88,11 +88,11 @@ class Settings:
         return None if answer is None else codec.text(answer, 1)
 
     def set_cluster_defaults(self, defaults_json: str) -> None:
-        """Replace the cluster's defaults; pipelines that are there stay as they are."""
+        """Replace the cluster's defaults; existing pipelines keep theirs."""
         self._told("pps_v2.API/SetClusterDefaults", codec.field(5, defaults_json), "cluster defaults")
 
     def set_project_defaults(self, project: str, defaults_json: str) -> None:
-        """Replace a project's defaults; pipelines that are there stay as they are."""
+        """Replace a project's defaults; existing pipelines keep theirs."""
         request = codec.field(1, codec.field(1, project)) + codec.field(5, defaults_json)
         self._told("pps_v2.API/SetProjectDefaults", request, f"defaults of project {project}")
 
@@ -108,7 +108,7 @@ class Settings:
         self._told("metadata.API/EditMetadata", codec.field(1, edit), f"metadata of {place.text}")
 
     def cluster_roles(self) -> Roles | None:
-        """Who may do what in the whole cluster; None without authentication."""
+        """Role bindings of the cluster; None without authentication."""
         return self._roles(auth_pb2.Resource(type=auth_pb2.CLUSTER))
 
     def project_roles(self, project: str) -> Roles | None:
@@ -120,7 +120,7 @@ class Settings:
         return self._roles(auth_pb2.Resource(type=auth_pb2.REPO, name=str(repo)))
 
     def add_cluster_roles(self, roles: Roles) -> list[str]:
-        """Give principals the roles that they lack; a line for each that got some. None loses any."""
+        """Give principals the roles that they lack; a line for each that got some. No role is removed."""
         return self._add_roles(auth_pb2.Resource(type=auth_pb2.CLUSTER), "the cluster", roles)
 
     def add_project_roles(self, project: str, roles: Roles) -> list[str]:
@@ -174,7 +174,7 @@ class Settings:
 
 
 def given_by_users(roles: Roles) -> Roles:
-    """The bindings that Pachyderm does not make by itself, as it does for pipelines and for its own users."""
+    """The bindings without those that Pachyderm makes itself, for pipelines and for its own users."""
     own = ("pipeline:", "pach:", "internal:")
     return {principal: given for principal, given in roles.items() if not principal.startswith(own)}
 

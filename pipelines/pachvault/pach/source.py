@@ -226,7 +226,7 @@ class Source:
         return str(with_retries(str(ref), lambda: call(request)).file_set_id)
 
     def renew(self, file_set_id: str, seconds: int) -> None:
-        """Let a file set live so long from now on; SourceGoneError where it has expired."""
+        """Renew a file set for so many seconds; SourceGoneError where it has expired."""
         request = pfs_pb2.RenewFileSetRequest(file_set_id=file_set_id, ttl_seconds=seconds)
         with_retries(f"file set {file_set_id}", lambda: self._pfs.RenewFileSet(request))
 
@@ -308,7 +308,7 @@ class Source:
             call.cancel()
 
     def _looked_at(self, message: Any) -> Any:
-        """The message, when its unknown fields are noted."""
+        """The message; its unknown fields are recorded."""
         self.unknown_fields.update(unknown_fields.unknown(message))
         return message
 
@@ -318,12 +318,12 @@ class Source:
 
     @staticmethod
     def _listed(what: str, call: Callable[[], Iterable[Any]]) -> list[Any]:
-        """All that a call streams. Where there may be many, it makes them small: a message is some KB."""
+        """All answers of a streaming call. `call` reduces each where there may be many: a message is some KB."""
         return with_retries(what, lambda: list(call()))
 
 
 def _rebuilt(info: Any) -> str:
-    """A spec that makes the same pipeline, from what the server understood: 2.7 keeps no other."""
+    """A spec that makes the same pipeline, from the server's parsed form: 2.7 keeps no other."""
     shared = {field.name for field in pps_pb2.CreatePipelineRequest.DESCRIPTOR.fields}
     request = pps_pb2.CreatePipelineRequest(pipeline=info.pipeline)
     for field, value in info.details.ListFields():

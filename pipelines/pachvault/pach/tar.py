@@ -38,7 +38,7 @@ class FilePiece(NamedTuple):
 
 
 class FileRun(NamedTuple):
-    """Whole small files that came together, in order: their paths and their bytes."""
+    """Complete small files that came together, in order: their paths and their bytes."""
 
     paths: list[str]
     data: list[memoryview]
@@ -50,7 +50,7 @@ def pieces(messages: Iterable[memoryview]) -> Iterator[FilePiece]:
 
 
 def flat(pieces: Iterable[FilePiece | FileRun]) -> Iterator[FilePiece]:
-    """Runs taken apart into their files."""
+    """The files of runs, one by one."""
     for piece in pieces:
         if isinstance(piece, FileRun):
             for path, data in zip(*piece, strict=True):
@@ -67,7 +67,7 @@ def runs(messages: Iterable[memoryview]) -> Iterator[FilePiece | FileRun]:
     """
     try:
         yield from _runs(messages)
-    except ValueError as error:  # a number that is none, a name that is no UTF-8
+    except ValueError as error:  # an invalid number, or a name that is not UTF-8
         raise TransientError("the stream is not a tar stream: a header is invalid") from error
 
 
@@ -120,7 +120,7 @@ def _runs(messages: Iterable[memoryview]) -> Iterator[FilePiece | FileRun]:
 
 
 def _run(buffer: memoryview) -> tuple[FileRun, int]:
-    """The small files that a buffer begins with and holds whole, and how many bytes of it they take."""
+    """The complete small files at the beginning of a buffer, and how many bytes of it they take."""
     run = FileRun([], [])
     at, last_header = 0, len(buffer) - BLOCK
     while at <= last_header:
@@ -159,7 +159,7 @@ def _number(field: bytes) -> int:
         return int.from_bytes(field, "big") & ((1 << 88) - 1)
     digits = field.strip(b" \0")
     if not _OCTAL.fullmatch(digits):
-        raise TransientError("the stream is no tar stream: a header holds no size")
+        raise TransientError("the stream is not a tar stream: a header has no size")
     return int(digits or b"0", 8)
 
 

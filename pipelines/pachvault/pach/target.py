@@ -44,7 +44,7 @@ class Pointed:
 class Target:
     """Writes one cluster. Every method raises PachydermError with one clear line.
 
-    What may be done twice is tried again where a failure may pass; the rest is left to the caller.
+    Idempotent calls are retried after transient errors; the caller handles those of other calls.
     """
 
     def __init__(self, connection: Connection) -> None:
@@ -61,7 +61,7 @@ class Target:
         self._ensured(f"project {name}", lambda: self._pfs.CreateProject(request))
 
     def describe_project(self, name: str, description: str) -> None:
-        """Give a project that is there another description."""
+        """Change the description of an existing project."""
         project = pfs_pb2.Project(name=name)
         request = pfs_pb2.CreateProjectRequest(project=project, description=description, update=True)
         with_retries(f"project {name}", lambda: self._pfs.CreateProject(request))
@@ -73,7 +73,7 @@ class Target:
         self._ensured(f"repo {project}/{name}", lambda: self._pfs.CreateRepo(request))
 
     def describe_repo(self, project: str, name: str, description: str) -> None:
-        """Give a repo that is there another description."""
+        """Change the description of an existing repo."""
         repo = commit_message(project, name, "").repo
         request = pfs_pb2.CreateRepoRequest(repo=repo, description=description, update=True)
         with_retries(f"repo {project}/{name}", lambda: self._pfs.CreateRepo(request))
@@ -88,7 +88,7 @@ class Target:
             return str(self._pfs.StartCommit(request).id)
 
     def start_together(self, wanted: Sequence[NewCommit]) -> list[str]:
-        """Open commits of several repos as one commit set; their ids, which are one and the same."""
+        """Open commits of several repos as one commit set; their ids, which are equal."""
         requests = []
         for commit in wanted:
             request = pfs_pb2.StartCommitRequest(
@@ -214,12 +214,12 @@ class Target:
         with_retries(f"{project}/{repo}@{branch}", lambda: self._pfs.DeleteBranch(request))
 
     def squash(self, ref: CommitRef) -> None:
-        """Take a commit out that is alone in its set and has children, which keep what it held."""
+        """Squash a commit that is alone in its set and has children; they keep its content."""
         request = pfs_pb2.SquashCommitSetRequest(commit_set=pfs_pb2.CommitSet(id=ref.id))
         self._unless_gone(ref, lambda: self._pfs.SquashCommitSet(request))
 
     def drop(self, ref: CommitRef) -> None:
-        """Delete a commit that is alone in its set and has no children, with what it held."""
+        """Drop a commit that is alone in its set and has no children, with its content."""
         request = pfs_pb2.DropCommitSetRequest(commit_set=pfs_pb2.CommitSet(id=ref.id))
         self._unless_gone(ref, lambda: self._pfs.DropCommitSet(request))
 

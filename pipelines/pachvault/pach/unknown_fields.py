@@ -2,7 +2,7 @@
 
 Its messages keep the bytes of fields that they do not know. Those listed here are read by number; any
 other is of a Pachyderm newer than this version, and is reported: a backup notes it, nothing is dropped
-without a word. What becomes of each field says docs/fidelity.md.
+without an error. docs/fidelity.md lists how each field is handled.
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ def spread(
     progress: Progress,
     workers: int,
 ) -> list[Result]:
-    """What `work` makes of each item, in order; `work` is a function of a module, and all else pickles.
+    """The results of `work` for each item, in order. `work` is a function of a module; all else is pickled.
 
     The first failure ends them all. Raises what `work` raises, and PachvaultError where a process ends
     before its time.
@@ -48,7 +48,7 @@ def spread(
                     results = pool.map(_carry_out, items)
                 return list(results)
             except BaseException as error:
-                # a share may take minutes: nobody waits for it once the run has failed
+                # a share may take minutes: do not wait for it once the run has failed
                 for process in list((pool._processes or {}).values()):
                     process.terminate()
                 pool.shutdown(wait=False, cancel_futures=True)
@@ -62,9 +62,9 @@ def spread(
 
 @contextmanager
 def _uninterruptible() -> Iterator[None]:
-    """Processes started in here leave Ctrl-C to the one that started them."""
+    """Processes that are started in this block ignore Ctrl-C; their parent handles it."""
     if threading.current_thread() is not threading.main_thread():
-        yield  # no thread but the main one is interrupted, or may set what is
+        yield  # only the main thread is interrupted, and may set a signal handler
         return
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
@@ -100,7 +100,7 @@ def _relayed(context: Any, progress: Progress) -> Iterator[Any]:
 
 
 class _Reports(Quiet):
-    """Progress in a child: sums handed to the parent."""
+    """Progress in a child: sums sent to the parent."""
 
     def __init__(self, reports: Any) -> None:
         self._reports = reports
@@ -117,7 +117,7 @@ class _Reports(Quiet):
             self.pass_on()
 
     def pass_on(self) -> None:
-        """Hand over what has come together."""
+        """Send the sums so far."""
         with self._lock:
             sums = self._size, self._files
             self._size = self._files = 0

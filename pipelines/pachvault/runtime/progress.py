@@ -30,10 +30,10 @@ class Progress(Protocol):
     """Where work reports to. Safe to call from several threads."""
 
     def start(self, what: str, total_bytes: int) -> None:
-        """A new phase begins, with about so many bytes to do."""
+        """Begin a phase of about so many bytes."""
 
     def add(self, size: int, files: int) -> None:
-        """So many bytes and files more are done."""
+        """Add bytes and files that are done."""
 
     def say(self, text: str) -> None:
         """One line for people."""
@@ -159,7 +159,7 @@ class JsonLines(Quiet):
                 self._show()
 
     def _tell_rest(self) -> None:
-        """The end of a phase, where its last line came before it."""
+        """Show the end of a phase, unless its last line did."""
         if not self._is_told:
             self._show()
 
@@ -183,6 +183,5 @@ class JsonLines(Quiet):
             self._out.write(json.dumps(asdict(line)) + "\n")
             self._out.flush()
         except OSError:
-            self._is_lost = (
-                True  # the work goes on; the result is written there, too, and fails with the reason
-            )
+            # the work goes on; the result is written there, too, and fails with the reason
+            self._is_lost = True

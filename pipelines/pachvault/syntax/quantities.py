@@ -31,7 +31,7 @@ _UNITS = {
 
 
 def duration(value: object) -> timedelta:
-    """How long, from a number and a unit: at most a thousand years."""
+    """A duration, from a number and a unit: at most a thousand years."""
     if isinstance(value, str) and (match := _DURATION.fullmatch(value.strip())):
         value = timedelta(seconds=min(int(match[1]) * _SECONDS[match[2]], 10**12))
     if isinstance(value, timedelta):
@@ -44,7 +44,7 @@ def duration(value: object) -> timedelta:
 
 
 def in_words(length: timedelta) -> str:
-    """A duration as it was understood: `7 minutes`."""
+    """A duration in words: `7 minutes`."""
     seconds = length / timedelta(seconds=1)
     unit = next(
         (unit for unit, size in _IN_WORDS.items() if seconds >= size and not seconds % size), "second"

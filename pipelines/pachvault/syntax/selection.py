@@ -62,11 +62,11 @@ class SourcePattern:
         return f"{self.project}/{self.repo}" + (f"@{self.reference}" if self.reference else "")
 
     def means_repo(self, repo: RepoName) -> bool:
-        """Whether some branch of the repo, whatever its name, could be meant."""
+        """Whether some branch of the repo, of any name, could match."""
         return _glob(self.project)(repo.project) is not None and _glob(self.repo)(repo.repo) is not None
 
     def means(self, repo: RepoName, branch: str) -> bool:
-        """Whether the branch is meant."""
+        """Whether the branch matches."""
         return self.means_repo(repo) and _glob(self.reference or "*")(branch) is not None
 
     @property
@@ -83,7 +83,7 @@ class SourcePattern:
 
 @lru_cache(maxsize=256)
 def source(text: str) -> SourcePattern:
-    """SourcePattern.parse, for patterns that are matched over and over."""
+    """SourcePattern.parse, cached."""
     return SourcePattern.parse(text)
 
 
@@ -103,7 +103,7 @@ class Paths:
         return cls(tuple(map(path, texts)))
 
     def has(self, file: str) -> bool:
-        """Whether a file is meant."""
+        """Whether a file matches."""
         return not self.patterns or any(_path_glob(pattern)(file) is not None for pattern in self.patterns)
 
     def unmatched(self, files: Iterable[str]) -> Paths:

@@ -125,7 +125,7 @@ def _refuse_odd(text: str, where: str) -> None:
 
 
 def _refuse_repeated(node: Any, where: str) -> None:
-    """YAML would quietly take the last of two fields of one name."""
+    """Refuse a repeated field name: YAML takes the last one silently."""
     if not isinstance(node, yaml.MappingNode):
         return
     seen: set[str] = set()
