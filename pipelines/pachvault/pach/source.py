@@ -318,7 +318,7 @@ class Source:
 
     @staticmethod
     def _listed(what: str, call: Callable[[], Iterable[Any]]) -> list[Any]:
-        """All answers of a streaming call. Where there may be many, `call` reduces each: messages take some KB."""
+        """All answers of a streaming call. `call` reduces each where there may be many: they take some KB."""
         return with_retries(what, lambda: list(call()))
 
 
