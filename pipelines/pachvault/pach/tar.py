@@ -68,7 +68,7 @@ def runs(messages: Iterable[memoryview]) -> Iterator[FilePiece | FileRun]:
     try:
         yield from _runs(messages)
     except ValueError as error:  # an invalid number, or a name that is not UTF-8
-        raise TransientError("the stream is not a tar stream: a header is invalid") from error
+        raise TransientError("the stream is no tar stream: a header is invalid") from error
 
 
 def _runs(messages: Iterable[memoryview]) -> Iterator[FilePiece | FileRun]:
@@ -159,7 +159,7 @@ def _number(field: bytes) -> int:
         return int.from_bytes(field, "big") & ((1 << 88) - 1)
     digits = field.strip(b" \0")
     if not _OCTAL.fullmatch(digits):
-        raise TransientError("the stream is not a tar stream: a header has no size")
+        raise TransientError("the stream is no tar stream: a header has no size")
     return int(digits or b"0", 8)
 
 
