@@ -1,14 +1,16 @@
 """The export stage: one share, from streams to packs, index objects and file tables in the vault.
 
 A full commit is one stream over its paths. A delta is planned from `DiffFile`, and only files whose
-content the vault does not know are read: first from the commit's own change (a DIFF file set), where
-an appended file shows only its appended bytes, so that a size that differs sends us to the whole file.
+content the vault does not have are read: first from the commit's own change (a DIFF file set). There an
+appended file shows only its appended bytes; a file whose size differs is read whole from the commit.
+
+Data flows one way: Pachyderm's pieces of files → chunker → stored files → rows of a file table.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import groupby
 
@@ -17,7 +19,7 @@ import pyarrow as pa
 from pachvault.backup import base_lookup, missing_commits, run_records
 from pachvault.backup.backup_messages import ExportShare, Item, ItemReceipt, Link, Receipt, WrittenObject
 from pachvault.backup.base_lookup import KnownContent
-from pachvault.backup.export.chunker import Chunker
+from pachvault.backup.export.chunker import Chunker, StoredFile
 from pachvault.backup.export.row_builder import RowBuilder
 from pachvault.backup.export.table_writer import TableWriter
 from pachvault.errors import PachydermError, SourceGoneError, TransientError
@@ -33,7 +35,7 @@ from pachvault.vault.pack_writer import PACK_BYTES, PackWriter
 from pachvault.vault.vault import Vault, Written
 
 _BRIDGE_BYTES = 256 * 1024
-"""Known files between two unknown ones are read past where that costs less than another call."""
+"""Known files between two unknown ones are read too, up to so many bytes: less than another call costs."""
 _NAMES_A_CALL = 300
 
 
@@ -54,12 +56,10 @@ def export_share(source: Source, vault: Vault, share: ExportShare, progress: Pro
         return Receipt(run_id=share.run_id, number=share.number, key=key, items=[])
     # three packs are in memory at once, as much again is on its way, and freed memory is not all used again
     with PackWriter(vault, min(PACK_BYTES, share.memory // 16)) as writer:
-        exporter = _Exporter(source, vault, share, writer, progress)
-        try:
+        with Chunker(writer, blob_index.held(vault), vault.config.cutting) as chunker:
+            exporter = _Exporter(source, vault, share, chunker, progress)
             for item in share.items:
                 exporter.export(item)
-        finally:
-            exporter.cutter.close()
         writer.finish()
     items = exporter.receipts()
     receipt = Receipt(
@@ -86,20 +86,20 @@ class _Exporter:
     """The items of one share, one after the other."""
 
     def __init__(
-        self, source: Source, vault: Vault, share: ExportShare, writer: PackWriter, progress: Progress
+        self, source: Source, vault: Vault, share: ExportShare, chunker: Chunker, progress: Progress
     ) -> None:
-        self._source, self._vault, self._progress = source, vault, progress
-        self.cutter = Chunker(writer, blob_index.held(vault), vault.config.cutting)
+        self._source, self._vault, self._chunker, self._progress = source, vault, chunker, progress
         self._throttle = _throttle(share.bandwidth)
         self.tables = TableWriter(vault)
-        self._done: list[tuple[ItemReceipt, RowBuilder]] = []
+        self._exported: list[tuple[ItemReceipt, RowBuilder]] = []
         self._whole: dict[tuple[RepoName, str], tuple[Item, RowBuilder]] = {}
+        """The commits that were exported as one item: later deltas may have them as their base."""
         self.files_read = self.files_known = self.bytes_read = 0
 
     def receipts(self) -> list[ItemReceipt]:
         """What became of the items; the rest of their rows is written."""
         self.tables.close()
-        return [receipt.model_copy(update={"tables": rows.tables}) for receipt, rows in self._done]
+        return [receipt.model_copy(update={"tables": rows.tables}) for receipt, rows in self._exported]
 
     def export(self, item: Item) -> None:
         """Export an item, or note why that cannot be."""
@@ -108,29 +108,23 @@ class _Exporter:
         try:
             size = self._delta(item, rows) if item.base_source else self._full(item, rows)
         except PachydermError as error:
-            self.cutter.abandon()
             if isinstance(error, TransientError):
                 self._source.projects()  # raises where it is the server, not this item
             commit = CommitRef(item.project, item.repo, item.commit)
             kind, problem = missing_commits.why(self._source, commit, item.repo_created_at, error)
             failed = receipt.model_copy(update={"problem": problem, "problem_kind": kind})
-            self._done.append((failed, RowBuilder(item.repo_name, item.commit)))
+            self._exported.append((failed, RowBuilder(item.repo_name, item.commit)))
             return
         self.tables.add(rows)
         if item.is_whole:
             self._whole[item.repo_name, item.commit] = (item, rows)
-        self._done.append((receipt.model_copy(update={"rows": rows.count, "bytes": size}), rows))
+        self._exported.append((receipt.model_copy(update={"rows": rows.count, "bytes": size}), rows))
 
     def _full(self, item: Item, rows: RowBuilder) -> int:
-        self.cutter.emit = rows.file
-        for found in self._source.read_runs(item.source.ref, item.lower, item.upper):
-            if isinstance(found, FileRun):
-                self._take_run(found)
-            else:
-                self._take(found)
-        self.cutter.flush()
+        for file in self._stored(self._source.read_runs(item.source.ref, item.lower, item.upper)):
+            rows.file(*file)
         if item.is_whole and rows.bytes != item.commit_bytes:
-            raise PachydermError(f"{rows.bytes} bytes arrived where the commit has {item.commit_bytes}")
+            raise PachydermError(f"{rows.bytes} bytes arrived, the commit has {item.commit_bytes}")
         return rows.bytes
 
     def _delta(self, item: Item, rows: RowBuilder) -> int:
@@ -146,26 +140,30 @@ class _Exporter:
         contents = base_lookup.known_contents(partial(self._base_layers, item), changes)
         unread = self._write_known(changes, contents, rows)
         hashes = {change.path: change.new_hash for change in unread.values()}
+        for file in self._stored(self._changed_files(item, changes, unread)):
+            rows.file(*file, hashes[file.path])
+        return rows.bytes - sum(change.old_size for change in changes if change.old_size > 0)
 
-        def emit(path: str, size: int, content: bytes, pieces: list[bytes] | None) -> None:
-            rows.file(path, size, content, pieces, hashes[path])
+    def _changed_files(
+        self, item: Item, changes: Sequence[Change], unread: dict[str, Change]
+    ) -> Iterator[FilePiece]:
+        """The pieces of the `unread` files, from where least has to be read. What came whole leaves `unread`.
 
-        self.cutter.emit = emit
+        Raises SourceGoneError where a file did not come.
+        """
         own = file_set(self._own_change(item))
         for lower, upper in _spans(changes, unread):
-            self._take_wanted(self._source.read(own, lower, upper), unread)
+            yield from _wanted(self._source.read(own, lower, upper), unread)
         if unread:
             whole = file_set(self._source.file_set_of(item.source.ref, codec.TOTAL))
             for folder, names in _folders(sorted(unread)):
-                self._take_wanted(self._source.read_some(whole, folder, names), unread)
+                yield from _wanted(self._source.read_some(whole, folder, names), unread)
         if unread:
             some = ", ".join(sorted(unread)[:3])
             raise SourceGoneError(f"{len(unread)} changed files did not arrive: {some}")
-        self.cutter.flush()
-        return rows.bytes - sum(change.old_size for change in changes if change.old_size > 0)
 
     def _own_change(self, item: Item) -> str:
-        """The file set of what the commit itself put; where that place is gone, what is read has it too."""
+        """The file set of what the commit itself put; of its mirror, where the commit itself is gone."""
         try:
             return self._source.file_set_of((item.change or item.source).ref, codec.DIFF)
         except SourceGoneError:
@@ -176,11 +174,9 @@ class _Exporter:
         sizes = zip(base["path"].to_pylist(), base["size"].to_pylist(), strict=True)
         replaced: dict[str, int] = {path: size for path, size in sizes if _inside(item, path)}
         gone = set(replaced)
-        self.cutter.emit = rows.file
-        for piece in self._source.read(item.source.ref, item.lower, item.upper):
-            self._take(piece)
-            gone.discard(piece.path)
-        self.cutter.flush()
+        for file in self._stored(self._source.read(item.source.ref, item.lower, item.upper)):
+            rows.file(*file)
+            gone.discard(file.path)
         for path in sorted(gone):
             rows.deleted(path)
         return rows.bytes - sum(replaced.values())
@@ -222,36 +218,39 @@ class _Exporter:
 
     def _is_stored(self, content: KnownContent) -> bool:
         """Whether the vault still has it, or this share has just stored it."""
-        blobs_of = content.blobs or [content.digest]
-        return all(self.cutter.has(blob) for blob in blobs_of)
+        return all(self._chunker.has(blob) for blob in content.blobs or [content.digest])
 
-    def _take_wanted(self, pieces: Iterator[FilePiece], unread: dict[str, Change]) -> None:
-        """Store the files that are wanted and come whole; strike them off."""
+    def _stored(self, pieces: Iterable[FilePiece | FileRun]) -> Iterator[StoredFile]:
+        """The files that these pieces are of, once their content is stored."""
+        return self._chunker.store(self._counted(pieces))
+
+    def _counted(self, pieces: Iterable[FilePiece | FileRun]) -> Iterator[FilePiece | FileRun]:
+        """The pieces, counted and slowed down to the share's bandwidth."""
         for piece in pieces:
-            wanted = unread.get(piece.path)
-            if wanted is not None and wanted.new_size == piece.size:
-                self._take(piece)
-                if piece.is_last:
-                    del unread[piece.path]
-
-    def _take_run(self, run: FileRun) -> None:
-        size = self.cutter.add_files(run.paths, run.data)
-        self.bytes_read += size
-        self.files_read += len(run.paths)
-        self._progress.add(size, len(run.paths))
-        self._throttle(size)
-
-    def _take(self, piece: FilePiece) -> None:
-        self.cutter.add(piece.path, piece.size, piece.offset, piece.data)
-        self.bytes_read += len(piece.data)
-        self.files_read += piece.is_last
-        self._progress.add(len(piece.data), int(piece.is_last))
-        self._throttle(len(piece.data))
+            yield piece
+            if isinstance(piece, FileRun):
+                files, size = len(piece.paths), sum(map(len, piece.data))
+            else:
+                files, size = int(piece.is_last), len(piece.data)
+            self.bytes_read += size
+            self.files_read += files
+            self._progress.add(size, files)
+            self._throttle(size)
 
 
 def objects(written: Sequence[Written]) -> list[WrittenObject]:
     """What was written, as a receipt names it."""
-    return [WrittenObject(digest=each.digest, size=each.size) for each in written]
+    return [WrittenObject(digest=part.digest, size=part.size) for part in written]
+
+
+def _wanted(pieces: Iterable[FilePiece], unread: dict[str, Change]) -> Iterator[FilePiece]:
+    """The pieces of `unread` files that are whole here. A file leaves `unread` with its last piece."""
+    for piece in pieces:
+        change = unread.get(piece.path)
+        if change is not None and change.new_size == piece.size:
+            yield piece
+            if piece.is_last:
+                del unread[piece.path]
 
 
 def _inside(item: Item, path: str) -> bool:
