@@ -174,9 +174,8 @@ def _export(
                     if commit.error:
                         continue
                     rows = RowBuilder(repo.name, commit.id)
-                    size = _changes(
-                        repo.trees[commit.id], repo.trees[commit.base] if commit.base else {}, chunker, rows
-                    )
+                    base = planned.bases.get(commit.id)
+                    size = _changes(repo.trees[commit.id], repo.trees[base] if base else {}, chunker, rows)
                     tables.add(rows)
                     done.append((receipt.model_copy(update={"rows": rows.count, "bytes": size}), rows))
         writer.finish()

@@ -11,6 +11,7 @@ from typing import Literal
 from pachvault.format.documents import Branch, Cluster, Hex, Pipeline, Problem, Project, Roles, Time
 from pachvault.format.ids import RepoName, digest
 from pachvault.messages import StageMessage
+from pachvault.pach.records import CommitInfo
 from pachvault.pach.source import CommitRef
 
 
@@ -131,21 +132,6 @@ class Receipt(StageMessage):
     seconds: float = 0.0
 
 
-class PlannedCommit(StageMessage):
-    """A commit that no sealed snapshot reaches."""
-
-    id: str
-    parent: str | None
-    origin: str
-    started_at: Time | None
-    finished_at: Time | None
-    description: str
-    error: str
-    size_bytes: int
-    base: str | None = None
-    created_by: str = ""
-
-
 class PlannedRepo(StageMessage):
     """A repo of the snapshot to be."""
 
@@ -164,8 +150,11 @@ class PlannedRepo(StageMessage):
     parents: dict[str, str | None] = {}
     """The chosen commits, oldest first, with their parents as they are now."""
     commit_metadata: dict[str, dict[str, str]] = {}
-    """Of the chosen commits that have some, as it is now."""
-    new: list[PlannedCommit] = []
+    """What users noted on chosen commits that are sealed already, as it is now."""
+    new: list[CommitInfo] = []
+    """The chosen commits that no sealed snapshot reaches."""
+    bases: dict[str, str] = {}
+    """New commits that are stored as deltas: the commit that each one builds on."""
 
     @property
     def name(self) -> RepoName:

@@ -16,7 +16,7 @@ _CHUNK_ROWS = 16 * 1024
 
 
 class RowBuilder:
-    """The rows of one item. `put` stores a table and returns its digest, so that few rows are held at a time."""
+    """The rows of one item. `put` stores a table and returns its digest, so that few rows are in memory."""
 
     def __init__(self, repo: RepoName, commit: str, put: Callable[[pa.Table], bytes] | None = None) -> None:
         self._repo, self._commit, self._put = str(repo), commit, put

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 
-from pachvault.backup.backup_messages import ExportShare, Item, PlannedCommit, PlannedRepo
+from pachvault.backup.backup_messages import ExportShare, Item, PlannedRepo
 from pachvault.backup.base_lookup import SealedCommits
 from pachvault.backup.freeze.commit_selection import (
     chosen_commits,
@@ -41,7 +42,11 @@ def plan_repo(
     heads = {branch.name: finished_head(repo.commits, branch.head) for branch in repo.branches}
     chosen = chosen_commits(repo.commits, [head for head in heads.values() if head], history, now)
     stored = sealed.commits() if sealed else set()
-    new = [commit for commit in chosen if commit.id not in stored]
+    new = [
+        replace(commit, size_bytes=0) if commit.error else commit  # a failed commit has no rows
+        for commit in chosen
+        if commit.id not in stored
+    ]
     available = stored | {commit.id for commit in new} - doubtful
     branches = [
         Branch(
@@ -58,7 +63,9 @@ def plan_repo(
     ]
     previous = sealed.history.record if sealed else None
     parents = {commit.id: commit.parent for commit in chosen}
-    commit_metadata = {commit.id: dict(commit.metadata) for commit in chosen if commit.metadata}
+    commit_metadata = {
+        commit.id: dict(commit.metadata) for commit in chosen if commit.metadata and commit.id in stored
+    }
     is_unchanged = (
         not new
         and previous is not None
@@ -84,7 +91,8 @@ def plan_repo(
         is_unchanged=is_unchanged,
         parents={} if is_unchanged else parents,
         commit_metadata={} if is_unchanged else commit_metadata,
-        new=[_planned(commit, repo, available, sealed) for commit in new],
+        new=new,
+        bases={commit.id: base for commit in new if (base := _base(commit, repo, available, sealed))},
     )
 
 
@@ -138,38 +146,29 @@ def _metadata(history: RepoHistory) -> dict[str, dict[str, str]]:
     return {row["commit"]: table.decode_metadata(row["metadata"]) for row in rows}
 
 
-def _planned(
+def _base(
     commit: CommitInfo, repo: SurveyedRepo, available: set[str], sealed: SealedCommits | None
-) -> PlannedCommit:
-    fallback = None
-    if sealed is not None:
-        was = {branch.name: branch.head for branch in sealed.history.record.branches}
-        mine = [branch.name for branch in repo.branches if branch.head == commit.id]
-        heads = [
-            head
-            for name in mine
-            # one that is lost is exported again: it may be this very commit, or become a delta on it
-            if (head := was.get(name)) in repo.commits and head in available and head not in sealed.lost
-        ]
-        fallback = heads[0] if heads else None
-    base = None if commit.error else usable_base(commit, repo.commits, available, fallback)
-    if (
-        base is not None
-        and sealed is not None
-        and base in sealed.history.by_id
-        and base not in sealed.lost
-        and not sealed.can_be_base(base, repo.commits.get(base))
-    ):
-        base = None
-    return PlannedCommit(
-        id=commit.id,
-        parent=commit.parent,
-        origin=commit.origin,
-        started_at=commit.started_at,
-        finished_at=commit.finished_at,
-        description=commit.description,
-        error=commit.error,
-        size_bytes=0 if commit.error else commit.size_bytes,
-        base=base,
-        created_by=commit.created_by,
-    )
+) -> str | None:
+    """The commit that a new one is stored as a delta on; None where all of it is stored."""
+    if commit.error:
+        return None
+    if sealed is None:
+        return usable_base(commit, repo.commits, available, None)
+    base = usable_base(commit, repo.commits, available, _sealed_head(commit, repo, available, sealed))
+    if base is None or base not in sealed.history.by_id or base in sealed.lost:
+        return base
+    return base if sealed.can_be_base(base, repo.commits.get(base)) else None
+
+
+def _sealed_head(
+    commit: CommitInfo, repo: SurveyedRepo, available: set[str], sealed: SealedCommits
+) -> str | None:
+    """The sealed head of a branch that the commit is the head of now, if the cluster still has that one."""
+    sealed_heads = {branch.name: branch.head for branch in sealed.history.record.branches}
+    for branch in repo.branches:
+        head = sealed_heads.get(branch.name)
+        # one that is lost is exported again: it may be this very commit, or become a delta on it
+        is_usable = head in repo.commits and head in available and head not in sealed.lost
+        if branch.head == commit.id and is_usable:
+            return head
+    return None

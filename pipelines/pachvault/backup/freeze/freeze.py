@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from pachvault.backup import base_lookup, missing_commits, run_records
-from pachvault.backup.backup_messages import CommitPlace, ExportShare, Item, Plan, PlannedCommit, PlannedRepo
+from pachvault.backup.backup_messages import CommitPlace, ExportShare, Item, Plan, PlannedRepo
 from pachvault.backup.base_lookup import SealedCommits
 from pachvault.backup.freeze.backup_plan import head_tasks, plan_repo, split
 from pachvault.backup.freeze.deleted_sources import deleted
@@ -21,6 +21,7 @@ from pachvault.format.documents import GONE, HEAD_MISSING, NOT_MIRRORED, NOTHING
 from pachvault.format.ids import RepoName
 from pachvault.mirror import BACKUP_REPO, BranchTask, Mirror
 from pachvault.pach import codec
+from pachvault.pach.records import CommitInfo
 from pachvault.pach.source import CommitRef, Source
 from pachvault.pach.target import Target
 from pachvault.policy import HOME_PROJECT, Policy
@@ -225,23 +226,23 @@ class _ItemMaker:
         return found, notes
 
     def _of_commit(
-        self, planned: PlannedRepo, commit: PlannedCommit, mirrored: dict[str, CommitRef]
+        self, planned: PlannedRepo, commit: CommitInfo, mirrored: dict[str, CommitRef]
     ) -> list[Item]:
         here = CommitRef(planned.project, planned.repo, commit.id)
         place = mirrored.get(commit.id, here)
-        base_place = None
-        if commit.base:
-            base_place = mirrored.get(commit.base, CommitRef(planned.project, planned.repo, commit.base))
+        base, base_place = planned.bases.get(commit.id), None
+        if base:
+            base_place = mirrored.get(base, CommitRef(planned.project, planned.repo, base))
         sealed = self._sealed.get(planned.name)
         chain = []
-        if commit.base and sealed and commit.base in sealed.commits():
-            chain = base_lookup.chain_links(sealed.history, commit.base)
+        if base and sealed and base in sealed.commits():
+            chain = base_lookup.chain_links(sealed.history, base)
         item = Item(
             project=planned.project,
             repo=planned.repo,
             commit=commit.id,
             source=_place(place),
-            base=commit.base,
+            base=base,
             base_source=_place(base_place) if base_place else None,
             base_chain=chain,
             commit_bytes=commit.size_bytes,

@@ -8,16 +8,17 @@ from typing import Any
 
 import pyarrow as pa
 
-from pachvault.backup.backup_messages import PlannedCommit, PlannedRepo
+from pachvault.backup.backup_messages import PlannedRepo
 from pachvault.format import table
 from pachvault.format.documents import UNREADABLE, Branch, Problem, RepoRecord, Segment
+from pachvault.pach.records import CommitInfo
 from pachvault.vault.snapshots import RepoHistory
 from pachvault.vault.vault import Vault
 
 MAX_DEPTH = 48
 """Deltas that one commit's tree may fold; then a checkpoint holds it whole."""
 
-Row = dict[str, Any]
+CommitRow = dict[str, Any]
 """A row of a commit list (schema table.COMMITS)."""
 
 
@@ -35,9 +36,9 @@ class Exported:
 
 def commit_rows(
     planned: PlannedRepo, previous: RepoHistory | None, exported: Mapping[str, Exported]
-) -> tuple[list[Row], list[Problem]]:
+) -> tuple[list[CommitRow], list[Problem]]:
     """The rows of the new record, each after its base, and why commits are missing from it."""
-    known: dict[str, Row] = {}
+    known: dict[str, CommitRow] = {}
     if previous is not None:
         known = {row["commit"]: row for row in previous.commits.to_pylist()}
         for commit in planned.new:  # one that the vault has lost is exported again
@@ -45,26 +46,27 @@ def commit_rows(
     problems: list[Problem] = []
     for commit in planned.new:
         made = exported.get(commit.id)
-        row, why = _new_row(commit, known, made)
+        row, why = _new_row(commit, planned.bases.get(commit.id), known, made)
         if row is None:
             kind = made.problem_kind if made else UNREADABLE
             problems.append(Problem(repo=str(planned.name), commit=commit.id, kind=kind, message=why))
         else:
             known[commit.id] = row
-    rows: dict[str, Row] = {}
+    new = {commit.id for commit in planned.new}
+    rows: dict[str, CommitRow] = {}
     needed = _with_bases([commit for commit in planned.parents if commit in known], known)
     for commit_id, row in known.items():
         if commit_id in needed:
             listed = commit_id in planned.parents
             parent = planned.parents[commit_id] if listed else row["parent"]
             now = row | {"listed": listed, "parent": parent}
-            if listed:  # it may be edited at any time
+            if listed and commit_id not in new:  # it may be edited at any time
                 now["metadata"] = table.encode_metadata(planned.commit_metadata.get(commit_id, {}))
             rows[commit_id] = now
     return list(rows.values()), problems
 
 
-def settle_branches(planned: PlannedRepo, rows: Sequence[Row]) -> tuple[list[Branch], list[Problem]]:
+def settle_branches(planned: PlannedRepo, rows: Sequence[CommitRow]) -> tuple[list[Branch], list[Problem]]:
     """The branches with heads that can be read: for one that cannot, its nearest ancestor that can."""
     have = {row["commit"] for row in rows}
     branches, problems = [], []
@@ -84,7 +86,11 @@ def settle_branches(planned: PlannedRepo, rows: Sequence[Row]) -> tuple[list[Bra
 
 
 def write_record(
-    vault: Vault, planned: PlannedRepo, previous: RepoHistory | None, rows: list[Row], branches: list[Branch]
+    vault: Vault,
+    planned: PlannedRepo,
+    previous: RepoHistory | None,
+    rows: list[CommitRow],
+    branches: list[Branch],
 ) -> bytes:
     """Write the commit lists that are new and the record; its digest."""
     record = RepoRecord(
@@ -102,17 +108,17 @@ def write_record(
 
 
 def _new_row(
-    commit: PlannedCommit, known: Mapping[str, Row], exported: Exported | None
-) -> tuple[Row | None, str]:
-    base = known.get(commit.base) if commit.base else None
+    commit: CommitInfo, base_id: str | None, known: Mapping[str, CommitRow], exported: Exported | None
+) -> tuple[CommitRow | None, str]:
+    base = known.get(base_id) if base_id else None
     if exported is None:
         if not commit.error:  # a delta of nothing would pass for it where the sizes happen to be equal
             return None, "no share of the run exported it"
         exported = Exported()
     if exported.problem:
         return None, exported.problem
-    if commit.base and base is None:
-        return None, f"it is stored as a delta on {commit.base}, which could not be read"
+    if base_id and base is None:
+        return None, f"it is stored as a delta on {base_id}, which could not be read"
     size = exported.bytes + (base["size"] if base else 0)
     if not commit.error and size != commit.size_bytes:
         return None, f"incomplete: {size} bytes arrived, the commit has {commit.size_bytes}"
@@ -126,17 +132,17 @@ def _new_row(
         "description": commit.description,
         "error": commit.error,
         "size": commit.size_bytes,
-        "base": commit.base,
+        "base": base_id,
         "depth": base["depth"] + 1 if base else 0,
         "rows": exported.rows,
         "tables": list(exported.tables),
-        "metadata": None,
+        "metadata": table.encode_metadata(commit.metadata),
         "created_by": commit.created_by or None,
     }
     return row, ""
 
 
-def _with_bases(commits: Sequence[str], known: Mapping[str, Row]) -> set[str]:
+def _with_bases(commits: Sequence[str], known: Mapping[str, CommitRow]) -> set[str]:
     needed: set[str] = set()
     for commit in commits:
         current: str | None = commit
@@ -146,7 +152,7 @@ def _with_bases(commits: Sequence[str], known: Mapping[str, Row]) -> set[str]:
     return needed
 
 
-def _segments(vault: Vault, previous: RepoHistory | None, rows: list[Row]) -> list[Segment]:
+def _segments(vault: Vault, previous: RepoHistory | None, rows: list[CommitRow]) -> list[Segment]:
     """The rows as commit lists: those of `previous` where it is a beginning of them, and the rest.
 
     Small lists at the end are merged into larger ones as a binary counter carries, so that a history

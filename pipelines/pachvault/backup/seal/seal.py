@@ -13,8 +13,8 @@ from pachvault.backup.missing_commits import summed_up
 from pachvault.backup.seal.inherited_erasures import inherited
 from pachvault.backup.seal.record_writer import (
     MAX_DEPTH,
+    CommitRow,
     Exported,
-    Row,
     commit_rows,
     settle_branches,
     write_record,
@@ -161,9 +161,9 @@ def _entry(planned: PlannedRepo, record: bytes, history: RepoHistory) -> RepoEnt
     )
 
 
-def _with_checkpoints(vault: Vault, repo: RepoName, rows: list[Row]) -> list[Row]:
+def _with_checkpoints(vault: Vault, repo: RepoName, rows: list[CommitRow]) -> list[CommitRow]:
     """Rows of which none folds more than MAX_DEPTH deltas: deeper ones get a full table of their own."""
-    done: dict[str, Row] = {}
+    done: dict[str, CommitRow] = {}
     for row in rows:
         base = done.get(row["base"]) if row["base"] else None
         row["depth"] = base["depth"] + 1 if base else 0
@@ -182,8 +182,8 @@ def _with_checkpoints(vault: Vault, repo: RepoName, rows: list[Row]) -> list[Row
     return [row for row in rows if row["commit"] in needed]
 
 
-def _layers(vault: Vault, repo: RepoName, row: Row, done: dict[str, Row]) -> list[object]:
-    chain: list[Row] = []
+def _layers(vault: Vault, repo: RepoName, row: CommitRow, done: dict[str, CommitRow]) -> list[object]:
+    chain: list[CommitRow] = []
     current: str | None = row["commit"]
     while current is not None:
         chain.append(done[current])
