@@ -142,7 +142,7 @@ def test_what_cannot_be_done_is_a_plan_that_says_why(
     assert said in intake.plan.summary
     assert "\n" not in intake.plan.summary
     assert intake.folder == f"{name.removesuffix('.yaml')}-{intake.plan.request_id[:12]}"
-    assert [(work.number, work.share, work.plan) for work in intake.work] == [(0, None, None)]
+    assert [(share.number, share.part) for share in intake.shares] == [(0, None)]
 
 
 def test_files_of_one_content_never_share_a_folder(chain: Chain) -> None:

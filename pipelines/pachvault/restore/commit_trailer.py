@@ -19,13 +19,14 @@ _LINE = re.compile(
 
 def description(request_id: str, repo: RepoName, step: CommitStep, lost: int = 0) -> str:
     """The old description, then a line with the old id, times, creator, and how many files are missing."""
-    times = f"started {step.started_at or 'unknown'}, finished {step.finished_at or 'unknown'}"
-    line = f"restored by pachvault, request {request_id[:12]}, from {repo}@{step.commit}, {times}"
-    if step.created_by:
-        line += f", created by {step.created_by}"
+    old = step.old
+    times = f"started {old.started_at or 'unknown'}, finished {old.finished_at or 'unknown'}"
+    line = f"restored by pachvault, request {request_id[:12]}, from {repo}@{old.id}, {times}"
+    if old.created_by:
+        line += f", created by {old.created_by}"
     if lost:
         line += f", without {lost} damaged files"
-    return f"{step.description}\n{line}" if step.description else line
+    return f"{old.description}\n{line}" if old.description else line
 
 
 def appended(request_id: str, repo: RepoName, commit: str) -> str:

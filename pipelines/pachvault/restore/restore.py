@@ -16,7 +16,7 @@ from pachvault.restore.plan.fetch_shares import PlanWithShares
 from pachvault.restore.plan.resolve import resolve
 from pachvault.restore.request.request_lock import LockHolder, held
 from pachvault.restore.request.restore_records import RestoreReport
-from pachvault.restore.restore_messages import FetchShare, RestorePlan
+from pachvault.restore.restore_messages import FetchShare
 from pachvault.restore.stage.staging import fetch
 from pachvault.runtime.progress import Progress
 from pachvault.store.store import open_store
@@ -78,25 +78,25 @@ def _fetch_all(
     workers: int,
 ) -> int:
     """Stage all parts; how many were not there yet."""
-    shares, plan = resolved.shares, resolved.plan
+    shares = resolved.shares
     if not shares:
         return 0
     progress.start("fetch", _bytes(shares))
     if workers > 1 and len(shares) > 1:
-        return sum(spread(_fetch, plan, shares, address, token, progress, workers))
+        return sum(spread(_fetch, None, shares, address, token, progress, workers))
     source, target = Source(connection), Target(connection)
     reader = BlobReader(vault, blob_index.load(vault))
-    return sum(retrying()(fetch, source, target, vault, plan, share, progress, reader) for share in shares)
+    return sum(retrying()(fetch, source, target, vault, share, progress, reader) for share in shares)
 
 
 def _bytes(shares: list[FetchShare]) -> int:
-    return sum(part.size_bytes for share in shares for part in share.parts)
+    return sum(share.part.span.size_bytes for share in shares if share.part)
 
 
-def _fetch(connection: Connection, plan: RestorePlan, share: FetchShare, progress: Progress) -> int:
+def _fetch(connection: Connection, _: None, share: FetchShare, progress: Progress) -> bool:
     """A share in a process of its own."""
-    reader, source, target = _reader(plan.vault), Source(connection), Target(connection)
-    return retrying()(fetch, source, target, reader.vault, plan, share, progress, reader)
+    reader, source, target = _reader(share.vault), Source(connection), Target(connection)
+    return retrying()(fetch, source, target, reader.vault, share, progress, reader)
 
 
 @lru_cache(maxsize=1)

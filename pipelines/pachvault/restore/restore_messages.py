@@ -4,29 +4,22 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pachvault.format.documents import Hex, Roles, Time
+from pachvault.format.documents import Hex, Roles
 from pachvault.format.ids import RepoName
 from pachvault.messages import StageMessage
+from pachvault.pach.records import CommitInfo
+from pachvault.restore.changes import Span
 
 
 class CommitStep(StageMessage):
     """A commit to replay."""
 
-    commit: str
-    """Its old id."""
-    parent: str | None
-    """The old id of its parent among the replayed ones; None for a root."""
+    old: CommitInfo
+    """The commit as the snapshot has it. Its parent is None where the parent is not replayed."""
     content_parent: str | None
-    """The nearest replayed ancestor that did not fail: what its change is a change of."""
-    description: str
-    error: str
-    started_at: Time | None
-    finished_at: Time | None
-    size_bytes: int
+    """The old id of the nearest replayed ancestor that did not fail: the change is the difference to it."""
     parts: int = 0
     """How many staged parts hold its change; 0 where replay writes it itself."""
-    metadata: dict[str, str] = {}
-    created_by: str = ""
 
 
 class BranchPlan(StageMessage):
@@ -140,26 +133,32 @@ class SettingsPlan(StageMessage):
 
 
 class ChangePart(StageMessage):
-    """A span of a large commit's change (see changes.Span), staged ahead of replay."""
+    """A part of a large change, staged ahead of replay."""
 
     project: str
     repo: str
-    commit: str
+    step: CommitStep
+    """The commit that the change is of."""
     number: int
-    lower: str
-    upper: str
-    size_bytes: int
-    blobs: tuple[int, int] | None = None
+    """Which of the `parts` of the step it is, from 0 on."""
+    span: Span
 
 
 class FetchShare(StageMessage):
-    """One datum of restore_fetch."""
+    """One datum of restore_fetch, with all that it takes to stage its part.
+
+    A request without large changes has one share without a part: without a datum of restore_fetch there
+    would be none of restore_replay.
+    """
 
     request_id: str
     number: int
-    vault: str
-    snapshot: str
-    parts: list[ChangePart]
+    part: ChangePart | None = None
+    vault: str = ""
+    snapshot: str = ""
+    paths: list[str] = []
+    """Those of the plan: only files that match are restored, where there are any."""
+    keep_going: bool = False
 
 
 class RestorePlan(StageMessage):
@@ -204,23 +203,14 @@ class RestorePlan(StageMessage):
         return self.bytes / self.bytes_per_second if self.bytes_per_second else None
 
 
-class FetchWork(StageMessage):
-    """A share with as much of the plan as fetching it takes; without both where there is nothing to fetch."""
-
-    request_id: str
-    number: int
-    share: FetchShare | None = None
-    plan: RestorePlan | None = None
-
-
 class FetchReceipt(StageMessage):
-    """What became of a share."""
+    """The result of a share."""
 
     request_id: str
     number: int
-    staged: int = 0
-    """Parts fetched now; those that were there already are not counted."""
+    staged: bool = False
+    """Whether its part was staged now; False for one that was staged already."""
     problem: str = ""
-    """Why it could not be fetched, and never will be."""
+    """Why it cannot be staged; another try would fail as well."""
     is_damage: bool = False
-    """Whether the vault is damaged, and what is intact may be had."""
+    """Whether the reason is damage in the vault: a request that keeps going restores what is intact."""

@@ -18,10 +18,11 @@ OLD = "0123456789abcdef" * 2
 
 def step(description: str = "") -> CommitStep:
     at = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
-    return CommitStep(
-        commit=OLD, parent=None, content_parent=None, description=description, error="", started_at=at,
-        finished_at=None, size_bytes=0,
+    old = CommitInfo(
+        id=OLD, parent=None, origin="user", started_at=at, finished_at=None, description=description,
+        error="", size_bytes=0,
     )  # fmt: skip
+    return CommitStep(old=old, content_parent=None)
 
 
 def commit(description: str, number: int = 1) -> CommitInfo:

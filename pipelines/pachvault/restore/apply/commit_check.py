@@ -48,7 +48,7 @@ def check(
     for repo, done in zip(plan.repos, replayed, strict=False):  # what has no plan was lost as a whole
         history = RepoHistory(vault, vault.repo_record(repo.record))
         for step in repo.steps:
-            if step.commit in done.ids and not step.error:
+            if step.old.id in done.ids and not step.old.error:
                 found += _Checked(source, plan, repo, history, done, damage).step(step, progress)
         for branch in repo.branches:
             if branch.action == "append" and branch.name in done.heads:
@@ -80,8 +80,8 @@ class _Checked:
 
     def step(self, step: CommitStep, progress: Progress) -> list[CommitDifference]:
         """How a commit differs from what it should be."""
-        wanted = changes(self.history, step.commit, step.content_parent, self.plan.paths)
-        ref = self._ref(self.done.ids[step.commit])
+        wanted = changes(self.history, step.old.id, step.content_parent, self.plan.paths)
+        ref = self._ref(self.done.ids[step.old.id])
         self.source.commit(ref, wait=True)
         if self.plan.verify == "full" and step.content_parent is None:  # all there is, is what was put
             problems = _contents(self.source, ref, wanted, progress)
@@ -93,7 +93,7 @@ class _Checked:
             for path in _left_out(self.damage.reader, wanted, problems):
                 problems.pop(path, None)
         return [
-            CommitDifference(str(self.repo.target), step.commit, ref.id, path, text)
+            CommitDifference(str(self.repo.target), step.old.id, ref.id, path, text)
             for path, text in sorted(problems.items())
         ]
 

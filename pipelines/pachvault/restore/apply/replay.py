@@ -117,9 +117,9 @@ def _commit_sets(repos: Sequence[RepoReplay]) -> list[list[tuple[RepoReplay, Com
     sets: dict[str, list[tuple[RepoReplay, CommitStep]]] = {}
     for repo in repos:
         for step in repo.repo.steps:
-            sets.setdefault(step.commit, []).append((repo, step))
+            sets.setdefault(step.old.id, []).append((repo, step))
     before = {
-        commit: {step.parent for _, step in members if step.parent is not None}
+        commit: {step.old.parent for _, step in members if step.old.parent is not None}
         for commit, members in sets.items()
     }
     return [sets[commit] for commit in TopologicalSorter(before).static_order()]
@@ -135,7 +135,7 @@ def _replay_set(target: Target, members: Sequence[tuple[RepoReplay, CommitStep]]
     if len(fresh) > 1 and len(fresh) == len(members):
         opened = target.start_together([repo.new_commit(step) for repo, step in fresh])
         for (repo, step), commit in zip(fresh, opened, strict=True):
-            repo.begun[step.commit] = commit
+            repo.begun[step.old.id] = commit
     try:
         for repo, step in members:
             repo.fill(step)

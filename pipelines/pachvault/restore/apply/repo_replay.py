@@ -64,7 +64,7 @@ class RepoReplay:
     def __post_init__(self) -> None:
         self.done = Replayed(self.repo.target)
         known, branches = self.source.commits(self.repo.target), self.source.branches(self.repo.target)
-        steps = {step.commit: step for step in self.repo.steps}
+        steps = {step.old.id: step for step in self.repo.steps}
         there = commit_trailer.restored(known, self.plan.request_id, self.repo.source, branches)
         for old, found in there.items():
             commit = self.source.commit(self._ref(found.id), wait=True) if found.is_finishing else found
@@ -72,7 +72,7 @@ class RepoReplay:
                 self.begun[old] = commit.id
             elif commit.finished_at is None:  # of another plan of this request: it would block its branch
                 self._give_up(commit.id)
-            elif old in steps and (not commit.error or steps[old].error):
+            elif old in steps and (not commit.error or steps[old].old.error):
                 self.done.ids[old] = commit.id
                 if lost := commit_trailer.left_out(commit):
                     self.done.lost.append(f"{self.repo.source}@{old}: {lost} damaged files were left out")
@@ -85,18 +85,18 @@ class RepoReplay:
 
     def is_begun(self, step: CommitStep) -> bool:
         """Whether the commit was replayed, or opened."""
-        return step.commit in self.begun or step.commit in self.done.ids
+        return step.old.id in self.begun or step.old.id in self.done.ids
 
     def has_parent(self, step: CommitStep) -> bool:
         """Whether the commit it stands on is there."""
-        return step.parent is None or step.parent in self.done.ids
+        return step.old.parent is None or step.old.parent in self.done.ids
 
     def new_commit(self, step: CommitStep) -> NewCommit:
         """How to open it: on a branch that nobody subscribes to, a root on one of its own."""
         return NewCommit(
             project=self.repo.to_project,
             repo=self.repo.to_repo,
-            branch=working_branches.replayed(self.plan.request_id) + step.commit,
+            branch=working_branches.replayed(self.plan.request_id) + step.old.id,
             parent=self._parent(step),
             description=commit_trailer.description(self.plan.request_id, self.repo.source, step),
         )
@@ -106,39 +106,39 @@ class RepoReplay:
 
         What is damaged is noted where the plan says to keep going, and raises DamageError otherwise.
         """
-        if step.commit in self.done.ids:
+        if step.old.id in self.done.ids:
             return
         try:
-            if step.commit in self.begun:
-                self.target.clear(self._ref(self.begun[step.commit]))
+            if step.old.id in self.begun:
+                self.target.clear(self._ref(self.begun[step.old.id]))
             else:
                 new = self.new_commit(step)
-                self.begun[step.commit] = self.target.start(
+                self.begun[step.old.id] = self.target.start(
                     new.project, new.repo, new.branch, parent=new.parent, description=new.description
                 )
-            self.filled[step.commit] = 0 if step.error else self._fill(step)
+            self.filled[step.old.id] = 0 if step.old.error else self._fill(step)
         except DamageError as error:
             self.give_up(step)
             if not self.plan.keep_going:
                 raise
-            self.done.lost.append(f"{self.repo.source}@{step.commit}: {error}")
+            self.done.lost.append(f"{self.repo.source}@{step.old.id}: {error}")
 
     def finish(self, step: CommitStep) -> None:
         """Finish what was filled."""
-        if step.commit in self.filled:
-            ref = self._ref(self.begun[step.commit])
-            lost = self.filled.pop(step.commit)
+        if step.old.id in self.filled:
+            ref = self._ref(self.begun[step.old.id])
+            lost = self.filled.pop(step.old.id)
             text = commit_trailer.description(self.plan.request_id, self.repo.source, step, lost)
             self._set_metadata(step, ref)
-            self.target.finish(ref, description=text, error=step.error)
-            self.done.ids[step.commit] = ref.id
+            self.target.finish(ref, description=text, error=step.old.error)
+            self.done.ids[step.old.id] = ref.id
             self.done.made += 1
 
     def give_up(self, step: CommitStep) -> None:
         """Close an open commit as a failed and empty one, which is found by nobody."""
-        if step.commit in self.begun and step.commit not in self.done.ids:
-            self._give_up(self.begun.pop(step.commit))
-            self.filled.pop(step.commit, None)
+        if step.old.id in self.begun and step.old.id not in self.done.ids:
+            self._give_up(self.begun.pop(step.old.id))
+            self.filled.pop(step.old.id, None)
 
     def prepare_heads(self) -> None:
         """Make what goes on top of branches, and note what the heads are to point at."""
@@ -196,17 +196,17 @@ class RepoReplay:
         self.target.finish(ref, description="a restore gave it up", error="could not be restored")
 
     def _parent(self, step: CommitStep) -> str | None:
-        if step.parent is None:
+        if step.old.parent is None:
             return None
-        if step.parent not in self.done.ids:
-            raise CorruptError(f"its parent {step.parent} could not be restored")
-        return self.done.ids[step.parent]
+        if step.old.parent not in self.done.ids:
+            raise CorruptError(f"its parent {step.old.parent} could not be restored")
+        return self.done.ids[step.old.parent]
 
     def _fill(self, step: CommitStep) -> int:
         """Put a commit's change into its open commit; how many damaged files are not in it."""
-        ref = self._ref(self.begun[step.commit])
+        ref = self._ref(self.begun[step.old.id])
         if self.repo.origin == "backup":
-            held = mirrored(self.source, self.repo.source, step.commit, step.size_bytes)
+            held = mirrored(self.source, self.repo.source, step.old.id, step.old.size_bytes)
             if held is None:
                 raise PachydermError("the backup repo no longer holds it", where=str(ref))
             self.target.add_file_set(ref, self.source.file_set_of(held, codec.TOTAL))
@@ -223,19 +223,19 @@ class RepoReplay:
 
     def _set_metadata(self, step: CommitStep, ref: CommitRef) -> None:
         """While the commit is open: a finished one is taken for a whole one by the next run."""
-        if not step.metadata:
+        if not step.old.metadata:
             return
         try:
             place = SettingsScope.commit(self.repo.target, ref.id)
-            Settings(self.source.connection).set_metadata(place, step.metadata)
+            Settings(self.source.connection).set_metadata(place, step.old.metadata)
         except UnsupportedError as error:
-            self.done.lost.append(f"{self.repo.source}@{step.commit}: metadata: {error.what}")
+            self.done.lost.append(f"{self.repo.source}@{step.old.id}: metadata: {error.what}")
 
     def _write(self, step: CommitStep, ref: CommitRef) -> int:
         """Write a commit's change straight from the vault, without damaged files if need be."""
         if self.reader is None:
             raise PachvaultError("the vault is not open", where=str(ref))
-        found = changes(self.history, step.commit, step.content_parent, self.plan.paths)
+        found = changes(self.history, step.old.id, step.content_parent, self.plan.paths)
         try:
             write_change(self.target, self.reader, ref, found, self.progress)
         except DamageError:
@@ -246,7 +246,7 @@ class RepoReplay:
         whole, lost = readable(self.reader, found)
         write_change(self.target, self.reader, ref, whole, self.progress)
         self.done.lost += [
-            f"{self.repo.source}@{step.commit}:{path}: {error}" for path, error in sorted(lost.items())
+            f"{self.repo.source}@{step.old.id}:{path}: {error}" for path, error in sorted(lost.items())
         ]
         return len(lost)
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from pachvault.errors import UsageError
 from pachvault.format import table
+from pachvault.pach.records import CommitInfo
 from pachvault.request import Extent
 from pachvault.restore.restore_messages import CommitStep
 from pachvault.syntax import selection
@@ -40,27 +41,27 @@ def newest_in(rows: Rows, head: str, extent: Extent) -> str:
 def steps_to(rows: Rows, wanted: set[str]) -> list[CommitStep]:
     """These commits as steps, each after its parent."""
     steps = []
-    for commit in (each for each in rows if each in wanted):
-        row = rows[commit]
+    for commit, row in rows.items():
+        if commit not in wanted:
+            continue
         parent = row["parent"] if row["parent"] in wanted else None
         content_parent = parent
         while content_parent is not None and rows[content_parent]["error"]:
             above = rows[content_parent]["parent"]
             content_parent = above if above in wanted else None
-        steps.append(
-            CommitStep(
-                commit=commit,
-                parent=parent,
-                content_parent=content_parent,
-                description=row["description"],
-                error=row["error"],
-                started_at=row["started"],
-                finished_at=row["finished"],
-                size_bytes=row["size"],
-                metadata=table.decode_metadata(row["metadata"]),
-                created_by=row["created_by"] or "",
-            )
+        old = CommitInfo(
+            id=commit,
+            parent=parent,
+            origin=row["origin"],
+            started_at=row["started"],
+            finished_at=row["finished"],
+            description=row["description"],
+            error=row["error"],
+            size_bytes=row["size"],
+            metadata=table.decode_metadata(row["metadata"]),
+            created_by=row["created_by"] or "",
         )
+        steps.append(CommitStep(old=old, content_parent=content_parent))
     return _parents_first(steps)
 
 
@@ -71,15 +72,15 @@ def line(rows: Rows, head: str, extent: Extent) -> set[str]:
     """
     current: str | None = head
     first = full_id(rows, extent.first) if extent.first else None
-    found: set[str] = set()
-    while current is not None and current in rows and (extent.last is None or len(found) < extent.last):
-        found.add(current)
+    commits: set[str] = set()
+    while current is not None and current in rows and (extent.last is None or len(commits) < extent.last):
+        commits.add(current)
         if current == first:
             break
         current = rows[current]["parent"]
-    if first is not None and first not in found:
+    if first is not None and first not in commits:
         raise UsageError(f"commit {extent.first} is no ancestor of {head}")
-    return found
+    return commits
 
 
 def full_id(rows: Rows, reference: str) -> str:
@@ -91,12 +92,12 @@ def full_id(rows: Rows, reference: str) -> str:
 
 
 def _parents_first(steps: Sequence[CommitStep]) -> list[CommitStep]:
-    done: dict[str, CommitStep] = {}
-    pending = {step.commit: step for step in steps}
+    ordered: dict[str, CommitStep] = {}
+    by_id = {step.old.id: step for step in steps}
     for step in steps:
         chain = [step]
-        while (parent := chain[-1].parent) is not None and parent not in done:
-            chain.append(pending[parent])
-        for each in reversed(chain):
-            done.setdefault(each.commit, each)
-    return list(done.values())
+        while (parent := chain[-1].old.parent) is not None and parent not in ordered:
+            chain.append(by_id[parent])
+        for link in reversed(chain):
+            ordered.setdefault(link.old.id, link)
+    return list(ordered.values())

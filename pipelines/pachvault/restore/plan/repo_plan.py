@@ -219,8 +219,8 @@ def _origin(
         return "vault"
     held = (
         len(steps) == 1
-        and not steps[0].error
-        and mirrored(source, history.name, steps[0].commit, steps[0].size_bytes)
+        and not steps[0].old.error
+        and mirrored(source, history.name, steps[0].old.id, steps[0].old.size_bytes)
     )
     if held:
         return "backup"

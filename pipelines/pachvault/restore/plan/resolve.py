@@ -224,7 +224,7 @@ def _check_paths(request: Request, snapshot: Snapshot, found: Sequence[RepoToRes
                 left = left.unmatched(repo.history.tree(head)["path"].to_pylist())
         for repo in found if left.patterns else ():
             for step in repo.plan.steps:
-                change = changes(repo.history, step.commit, step.content_parent)
+                change = changes(repo.history, step.old.id, step.content_parent)
                 left = left.unmatched(change.puts["path"].to_pylist())
     except DamageError:
         if not request.keep_going:

@@ -18,7 +18,7 @@ from pachvault.restore.plan.fetch_shares import PlanWithShares
 from pachvault.restore.plan.resolve import resolve
 from pachvault.restore.request.restore_records import finished
 from pachvault.restore.request.retry_policy import verdict
-from pachvault.restore.restore_messages import FetchShare, FetchWork, RestorePlan
+from pachvault.restore.restore_messages import FetchShare, RestorePlan
 from pachvault.store.store import open_store
 from pachvault.vault.vault import open_vault
 
@@ -27,11 +27,11 @@ SUFFIX = ".yaml"
 
 @dataclass(frozen=True, slots=True)
 class RequestPlan:
-    """The folder of a request in the outputs, its plan, and at least one piece of work for fetch."""
+    """The folder of a request in the outputs, its plan, and at least one share for the fetch stage."""
 
     folder: str
     plan: RestorePlan
-    work: list[FetchWork]
+    shares: list[FetchShare]
 
 
 def take_in(name: str, data: bytes | None, source: Source) -> RequestPlan:
@@ -88,18 +88,6 @@ def _without_work(request_id: str, status: Literal["done", "refused"], summary: 
 def _intake(name: str, resolved: PlanWithShares) -> RequestPlan:
     plan = resolved.plan
     folder = f"{name.removesuffix(SUFFIX)}-{plan.request_id[:12]}"
-    work = [_fetch_work(plan, share) for share in resolved.shares]
     # a request without a share would have no datum downstream, and never a report
-    return RequestPlan(folder, plan, work or [FetchWork(request_id=plan.request_id, number=0)])
-
-
-def _fetch_work(plan: RestorePlan, share: FetchShare) -> FetchWork:
-    """A share with its own steps of the plan: a datum must not carry a history of a million commits."""
-    wanted = {(part.project, part.repo, part.commit) for part in share.parts}
-    repos = []
-    for repo in plan.repos:
-        steps = [step for step in repo.steps if (repo.project, repo.repo, step.commit) in wanted]
-        if steps:
-            repos.append(repo.model_copy(update={"steps": steps, "branches": []}))
-    excerpt = plan.model_copy(update={"repos": repos, "pipelines": []})
-    return FetchWork(request_id=plan.request_id, number=share.number, share=share, plan=excerpt)
+    shares = resolved.shares or [FetchShare(request_id=plan.request_id, number=0)]
+    return RequestPlan(folder, plan, shares)
