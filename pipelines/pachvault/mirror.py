@@ -18,7 +18,7 @@ from datetime import UTC, datetime, timedelta
 from pachvault.errors import PachydermError, SourceGoneError
 from pachvault.format.ids import RepoName
 from pachvault.pach import codec
-from pachvault.pach.records import CommitInfo
+from pachvault.pach.records import BranchInfo, CommitInfo
 from pachvault.pach.source import CommitRef, Source
 from pachvault.pach.target import Target
 from pachvault.policy import HOME_PROJECT
@@ -45,17 +45,29 @@ class BranchTask:
         return branch_of(self.repo, self.created_at, self.branch)
 
 
-class Mirror:
-    """The backup repo as it stood when this was made."""
+def open_mirror(source: Source, target: Target, run_id: str) -> Mirror:
+    """The backup repo, created where it is missing. Raises PachydermError where that is refused."""
+    target.ensure_project(HOME_PROJECT, "pachvault's own pipelines and repos")
+    target.ensure_repo(HOME_PROJECT, BACKUP_REPO, "source commits frozen by pachvault; holds no copies")
+    repo = RepoName(HOME_PROJECT, BACKUP_REPO)
+    return Mirror(source, target, run_id, source.branches(repo), source.commits(repo))
 
-    def __init__(self, source: Source, target: Target, run_id: str) -> None:
+
+class Mirror:
+    """The backup repo as it stood when it was opened, for one run; use `open_mirror`."""
+
+    def __init__(
+        self,
+        source: Source,
+        target: Target,
+        run_id: str,
+        branches: Sequence[BranchInfo],
+        commits: Sequence[CommitInfo],
+    ) -> None:
         self._source, self._target, self._run_id = source, target, run_id
-        target.ensure_project(HOME_PROJECT, "pachvault's own pipelines and repos")
-        target.ensure_repo(HOME_PROJECT, BACKUP_REPO, "source commits frozen by pachvault; holds no copies")
-        repo = RepoName(HOME_PROJECT, BACKUP_REPO)
         self._whole: set[str] = set()
-        self._heads = {branch.name: branch.head for branch in source.branches(repo)}
-        self._commits = {commit.id: commit for commit in source.commits(repo)}
+        self._heads = {branch.name: branch.head for branch in branches}
+        self._commits = {commit.id: commit for commit in commits}
         self._mirrors = {
             said["source"] + "@" + said["commit"]: commit
             for commit in reversed(self._commits.values())

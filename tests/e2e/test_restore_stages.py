@@ -170,9 +170,10 @@ def test_parts_are_staged_each_by_its_datum_and_composed(chain: Chain) -> None:
 
 def test_a_share_carries_only_its_own_steps_of_the_plan(chain: Chain) -> None:
     chain.plan(history="all")
-    for share in chain.shares():
-        work = json.loads(share.read_text())
-        assert [len(repo["steps"]) for repo in work["plan"]["repos"]] == [1]
+    shares = chain.shares()
+    assert shares
+    for share in shares:
+        assert share.read_text().count('"content_parent"') == 1
 
 
 def test_a_datum_that_failed_is_done_again_and_nothing_twice(chain: Chain) -> None:

@@ -19,7 +19,7 @@ from pachvault.backup.run_records import Tick
 from pachvault.errors import PachydermError, TransientError, UsageError
 from pachvault.format.documents import GONE, HEAD_MISSING, NOT_MIRRORED, NOTHING_MATCHED, UNSETTLED, Problem
 from pachvault.format.ids import RepoName
-from pachvault.mirror import BACKUP_REPO, BranchTask, Mirror
+from pachvault.mirror import BACKUP_REPO, BranchTask, Mirror, open_mirror
 from pachvault.pach import codec
 from pachvault.pach.records import CommitInfo
 from pachvault.pach.source import CommitRef, Source
@@ -174,7 +174,7 @@ def _survey_problems(seen: Survey, policy: Policy) -> list[Problem]:
 def _mirror(source: Source, target: Target, run_id: str, problems: list[Problem]) -> Mirror | None:
     """The mirror; where it may not be written a note says so, and the sources themselves are read."""
     try:
-        return Mirror(source, target, run_id)
+        return open_mirror(source, target, run_id)
     except TransientError:
         raise
     except PachydermError as error:

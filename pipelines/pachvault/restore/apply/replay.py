@@ -35,17 +35,11 @@ class Replay:
         self, source: Source, target: Target, vault: Vault, plan: RestorePlan, progress: Progress
     ) -> None:
         self._source, self._target, self._vault, self._plan = source, target, vault, plan
-        from_vault = any(repo.origin == "vault" for repo in plan.repos)
-        reader = BlobReader(vault, blob_index.load(vault)) if from_vault else None
+        self._progress = progress
         self._lost_records: list[Replayed] = []
         self._settings = SettingsReplay(source, target, plan.settings)
-        self._repos = []
-        for project in plan.projects:
-            target.ensure_project(project.name, project.description)
-        for repo in plan.repos:
-            target.ensure_repo(repo.to_project, repo.to_repo, repo.description)
-            history = RepoHistory(vault, vault.repo_record(repo.record))
-            self._repos.append(RepoReplay(source, target, plan, repo, history, reader, progress))
+        self._repos: list[RepoReplay] = []
+        """One for each repo of the plan, in its order; from `rebuild` on."""
 
     @property
     def done(self) -> list[Replayed]:
@@ -59,6 +53,7 @@ class Replay:
         Raises DamageError for a damaged vault unless the plan says to keep going: nothing of a damaged
         commit is committed.
         """
+        self._repos = self._taken_up()
         self._settings.before_pipelines()
         pipeline_definitions.create_stopped(self._source, self._plan.pipelines)
         try:
@@ -69,6 +64,22 @@ class Replay:
             raise
         for each in self._repos:
             each.prepare_heads()
+
+    def _taken_up(self) -> list[RepoReplay]:
+        """The repos of the plan, created where they are missing, each with what earlier runs left in it."""
+        plan, target = self._plan, self._target
+        from_vault = any(repo.origin == "vault" for repo in plan.repos)
+        reader = BlobReader(self._vault, blob_index.load(self._vault)) if from_vault else None
+        for project in plan.projects:
+            target.ensure_project(project.name, project.description)
+        repos = []
+        for repo in plan.repos:
+            target.ensure_repo(repo.to_project, repo.to_repo, repo.description)
+            history = RepoHistory(self._vault, self._vault.repo_record(repo.record))
+            replay = RepoReplay(self._source, target, plan, repo, history, reader, self._progress)
+            replay.take_up()
+            repos.append(replay)
+        return repos
 
     def settle(self) -> None:
         """Move the heads, all or none; then their triggers, and the pipelines that read them."""

@@ -63,11 +63,17 @@ class RepoReplay:
 
     def __post_init__(self) -> None:
         self.done = Replayed(self.repo.target)
+
+    def take_up(self) -> None:
+        """Find what earlier runs of the request left in the repo: before anything else is called.
+
+        Their commits that can be finished are taken up; others, and branches in the way, are removed.
+        """
         known, branches = self.source.commits(self.repo.target), self.source.branches(self.repo.target)
         steps = {step.old.id: step for step in self.repo.steps}
-        there = commit_trailer.restored(known, self.plan.request_id, self.repo.source, branches)
-        for old, found in there.items():
-            commit = self.source.commit(self._ref(found.id), wait=True) if found.is_finishing else found
+        earlier = commit_trailer.restored(known, self.plan.request_id, self.repo.source, branches)
+        for old, new in earlier.items():
+            commit = self.source.commit(self._ref(new.id), wait=True) if new.is_finishing else new
             if commit.finished_at is None and old in steps:
                 self.begun[old] = commit.id
             elif commit.finished_at is None:  # of another plan of this request: it would block its branch
@@ -77,10 +83,10 @@ class RepoReplay:
                 if lost := commit_trailer.left_out(commit):
                     self.done.lost.append(f"{self.repo.source}@{old}: {lost} damaged files were left out")
         in_use = {*self.begun.values(), *self.done.ids.values()}
-        mine = {working_branches.replayed(self.plan.request_id) + old for old in steps}
+        wanted = {working_branches.replayed(self.plan.request_id) + old for old in steps}
         for branch in branches:
             # a root goes on a branch of its own, which must be new
-            if branch.name in mine and branch.head not in in_use:
+            if branch.name in wanted and branch.head not in in_use:
                 self.target.delete_branch(self.repo.to_project, self.repo.to_repo, branch.name)
 
     def is_begun(self, step: CommitStep) -> bool:
