@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from made import cut_points, new_vault
-from pachvault.backup.export.chunker import FRAME_BLOBS, Chunker
+from pachvault.backup.export.chunker import Chunker
+from pachvault.backup.export.frame_writer import FRAME_BLOBS
 from pachvault.errors import TransientError
 from pachvault.format.documents import Cutting
 from pachvault.format.ids import digest

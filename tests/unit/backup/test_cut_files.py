@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from made import new_vault
-from pachvault.backup.export.chunker import FRAME_BYTES, Chunker
+from pachvault.backup.export.chunker import Chunker
+from pachvault.backup.export.frame_writer import FRAME_BYTES
 from pachvault.format.documents import Cutting
 from pachvault.pach.tar import FilePiece, FileRun
 from pachvault.vault import blob_index

@@ -10,7 +10,7 @@ from made import BEGAN, Repo, back_up, new_vault
 from pachvault.backup.backup_messages import CommitPlace, ExportShare, Item, PlannedRepo
 from pachvault.backup.base_lookup import SealedCommits
 from pachvault.backup.freeze.backup_plan import SHARE_BYTES, SHARE_ITEMS, head_tasks, plan_repo, split
-from pachvault.backup.freeze.freeze import _ranges
+from pachvault.backup.freeze.item_plan import _ranges
 from pachvault.format.ids import RepoName
 from pachvault.policy import History
 from pachvault.vault.snapshots import Snapshot

@@ -1,15 +1,13 @@
-"""The chunker: files to blobs, blobs to frames, on all cores and in bounded memory.
+"""The chunker: files to blobs, on all cores and in bounded memory.
 
 Small files are one blob each and are digested in batches. Large files are split by content, segment by
-segment. Blobs that the vault's index lacks are gathered into frames of about FRAME_BYTES, which threads
-compress while the stream is read on. Results are collected in the order of the stream and frames are
-filled in that order, so that the same stream gives the same packs.
+segment. Blobs that the vault's index lacks go into frames (`frame_writer`). Threads digest while the stream
+is read on; results are collected in the order of the stream, so that the same stream gives the same packs.
 """
 
 from __future__ import annotations
 
 import os
-import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -20,16 +18,15 @@ from typing import NamedTuple, Self
 from blake3 import blake3
 from pyfastcdc import FastCDC
 
+from pachvault.backup.export.frame_writer import FRAME_BLOBS, Data, FrameWriter
 from pachvault.errors import PachydermError
-from pachvault.format import digests, pack
+from pachvault.format import digests
 from pachvault.format.documents import Cutting
 from pachvault.format.ids import digest
 from pachvault.pach.tar import FilePiece, FileRun
 from pachvault.vault.blob_index import BlobIndex
 from pachvault.vault.pack_writer import PackWriter
 
-FRAME_BYTES = 1024 * 1024
-FRAME_BLOBS = 4096
 _BATCH_BYTES = 1024 * 1024
 _AHEAD_BYTES = 8 * 1024 * 1024
 """How much is being digested at a time, or one segment where that is more."""
@@ -37,8 +34,6 @@ _TAR_BYTES = 1024
 """What a file takes in the stream besides its content, which a view of the content keeps in memory."""
 _SEGMENT_BLOBS = 2
 """A segment is so many of the longest blobs; the last of them is split again, with the next segment."""
-
-Data = bytes | memoryview
 
 
 class StoredFile(NamedTuple):
@@ -86,24 +81,19 @@ class Chunker:
     """Stores files in a vault, each as one blob or several. A context manager; its threads end with it."""
 
     def __init__(self, writer: PackWriter, index: BlobIndex, cutting: Cutting) -> None:
-        self._writer, self._index = writer, index
+        self._index = index
         self._cutting = cutting
         self._cdc = FastCDC(cutting.avg_bytes, min_size=cutting.min_bytes, max_size=cutting.max_bytes)
         threads = max(2, os.cpu_count() or 1)
         self._pool = ThreadPoolExecutor(threads, "chunker")
-        self._frames_ahead = threads + 2
-        self._local = threading.local()
+        self._frames = FrameWriter(writer, self._pool, cutting.min_bytes, threads + 2)
         self._digesting: deque[_Batch] = deque()
         self._digesting_bytes = 0
-        self._compressing: deque[Future[pack.Frame]] = deque()
         self._seen = digests.Seen()
         """The new blobs of this chunker: the index does not have them yet."""
         self._paths: list[str] = []
         self._small: list[Data] = []
         self._small_bytes = 0
-        self._frame: list[Data] = []
-        self._frame_digests: list[bytes] = []
-        self._frame_bytes = 0
         self._large: _LargeFile | None = None
         self._parts: list[Data] = []
         self._part_bytes = 0
@@ -193,9 +183,7 @@ class Chunker:
         self._submit_small()
         while self._digesting:
             self._collect()
-        self._compress()
-        while self._compressing:
-            self._writer.add(self._compressing.popleft().result())
+        self._frames.flush()
 
     def _drop(self) -> None:
         """Forget the file that has begun."""
@@ -280,7 +268,7 @@ class Chunker:
         is_first = self._seen.add([blob_digests[number] for number in new])
         for number, first in zip(new, is_first, strict=True):
             if first:
-                self._add_to_frame(blobs[number], blob_digests[number])
+                self._frames.add(blobs[number], blob_digests[number])
         if isinstance(owner, _LargeFile):
             owner.blobs += blob_digests
             if ends:
@@ -293,28 +281,3 @@ class Chunker:
             StoredFile(path, len(content), content_digest, None)
             for path, content, content_digest in zip(owner, blobs, blob_digests, strict=True)
         ]
-
-    def _add_to_frame(self, data: Data, blob_digest: bytes) -> None:
-        if self._frame_bytes + len(data) > FRAME_BYTES or len(self._frame) >= FRAME_BLOBS:
-            self._compress()
-        if len(data) <= self._cutting.min_bytes:
-            data = bytes(data)  # or a frame that fills slowly would hold a whole message for each small file
-        self._frame.append(data)
-        self._frame_digests.append(blob_digest)
-        self._frame_bytes += len(data)
-
-    def _compress(self) -> None:
-        """Have the frame compressed."""
-        if not self._frame:
-            return
-        self._compressing.append(self._pool.submit(self._make_frame, self._frame, self._frame_digests))
-        self._frame, self._frame_digests, self._frame_bytes = [], [], 0
-        while len(self._compressing) > self._frames_ahead:
-            self._writer.add(self._compressing.popleft().result())
-
-    def _make_frame(self, blobs: list[Data], blob_digests: list[bytes]) -> pack.Frame:
-        compressor = getattr(self._local, "compressor", None)
-        if compressor is None:
-            compressor = self._local.compressor = pack.new_compressor()
-        data = blobs[0] if len(blobs) == 1 else b"".join(blobs)
-        return pack.make_frame(data, blob_digests, [len(blob) for blob in blobs], compressor)

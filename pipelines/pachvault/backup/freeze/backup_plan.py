@@ -1,4 +1,4 @@
-"""Planning: what is frozen, minus what sealed snapshots reach. Pure but for the vault's records."""
+"""The plan of a backup: the frozen commits minus those that sealed snapshots reach. Reads the vault only."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ def plan_repo(
     now: datetime,
     doubtful: frozenset[str] = frozenset(),
 ) -> PlannedRepo:
-    """What a snapshot taken now says of a repo, and which of its commits have to be exported.
+    """The plan of a repo: what the snapshot records of it, and which of its commits are exported.
 
-    `doubtful` are commits that the run before could not read: they are tried again, but no other
-    commit is made to depend on them.
+    `doubtful` are commits that the run before could not read: they are tried again, but no delta builds
+    on them.
     """
     if sealed is not None and sealed.history.record.created_at != repo.info.created_at:
-        sealed = None  # deleted and made again: another repo of the same name
+        sealed = None  # deleted and created again: another repo of the same name
     heads = {branch.name: finished_head(repo.commits, branch.head) for branch in repo.branches}
     chosen = chosen_commits(repo.commits, [head for head in heads.values() if head], history, now)
     stored = sealed.commits() if sealed else set()
@@ -97,7 +97,7 @@ def plan_repo(
 
 
 def head_tasks(repo: SurveyedRepo, planned: PlannedRepo) -> list[tuple[str, str]]:
-    """The branches (name, head) whose heads are not sealed yet, those that failed left out."""
+    """The branches (name, head) whose heads are not sealed yet and did not fail."""
     new = {commit.id for commit in planned.new}
     return [
         (branch.name, branch.head)
@@ -123,7 +123,7 @@ def split(items: Sequence[Item], run_id: str, template: ExportShare) -> list[Exp
 
 
 def _unfinished(open_commits: Sequence[CommitInfo]) -> Unfinished | None:
-    """What a snapshot says of unfinished commits, which are given newest first."""
+    """The record of unfinished commits, which are given newest first."""
     if not open_commits:
         return None
     return Unfinished(
