@@ -112,8 +112,8 @@ class Kept:
         rows = RowBuilder(PEOPLE, "f" * 32)
         with PackWriter(self.vault) as writer:
             with Chunker(writer, blob_index.load(self.vault), self.vault.config.cutting) as chunker:
-                for file in chunker.store(file_pieces(files)):
-                    rows.file(*file)
+                for stored in chunker.store(file_pieces(files)):
+                    rows.files(*stored)
             writer.finish()
         return self.vault.put_table(table.encode_files(rows.table())).digest
 

@@ -197,8 +197,8 @@ def _changes(tree: TREE, base: TREE, chunker: Chunker, rows: RowBuilder) -> int:
     for path in sorted(base.keys() - tree.keys()):
         rows.deleted(path)
     changed = {path: data for path, data in tree.items() if base.get(path) != data}
-    for file in chunker.store(file_pieces(changed)):
-        rows.file(*file)
+    for files in chunker.store(file_pieces(changed)):
+        rows.files(*files)
     return sum(map(len, tree.values())) - sum(map(len, base.values()))
 
 

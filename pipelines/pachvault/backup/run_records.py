@@ -56,7 +56,7 @@ def check_age(vault: Vault, run_id: str) -> datetime:
     now = clock.store_now(vault, is_cleared=False)
     if announced is None or not _is_in_time(now - announced.modified_at, vault):
         raise BusyError(
-            f"the run froze more than {vault.config.grace / 2} ago, or its announcement is missing, "
+            f"the run froze more than {vault.config.grace / 2} ago, or its announcement has gone, "
             "or the store's clock was set back: not sealed",
             where=f"run {run_id}",
             hint="the next run reuses what this one has stored",
@@ -73,7 +73,7 @@ def check_sealed(vault: Vault, run_id: str, manifest: str) -> None:
     if not (announced and sealed and _is_in_time(sealed.modified_at - announced.modified_at, vault)):
         vault.delete(manifest)
         raise BusyError(
-            "the run was delayed for too long just before its manifest was written: not sealed",
+            "the run was held up just before it was sealed, and for too long: not sealed",
             where=f"run {run_id}",
             hint="the next run reuses what this one has stored",
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from made import cut_points, new_vault
-from pachvault.backup.export.chunker import Chunker
+from pachvault.backup.export.chunker import Chunker, StoredFiles
 from pachvault.backup.export.frame_writer import FRAME_BLOBS
 from pachvault.errors import TransientError
 from pachvault.format.documents import Cutting
@@ -24,6 +24,11 @@ from pachvault.vault.vault import Vault
 
 SMALL = Cutting(min_bytes=2048, avg_bytes=4096, max_bytes=16_384)
 Emitted = tuple[str, int, bytes, list[bytes] | None]
+
+
+def one_by_one(batches: Iterable[StoredFiles]) -> Iterator[Emitted]:
+    for files in batches:
+        yield from zip(*files, strict=True)
 
 
 def noise(size: int, seed: int = 1) -> bytes:
@@ -56,7 +61,7 @@ def cutting(vault: Vault, sizes: Cutting = SMALL) -> Iterator[Job]:
         with Chunker(writer, blob_index.load(vault), sizes) as chunker:
             job = Job(chunker, writer)
             yield job
-            job.emitted += chunker.store(job.pieces)
+            job.emitted += one_by_one(chunker.store(job.pieces))
         writer.finish()
 
 
@@ -193,7 +198,7 @@ def test_what_is_abandoned_is_not_told_but_its_blobs_stay(tmp_path: Path) -> Non
 
     with cutting(vault) as job:
         with pytest.raises(TransientError):
-            job.emitted += job.chunker.store(broken())
+            job.emitted += one_by_one(job.chunker.store(broken()))
         job.file("/next", b"next")
     assert job.emitted == [expected("/next", b"next")]
     assert blob_index.load(vault).has([digest(b"small"), digest(b"next")]).all()

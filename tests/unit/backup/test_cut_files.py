@@ -42,7 +42,8 @@ def test_as_one_by_one(tmp_path: Path, sizes: list[int]) -> None:
                     FilePiece(path, len(view), 0, view) for path, view in zip(paths, views, strict=True)
                 ]
             with Chunker(writer, blob_index.load(vault), CUTTING) as chunker:
-                emitted += chunker.store(pieces)
+                for files in chunker.store(pieces):
+                    emitted += zip(*files, strict=True)
             writer.finish()
         assert sum(size for _, size, _, _ in emitted) == sum(sizes)
         found.append((sorted(emitted), [pack.digest for pack in writer.packs]))

@@ -36,15 +36,15 @@ _SEGMENT_BLOBS = 2
 """A segment is so many of the longest blobs; the last of them is split again, with the next segment."""
 
 
-class StoredFile(NamedTuple):
-    """A file whose blobs are in the vault, or on their way there."""
+class StoredFiles(NamedTuple):
+    """Files whose blobs are in the vault, or on their way there: in columns, as many come at a time."""
 
-    path: str
-    size: int
-    digest: bytes
-    """Of the whole content."""
-    blobs: list[bytes] | None
-    """None where the file is one blob or empty."""
+    paths: list[str]
+    sizes: list[int]
+    digests: list[bytes]
+    """Each of the whole content."""
+    blobs: list[list[bytes] | None]
+    """None for a file that is one blob or empty."""
 
 
 @dataclass(slots=True)
@@ -97,8 +97,8 @@ class Chunker:
         self._large: _LargeFile | None = None
         self._parts: list[Data] = []
         self._part_bytes = 0
-        self._stored: list[StoredFile] = []
-        """Files that are stored and not yielded yet."""
+        self._stored = StoredFiles([], [], [], [])
+        """Those that are not yielded yet."""
 
     def __enter__(self) -> Self:
         return self
@@ -113,8 +113,8 @@ class Chunker:
         """Whether a blob is in the vault, or on its way there."""
         return bool(self._index.has([blob])[0]) or blob in self._seen
 
-    def store(self, pieces: Iterable[FilePiece | FileRun]) -> Iterator[StoredFile]:
-        """Store files, and yield each once its blobs are. Take all of them before the next call.
+    def store(self, pieces: Iterable[FilePiece | FileRun]) -> Iterator[StoredFiles]:
+        """Store files, and yield them once their blobs are, in order. Take all of them before the next call.
 
         The pieces of a file follow one another. One with offset 0 begins its file again; a file that does
         not end is left out. At the end every frame was handed to the writer. Where `pieces` raises
@@ -127,24 +127,31 @@ class Chunker:
                     self._add_files(piece.paths, piece.data)
                 else:
                     self._add(piece)
-                yield from self._newly_stored()
+                if self._stored.paths:
+                    yield self._take_stored()
         except PachydermError:
             self._flush()
-            self._stored = []
+            self._take_stored()
             raise
         self._flush()
-        yield from self._newly_stored()
+        yield self._take_stored()
 
-    def _newly_stored(self) -> list[StoredFile]:
-        stored, self._stored = self._stored, []
+    def _take_stored(self) -> StoredFiles:
+        stored, self._stored = self._stored, StoredFiles([], [], [], [])
         return stored
+
+    def _add_stored(self, path: str, size: int, content_digest: bytes, blobs: list[bytes] | None) -> None:
+        self._stored.paths.append(path)
+        self._stored.sizes.append(size)
+        self._stored.digests.append(content_digest)
+        self._stored.blobs.append(blobs)
 
     def _add(self, piece: FilePiece) -> None:
         path, size, offset, data = piece
         if offset == 0:
             self._drop()
             if size == 0:
-                self._stored.append(StoredFile(path, 0, digest(b""), None))
+                self._add_stored(path, 0, digest(b""), None)
                 return
             if size == len(data) and size <= self._cutting.min_bytes:
                 self._add_small(path, data)
@@ -274,10 +281,10 @@ class Chunker:
             if ends:
                 is_one = len(owner.blobs) == 1
                 content_digest = owner.blobs[0] if is_one else owner.hasher.digest()
-                file = StoredFile(owner.path, owner.size, content_digest, None if is_one else owner.blobs)
-                self._stored.append(file)
+                self._add_stored(owner.path, owner.size, content_digest, None if is_one else owner.blobs)
             return
-        self._stored += [
-            StoredFile(path, len(content), content_digest, None)
-            for path, content, content_digest in zip(owner, blobs, blob_digests, strict=True)
-        ]
+        stored = self._stored
+        stored.paths.extend(owner)
+        stored.sizes.extend(map(len, blobs))
+        stored.digests.extend(blob_digests)
+        stored.blobs.extend([None] * len(owner))

@@ -19,7 +19,7 @@ import pyarrow as pa
 from pachvault.backup import base_lookup, missing_commits, run_records
 from pachvault.backup.backup_messages import ExportShare, Item, ItemReceipt, Link, Receipt, WrittenObject
 from pachvault.backup.base_lookup import KnownContent
-from pachvault.backup.export.chunker import Chunker, StoredFile
+from pachvault.backup.export.chunker import Chunker, StoredFiles
 from pachvault.backup.export.row_builder import RowBuilder
 from pachvault.backup.export.table_writer import TableWriter
 from pachvault.errors import PachydermError, SourceGoneError, TransientError
@@ -121,8 +121,8 @@ class _Exporter:
         self._exported.append((receipt.model_copy(update={"rows": rows.count, "bytes": size}), rows))
 
     def _full(self, item: Item, rows: RowBuilder) -> int:
-        for file in self._stored(self._source.read_runs(item.source.ref, item.lower, item.upper)):
-            rows.file(*file)
+        for files in self._stored(self._source.read_runs(item.source.ref, item.lower, item.upper)):
+            rows.files(*files)
         if item.is_whole and rows.bytes != item.commit_bytes:
             raise PachydermError(f"{rows.bytes} bytes arrived, the commit has {item.commit_bytes}")
         return rows.bytes
@@ -140,8 +140,8 @@ class _Exporter:
         contents = base_lookup.known_contents(partial(self._base_layers, item), changes)
         unread = self._write_known(changes, contents, rows)
         hashes = {change.path: change.new_hash for change in unread.values()}
-        for file in self._stored(self._changed_files(item, changes, unread)):
-            rows.file(*file, hashes[file.path])
+        for files in self._stored(self._changed_files(item, changes, unread)):
+            rows.files(*files, [hashes[path] for path in files.paths])
         return rows.bytes - sum(change.old_size for change in changes if change.old_size > 0)
 
     def _changed_files(
@@ -174,9 +174,9 @@ class _Exporter:
         sizes = zip(base["path"].to_pylist(), base["size"].to_pylist(), strict=True)
         replaced: dict[str, int] = {path: size for path, size in sizes if _inside(item, path)}
         gone = set(replaced)
-        for file in self._stored(self._source.read(item.source.ref, item.lower, item.upper)):
-            rows.file(*file)
-            gone.discard(file.path)
+        for files in self._stored(self._source.read(item.source.ref, item.lower, item.upper)):
+            rows.files(*files)
+            gone.difference_update(files.paths)
         for path in sorted(gone):
             rows.deleted(path)
         return rows.bytes - sum(replaced.values())
@@ -220,7 +220,7 @@ class _Exporter:
         """Whether the vault still has it, or this share has just stored it."""
         return all(self._chunker.has(blob) for blob in content.blobs or [content.digest])
 
-    def _stored(self, pieces: Iterable[FilePiece | FileRun]) -> Iterator[StoredFile]:
+    def _stored(self, pieces: Iterable[FilePiece | FileRun]) -> Iterator[StoredFiles]:
         """The files that these pieces are of, once their content is stored."""
         return self._chunker.store(self._counted(pieces))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pyarrow as pa
 
@@ -45,6 +45,28 @@ class RowBuilder:
         self._row(path, table.FILE, size, digest, blobs, pfs_hash)
         self.bytes += size
 
+    def files(
+        self,
+        paths: list[str],
+        sizes: list[int],
+        digests: list[bytes],
+        blobs: list[list[bytes] | None],
+        pfs_hashes: list[bytes] | None = None,
+    ) -> None:
+        """Files as the commit has them, in columns."""
+        kinds = [table.FILE] * len(paths)
+        hashes: Sequence[bytes | None] = pfs_hashes or [None] * len(paths)
+        self.bytes += sum(sizes)
+        start = 0
+        while start < len(paths):
+            end = start + _CHUNK_ROWS - len(self._columns[0])
+            rows: tuple[Sequence[object], ...] = (paths, kinds, sizes, digests, blobs, hashes)
+            for column, values in zip(self._columns, rows, strict=True):
+                column.extend(values[start:end])
+            if len(self._columns[0]) >= _CHUNK_ROWS:
+                self._close_full_chunk()
+            start = end
+
     def deleted(self, path: str) -> None:
         """A file that the commit no longer has."""
         self._row(path, table.DELETED, 0, None, None, None)
@@ -79,9 +101,12 @@ class RowBuilder:
         blob_lists.append(blobs)
         hashes.append(pfs_hash)
         if len(paths) >= _CHUNK_ROWS:
-            self._close_chunk()
-            if self._put and self.held >= TABLE_ROWS:
-                self.release(self._put(self.table()))
+            self._close_full_chunk()
+
+    def _close_full_chunk(self) -> None:
+        self._close_chunk()
+        if self._put and self.held >= TABLE_ROWS:
+            self.release(self._put(self.table()))
 
     def _close_chunk(self) -> None:
         size = len(self._columns[0])

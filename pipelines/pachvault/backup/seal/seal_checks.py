@@ -30,7 +30,7 @@ def check_tables(vault: Vault, tables: Iterable[bytes]) -> None:
     lost = [path for name in tables if (path := layout.table_path(name)) not in listed]
     if lost:
         raise AbsentError(
-            f"{len(lost)} file tables are missing since the freeze: the run is not sealed",
+            f"{len(lost)} file tables have gone since the freeze: the run is not sealed",
             where=f"{vault.store.url}/{min(lost)}",
             hint="the next run exports their commits again",
         )
@@ -50,7 +50,7 @@ def check_objects(vault: Vault, receipts: Sequence[Receipt]) -> None:
     pending = vault.avoid & {path(name) for path, names in groups for name in names}
     if pending:
         raise BusyError(
-            "the object became a pending delete after the run began: the run is not sealed",
+            "the object is marked for deletion since the run began: the run is not sealed",
             where=f"{vault.store.url}/{min(pending)}",
             hint="the next run stores again what it needs",
         )
@@ -69,7 +69,7 @@ def check_objects(vault: Vault, receipts: Sequence[Receipt]) -> None:
             continue
         if blob_index.held(replace(vault, avoid=frozenset())).has_all(wanted):
             raise BusyError(
-                "a pack that the run relies on became a pending delete after it began: the run is not sealed",
+                "a pack that the run relies on is marked for deletion since it began: the run is not sealed",
                 where=layout.table_path(name),
                 hint="the next run stores again what it needs",
             )
