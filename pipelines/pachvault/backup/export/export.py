@@ -124,7 +124,7 @@ class _Exporter:
         for files in self._stored(self._source.read_runs(item.source.ref, item.lower, item.upper)):
             rows.files(*files)
         if item.is_whole and rows.bytes != item.commit_bytes:
-            raise PachydermError(f"{rows.bytes} bytes arrived, the commit has {item.commit_bytes}")
+            raise PachydermError(f"{rows.bytes} bytes arrived where the commit has {item.commit_bytes}")
         return rows.bytes
 
     def _delta(self, item: Item, rows: RowBuilder) -> int:

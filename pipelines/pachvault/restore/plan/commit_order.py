@@ -1,4 +1,4 @@
-"""Which commits a restore replays, and in what order. Pure."""
+"""Which commits a restore replays, and in which order. Pure."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def steps_to(rows: Rows, wanted: set[str]) -> list[CommitStep]:
 
 
 def line(rows: Rows, head: str, extent: Extent) -> set[str]:
-    """A commit and as many of its ancestors as the extent takes in.
+    """A commit and those of its ancestors that are in the extent.
 
     Raises UsageError where it begins at a commit that is no ancestor.
     """

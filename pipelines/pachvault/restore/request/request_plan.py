@@ -1,6 +1,6 @@
-"""A file of the requests repo as a restore: the folder that its stages write to, and its plan.
+"""Plans the restore that a file of the requests repo asks for.
 
-Whatever the file says, it comes to a plan: work, done before, or refused with the reason in a line.
+Every file gets a plan: with work, done before, or refused with the reason in one line.
 """
 
 from __future__ import annotations
@@ -35,25 +35,25 @@ class RequestPlan:
 
 
 def take_in(name: str, data: bytes | None, source: Source) -> RequestPlan:
-    """The plan of a request file; `data` is None where the name is a folder's.
+    """The plan of a request file; `data` is None where the name is that of a folder.
 
-    Raises PachvaultError only for what may pass.
+    Raises PachvaultError only for retryable errors.
     """
     try:
         request = _parse(name, data)
     except UsageError as error:
-        # an id that no request has that can be read: two files must not write to one folder
+        # an id that no valid request has: no two files may write to one folder
         request_id = digest(b"\0".join([name.encode(), data or b""])).hex()
-        return _intake(name, PlanWithShares(_without_work(request_id, "refused", str(error)), []))
+        return _request_plan(name, PlanWithShares(_without_work(request_id, "refused", str(error)), []))
     resolved = verdict(lambda: _resolve(request, source))
     if isinstance(resolved, PachvaultError):
         resolved = PlanWithShares(_without_work(request.id, "refused", str(resolved)), [])
-    return _intake(name, resolved)
+    return _request_plan(name, resolved)
 
 
 def done_before(request_id: str, source: Source) -> dict[str, object] | None:
-    """The record of a finished request."""
-    return next((said for said in finished(source) if said["request"] == request_id), None)
+    """The record of a request that is finished; None for any other."""
+    return next((record for record in finished(source) if record["request"] == request_id), None)
 
 
 def _parse(name: str, data: bytes | None) -> Request:
@@ -68,11 +68,11 @@ def _parse(name: str, data: bytes | None) -> Request:
 
 
 def _resolve(request: Request, source: Source) -> PlanWithShares:
-    said = done_before(request.id, source)
-    if said is not None:
-        when = str(said["finished_at"])[:16].replace("T", " ")
-        before = "" if said.get("came_back") else f"done on {when} UTC: "
-        return PlanWithShares(_without_work(request.id, "done", f"{before}{said['summary']}"), [])
+    record = done_before(request.id, source)
+    if record is not None:
+        when = str(record["finished_at"])[:16].replace("T", " ")
+        before = "" if record.get("came_back") else f"done on {when} UTC: "
+        return PlanWithShares(_without_work(request.id, "done", f"{before}{record['summary']}"), [])
     url = request.vault
     if url is None:
         url = policy.parse(
@@ -85,7 +85,7 @@ def _without_work(request_id: str, status: Literal["done", "refused"], summary: 
     return RestorePlan(request_id=request_id, status=status, summary=summary)
 
 
-def _intake(name: str, resolved: PlanWithShares) -> RequestPlan:
+def _request_plan(name: str, resolved: PlanWithShares) -> RequestPlan:
     plan = resolved.plan
     folder = f"{name.removesuffix(SUFFIX)}-{plan.request_id[:12]}"
     # a request without a share would have no datum downstream, and never a report

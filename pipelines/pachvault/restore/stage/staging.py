@@ -1,8 +1,8 @@
-"""Staged parts: large changes that fetch workers bring into the cluster ahead of replay.
+"""Staged parts: large changes that fetch workers write into the cluster ahead of replay.
 
-Each request has a repo of its own for them, each part a branch with one finished commit: what is
-finished is not fetched again. A part is made on a branch of its maker's own, so that two that stage the
-same one do not disturb each other. The repo goes when the request is done.
+A request has a repo of its own for them. A part is a branch with one finished commit: it is not fetched
+again. Each worker writes the part on a branch of its own first, so that two workers with the same part do
+not interfere. The repo is deleted when the request is settled.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ def staging_repo(request_id: str) -> RepoName:
 
 
 def ensure(target: Target, request_id: str) -> None:
-    """Make the request's repo unless it is there."""
+    """Create the request's repo unless it is there."""
     repo = staging_repo(request_id)
     target.ensure_project(repo.project)
-    target.ensure_repo(repo.project, repo.repo, "parts of a restore under way; goes with it")
+    target.ensure_repo(repo.project, repo.repo, "parts of a restore in progress; deleted with it")
 
 
 def staged(source: Source, request_id: str, branch: str) -> CommitRef | None:
-    """The commit of the part on a branch, if it is there: a branch is pointed at finished ones only."""
+    """The commit of the part on a branch, if it is there. Branches of parts have finished commits only."""
     try:
         head = source.commit(_ref(request_id, branch))  # a branch's name means its head
     except SourceGoneError:
@@ -50,7 +50,7 @@ def staged(source: Source, request_id: str, branch: str) -> CommitRef | None:
 def part_branches(step: CommitStep) -> list[str]:
     """The branches of a commit's parts, in order.
 
-    They name all that a part depends on, for a later plan of the same request may cut otherwise.
+    A name has all that the part depends on: a later plan of the request may split the change otherwise.
     """
     base = step.content_parent or "nothing"
     return [f"{step.old.id}-on-{base}-{number}-of-{step.parts}" for number in range(step.parts)]
