@@ -23,7 +23,8 @@ from pachvault.policy import DRILL_PROJECT
 from pachvault.request import Request
 from pachvault.restore.plan import fetch_shares
 from pachvault.restore.request import restore_records
-from pachvault.restore.request.request_lock import LockHolder, held
+from pachvault.restore.request.lock_holder import LockHolder
+from pachvault.restore.request.request_lock import held
 from pachvault.restore.stage import staging
 from pachvault.syntax import strict_yaml
 

@@ -20,7 +20,8 @@ from pachvault.pach.target import Target
 from pachvault.policy import HOME_PROJECT
 from pachvault.restore.plan import fetch_shares
 from pachvault.restore.request import retry_policy
-from pachvault.restore.request.request_lock import BRANCH, LockHolder, held
+from pachvault.restore.request.lock_holder import BRANCH, LockHolder
+from pachvault.restore.request.request_lock import held
 from pachvault.restore.request.request_plan import take_in
 from pachvault.restore.stage import staging
 from pachvault.stages import restore_fetch, restore_plan, restore_replay

@@ -14,7 +14,8 @@ from pachvault.request import Request
 from pachvault.restore.apply.apply import carry_out
 from pachvault.restore.plan.fetch_shares import PlanWithShares
 from pachvault.restore.plan.resolve import resolve
-from pachvault.restore.request.request_lock import LockHolder, held
+from pachvault.restore.request.lock_holder import LockHolder
+from pachvault.restore.request.request_lock import held
 from pachvault.restore.request.restore_records import RestoreReport
 from pachvault.restore.restore_messages import FetchShare
 from pachvault.restore.stage.staging import fetch

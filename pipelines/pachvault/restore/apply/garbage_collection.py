@@ -16,7 +16,8 @@ from pachvault.pach.source import CommitRef, Source
 from pachvault.pach.target import Target
 from pachvault.restore import working_branches
 from pachvault.restore.request.in_progress import staging_repos
-from pachvault.restore.request.request_lock import HeldError, LockHolder, held, holder_of
+from pachvault.restore.request.lock_holder import LockHolder, holder_of
+from pachvault.restore.request.request_lock import HeldError, held
 from pachvault.restore.stage import staging
 
 

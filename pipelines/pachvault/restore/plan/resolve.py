@@ -21,7 +21,7 @@ from pachvault.restore.plan.fetch_shares import PlanWithShares, RepoToRestore, w
 from pachvault.restore.plan.own_project import means, note_left_out
 from pachvault.restore.plan.repo_plan import TargetCluster, repo_plan
 from pachvault.restore.plan.throughput import Throughput, measured
-from pachvault.restore.request import request_lock
+from pachvault.restore.request.lock_holder import begun_with
 from pachvault.restore.request.restore_records import DONE, finished
 from pachvault.restore.restore_messages import PipelinePlan, RepoPlan
 from pachvault.syntax import selection
@@ -37,7 +37,7 @@ def resolve(request: Request, vault: Vault, source: Source) -> PlanWithShares:
     Raises UsageError where the request matches nothing, or where something is in the way that it does not
     allow to change; BusyError where that is an open commit.
     """
-    begun = _begun(vault, request_lock.begun_with(source, request.id))
+    begun = _begun(vault, begun_with(source, request.id))
     snapshot = begun or snapshots.resolve(vault, request.snapshot.reference)
     cluster = TargetCluster.of(source, is_taken_up=begun is not None)
     is_erased = bool(snapshot.manifest.erased)

@@ -17,7 +17,7 @@ from pachvault.format.ids import RepoName
 from pachvault.pach.records import RepoInfo
 from pachvault.pach.source import CommitRef, Source
 from pachvault.policy import DRILL_PROJECT, HOME_PROJECT
-from pachvault.restore.request.request_lock import LockHolder, holder_of, state_in
+from pachvault.restore.request.lock_holder import LockHolder, holder_of, state_in
 from pachvault.restore.restore_messages import RestorePlan
 from pachvault.restore.stage import staging
 
@@ -32,8 +32,8 @@ class RestoreInProgress:
     request: str
     """The first 12 digits of its id."""
     state: Literal["running", "interrupted", "waiting"]
-    """running: a run holds it. interrupted: a run left it, and it goes on when it is requested again. waiting: the
-    pipelines have it."""
+    """running: a run holds it. interrupted: a run left it, and it goes on when it is requested again.
+    waiting: the pipelines have it."""
     phase: str
     since: datetime | None
     summary: str

@@ -17,7 +17,8 @@ from pachvault.format.ids import RepoName
 from pachvault.pach.source import Source
 from pachvault.pach.target import Target
 from pachvault.restore.apply.apply import carry_out
-from pachvault.restore.request.request_lock import HeldError, HeldLock, LockHolder, held
+from pachvault.restore.request.lock_holder import LockHolder
+from pachvault.restore.request.request_lock import HeldError, HeldLock, held
 from pachvault.restore.request.request_plan import done_before
 from pachvault.restore.request.restore_records import RestoreReport, as_record
 from pachvault.restore.request.retry_policy import verdict
