@@ -20,7 +20,7 @@ from pachvault.format.documents import (
     Totals,
 )
 from pachvault.format.ids import digest
-from pachvault.store.store import open_store
+from pachvault.store.open_store import open_store
 from pachvault.vault import vault
 from pachvault.vault.pack_writer import PackWriter
 from pachvault.vault.vault import Vault

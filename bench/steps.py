@@ -30,7 +30,7 @@ STEPS = {
     "cut": r"Chunker\._split_segment|Chunker\._add_|Chunker\._add |Chunker\._submit",
     "digest": r"Chunker\._digest|Chunker\._collect|FrameWriter\.add|^digest |vault/blob_index\.py",
     "compress": r"FrameWriter\._make_frame|make_frame|_pays|_sample",
-    "write": r"store/local\.py|PackBuilder|put_pack|vault/pack_writer\.py",
+    "write": r"store/folder_store\.py|PackBuilder|put_pack|vault/pack_writer\.py",
     "rows": r"export/(row_builder|table_writer)\.py|format/table\.py",
     "index": r"format/index\.py|put_index",
     START_UP: r"cli/|click/|<module>",

@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from pachvault.format import index, layout
 from pachvault.runtime import allocator
-from pachvault.store.store import open_store
+from pachvault.store.open_store import open_store
 from pachvault.vault import blob_index, vault
 
 _A_PACK = 64

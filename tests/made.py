@@ -27,7 +27,7 @@ from pachvault.format.ids import RepoName, digest
 from pachvault.pach.records import BranchInfo, CommitInfo, RepoInfo
 from pachvault.pach.tar import FilePiece
 from pachvault.policy import History
-from pachvault.store.local import LocalStore
+from pachvault.store.folder_store import FolderStore
 from pachvault.vault import blob_index, pending_deletes, snapshots, vault
 from pachvault.vault.pack_writer import PACK_BYTES, PackWriter
 from pachvault.vault.snapshots import Snapshot
@@ -46,7 +46,7 @@ def cut_points(data: bytes, cutting: Cutting) -> Iterator[tuple[int, int]]:
 
 
 def new_vault(folder: Path) -> Vault:
-    return vault.create(LocalStore(folder / "vault"))
+    return vault.create(FolderStore(folder / "vault"))
 
 
 def age(vault: Vault, name: str, by: timedelta) -> None:

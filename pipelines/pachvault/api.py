@@ -28,7 +28,7 @@ from pachvault.request import Request
 from pachvault.restore.request.restore_records import RestoreReport
 from pachvault.restore.restore import restore
 from pachvault.runtime.progress import Quiet
-from pachvault.store.store import open_store
+from pachvault.store.open_store import open_store
 from pachvault.syntax import strict_yaml
 from pachvault.vault import vault
 from pachvault.vault.snapshots import Snapshot

@@ -18,7 +18,7 @@ from pachvault.pach.pipelines import Pipelines
 from pachvault.pach.source import Source
 from pachvault.pach.target import Target
 from pachvault.policy import HOME_PROJECT, Policy
-from pachvault.store.store import open_store
+from pachvault.store.open_store import open_store
 from pachvault.vault.vault import open_vault
 
 _SCHEDULES: dict[str, Callable[[Policy], str]] = {

@@ -72,7 +72,7 @@ def test_clause_9_6_a_run_announces_itself_before_it_reads_the_newest_records(ru
     first = run.freeze("first")
     seal(run.vault, first.plan, [export_share(run.source, run.vault, each, Quiet()) for each in first.shares])
     run.freeze("second")
-    announced = run.first("put", layout.run_path("frozen-second"))
+    announced = run.first("put", layout.announcement_path("second"))
     assert announced < run.first("get", layout.SNAPSHOTS) < run.first("get", layout.RECORDS)
 
 

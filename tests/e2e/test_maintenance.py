@@ -25,7 +25,7 @@ from pachvault.maintenance.maintenance import exit_code, maintenance
 from pachvault.maintenance.verify import audits
 from pachvault.policy import HOME_PROJECT
 from pachvault.runtime.progress import Quiet
-from pachvault.store.local import LocalStore
+from pachvault.store.folder_store import FolderStore
 
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("maintenance")]
 
@@ -232,7 +232,7 @@ def test_the_shell_does_the_same_and_a_dry_run_nothing(
 
 
 def test_a_target_that_forbids_deletion_is_verified_and_says_so(deployed: Deployed, backup: Backup) -> None:
-    class AppendOnly(LocalStore):
+    class AppendOnly(FolderStore):
         def delete(self, name: str) -> None:
             raise DeniedError("no right to delete", where=name)
 

@@ -18,7 +18,7 @@ from typing import Any
 from pachvault.cli.main import run
 from pachvault.pach.target import Target
 from pachvault.store import files
-from pachvault.store.local import LocalStore
+from pachvault.store.folder_store import FolderStore
 
 WRITES = ("ensure_project", "ensure_repo", "start", "clear", "add_file_set", "finish", "delete_branch")
 
@@ -70,7 +70,7 @@ def main() -> int:
     kind, nth, how = sys.argv[1:4]
     seam = Seam(int(nth), how)
     if kind == "put":
-        seam.wrap(LocalStore, "put")
+        seam.wrap(FolderStore, "put")
     elif kind == "write":
         seam.halve()
     elif kind == "target":

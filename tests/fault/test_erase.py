@@ -16,7 +16,7 @@ from pachvault.maintenance.erase import erase, erase_plan
 from pachvault.maintenance.forget import forget
 from pachvault.maintenance.verify.verify import Level, verify
 from pachvault.runtime.progress import Quiet
-from pachvault.store.local import LocalStore
+from pachvault.store.folder_store import FolderStore
 from pachvault.store.store import Store
 from pachvault.vault import snapshots
 from pachvault.vault.vault import Vault, open_vault
@@ -61,7 +61,7 @@ def test_killed_after_every_write_and_deletion(kept: Kept, tmp_path: Path, third
         nth += 3
         there = tmp_path / f"again{nth}/vault"
         shutil.copytree(kept.root, there)
-        vault = replace(kept.vault, store=LocalStore(there))
+        vault = replace(kept.vault, store=FolderStore(there))
         if not killed(vault.store, nth, "after", erased):
             break
         assert_no_snapshot_is_lost(kept, vault)

@@ -18,7 +18,7 @@ from pachvault.maintenance.repair import repair
 from pachvault.maintenance.repair.repair import Repaired
 from pachvault.maintenance.verify.verify import Level
 from pachvault.runtime.progress import Quiet
-from pachvault.store.local import LocalStore
+from pachvault.store.folder_store import FolderStore
 from pachvault.store.store import Store
 from pachvault.vault import vault
 
@@ -45,7 +45,7 @@ def test_killed_at_every_write(made: Damaged, tmp_path: Path, how: str) -> None:
         nth += 1
         there = tmp_path / f"again{nth}/vault"
         shutil.copytree(made.root, there)
-        store = LocalStore(there)
+        store = FolderStore(there)
         packs = [info.name for info in store.list(layout.PACKS)]
         was_killed = killed(store, nth, how, repaired)
         assert all(store.stat(name) for name in packs)
@@ -84,9 +84,9 @@ def test_two_repairs_at_once(made: Damaged, tmp_path: Path) -> None:
         nth += 1
         there = tmp_path / f"again{nth}/vault"
         shutil.copytree(made.root, there)
-        store = Doubled(LocalStore(there), nth)
+        store = Doubled(FolderStore(there), nth)
         assert repaired(store).is_whole
-        made.vault = vault.open_vault(LocalStore(there))
+        made.vault = vault.open_vault(FolderStore(there))
         made.assert_reads(CONTENT)
         assert made.damages() == []
         if store.calls < nth:

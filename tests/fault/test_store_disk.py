@@ -14,7 +14,7 @@ import pytest
 import stored
 from memory import MemoryStore
 from pachvault.errors import PachvaultError
-from pachvault.store.local import LocalStore
+from pachvault.store.folder_store import FolderStore
 from stored import NamedError, Stored, attempt
 
 ERRORS = {
@@ -36,7 +36,7 @@ def on_disk(folder: Path) -> Stored:
         path.write_bytes(data)
         then = here - (story.store.now - written_at).total_seconds()
         os.utime(path, (then, then))
-    return replace(story, store=cast("MemoryStore", LocalStore(folder)))
+    return replace(story, store=cast("MemoryStore", FolderStore(folder)))
 
 
 class Counted:

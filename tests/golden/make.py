@@ -22,7 +22,7 @@ from pachvault.pach.pipelines import Pipelines
 from pachvault.pach.source import CommitRef, Source
 from pachvault.pach.target import Target
 from pachvault.runtime.progress import Quiet
-from pachvault.store.store import open_store
+from pachvault.store.open_store import open_store
 from pachvault.vault import vault
 from pachvault.vault.snapshots import Snapshot
 

@@ -15,7 +15,7 @@ from pachvault.extract.folder import opened
 from pachvault.format.ids import RepoName
 from pachvault.maintenance.verify.verify import Level, verify
 from pachvault.runtime.progress import Quiet
-from pachvault.store.store import open_store
+from pachvault.store.open_store import open_store
 from pachvault.vault import blob_index, snapshots
 from pachvault.vault.blob_reader import BlobReader
 from pachvault.vault.vault import Vault, open_vault

@@ -14,8 +14,8 @@ from pachvault.format.ids import RepoName, digest
 from pachvault.maintenance.verify.verify import Level, verify
 from pachvault.policy import History
 from pachvault.runtime.progress import Quiet
-from pachvault.store.local import LocalStore
-from pachvault.store.store import open_store
+from pachvault.store.folder_store import FolderStore
+from pachvault.store.open_store import open_store
 
 NAME = RepoName("p", "r")
 TREES = st.dictionaries(
@@ -94,7 +94,7 @@ def test_a_stores_url_leads_back_to_its_folder(name: str) -> None:
     """open_store(store.url) is the same store, whatever its folder is called."""
     if name in (".", ".."):
         return
-    store = LocalStore(Path("/") / name)
+    store = FolderStore(Path("/") / name)
     again = open_store(store.url)
-    assert isinstance(again, LocalStore)
+    assert isinstance(again, FolderStore)
     assert again.root == store.root

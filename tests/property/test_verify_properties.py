@@ -21,7 +21,7 @@ from pachvault.maintenance.verify.findings import Severity
 from pachvault.maintenance.verify.verify import Level, PackShare, verify
 from pachvault.maintenance.verify.verify_schedule import due, share_now
 from pachvault.runtime.progress import Quiet
-from pachvault.store.store import open_store
+from pachvault.store.open_store import open_store
 from pachvault.vault.vault import open_vault
 
 NAME = RepoName("p", "r")

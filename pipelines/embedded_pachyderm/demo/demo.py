@@ -26,7 +26,7 @@ from pachvault.pach.source import CommitRef, Source
 from pachvault.pach.target import Target
 from pachvault.policy import HOME_PROJECT
 from pachvault.runtime.progress import Quiet
-from pachvault.store.store import open_store
+from pachvault.store.open_store import open_store
 from pachvault.vault import blob_index, snapshots, vault
 from pachvault.vault.blob_reader import BlobReader
 from pachvault.vault.snapshots import Snapshot

@@ -16,7 +16,7 @@ from pachvault.pach.target import Target
 from pachvault.pach.worker_processes import spread
 from pachvault.policy import Policy
 from pachvault.runtime.progress import Progress
-from pachvault.store.store import open_store
+from pachvault.store.open_store import open_store
 from pachvault.vault.snapshots import Snapshot
 from pachvault.vault.vault import Vault, open_vault
 

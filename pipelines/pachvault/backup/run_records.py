@@ -32,7 +32,7 @@ class Announcement(StageMessage):
 
 def announce(vault: Vault, run_id: str, policy: str, cluster_id: str, frozen_at: datetime) -> None:
     """Announce a run that has frozen, once. The age of the run is counted from this object."""
-    name = layout.run_path(f"frozen-{run_id}")
+    name = layout.announcement_path(run_id)
     if vault.store.stat(name):
         return
     announcement = Announcement(run_id=run_id, policy=policy, cluster_id=cluster_id, frozen_at=frozen_at)
@@ -42,7 +42,7 @@ def announce(vault: Vault, run_id: str, policy: str, cluster_id: str, frozen_at:
 
 def is_announced(vault: Vault, run_id: str) -> bool:
     """Whether a run has frozen and has not finished."""
-    return vault.store.stat(layout.run_path(f"frozen-{run_id}")) is not None
+    return vault.store.stat(layout.announcement_path(run_id)) is not None
 
 
 def check_age(vault: Vault, run_id: str) -> datetime:
@@ -52,7 +52,7 @@ def check_age(vault: Vault, run_id: str) -> datetime:
     either read that list when it began, or is sealed before an object listed since is deleted. An older run
     may rely on deleted objects.
     """
-    announced = vault.store.stat(layout.run_path(f"frozen-{run_id}"))
+    announced = vault.store.stat(layout.announcement_path(run_id))
     now = clock.store_now(vault, is_cleared=False)
     if announced is None or not _is_in_time(now - announced.modified_at, vault):
         raise BusyError(
@@ -69,7 +69,7 @@ def check_sealed(vault: Vault, run_id: str, manifest: str) -> None:
 
     The run was delayed after `check_age`; objects that the manifest reaches may have been deleted meanwhile.
     """
-    announced, sealed = vault.store.stat(layout.run_path(f"frozen-{run_id}")), vault.store.stat(manifest)
+    announced, sealed = vault.store.stat(layout.announcement_path(run_id)), vault.store.stat(manifest)
     if not (announced and sealed and _is_in_time(sealed.modified_at - announced.modified_at, vault)):
         vault.delete(manifest)
         raise BusyError(
@@ -123,9 +123,7 @@ def covering(vault: Vault, policy: str, run_id: str, tick: Tick, cluster_id: str
         is_of_policy = (manifest.policy, manifest.cluster.id) == (policy, cluster_id)
         if is_of_policy and tick.is_covered_by(manifest.frozen_at) and not manifest.partial:
             return f"snapshot {name.id[:12]}"
-    for info in vault.objects(layout.RUNS):
-        if "/frozen-" not in info.name:
-            continue
+    for info in vault.objects(layout.RUNS, layout.Kind.ANNOUNCEMENT):
         try:
             run = Announcement.read(vault.get(info.name), info.name)
         except DamageError:
@@ -139,12 +137,12 @@ def covering(vault: Vault, policy: str, run_id: str, tick: Tick, cluster_id: str
 def finish(vault: Vault, run_id: str) -> None:
     """Delete the announcement of a run that has sealed. Where the store refuses, it stays."""
     with suppress(StoreError):
-        vault.delete(layout.run_path(f"frozen-{run_id}"))
+        vault.delete(layout.announcement_path(run_id))
 
 
 def kept_receipt(vault: Vault, key: str) -> Receipt | None:
     """The receipt of an equal share of an earlier run, if every object that it names is still there."""
-    name = layout.run_path(f"share-{key}")
+    name = layout.receipt_path(key)
     try:
         receipt = Receipt.read(vault.get(name), name)
     except DamageError:
@@ -165,7 +163,7 @@ def keep_receipt(vault: Vault, receipt: Receipt) -> None:
     drop_receipt(vault, receipt.key)
     data = receipt.encode()
     with suppress(TakenError):  # another worker wrote it first
-        vault.store.put(layout.run_path(f"share-{receipt.key}"), [data], len(data))
+        vault.store.put(layout.receipt_path(receipt.key), [data], len(data))
 
 
 def drop_receipt(vault: Vault, key: str) -> None:
@@ -173,7 +171,7 @@ def drop_receipt(vault: Vault, key: str) -> None:
     if not key:
         return
     with suppress(StoreError):  # it stays, and whoever reads it checks the objects that it names
-        vault.delete(layout.run_path(f"share-{key}"))
+        vault.delete(layout.receipt_path(key))
 
 
 def _is_there(vault: Vault, name: str, written: WrittenObject) -> bool:

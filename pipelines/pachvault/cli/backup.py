@@ -22,7 +22,7 @@ from pachvault.errors import EXIT_PARTIAL, UsageError
 from pachvault.maintenance.prune import reserve
 from pachvault.pach.connection import connect
 from pachvault.policy import Policy
-from pachvault.store.store import open_store
+from pachvault.store.open_store import open_store
 from pachvault.vault import vault
 from pachvault.vault.snapshots import Snapshot
 

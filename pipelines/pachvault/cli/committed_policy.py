@@ -7,7 +7,7 @@ from pachvault.errors import UsageError
 from pachvault.pach.connection import Connection
 from pachvault.pach.source import Source
 from pachvault.policy import Policy
-from pachvault.store.store import open_store
+from pachvault.store.open_store import open_store
 from pachvault.vault.vault import open_vault
 
 WHERE = f"{cluster_project.POLICY}:{cluster_project.POLICY_FILE}"

@@ -61,7 +61,7 @@ class CommandContext:
 
     def open_vault(self) -> Vault:
         """The vault, opened."""
-        from pachvault.store.store import open_store  # noqa: PLC0415
+        from pachvault.store.open_store import open_store  # noqa: PLC0415
         from pachvault.vault.vault import open_vault  # noqa: PLC0415
 
         return open_vault(open_store(self.vault_url()))

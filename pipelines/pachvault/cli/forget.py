@@ -28,7 +28,7 @@ from pachvault.maintenance.forget.retention import RetentionAction
 from pachvault.maintenance.prune import reserve
 from pachvault.pach.connection import connect
 from pachvault.policy import Policy, Retention
-from pachvault.store.store import open_store
+from pachvault.store.open_store import open_store
 from pachvault.syntax.selection import quoted
 from pachvault.vault.snapshots import SnapshotName
 from pachvault.vault.vault import Vault, open_vault

@@ -13,7 +13,7 @@ from pachvault.cli.verify import show_findings
 from pachvault.maintenance.maintenance import exit_code, maintenance
 from pachvault.maintenance.maintenance_report import MaintenanceRound
 from pachvault.pach.connection import connect
-from pachvault.store.store import open_store
+from pachvault.store.open_store import open_store
 from pachvault.vault.vault import open_vault
 
 

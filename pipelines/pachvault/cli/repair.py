@@ -14,7 +14,7 @@ from pachvault.maintenance.repair.repair_config import Rebuilt
 from pachvault.maintenance.repair.repair_from_cluster import Prospect
 from pachvault.maintenance.repair.repair_needs import LostFile, LostObject
 from pachvault.maintenance.verify.verify import Level
-from pachvault.store.store import open_store
+from pachvault.store.open_store import open_store
 
 _SHOWN = 20
 

@@ -17,7 +17,7 @@ from pachvault.request import Request
 from pachvault.restore.request.in_progress import under_way
 from pachvault.restore.request.restore_records import finished, is_drill
 from pachvault.restore.restore import plan_only, restore
-from pachvault.store.store import open_store
+from pachvault.store.open_store import open_store
 from pachvault.syntax import strict_yaml
 from pachvault.vault.vault import Vault, open_vault
 

@@ -13,7 +13,7 @@ from pachvault import policy
 from pachvault.cli.common import CommandContext, common_options, human, put, put_json, read_text
 from pachvault.errors import EXIT_DAMAGE, EXIT_PARTIAL
 from pachvault.maintenance.status import Status, status
-from pachvault.store.store import open_store
+from pachvault.store.open_store import open_store
 from pachvault.vault.vault import open_vault
 
 

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any, BinaryIO
 
-import numpy as np
 import pyarrow as pa
 from blake3 import blake3
 
@@ -188,8 +187,8 @@ def _by_place(reader: BlobReader, files: list[dict[str, Any]]) -> list[dict[str,
     """Files in the order of their first blobs in the vault, so that a frame is decoded once."""
     if not files or not len(reader.index):
         return files
-    rows = reader.index.rows([row["blobs"][0] if row["blobs"] else row["digest"] for row in files])
-    order = np.argsort(reader.index.place_order()[rows], kind="stable")
+    rows = reader.index.find_all([row["blobs"][0] if row["blobs"] else row["digest"] for row in files])
+    order = reader.index.place_order(rows)
     return [files[number] for number in order]
 
 

@@ -89,6 +89,12 @@ class Gathered:
         self._more: list[Digests] = []
         self._piled = 0
 
+    def copy(self) -> Gathered:
+        """Another with the same digests."""
+        copied = Gathered()
+        copied.add(self.all())
+        return copied
+
     def add(self, some: Digests) -> None:
         """Take in some."""
         self._more.append(some)

@@ -62,6 +62,8 @@ class Name:
     """The time in the name, UTC."""
     sequence: int = 0
     """Of a manifest, its place in the order of sealing; 0 where the name has none."""
+    subject: str = ""
+    """Of an announcement the run's id, of a pin the snapshot's, of a receipt the key of its share."""
 
 
 _DIGEST = "(?P<digest>[0-9a-f]{64})"
@@ -75,11 +77,11 @@ _FORMS = {
     Kind.RECORD: rf"{RECORDS}/{_FANNED}\.json",
     Kind.SNAPSHOT: rf"{SNAPSHOTS}/{_SEALED}",
     Kind.FORGOTTEN: rf"{FORGOTTEN}/{_SEALED}",
-    Kind.PIN: rf"{PINS}/[0-9a-f]{{64}}\.json",
+    Kind.PIN: rf"{PINS}/(?P<subject>[0-9a-f]{{64}})\.json",
     Kind.MARK: rf"{MARKS}/{_STAMPED}",
     Kind.AUDIT: rf"{AUDITS}/{_STAMPED}",
-    Kind.ANNOUNCEMENT: rf"{RUNS}/frozen-[0-9A-Za-z][0-9A-Za-z_-]{{0,99}}\.json",
-    Kind.RECEIPT: rf"{RUNS}/share-[0-9a-f]{{64}}\.json",
+    Kind.ANNOUNCEMENT: rf"{RUNS}/frozen-(?P<subject>[0-9A-Za-z][0-9A-Za-z_-]{{0,99}})\.json",
+    Kind.RECEIPT: rf"{RUNS}/share-(?P<subject>[0-9a-f]{{64}})\.json",
     Kind.CLOCK: rf"{RUNS}/clock-[0-9a-f]{{16}}\.json",
     Kind.KEY: rf"{KEYS}/[0-9a-f]{{1,64}}\.json",
     Kind.RESERVE: rf"{RESERVE}/[0-9]{{1,4}}",
@@ -106,15 +108,15 @@ def parse(name: str) -> Name | None:
     for kind, form in _BY_FOLDER.get(name.partition("/")[0], ()):
         match = form.fullmatch(name)
         if match is not None:
-            said = match.groupdict()
-            at = _time(said["at"]) if "at" in said else None
-            if "at" in said and at is None:
+            parts = match.groupdict()
+            at = _time(parts["at"]) if "at" in parts else None
+            if "at" in parts and at is None:
                 return None
-            sequence = said.get("sequence")
+            sequence = parts.get("sequence")
             if sequence is not None and (int(sequence) == 0 or f"{int(sequence):08d}" != sequence):
                 return None
-            digest = bytes.fromhex(said["digest"]) if "digest" in said else None
-            return Name(kind, digest, at, int(sequence or 0))
+            digest = bytes.fromhex(parts["digest"]) if "digest" in parts else None
+            return Name(kind, digest, at, int(sequence or 0), parts.get("subject", ""))
     return None
 
 
@@ -178,9 +180,19 @@ def pin_path(snapshot_id: str) -> str:
     return f"{PINS}/{snapshot_id}.json"
 
 
-def run_path(name: str) -> str:
-    """What a run leaves for the next one: announcements and receipts. Advisory."""
-    return f"{RUNS}/{name}.json"
+def announcement_path(run_id: str) -> str:
+    """What other processes learn a run in progress from. Advisory."""
+    return f"{RUNS}/frozen-{run_id}.json"
+
+
+def receipt_path(key: str) -> str:
+    """The receipt of a share, which a later run may use again. Advisory."""
+    return f"{RUNS}/share-{key}.json"
+
+
+def clock_path(token: str) -> str:
+    """An object that is written to learn the store's time, and deleted."""
+    return f"{RUNS}/clock-{token}.json"
 
 
 def reserve_path(number: int) -> str:
@@ -192,6 +204,12 @@ def named_digest(path: str) -> bytes | None:
     """The digest that an object's name promises; None where the name is none of ours, or promises none."""
     name = parse(path)
     return name.digest if name else None
+
+
+def subject_of(path: str) -> str:
+    """What an object is about, by its name (see Name.subject)."""
+    name = parse(path)
+    return name.subject if name else ""
 
 
 def _time(text: str) -> datetime | None:

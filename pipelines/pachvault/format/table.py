@@ -119,7 +119,6 @@ COMMITS_FORM = Form(
 )
 """A commit list as it is read."""
 _CONTENTS = FILES_FORM.of("size", "digest", "blobs")
-_TABLES = COMMITS_FORM.of("tables")
 
 
 def encode_files(table: pa.Table) -> bytes:
@@ -158,11 +157,6 @@ def decode_metadata(text: str | None) -> dict[str, str]:
         return _METADATA.validate_json(text or "{}")
     except ValidationError as error:
         raise CorruptError("a commit's metadata is not a JSON object of strings") from error
-
-
-def decode_tables(data: bytes) -> list[bytes]:
-    """The file tables that the commit list in `data` names, each once, or DamageError."""
-    return tables_of(parquet.decode(data, _TABLES))
 
 
 def tables_of(commits: pa.Table) -> list[bytes]:

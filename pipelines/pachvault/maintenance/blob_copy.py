@@ -10,7 +10,7 @@ from pachvault.backup.export.frame_writer import FRAME_BLOBS, FRAME_BYTES
 from pachvault.errors import DamageError
 from pachvault.format import pack
 from pachvault.format.digests import Digests
-from pachvault.vault.blob_index import BlobIndex
+from pachvault.vault.blob_places import BlobPlaces
 from pachvault.vault.blob_reader import BlobReader
 from pachvault.vault.pack_writer import PackWriter
 
@@ -57,16 +57,16 @@ def read(reader: BlobReader, blobs: Digests) -> Iterator[tuple[bytes, bytes | No
         yield from zip(some, found, strict=True)
 
 
-def in_order(places: BlobIndex, wanted: Digests) -> Digests:
+def in_order(places: BlobPlaces, wanted: Digests) -> Digests:
     """Blobs as they lie in the packs, so that a frame is decoded once."""
-    return wanted.take(np.argsort(places.place_order()[places.find(wanted)], kind="stable"))
+    return wanted.take(places.place_order(places.find(wanted)))
 
 
-def _batches(places: BlobIndex, blobs: Digests) -> Iterator[list[bytes]]:
+def _batches(places: BlobPlaces, blobs: Digests) -> Iterator[list[bytes]]:
     """Many blobs where they are small, few where they are large."""
     for first in range(0, len(blobs), _AT_ONCE):
         some = blobs[first : first + _AT_ONCE]
-        sizes = places.sizes(places.find(some)) if len(places) else np.zeros(len(some), np.int64)
+        sizes = places.sizes(places.find(some))
         of_blob = np.cumsum(sizes, dtype=np.int64) // _BYTES_AT_ONCE
         for batch in np.split(some, np.flatnonzero(np.diff(of_blob)) + 1):
             yield pack.split_digests(batch)

@@ -102,8 +102,8 @@ def execute(target: Target, planned: TrimPlan) -> tuple[int, list[str]]:
 
 def _running(vault: Vault, cluster: str, now: datetime) -> Iterator[datetime]:
     """When the runs froze that have not sealed and still may."""
-    for info in vault.objects(layout.RUNS):
-        if "/frozen-" not in info.name or now - info.modified_at > vault.config.grace / 2:
+    for info in vault.objects(layout.RUNS, layout.Kind.ANNOUNCEMENT):
+        if now - info.modified_at > vault.config.grace / 2:
             continue
         try:
             said = Announcement.read(vault.get(info.name), info.name)

@@ -34,7 +34,7 @@ def pin(vault: Vault, snapshot_id: str, reason: str = "") -> bool:
 
 def renew(vault: Vault, name: str) -> None:
     """Make a pin that does not read anew: it holds, but its reason is lost."""
-    snapshot_id = name.removeprefix(f"{layout.PINS}/").removesuffix(".json")
+    snapshot_id = layout.subject_of(name)
     vault.delete(name)
     pin(vault, snapshot_id, "(the pin was damaged)")
 
@@ -47,7 +47,7 @@ def unpin(vault: Vault, snapshot_id: str) -> bool:
 
 
 def _read(vault: Vault, info: ObjectInfo) -> Pin | None:
-    snapshot_id = info.name.removeprefix(f"{layout.PINS}/").removesuffix(".json")
+    snapshot_id = layout.subject_of(info.name)
     try:
         found = documents.decode(Pin, vault.get(info.name))
     except AbsentError:

@@ -98,21 +98,20 @@ def status(vault: Vault, policy: Policy | None, now: datetime) -> Status:
 
 
 def _running(vault: Vault, now: datetime) -> list[str]:
-    found = []
-    for info in vault.objects(layout.RUNS):
-        if info.name.startswith(layout.run_path("frozen-").removesuffix(".json")):
-            try:
-                said = Announcement.read(vault.get(info.name), info.name)
-            except AbsentError:
-                continue  # sealed since the listing
-            except CorruptError:
-                found.append(f"{info.name}: an announcement that cannot be read")
-                continue
-            future = ", in the future" if clock.is_future(max(said.frozen_at, info.modified_at), now) else ""
-            found.append(
-                f"run {said.run_id}, policy {said.policy}, frozen {said.frozen_at:%Y-%m-%d %H:%M} UTC{future}"
-            )
-    return found
+    lines = []
+    for info in vault.objects(layout.RUNS, layout.Kind.ANNOUNCEMENT):
+        try:
+            run = Announcement.read(vault.get(info.name), info.name)
+        except AbsentError:
+            continue  # sealed since the listing
+        except CorruptError:
+            lines.append(f"{info.name}: an announcement that cannot be read")
+            continue
+        future = ", in the future" if clock.is_future(max(run.frozen_at, info.modified_at), now) else ""
+        lines.append(
+            f"run {run.run_id}, policy {run.policy}, frozen {run.frozen_at:%Y-%m-%d %H:%M} UTC{future}"
+        )
+    return lines
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from pachvault.restore.request.restore_records import RestoreReport
 from pachvault.restore.restore_messages import FetchShare
 from pachvault.restore.stage.staging import fetch
 from pachvault.runtime.progress import Progress
-from pachvault.store.store import open_store
+from pachvault.store.open_store import open_store
 from pachvault.vault import blob_index
 from pachvault.vault.blob_reader import BlobReader
 from pachvault.vault.vault import Vault, open_vault

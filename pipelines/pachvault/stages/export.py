@@ -8,7 +8,7 @@ from pachvault.errors import PachvaultError
 from pachvault.pach.connection import Address, Connection
 from pachvault.pach.source import Source
 from pachvault.runtime.progress import Quiet
-from pachvault.store.store import open_store
+from pachvault.store.open_store import open_store
 from pachvault.vault.vault import open_vault
 from pachvault.worker import Worker
 

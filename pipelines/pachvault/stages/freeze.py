@@ -8,7 +8,7 @@ from pachvault.errors import DamageError, NoVaultError, UsageError, VaultKeyErro
 from pachvault.pach.connection import connect
 from pachvault.pach.source import Source
 from pachvault.pach.target import Target
-from pachvault.store.store import open_store
+from pachvault.store.open_store import open_store
 from pachvault.vault.vault import open_vault
 from pachvault.worker import Worker
 

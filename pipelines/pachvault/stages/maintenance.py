@@ -9,7 +9,7 @@ from pachvault.maintenance.maintenance_report import MaintenanceRound
 from pachvault.pach.connection import connect
 from pachvault.pach.source import Source
 from pachvault.runtime.progress import Quiet
-from pachvault.store.store import open_store
+from pachvault.store.open_store import open_store
 from pachvault.vault.vault import open_vault
 from pachvault.worker import Worker
 

@@ -10,7 +10,7 @@ from pachvault.restore.request.retry_policy import verdict
 from pachvault.restore.restore_messages import FetchReceipt, FetchShare
 from pachvault.restore.stage.staging import fetch
 from pachvault.runtime.progress import Quiet
-from pachvault.store.store import open_store
+from pachvault.store.open_store import open_store
 from pachvault.vault.vault import open_vault
 from pachvault.worker import Worker
 

@@ -9,7 +9,7 @@ from pachvault.backup.backup_messages import Plan, Receipt
 from pachvault.backup.seal.seal import seal
 from pachvault.errors import BusyError, DamageError, PachvaultError
 from pachvault.format.documents import Problem
-from pachvault.store.store import open_store
+from pachvault.store.open_store import open_store
 from pachvault.vault.snapshots import Snapshot
 from pachvault.vault.vault import open_vault
 from pachvault.worker import Worker

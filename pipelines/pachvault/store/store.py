@@ -1,4 +1,4 @@
-"""What a vault asks of the place it lives in, and how a target's URL names one.
+"""What a vault asks of the place it lives in.
 
 A store holds immutable objects under names with `/`. It knows nothing of their meaning.
 """
@@ -8,11 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import Protocol
-from urllib.parse import unquote, urlsplit
-
-from pachvault.errors import UsageError
 
 WHOLE_BYTES = 2 * 2**30
 """No object that is read whole is longer."""
@@ -85,31 +81,3 @@ class Store(Protocol):
 
     def exists(self) -> bool:
         """Whether the place itself is there."""
-
-
-def open_store(url: str) -> Store:
-    """The store that `url` names: `file:///path`, or a plain path.
-
-    Raises UsageError for any other scheme, and for a file URL with a host.
-    """
-    from pachvault.store.local import LocalStore  # noqa: PLC0415  (each kind is loaded when wanted)
-
-    try:
-        parts = urlsplit(url)
-    except ValueError as error:
-        raise UsageError(f"not a target: {error}", where="target", hint="allowed: file:///folder") from error
-    if any(ord(sign) < 32 for sign in unquote(url)):
-        raise UsageError("a target has no control characters", where="target", hint="allowed: file:///folder")
-    if not parts.scheme and parts.path:
-        return LocalStore(Path(url).absolute())
-    if parts.scheme == "file":
-        if parts.netloc not in ("", "localhost") or not parts.path.startswith("/"):
-            raise UsageError("a file target needs an absolute path", where=url, hint="file:///folder")
-        if parts.query or parts.fragment:
-            raise UsageError("? and # in a file target are written %3F and %23", where=url)
-        return LocalStore(Path(unquote(parts.path)))
-    raise UsageError(  # the rest of the URL may hold a password
-        f"target scheme {parts.scheme!r} is not supported" if parts.scheme else "the target is empty",
-        where="target",
-        hint="allowed: file:///folder",
-    )

@@ -1,23 +1,18 @@
-"""Which blobs a vault has and where: the index, in memory, looked up many at a time."""
+"""Reading the index objects of a vault into the index view, or into plain rows."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Any, TypeVar
-
-import numpy as np
-import pyarrow as pa
-from numpy.typing import NDArray
+from typing import TypeVar
 
 from pachvault.errors import CorruptError, DamageError, PachvaultError
-from pachvault.format import digests, index, layout
-from pachvault.format.digests import Digests
+from pachvault.format import index, layout
 from pachvault.runtime import allocator
 from pachvault.store.store import ObjectInfo
 from pachvault.vault import packs
+from pachvault.vault.blob_places import BlobPlaces
 from pachvault.vault.index_rows import NUMBERS, IndexRows, at_most
 from pachvault.vault.vault import Vault
 
@@ -28,105 +23,19 @@ _LISTINGS = 5
 _READS_AT_ONCE = 2
 
 
-@dataclass(frozen=True, slots=True)
-class BlobLocation:
-    """Where a blob's bytes are: `size` bytes at `offset` of a decoded frame of a pack."""
-
-    pack: bytes
-    frame_offset: int
-    frame_stored: int
-    frame_raw: int
-    codec: int
-    offset: int
-    size: int
-
-
-class BlobIndex:
-    """A sorted index; a million blobs take about 80 MB."""
-
-    def __init__(self, rows: pa.Table | IndexRows) -> None:
-        self._columns = columns = rows if isinstance(rows, IndexRows) else IndexRows.of([rows])
-        self._digests = columns.digests
-        keys = digests.keys(self._digests)
-        self._order = np.argsort(keys, kind="stable").astype(np.uint32)
-        self._keys = keys[self._order]
-        self._packs, self._pack_codes = columns.packs, columns.pack_codes
-        self._integers = columns.integers
-
-    def __len__(self) -> int:
-        return len(self._keys)
-
-    def rows(self, blobs: Sequence[bytes]) -> NDArray[np.int64]:
-        """For each digest the row that places it, or -1."""
-        return self.find(digests.of(blobs))
-
-    def find(self, wanted: Digests) -> NDArray[np.int64]:
-        """The same of digests in an array."""
-        places = digests.lookup(self._keys, lambda at: self._digests.take(self._order[at]), wanted)
-        is_there = places >= 0
-        places[is_there] = self._order[places[is_there]]
-        return places
-
-    def has_all(self, wanted: Digests) -> bool:
-        """Whether the vault has every one of these."""
-        return bool((self.find(wanted) >= 0).all())
-
-    def has(self, blobs: Sequence[bytes]) -> NDArray[np.bool_]:
-        """For each digest whether the vault has it."""
-        return self.rows(blobs) >= 0
-
-    def place(self, row: int) -> BlobLocation:
-        """The place that a row (see `rows`) stands for."""
-        values = {name: int(column[row]) for name, column in self._integers.items()}
-        return BlobLocation(pack=self._packs[self._pack_codes[row]].tobytes(), **values)
-
-    def sizes(self, rows: NDArray[np.int64]) -> NDArray[np.integer[Any]]:
-        """The size of the blob in each row."""
-        sizes: NDArray[np.integer[Any]] = self._integers["size"][rows]
-        return sizes
-
-    def spots(self, rows: NDArray[np.int64]) -> Iterator[tuple[int, int, int, int]]:
-        """For each row its pack by number, and its frame, its offset in there, its size."""
-        frames, offsets, sizes = (
-            self._integers[name][rows].tolist() for name in ("frame_offset", "offset", "size")
-        )
-        return zip(self._pack_codes[rows].tolist(), frames, offsets, sizes, strict=True)
-
-    def places(self, blob: bytes) -> list[BlobLocation]:
-        """Every place of a blob; none where the vault does not have it."""
-        key = np.frombuffer(blob, ">u8", 1).astype(np.uint64)[0]
-        start, stop = np.searchsorted(self._keys, key), np.searchsorted(self._keys, key, "right")
-        rows = [int(row) for row in self._order[start:stop]]
-        return [self.place(row) for row in rows if self._digests[row].tobytes() == blob]
-
-    def pack_ends(self) -> list[tuple[bytes, int]]:
-        """Every pack that the index names, and the byte up to which frames of it are placed."""
-        return self._columns.pack_ends()
-
-    def blobs_in(self, pack: bytes) -> frozenset[bytes]:
-        """The blobs that the index places in a pack."""
-        code = np.flatnonzero(self._packs == np.frombuffer(pack, "V32")[0])
-        return frozenset(name.tobytes() for name in self._digests[np.isin(self._pack_codes, code)])
-
-    def place_order(self) -> NDArray[np.int64]:
-        """For each row a number that orders blobs as they lie in the packs."""
-        order: NDArray[np.int64] = (self._pack_codes.astype(np.int64) << 40) + self._integers["frame_offset"]
-        return order
-
-
-def load(vault: Vault) -> BlobIndex:
+def load(vault: Vault) -> BlobPlaces:
     """Where blobs are, without the packs that are missing, cut short, or to be avoided.
 
     What those held is stored again when it is met again, and is then read from its new place. Every
     index object is checked against its name. Packs that no readable index object is about are asked for
     their own tables of contents: a lost index costs time, not data.
     """
-    return BlobIndex(usable(vault, _placed(vault, NUMBERS)))
+    return BlobPlaces(usable(vault, _placed(vault, NUMBERS)))
 
 
-def held(vault: Vault) -> BlobIndex:
+def held(vault: Vault) -> BlobPlaces:
     """The same for who only asks whether a blob is there: in half the memory, without places."""
-    return BlobIndex(usable(vault, _placed(vault, ())))
+    return BlobPlaces(usable(vault, _placed(vault, ())))
 
 
 def _placed(vault: Vault, names: Collection[str]) -> IndexRows:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pachvault.errors import AbsentError, CorruptError, DamageError
 from pachvault.format import layout, pack
 from pachvault.format.ids import digest
-from pachvault.vault.blob_index import BlobIndex, BlobLocation
+from pachvault.vault.blob_places import BlobLocation, BlobPlaces
 from pachvault.vault.vault import Vault
 
 CACHE_BYTES = 64 * 1024 * 1024
@@ -21,7 +21,7 @@ CACHE_BYTES = 64 * 1024 * 1024
 class BlobReader:
     """Reads blobs of one vault; safe to share between threads. Holds at most `cache_bytes` of frames."""
 
-    def __init__(self, vault: Vault, index: BlobIndex, cache_bytes: int | None = None) -> None:
+    def __init__(self, vault: Vault, index: BlobPlaces, cache_bytes: int | None = None) -> None:
         self.vault = vault
         self.index = index
         self._frames: OrderedDict[tuple[bytes, int], bytes] = OrderedDict()
@@ -31,10 +31,10 @@ class BlobReader:
 
     def place(self, blob: bytes) -> BlobLocation:
         """Where a blob is; DamageError where no index names it."""
-        row = int(self.index.rows([blob])[0])
+        row = int(self.index.find_all([blob])[0])
         if row < 0:
             raise AbsentError(f"blob {blob.hex()} is in no pack that is there")
-        return self.index.place(row)
+        return self.index.location(row)
 
     def read(self, blob: bytes) -> bytes:
         """A blob's bytes, checked; DamageError where no place of it has them whole."""
@@ -42,7 +42,7 @@ class BlobReader:
         try:
             return self._blob_at(first, blob)
         except DamageError:
-            for other in self.index.places(blob):
+            for other in self.index.locations(blob):
                 if other != first and (data := self._tried(other, blob)) is not None:
                     return data
             raise
@@ -51,7 +51,7 @@ class BlobReader:
         """Several blobs, as `read` gives them; quick where neighbours lie in one frame."""
         if not len(self.index):
             return list(self.stream(blobs))
-        rows = self.index.rows(blobs)
+        rows = self.index.find_all(blobs)
         found: list[bytes] = []
         last, frame = None, b""
         for blob, row, (pack_code, frame_offset, offset, size) in zip(
@@ -83,7 +83,7 @@ class BlobReader:
     def _whole_frame(self, row: int) -> bytes:
         """The frame that a row places its blob in; nothing where it is damaged: `read` says how."""
         try:
-            return self._frame(self.index.place(row))
+            return self._frame(self.index.location(row))
         except DamageError:
             return b""
 

@@ -64,7 +64,7 @@ def store_now(vault: Vault, *, is_cleared: bool = True) -> datetime:
     Raises PachvaultError where the store refuses to write, or, unless `is_cleared` is false, to delete:
     whoever is about to delete learns here that it cannot.
     """
-    name = layout.run_path(f"clock-{secrets.token_hex(8)}")
+    name = layout.clock_path(secrets.token_hex(8))
     vault.store.put(name, [b"{}\n"], 3)
     probe = vault.store.stat(name)
     try:

@@ -54,9 +54,12 @@ class Vault:
     avoid: frozenset[str] = frozenset()
     """Objects that are marked for deletion: not relied on, and not written under their names."""
 
-    def objects(self, folder: str) -> Iterator[ObjectInfo]:
-        """The vault's own objects in a folder, sorted by name. What else lies there is as if it did not."""
-        return listed(self.store, folder)
+    def objects(self, folder: str, kind: layout.Kind | None = None) -> Iterator[ObjectInfo]:
+        """The vault's own objects in a folder, sorted by name, or those of one kind. Others are ignored."""
+        for info in listed(self.store, folder):
+            name = layout.parse(info.name)
+            if kind is None or (name is not None and name.kind is kind):
+                yield info
 
     def delete(self, name: str) -> None:
         """Remove an object of the vault; no error where there is none. Nothing else is ever removed."""
@@ -87,9 +90,9 @@ class Vault:
         """A pipelines record by digest."""
         return documents.decode(PipelinesRecord, self.read(layout.record_path(name)))
 
-    def commit_list(self, name: bytes) -> pa.Table:
-        """A commit list by digest (schema table.COMMITS)."""
-        return table.decode_commits(self.read(layout.table_path(name)))
+    def commit_list(self, name: bytes, columns: Sequence[str] = table.COMMITS.names) -> pa.Table:
+        """Columns of a commit list by digest (schema table.COMMITS); only these are decoded."""
+        return parquet.decode(self.read(layout.table_path(name)), table.COMMITS_FORM.of(*columns))
 
     def file_table(self, name: bytes) -> pa.Table:
         """A file table by digest (schema table.FILES)."""
@@ -98,10 +101,6 @@ class Vault:
     def file_batches(self, name: bytes, columns: Sequence[str] = table.FILES.names) -> Iterator[pa.Table]:
         """Columns of a file table by digest, a row group at a time (schema table.FILES)."""
         return parquet.batches(self.read(layout.table_path(name)), table.FILES_FORM.of(*columns))
-
-    def tables_of_list(self, name: bytes) -> list[bytes]:
-        """Every file table that a commit list names, each once; of the list only that is decoded."""
-        return table.decode_tables(self.read(layout.table_path(name)))
 
     def blobs_of_table(self, name: bytes) -> Digests:
         """Every blob that a file table names, each once; of the table only what tells them is decoded."""

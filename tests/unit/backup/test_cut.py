@@ -157,7 +157,9 @@ def test_many_small_files_share_frames(tmp_path: Path) -> None:
             job.file(f"/{number}", b"%d" % number)
     known = blob_index.load(vault)
     names = [content for _, _, content, _ in job.emitted]
-    frames = {(place.pack, place.frame_offset) for place in map(known.place, known.rows(names).tolist())}
+    frames = {
+        (place.pack, place.frame_offset) for place in map(known.location, known.find_all(names).tolist())
+    }
     assert len(job.emitted) == FRAME_BLOBS + 5
     assert len(frames) == 2
 

@@ -66,7 +66,7 @@ def test_a_receipt_is_not_used_once_an_object_is_gone_or_short(tmp_path: Path, k
 
 def test_an_unreadable_receipt_is_as_good_as_none(tmp_path: Path) -> None:
     vault = new_vault(tmp_path)
-    vault.store.put(layout.run_path(f"share-{KEY}"), [b"{"], 1)
+    vault.store.put(layout.receipt_path(KEY), [b"{"], 1)
     assert run_records.kept_receipt(vault, KEY) is None
 
 
@@ -110,7 +110,7 @@ def test_a_partial_snapshot_covers_no_tick(tmp_path: Path) -> None:
 def test_another_run_that_has_frozen_covers_until_it_has_sealed(tmp_path: Path) -> None:
     vault = new_vault(tmp_path)
     said = Announcement(run_id="other", policy="default", cluster_id=CLUSTER.id, frozen_at=BEGAN).encode()
-    vault.store.put(layout.run_path("frozen-other"), [said], len(said))
+    vault.store.put(layout.announcement_path("other"), [said], len(said))
 
     def covering(at: datetime, run_id: str) -> str | None:
         return run_records.covering(vault, "default", run_id, tick(at, datetime.now(UTC)), CLUSTER.id)
@@ -186,8 +186,8 @@ def test_one_that_covers_no_tick_or_does_not_read_hides_none_that_does() -> None
         store.delete(snapshot.name.path)
     at = good.manifest.frozen_at
     store.now = asked.now
-    store.put(layout.run_path("frozen-a"), [b"{"], 1)
-    store.put(layout.run_path(f"clock-{16 * '0'}"), [b"{}"], 2)
+    store.put(layout.announcement_path("a"), [b"{"], 1)
+    store.put(layout.clock_path(16 * "0"), [b"{}"], 2)
     run_records.announce(vault, "late", "default", CLUSTER.id, at - SECOND)
     run_records.announce(vault, "other", "default", CLUSTER.id, at)
     assert "run other" in (run_records.covering(vault, "default", "mine", asked, CLUSTER.id) or "")

@@ -18,7 +18,7 @@ from pachvault.format import documents, index, layout, table
 from pachvault.format.documents import Manifest, RepoRecord
 from pachvault.format.ids import RepoName, digest
 from pachvault.maintenance.prune.prune_plan import PruneAction
-from pachvault.store.local import LocalStore
+from pachvault.store.folder_store import FolderStore
 from pachvault.vault import blob_index, vault
 from pachvault.vault.snapshots import Snapshot
 from stored import CONTENT
@@ -49,7 +49,7 @@ def named_by(story: Timed, name: str) -> set[str]:
         record = documents.decode(RepoRecord, data)
         return {layout.table_path(segment.table) for segment in record.segments}
     if folder == layout.TABLES and not is_file_table(data):
-        return set(map(layout.table_path, table.decode_tables(data)))
+        return set(map(layout.table_path, table.tables_of(table.decode_commits(data))))
     return set()
 
 
@@ -81,7 +81,7 @@ def test_clause_11_1_a_run_writes_packs_index_tables_lists_records_and_the_manif
 def test_clause_11_1_durable_means_synced_renamed_and_the_folder_synced(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store = LocalStore(tmp_path)
+    store = FolderStore(tmp_path)
     store.put("packs/first", [b"1"], 1)
     events: list[str] = []
     fsync, rename = os.fsync, os.rename
@@ -201,7 +201,7 @@ def test_clause_11_2_what_a_run_was_not_sealed_for_is_stored_again_by_the_next_o
     assert run_records.kept_receipt(story.vault, KEY) == receipt
     change(story, path_of(receipt, "packs"), "missing")
     assert_not_sealed(story, receipt)
-    assert layout.run_path(f"share-{KEY}") not in story.store.objects
+    assert layout.receipt_path(KEY) not in story.store.objects
 
 
 @pytest.mark.parametrize("how", ["missing", "short"])
@@ -213,7 +213,7 @@ def test_clause_11_2_a_writer_does_not_rely_on_a_pack_that_is_missing_or_shorter
         story.store.objects[pack] = data[:300], at
     again = story.back_up(5, 10, 11)
     assert again.manifest.totals.blobs_new == 2
-    assert not blob_index.load(story.vault).rows([digest(CONTENT[10])]).min() < 0
+    assert not blob_index.load(story.vault).find_all([digest(CONTENT[10])]).min() < 0
     assert gone.name.path in story.store.objects
 
 

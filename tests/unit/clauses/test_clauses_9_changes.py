@@ -93,7 +93,7 @@ def test_clause_9_5_what_a_run_was_refused_for_is_not_taken_up_by_the_next_one()
     mark(story, name)
     with pytest.raises(BusyError):
         seal(story.vault, PLAN, [told])
-    assert layout.run_path(f"share-{KEY}") not in story.store.objects
+    assert layout.receipt_path(KEY) not in story.store.objects
 
 
 def test_clause_9_5_seal_reads_the_marks_before_the_index() -> None:

@@ -20,7 +20,7 @@ from timed import LIMITS, TICK, Journal, Timed, made
 
 QUIET = timedelta(minutes=5)
 WRITTEN_BY_RUNS = [
-    layout.run_path("frozen-other"),
+    layout.announcement_path("other"),
     layout.pack_path(bytes(32)),
     layout.index_path(bytes(32)),
     layout.table_path(bytes(32)),
@@ -69,7 +69,7 @@ def test_clause_9_12_announcements_go_first_then_marks_then_objects() -> None:
     story.store.calls.clear()
     prune(story)
     calls = story.store.calls
-    announced_at = calls.index(("delete", layout.run_path("frozen-alive")))
+    announced_at = calls.index(("delete", layout.announcement_path("alive")))
     marked_at = story.store.position("put", "marks/")
     deleted_at = [at for at, (how, name) in enumerate(calls) if how == "delete" and name in alone]
     assert len(deleted_at) == len(alone)
@@ -164,11 +164,11 @@ def test_clause_9_13_a_full_target_is_forgotten_and_pruned_from_by_way_of_the_re
 
     def work(is_scarce: bool) -> bool:
         seen.append(is_scarce)
-        return story.store.put(layout.run_path("frozen-x"), [b"x"], 1)
+        return story.store.put(layout.announcement_path("x"), [b"x"], 1)
 
     assert reserve.used(story.vault, work)
     assert seen == [False, True]
-    store.delete(layout.run_path("frozen-x"))
+    store.delete(layout.announcement_path("x"))
     assert reserve.fill(story.vault)
     assert len(story.names(layout.RESERVE)) == 8
 

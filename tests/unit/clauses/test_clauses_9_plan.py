@@ -23,13 +23,13 @@ HALF = GRACE / 2
 def keep(story: Timed, key: str, **objects: list[WrittenObject]) -> str:
     receipt = Receipt(run_id="run", number=0, key=digest(key.encode()).hex(), items=[], **objects)
     run_records.keep_receipt(story.vault, receipt)
-    return layout.run_path(f"share-{receipt.key}")
+    return layout.receipt_path(receipt.key)
 
 
 def test_clause_9_7_a_receipt_that_does_not_count_hides_none_that_does() -> None:
     story, *_ = made()
     pack = WrittenObject(digest=bytes(32), size=1)
-    names = [layout.run_path(f"share-{first * 64}") for first in "01"]
+    names = [layout.receipt_path(first * 64) for first in "01"]
     story.store.put(names[0], [b"{"], 1)
     story.store.put(names[1], [b"{}"], 2)
     old = keep(story, "old", packs=[pack])
@@ -39,7 +39,7 @@ def test_clause_9_7_a_receipt_that_does_not_count_hides_none_that_does() -> None
     assert held == {}, f"{old} is as old as the grace"
     for number in range(8):  # names before and after those that do not count
         keep(story, f"new {number}", packs=[WrittenObject(digest=digest(b"%d" % number), size=1)])
-    story.store.put(layout.run_path(f"share-{'2' * 64}"), [b"{"], 1)
+    story.store.put(layout.receipt_path("2" * 64), [b"{"], 1)
     held = receipt_references.held(story.vault, story.store.now)
     assert set(held) == {layout.pack_path(digest(b"%d" % number)) for number in range(8)}
 

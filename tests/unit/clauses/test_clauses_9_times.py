@@ -362,7 +362,7 @@ def test_clause_9_6_the_age_is_checked_last_before_the_manifest_and_once_more_af
     story = announced()
     (manifest,) = sealed(story)
     at = story.store.position("put", manifest)
-    announcement = layout.run_path("frozen-run")
+    announcement = layout.announcement_path("run")
     asked = [n for n, call in enumerate(story.store.calls) if call == ("stat", announcement)]
     writes = [
         n
@@ -385,7 +385,7 @@ class Slow:
         if name.startswith(layout.SNAPSHOTS):
             self._story.pass_by(self._by)
             if self._is_lost:
-                self._story.store.delete(layout.run_path("frozen-run"))
+                self._story.store.delete(layout.announcement_path("run"))
         return self._story.store.put(name, parts, size)
 
     def __getattr__(self, name: str) -> object:

@@ -17,7 +17,7 @@ from pachvault.format.documents import Audit
 from pachvault.format.ids import RepoName
 from pachvault.maintenance import retrying_store
 from pachvault.maintenance.verify import audits
-from pachvault.store.local import LocalStore
+from pachvault.store.folder_store import FolderStore
 from pachvault.vault.snapshots import Snapshot
 from pachvault.vault.vault import Vault
 
@@ -113,14 +113,14 @@ def test_one_snapshot_is_verified_by_its_name(bench: Bench) -> None:
 
 def test_what_cannot_be_read_ends_with_3_and_is_named(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     pack = str(bench.pack().relative_to(bench.root))
-    real = LocalStore.get_range
+    real = FolderStore.get_range
 
-    def failing(self: LocalStore, name: str, offset: int, length: int) -> bytes:
+    def failing(self: FolderStore, name: str, offset: int, length: int) -> bytes:
         if name == pack:
             raise StoreError("input or output failed: Stale file handle", where=name)
         return real(self, name, offset, length)
 
-    monkeypatch.setattr(LocalStore, "get_range", failing)
+    monkeypatch.setattr(FolderStore, "get_range", failing)
     ran = bench.verify("--json", "--level", "packs")
     assert ran.code == 3
     (finding,) = ran.kind("finding")
@@ -146,10 +146,10 @@ def test_a_note_alone_ends_with_0(bench: Bench) -> None:
 def test_a_vault_that_takes_no_notes_is_verified_all_the_same(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(self: LocalStore, *_: object) -> bool:
+    def refuse(self: FolderStore, *_: object) -> bool:
         raise DeniedError("no right to read or write here", where=self.url)
 
-    monkeypatch.setattr(LocalStore, "put", refuse)
+    monkeypatch.setattr(FolderStore, "put", refuse)
     ran = bench.verify("--level", "data")
     assert ran.code == 0
     assert "could not be noted in the vault: " in ran.err

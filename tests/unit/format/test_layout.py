@@ -62,10 +62,10 @@ def test_packs_tables_and_records_are_fanned_out() -> None:
         (layout.forgotten_path(layout.snapshot_path(AT, 1, NAME)), Kind.FORGOTTEN),
         (layout.stamped_path(layout.MARKS, AT, NAME), Kind.MARK),
         (layout.stamped_path(layout.AUDITS, AT, NAME), Kind.AUDIT),
-        (layout.run_path("frozen-20260102T030405Z-0123abcd"), Kind.ANNOUNCEMENT),
-        (layout.run_path(f"frozen-{'a' * 32}"), Kind.ANNOUNCEMENT),
-        (layout.run_path(f"share-{NAME.hex()}"), Kind.RECEIPT),
-        (layout.run_path(f"clock-{'0' * 16}"), Kind.CLOCK),
+        (layout.announcement_path("20260102T030405Z-0123abcd"), Kind.ANNOUNCEMENT),
+        (layout.announcement_path("a" * 32), Kind.ANNOUNCEMENT),
+        (layout.receipt_path(NAME.hex()), Kind.RECEIPT),
+        (layout.clock_path("0" * 16), Kind.CLOCK),
     ],
 )
 def test_every_name_that_is_written_is_ours_and_no_name_beside_it(path: str, kind: Kind) -> None:
@@ -105,4 +105,4 @@ def test_an_object_lies_in_its_place() -> None:
 
 
 def test_a_run_from_a_shell_has_a_name_of_ours() -> None:
-    assert layout.parse(layout.run_path(f"frozen-{new_run_id()}")) is not None
+    assert layout.parse(layout.announcement_path(new_run_id())) is not None

@@ -18,7 +18,7 @@ from pachvault.format.ids import RepoName, digest
 from pachvault.maintenance.verify import audits
 from pachvault.maintenance.verify.audits import Results, compact, good_at, has_failed, load
 from pachvault.maintenance.verify.verify_schedule import DueReason, due, is_drill_due, verified_share
-from pachvault.store.local import LocalStore
+from pachvault.store.folder_store import FolderStore
 from pachvault.vault.vault import Vault
 
 # what the tests themselves store is stored before it, however long after collection they run
@@ -194,7 +194,7 @@ def test_folding_changes_no_answer_and_leaves_one_audit_a_level(vault: Vault) ->
     assert [each.name for each in load(vault)] == [each.name for each in found]
 
 
-class Undeletable(LocalStore):
+class Undeletable(FolderStore):
     def delete(self, name: str) -> None:
         raise DeniedError("no right to delete", where=self._where(name))
 
@@ -215,7 +215,7 @@ def test_a_kill_between_the_fold_and_the_deletions_is_folded_on(vault: Vault) ->
     expected = standing(vault)
     root = Path(vault.store.url.removeprefix("file://"))
 
-    class Dying(LocalStore):
+    class Dying(FolderStore):
         left = 1
 
         def delete(self, name: str) -> None:

@@ -117,7 +117,7 @@ def test_forgotten_snapshots_too_and_pins_move_along(kept: Kept) -> None:
 
 
 def test_a_backup_under_way_is_waited_for(kept: Kept) -> None:
-    name = layout.run_path("frozen-r1")
+    name = layout.announcement_path("r1")
     kept.vault.store.put(name, [b"{}"], 2)
     before = kept.objects()
     with pytest.raises(BusyError, match="backup r1 is under way") as said:
@@ -136,7 +136,7 @@ def test_a_backup_that_begins_meanwhile_keeps_the_bytes(kept: Kept) -> None:
         erase.execute(plan, Quiet())
     assert packs.items() <= kept.objects().items()
     assert all(manifest.erased for manifest in kept.manifests())
-    kept.vault.store.delete(layout.run_path("frozen-late"))
+    kept.vault.store.delete(layout.announcement_path("late"))
     kept.erase()
     kept.assert_erased()
 
@@ -146,14 +146,14 @@ class Busy(DyingStore):
 
     def put(self, name: str, parts: Iterable[bytes], size: int) -> bool:
         if name.startswith(layout.MARKS):
-            super().put(layout.run_path("frozen-late"), [b"{}"], 2)
+            super().put(layout.announcement_path("late"), [b"{}"], 2)
         return super().put(name, parts, size)
 
 
 def test_what_dead_runs_left_goes_too(kept: Kept) -> None:
     """A table that no snapshot reached, with a file that no snapshot has, and a receipt for it."""
     stray = kept.stray({"/people/42/stray": b"never sealed" * 99, "/people/1/stray": b"somebody else's" * 99})
-    kept.vault.store.put(layout.run_path(f"share-{'0' * 64}"), [b"{}"], 2)
+    kept.vault.store.put(layout.receipt_path("0" * 64), [b"{}"], 2)
     done = kept.erase()
     assert kept.vault.store.stat(layout.table_path(stray)) is None
     assert not list(kept.vault.store.list(layout.RUNS))

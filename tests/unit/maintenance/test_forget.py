@@ -22,7 +22,7 @@ from pachvault.maintenance.forget.retention import RetentionAction
 from pachvault.maintenance.verify import audits
 from pachvault.maintenance.verify.verify import Level
 from pachvault.policy import Retention
-from pachvault.store.local import LocalStore
+from pachvault.store.folder_store import FolderStore
 from pachvault.vault import snapshots
 from pachvault.vault.snapshots import Snapshot
 from pachvault.vault.vault import Vault
@@ -243,11 +243,11 @@ def test_a_forgotten_manifest_that_is_damaged_is_not_brought_back(
 def test_a_target_that_refuses_deletion_is_told_before_anything_is_written(
     vault: Vault, made: list[Snapshot]
 ) -> None:
-    class AppendOnly(LocalStore):
+    class AppendOnly(FolderStore):
         def delete(self, name: str) -> None:
             raise DeniedError("no right to delete", where=name)
 
-    assert isinstance(vault.store, LocalStore)
+    assert isinstance(vault.store, FolderStore)
     kept = replace(vault, store=AppendOnly(vault.store.root))
     with pytest.raises(PachvaultError, match="does not allow deletion"):
         forget_all_but_the_last(kept)
@@ -324,14 +324,14 @@ def test_forgetting_what_is_brought_back_at_the_same_time_loses_nothing(
 ) -> None:
     """The forget has written the new place; before it deletes the old one, that new place goes."""
 
-    class Meddled(LocalStore):
+    class Meddled(FolderStore):
         def put(self, name: str, parts: Iterable[bytes], size: int) -> bool:
             answer = super().put(name, parts, size)
             if name.startswith(layout.FORGOTTEN):
-                LocalStore.delete(self, name)
+                FolderStore.delete(self, name)
             return answer
 
-    assert isinstance(vault.store, LocalStore)
+    assert isinstance(vault.store, FolderStore)
     meddled = replace(vault, store=Meddled(vault.store.root))
     assert forget_all_but_the_last(meddled) == []
     assert ids(vault) == [each.name.id for each in made]
@@ -431,14 +431,14 @@ def test_of_two_manifests_the_whole_one_is_left(vault: Vault, made: list[Snapsho
 def test_one_that_is_pinned_while_it_is_forgotten_stays(vault: Vault, made: list[Snapshot]) -> None:
     """Bringing back pins first: so a forget that is under way learns of it."""
 
-    class Meddled(LocalStore):
+    class Meddled(FolderStore):
         def put(self, name: str, parts: Iterable[bytes], size: int) -> bool:
             answer = super().put(name, parts, size)
             if name == layout.forgotten_path(made[0].name.path):
                 pins.pin(vault, made[0].name.id)
             return answer
 
-    assert isinstance(vault.store, LocalStore)
+    assert isinstance(vault.store, FolderStore)
     meddled = replace(vault, store=Meddled(vault.store.root))
     assert forget_all_but_the_last(meddled) == [made[1].name.id]
     assert ids(vault) == [made[0].name.id, made[2].name.id]
@@ -447,17 +447,17 @@ def test_one_that_is_pinned_while_it_is_forgotten_stays(vault: Vault, made: list
 def test_bringing_back_in_vain_deletes_nothing_that_is_nowhere_else(
     vault: Vault, made: list[Snapshot]
 ) -> None:
-    class Meddled(LocalStore):
+    class Meddled(FolderStore):
         def put(self, name: str, parts: Iterable[bytes], size: int) -> bool:
             answer = super().put(name, parts, size)
             if name.startswith(layout.SNAPSHOTS):
-                LocalStore.delete(self, layout.forgotten_path(name))
+                FolderStore.delete(self, layout.forgotten_path(name))
             return answer
 
     forget_all_but_the_last(vault)
     for info in list(vault.store.list(layout.PACKS)):
         vault.store.delete(info.name)
-    assert isinstance(vault.store, LocalStore)
+    assert isinstance(vault.store, FolderStore)
     with pytest.raises(DamageError):
         forget.bring_back(replace(vault, store=Meddled(vault.store.root)), made[0].short_id)
     assert made[0].name.id in ids(vault)
@@ -467,9 +467,7 @@ def test_what_vanishes_while_it_is_brought_back_is_left_forgotten(
     vault: Vault, made: list[Snapshot], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     forget_all_but_the_last(vault)
-    monkeypatch.setattr(
-        forget.snapshot_check, "check", lambda vault, snapshot: vault.store.delete(snapshot.name.path)
-    )
+    monkeypatch.setattr(forget.snapshot_check, "check", lambda vault, name: vault.store.delete(name.path))
     with pytest.raises(DamageError, match="was there a moment ago"):
         forget.bring_back(vault, made[0].short_id)
     assert made[0].name.id in gone(vault)

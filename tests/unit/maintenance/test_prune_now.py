@@ -90,8 +90,8 @@ NEW = [
     layout.index_path(bytes(32)),
     layout.table_path(bytes(32)),
     layout.record_path(bytes(32)),
-    layout.run_path("frozen-new"),
-    layout.run_path(f"share-{'0' * 64}"),
+    layout.announcement_path("new"),
+    layout.receipt_path("0" * 64),
 ]
 
 

@@ -18,7 +18,7 @@ from pachvault.maintenance.prune import prune, prune_plan
 from pachvault.maintenance.repair import repair
 from pachvault.maintenance.verify.verify import Level, verify
 from pachvault.runtime.progress import Quiet
-from pachvault.store.local import LocalStore
+from pachvault.store.folder_store import FolderStore
 from pachvault.store.store import Store
 from pachvault.vault import clock, pending_deletes, snapshots, vault
 from pachvault.vault.pack_writer import PackWriter
@@ -191,7 +191,7 @@ def test_a_lost_configuration_is_rebuilt_from_the_manifests(made: Damaged, how: 
 
 
 def test_a_lost_grace_is_that_of_the_newest_manifest(tmp_path: Path) -> None:
-    store = LocalStore(tmp_path / "vault")
+    store = FolderStore(tmp_path / "vault")
     made = vault.create(store, timedelta(days=30))
     repo = Repo(NAME)
     for number in range(2):

@@ -14,13 +14,13 @@ from pachvault.format.ids import RepoName
 from pachvault.maintenance.verify.findings import Severity
 from pachvault.maintenance.verify.verify import Level, Verified, examine
 from pachvault.runtime.progress import Quiet
-from pachvault.store.local import LocalStore
+from pachvault.store.folder_store import FolderStore
 from pachvault.store.store import WHOLE_BYTES, ObjectInfo
 from pachvault.vault import snapshots
 from pachvault.vault.vault import Vault
 
 
-class Watched(LocalStore):
+class Watched(FolderStore):
     """A store on which something happens just before a read, once."""
 
     def __init__(self, root: Path, when: Callable[[int, str], bool], happens: Callable[[], object]) -> None:

@@ -180,13 +180,13 @@ def test_digests_that_end_in_zeros_are_told_apart() -> None:
         | {"codec": 0, "offset": 0, "size": 1}
         for number, name in enumerate(names)
     ]
-    places = CheckedPlaces([IndexRows.of([pa.Table.from_pylist(rows, index.SCHEMA)])])
+    places = CheckedPlaces(IndexRows.of([pa.Table.from_pylist(rows, index.SCHEMA)]))
     found = places.find(digests.of(names))
-    assert split_digests(places.digests[found]) == names
+    assert split_digests(places.rows.digests[found]) == names
     assert (places.find(digests.of([b"\1\0\3" + bytes(29), b"\1" * 32])) == -1).all()
     for number, name in enumerate(names):
         (row,) = places.in_pack(bytes([number]) * 32).tolist()
-        assert split_digests(places.digests[[row]]) == [name]
+        assert split_digests(places.rows.digests[[row]]) == [name]
 
 
 def test_a_last_good_copy_that_waits_for_deletion_is_degraded_and_repair_copies_it(vault: Vault) -> None:

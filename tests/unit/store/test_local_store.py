@@ -24,27 +24,27 @@ from pachvault.errors import (
     TakenError,
     UsageError,
 )
-from pachvault.store.local import LocalStore
+from pachvault.store.folder_store import FolderStore
 from pachvault.store.store import UNREADABLE
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> LocalStore:
-    made = LocalStore(tmp_path / "place")
+def store(tmp_path: Path) -> FolderStore:
+    made = FolderStore(tmp_path / "place")
     made.create()
     return made
 
 
-def names(store: LocalStore, folder: str = "") -> list[str]:
+def names(store: FolderStore, folder: str = "") -> list[str]:
     return [info.name for info in store.list(folder)]
 
 
-def everything(store: LocalStore) -> list[str]:
+def everything(store: FolderStore) -> list[str]:
     """Every file of the folder, temporary ones too."""
     return sorted(str(path.relative_to(store.root)) for path in store.root.rglob("*") if path.is_file())
 
 
-def test_an_object_is_read_back_whole_and_in_ranges(store: LocalStore) -> None:
+def test_an_object_is_read_back_whole_and_in_ranges(store: FolderStore) -> None:
     assert store.put("a/b/c", [b"hello ", b"", b"world"], 11) is True
     assert store.get("a/b/c") == b"hello world"
     assert store.get_range("a/b/c", 6, 5) == b"world"
@@ -55,13 +55,13 @@ def test_an_object_is_read_back_whole_and_in_ranges(store: LocalStore) -> None:
     assert abs(found.modified_at - datetime.now(UTC)) < timedelta(minutes=1)
 
 
-def test_an_empty_object_is_an_object(store: LocalStore) -> None:
+def test_an_empty_object_is_an_object(store: FolderStore) -> None:
     assert store.put("empty", [], 0) is True
     assert store.get("empty") == b""
     assert store.put("empty", [], 0) is False
 
 
-def test_a_range_past_the_end_is_damage(store: LocalStore) -> None:
+def test_a_range_past_the_end_is_damage(store: FolderStore) -> None:
     store.put("a", [b"12345"], 5)
     with pytest.raises(DamageError, match="ends at byte 5, 9 were promised"):
         store.get_range("a", 3, 6)
@@ -69,7 +69,7 @@ def test_a_range_past_the_end_is_damage(store: LocalStore) -> None:
         store.get_range("a", 50, 1)
 
 
-def test_listings_are_sorted_deep_and_of_one_folder(store: LocalStore) -> None:
+def test_listings_are_sorted_deep_and_of_one_folder(store: FolderStore) -> None:
     for name in ("b/2", "a", "b/1/x", "b.txt", "c/3"):
         store.put(name, [b"x"], 1)
     assert names(store) == ["a", "b.txt", "b/1/x", "b/2", "c/3"]
@@ -77,7 +77,7 @@ def test_listings_are_sorted_deep_and_of_one_folder(store: LocalStore) -> None:
     assert names(store, "nothing/here") == []
 
 
-def test_what_is_not_there_is_none_or_damage(store: LocalStore) -> None:
+def test_what_is_not_there_is_none_or_damage(store: FolderStore) -> None:
     assert store.stat("x") is None
     assert store.stat("x/y") is None
     store.put("f/x", [b"x"], 1)
@@ -87,14 +87,14 @@ def test_what_is_not_there_is_none_or_damage(store: LocalStore) -> None:
             read()
 
 
-def test_deleting_is_idempotent(store: LocalStore) -> None:
+def test_deleting_is_idempotent(store: FolderStore) -> None:
     store.put("a/b", [b"x"], 1)
     store.delete("a/b")
     store.delete("a/b")
     assert store.stat("a/b") is None
 
 
-def test_putting_the_same_again_does_nothing(store: LocalStore) -> None:
+def test_putting_the_same_again_does_nothing(store: FolderStore) -> None:
     store.put("a", [b"12", b"345"], 5)
     before = (store.root / "a").stat()
     assert store.put("a", [b"1234", b"5"], 5) is False
@@ -102,7 +102,7 @@ def test_putting_the_same_again_does_nothing(store: LocalStore) -> None:
 
 
 @pytest.mark.parametrize("other", [b"abcde", b"123456", b"1234567"])
-def test_another_complete_object_is_never_overwritten(store: LocalStore, other: bytes) -> None:
+def test_another_complete_object_is_never_overwritten(store: FolderStore, other: bytes) -> None:
     store.put("a", [other], len(other))
     with pytest.raises(DamageError, match="another object has this name"):
         store.put("a", [b"12345"], 5)
@@ -110,19 +110,19 @@ def test_another_complete_object_is_never_overwritten(store: LocalStore, other: 
     assert everything(store) == ["a"]
 
 
-def test_an_aborted_write_is_replaced(store: LocalStore) -> None:
+def test_an_aborted_write_is_replaced(store: FolderStore) -> None:
     (store.root / "a").write_bytes(b"123")
     assert store.put("a", [b"12345"], 5) is True
     assert store.get("a") == b"12345"
 
 
-def test_parts_that_do_not_add_up_leave_nothing(store: LocalStore) -> None:
+def test_parts_that_do_not_add_up_leave_nothing(store: FolderStore) -> None:
     with pytest.raises(DamageError, match="4 bytes arrived where 5 were sent"):
         store.put("a/b", [b"1234"], 5)
     assert everything(store) == []
 
 
-def test_an_interrupted_write_leaves_nothing(store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_write_leaves_nothing(store: FolderStore, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(_: int) -> None:
         raise KeyboardInterrupt
 
@@ -134,13 +134,13 @@ def test_an_interrupted_write_leaves_nothing(store: LocalStore, monkeypatch: pyt
     assert store.put("b", [b"12345"], 5) is True
 
 
-def test_what_a_power_cut_left_is_not_listed(store: LocalStore) -> None:
+def test_what_a_power_cut_left_is_not_listed(store: FolderStore) -> None:
     store.put("packs/aa/x", [b"x"], 1)
     (store.root / "packs/aa/.y.0123abcd").write_bytes(b"half")
     assert names(store) == ["packs/aa/x"]
 
 
-def test_a_file_where_a_folder_is_needed_is_one_line(store: LocalStore) -> None:
+def test_a_file_where_a_folder_is_needed_is_one_line(store: FolderStore) -> None:
     store.put("a", [b"x"], 1)
     with pytest.raises(
         TakenError, match="a file or a link is where a folder of the vault should be"
@@ -150,7 +150,7 @@ def test_a_file_where_a_folder_is_needed_is_one_line(store: LocalStore) -> None:
     assert store.get("a") == b"x"
 
 
-def no_object(kind: str, store: LocalStore, outside: Path) -> None:
+def no_object(kind: str, store: FolderStore, outside: Path) -> None:
     """Something under the name of an object that is none; what it leads to is outside."""
     outside.mkdir()
     (outside / "x").write_bytes(b"precious")
@@ -169,7 +169,7 @@ def no_object(kind: str, store: LocalStore, outside: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["link", "folder", "pipe", "linked folder"])
 def test_what_is_no_regular_file_is_no_object_and_no_link_is_followed(
-    store: LocalStore, tmp_path: Path, kind: str
+    store: FolderStore, tmp_path: Path, kind: str
 ) -> None:
     no_object(kind, store, tmp_path / "outside")
     assert store.stat("a/x") is None
@@ -189,7 +189,7 @@ def test_what_is_no_regular_file_is_no_object_and_no_link_is_followed(
 
 
 def test_a_listing_shows_what_is_no_object_and_does_not_look_into_it(
-    store: LocalStore, tmp_path: Path
+    store: FolderStore, tmp_path: Path
 ) -> None:
     (tmp_path / "outside").mkdir()
     (tmp_path / "outside" / "x").write_bytes(b"precious")
@@ -203,7 +203,7 @@ def test_a_listing_shows_what_is_no_object_and_does_not_look_into_it(
     }
 
 
-def test_names_that_are_no_utf8_and_times_that_no_calendar_has_are_listed(store: LocalStore) -> None:
+def test_names_that_are_no_utf8_and_times_that_no_calendar_has_are_listed(store: FolderStore) -> None:
     Path(os.fsdecode(os.fsencode(store.root) + b"/\xff\xfe")).write_bytes(b"x")
     store.put("old", [b"x"], 1)
     store.put("late", [b"x"], 1)
@@ -216,7 +216,7 @@ def test_names_that_are_no_utf8_and_times_that_no_calendar_has_are_listed(store:
 
 
 def test_a_folder_that_may_not_be_read_hides_no_other(
-    store: LocalStore, monkeypatch: pytest.MonkeyPatch
+    store: FolderStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store.put("a/x", [b"x"], 1)
     store.put("b/x", [b"x"], 1)
@@ -234,7 +234,7 @@ def test_a_folder_that_may_not_be_read_hides_no_other(
         names(store, "a")
 
 
-def test_an_object_that_is_too_long_is_not_read(store: LocalStore) -> None:
+def test_an_object_that_is_too_long_is_not_read(store: FolderStore) -> None:
     with (store.root / "large").open("wb") as file:
         file.truncate(8 * 2**30)
     with pytest.raises(CorruptError, match="8,589,934,592 bytes long where such an object has at most 1,000"):
@@ -261,7 +261,7 @@ def test_a_file_system_that_syncs_no_folders_will_do(
         fsync(handle)
 
     monkeypatch.setattr(os, "fsync", refuse)
-    store = LocalStore(tmp_path / "a" / "b")
+    store = FolderStore(tmp_path / "a" / "b")
     store.create()
     assert store.put("x/y", [b"1"], 1)
     store.put_new("z", b"1")
@@ -270,7 +270,7 @@ def test_a_file_system_that_syncs_no_folders_will_do(
 
 @pytest.mark.parametrize("has_links", [True, False])
 def test_a_new_object_is_made_once_however_many_try(
-    store: LocalStore, monkeypatch: pytest.MonkeyPatch, *, has_links: bool
+    store: FolderStore, monkeypatch: pytest.MonkeyPatch, *, has_links: bool
 ) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise OSError(errno.EPERM, os.strerror(errno.EPERM))
@@ -297,11 +297,11 @@ def test_a_new_object_is_made_once_however_many_try(
 def test_a_place_that_cannot_be_made_is_bad_input(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(UsageError, match="cannot make the folder"):
-        LocalStore(tmp_path / "file" / "vault").create()
+        FolderStore(tmp_path / "file" / "vault").create()
 
 
 def test_a_place_is_there_once_it_is_made(tmp_path: Path) -> None:
-    made = LocalStore(tmp_path / "x" / "y")
+    made = FolderStore(tmp_path / "x" / "y")
     assert not made.exists()
     made.create()
     made.create()
@@ -319,7 +319,7 @@ def test_a_place_is_there_once_it_is_made(tmp_path: Path) -> None:
     ],
 )
 def test_a_refusing_system_is_explained_and_nothing_is_left(
-    store: LocalStore, monkeypatch: pytest.MonkeyPatch, number: int, said: str
+    store: FolderStore, monkeypatch: pytest.MonkeyPatch, number: int, said: str
 ) -> None:
     def refuse(_: int) -> None:
         raise OSError(number, os.strerror(number))
@@ -356,7 +356,7 @@ def test_a_full_disk_is_said_and_what_was_there_stays(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with full_disk(tmp_path / "disk", monkeypatch):
-        store = LocalStore(tmp_path / "disk" / "vault")
+        store = FolderStore(tmp_path / "disk" / "vault")
         store.create()
         store.put("kept", [b"kept"], 4)
         with pytest.raises(PachvaultError, match="the target is full"):
@@ -372,7 +372,7 @@ def test_objects_are_private_or_for_the_folder_s_group_whatever_the_umask(
 ) -> None:
     before = os.umask(umask)
     try:
-        store = LocalStore(tmp_path / "place")
+        store = FolderStore(tmp_path / "place")
         store.create(is_shared=is_shared)
         store.put("packs/ab/c", [b"data"], 4)
         store.put("top", [b"data"], 4)
@@ -388,14 +388,14 @@ def test_an_existing_folder_keeps_its_permissions_and_what_is_written_in_it_is_p
 ) -> None:
     (tmp_path / "place").mkdir()
     (tmp_path / "place").chmod(0o777)
-    store = LocalStore(tmp_path / "place")
+    store = FolderStore(tmp_path / "place")
     store.create()
     store.put("a/b", [b"data"], 4)
     modes = [path.stat().st_mode & 0o7777 for path in (store.root, store.root / "a", store.root / "a/b")]
     assert modes == [0o777, 0o700, 0o600]
 
 
-def test_a_folder_that_its_owner_shares_later_is_shared_from_then_on(store: LocalStore) -> None:
+def test_a_folder_that_its_owner_shares_later_is_shared_from_then_on(store: FolderStore) -> None:
     store.root.chmod(0o2770)
     store.put("a/b", [b"data"], 4)
     assert (store.root / "a/b").stat().st_mode & 0o777 == 0o660

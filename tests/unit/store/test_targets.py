@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 
 from pachvault.errors import UsageError
-from pachvault.store.local import LocalStore
-from pachvault.store.store import open_store
+from pachvault.store.folder_store import FolderStore
+from pachvault.store.open_store import open_store
 
 
 def root(url: str) -> Path:
     store = open_store(url)
-    assert isinstance(store, LocalStore)
+    assert isinstance(store, FolderStore)
     return store.root
 
 
@@ -41,12 +41,12 @@ def test_a_relative_path_is_taken_from_here(tmp_path: Path, monkeypatch: pytest.
 
 @pytest.mark.parametrize("folder", ["/a b", "/50%", "/a#b?c", "/ü", "/x%20y", "/[1]"])
 def test_a_stores_own_url_leads_back_to_it(folder: str) -> None:
-    assert root(LocalStore(Path(folder)).url) == Path(folder)
+    assert root(FolderStore(Path(folder)).url) == Path(folder)
 
 
 def test_objects_are_listed_by_name_below_an_odd_folder(tmp_path: Path) -> None:
     folder = tmp_path / "x" / ".." / "a b%#?"
-    store = LocalStore(folder)
+    store = FolderStore(folder)
     store.create()
     store.put("packs/aa/p", [b"x"], 1)
     assert [info.name for info in store.list("")] == ["packs/aa/p"]

@@ -14,10 +14,11 @@ from made import flip, new_vault
 from pachvault.errors import CorruptError, DamageError, FullError, PachvaultError
 from pachvault.format import digests, index, layout, pack
 from pachvault.format.ids import digest
-from pachvault.format.pack import Frame
-from pachvault.store.local import LocalStore
+from pachvault.format.pack import Frame, split_digests
+from pachvault.store.folder_store import FolderStore
 from pachvault.vault import blob_index
 from pachvault.vault import blob_reader as reader_module
+from pachvault.vault.blob_places import BlobPlaces
 from pachvault.vault.blob_reader import BlobReader
 from pachvault.vault.pack_writer import PackWriter
 from pachvault.vault.packs import read_toc
@@ -87,7 +88,7 @@ def test_nothing_new_writes_no_index(tmp_path: Path) -> None:
     assert objects(vault, "") == [layout.CONFIG]
 
 
-class FullStore(LocalStore):
+class FullStore(FolderStore):
     """Takes no more packs after the first."""
 
     def put(self, name: str, parts: Iterable[bytes], size: int) -> bool:
@@ -184,20 +185,20 @@ def test_the_index_knows_how_far_each_pack_goes(tmp_path: Path) -> None:
     vault = new_vault(tmp_path)
     writer = write(vault, [frame(noise(seed)) for seed in range(6)], pack_bytes=3000)
     known = blob_index.load(vault)
-    assert sorted(known.pack_ends()) == sorted((each.digest, 8 + 3000) for each in writer.packs)
-    held = [known.blobs_in(each.digest) for each in writer.packs]
+    assert sorted(known.rows.pack_ends()) == sorted((each.digest, 8 + 3000) for each in writer.packs)
+    held = [set(split_digests(known.blobs_in(each.digest))) for each in writer.packs]
     assert sorted(map(len, held)) == [3, 3]
     assert held[0] | held[1] == {digest(noise(seed)) for seed in range(6)}
-    rows = known.rows([digest(noise(0)), digest(noise(1))])
-    assert {known.place(row).pack for row in rows} == {writer.packs[0].digest}
+    rows = known.find_all([digest(noise(0)), digest(noise(1))])
+    assert {known.location(row).pack for row in rows} == {writer.packs[0].digest}
 
 
 def test_an_empty_index_knows_nothing() -> None:
-    known = blob_index.BlobIndex(index.SCHEMA.empty_table())
+    known = BlobPlaces(index.SCHEMA.empty_table())
     assert len(known) == 0
     assert known.has([digest(b"x")]).tolist() == [False]
     assert known.has([]).tolist() == []
-    assert known.pack_ends() == []
+    assert known.rows.pack_ends() == []
 
 
 def test_a_reader_shared_by_threads_holds_a_bounded_number_of_frames(

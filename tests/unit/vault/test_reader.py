@@ -39,10 +39,10 @@ def packs(vault: Vault, root: Path) -> list[Path]:
 
 def test_every_place_is_known(vault: Vault) -> None:
     index = blob_index.load(vault)
-    assert [len(index.places(digest(data))) for data in DATA] == [1, 2, 2, 2, 1, 1]
-    assert index.places(digest(b"nobody's")) == []
-    assert index.places(digest(DATA[0])) == [index.place(int(index.rows([digest(DATA[0])])[0]))]
-    assert len({place.pack for place in index.places(digest(DATA[2]))}) == 2
+    assert [len(index.locations(digest(data))) for data in DATA] == [1, 2, 2, 2, 1, 1]
+    assert index.locations(digest(b"nobody's")) == []
+    assert index.locations(digest(DATA[0])) == [index.location(int(index.find_all([digest(DATA[0])])[0]))]
+    assert len({place.pack for place in index.locations(digest(DATA[2]))}) == 2
 
 
 @pytest.mark.parametrize("which", [0, 1])

@@ -44,7 +44,7 @@ def test_in_whatever_order(vault: Vault) -> None:
 
 def test_what_is_damaged_is_read_from_its_other_place(vault: Vault, tmp_path: Path) -> None:
     reader = BlobReader(vault, blob_index.load(vault))
-    twice = reader.index.places(NAMES[10])[0]
+    twice = reader.index.locations(NAMES[10])[0]
     flip(tmp_path / "vault" / layout.pack_path(twice.pack), twice.frame_offset + twice.offset + 5)
     assert reader.read_many(NAMES) == DATA
 

@@ -21,22 +21,22 @@ from pachvault.errors import (
 from pachvault.format import layout, table
 from pachvault.format.documents import PipelinesRecord
 from pachvault.format.ids import digest
-from pachvault.store.local import LocalStore
+from pachvault.store.folder_store import FolderStore
 from pachvault.vault import vault
 
 
-def config(folder: Path, **changes: object) -> LocalStore:
+def config(folder: Path, **changes: object) -> FolderStore:
     """A vault whose configuration says something else."""
     made = new_vault(folder)
     path = folder / "vault" / layout.CONFIG
     said = json.loads(path.read_bytes()) | changes
     del said["checksum"]  # as one that was written with these
     path.write_text(json.dumps(said))
-    assert isinstance(made.store, LocalStore)
+    assert isinstance(made.store, FolderStore)
     return made.store
 
 
-def refused(store: LocalStore) -> PachvaultError:
+def refused(store: FolderStore) -> PachvaultError:
     with pytest.raises(PachvaultError) as caught:
         vault.open_vault(store)
     assert "\n" not in str(caught.value)
@@ -50,8 +50,8 @@ def test_a_made_vault_opens_with_the_same_id(tmp_path: Path) -> None:
 
 
 def test_no_such_place_and_no_vault_there_are_code_10(tmp_path: Path) -> None:
-    assert refused(LocalStore(tmp_path / "nowhere")).exit_code == 10
-    error = refused(LocalStore(tmp_path))
+    assert refused(FolderStore(tmp_path / "nowhere")).exit_code == 10
+    error = refused(FolderStore(tmp_path))
     assert (type(error), error.exit_code) == (NoVaultError, 10)
     assert "pachvault init" in str(error)
 
@@ -61,7 +61,7 @@ def test_no_such_place_and_no_vault_there_are_code_10(tmp_path: Path) -> None:
 )
 def test_another_programs_vault_json_is_no_vault(tmp_path: Path, data: bytes) -> None:
     (tmp_path / layout.CONFIG).write_bytes(data)
-    error = refused(LocalStore(tmp_path))
+    error = refused(FolderStore(tmp_path))
     assert isinstance(error, NoVaultError)
     assert "not a pachvault vault" in str(error)
 
@@ -90,7 +90,7 @@ def test_a_place_that_is_taken_is_refused(tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "letter.txt").write_text("dear")
     with pytest.raises(UsageError, match="not empty"):
-        vault.create(LocalStore(tmp_path / "other"))
+        vault.create(FolderStore(tmp_path / "other"))
     assert [path.name for path in (tmp_path / "other").iterdir()] == ["letter.txt"]
 
 
@@ -142,24 +142,24 @@ def test_a_vault_without_its_configuration_is_sent_to_repair(
 def test_a_new_file_systems_own_folder_is_no_content(tmp_path: Path) -> None:
     (tmp_path / "lost+found").mkdir()
     (tmp_path / "lost+found" / "#12").write_bytes(b"what a check of the file system found")
-    store = LocalStore(tmp_path)
+    store = FolderStore(tmp_path)
     made = vault.create(store)
     assert vault.open_vault(store).config == made.config
 
 
 def test_an_empty_folder_may_be_a_mount_that_is_not_there(tmp_path: Path) -> None:
     (tmp_path / "empty" / "sub").mkdir(parents=True)
-    error = refused(LocalStore(tmp_path / "empty"))
+    error = refused(FolderStore(tmp_path / "empty"))
     assert "no vault here, the folder is empty" in str(error)
     assert "is it mounted?" in error.hint
     (tmp_path / "empty" / "letter.txt").write_text("dear")
-    error = refused(LocalStore(tmp_path / "empty"))
+    error = refused(FolderStore(tmp_path / "empty"))
     assert "empty folder" in error.hint
     assert "mounted" not in error.hint
 
 
 def test_of_two_that_make_a_vault_at_once_one_wins_and_the_other_says_so(tmp_path: Path) -> None:
-    class Slow(LocalStore):
+    class Slow(FolderStore):
         """Nobody writes before all have looked."""
 
         def put_new(self, name: str, data: bytes) -> None:
@@ -176,7 +176,7 @@ def test_of_two_that_make_a_vault_at_once_one_wins_and_the_other_says_so(tmp_pat
     with ThreadPoolExecutor(4) as pool:
         ends = list(pool.map(attempt, range(4)))
     won = [each for each in ends if isinstance(each, str)]
-    assert won == [vault.open_vault(LocalStore(tmp_path / "vault")).config.vault_id]
+    assert won == [vault.open_vault(FolderStore(tmp_path / "vault")).config.vault_id]
     assert sum("another `init`" in str(each) for each in ends) == 3
 
 
@@ -185,7 +185,7 @@ def test_of_two_that_make_a_vault_at_once_one_wins_and_the_other_says_so(tmp_pat
 )
 def test_a_hostile_configuration_is_one_line(tmp_path: Path, data: bytes) -> None:
     (tmp_path / layout.CONFIG).write_bytes(data)
-    assert refused(LocalStore(tmp_path)).exit_code in (10, 13)
+    assert refused(FolderStore(tmp_path)).exit_code in (10, 13)
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ from pachvault.format import digests
 from pachvault.format.documents import Cutting
 from pachvault.format.ids import digest
 from pachvault.pach.tar import FilePiece, FileRun
-from pachvault.vault.blob_index import BlobIndex
+from pachvault.vault.blob_places import BlobPlaces
 from pachvault.vault.pack_writer import PackWriter
 
 _BATCH_BYTES = 1024 * 1024
@@ -80,7 +80,7 @@ class _Batch(NamedTuple):
 class Chunker:
     """Stores files in a vault, each as one blob or several. A context manager; its threads end with it."""
 
-    def __init__(self, writer: PackWriter, index: BlobIndex, cutting: Cutting) -> None:
+    def __init__(self, writer: PackWriter, index: BlobPlaces, cutting: Cutting) -> None:
         self._index = index
         self._cutting = cutting
         self._cdc = FastCDC(cutting.avg_bytes, min_size=cutting.min_bytes, max_size=cutting.max_bytes)

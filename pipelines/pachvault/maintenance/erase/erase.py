@@ -85,10 +85,8 @@ def execute(plan: ErasePlan, progress: Progress) -> Erasure:
 
 def check_nobody_writes(vault: Vault, now: datetime) -> None:
     """BusyError while a backup is announced that could still seal what is about to be deleted."""
-    for info in vault.objects(layout.RUNS):
-        run = info.name.removeprefix(f"{layout.RUNS}/frozen-").removesuffix(".json")
-        if info.name != layout.run_path(f"frozen-{run}"):
-            continue
+    for info in vault.objects(layout.RUNS, layout.Kind.ANNOUNCEMENT):
+        run = layout.subject_of(info.name)
         until = info.modified_at + vault.config.grace / 2
         if now < until:
             raise BusyError(

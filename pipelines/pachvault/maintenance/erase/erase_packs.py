@@ -20,7 +20,7 @@ from pachvault.maintenance.erase.erase_selection import EraseSelection
 from pachvault.maintenance.readback import read_back
 from pachvault.runtime.progress import Progress
 from pachvault.vault import blob_index, index_objects
-from pachvault.vault.blob_index import BlobIndex
+from pachvault.vault.blob_places import BlobPlaces
 from pachvault.vault.blob_reader import BlobReader
 from pachvault.vault.index_rows import IndexRows, RowsByPack, differing
 from pachvault.vault.pack_writer import PackWriter
@@ -68,12 +68,12 @@ def _moved(left: ErasePlan, writing: Vault, packs: list[bytes]) -> tuple[int, li
     others = blob_index.usable(writing, places.take(np.flatnonzero(~is_doomed[places.pack_codes])))
     is_there = Sorted.of([others.digests]).has(stay)
     if is_there.any():
-        elsewhere = BlobIndex(others)
+        elsewhere = BlobPlaces(others)
         found = read(BlobReader(writing, elsewhere, _CACHE_BYTES), in_order(elsewhere, stay[is_there]))
         bad = digests.of(blob for blob, content in found if content is None)
         stay = digests.joined([stay[~is_there], bad])
     del others
-    reader = BlobReader(left.vault, BlobIndex(places), _CACHE_BYTES)
+    reader = BlobReader(left.vault, BlobPlaces(places), _CACHE_BYTES)
     made, lost = 0, []
     for first in range(0, len(stay), _BLOBS_AT_ONCE):
         with PackWriter(writing) as writer:
@@ -138,9 +138,8 @@ def _out_of_index(vault: Vault, writing: Vault, packs: list[bytes]) -> None:
 
 def drop_traces(vault: Vault, selection: EraseSelection) -> None:
     """Delete what is only advice and may name what is gone: receipts of dead runs, audits of such files."""
-    for info in vault.objects(layout.RUNS):
-        if info.name.startswith(f"{layout.RUNS}/share-"):
-            vault.delete(info.name)
+    for info in vault.objects(layout.RUNS, layout.Kind.RECEIPT):
+        vault.delete(info.name)
     for info in vault.objects(layout.AUDITS):
         try:
             audit = documents.decode(Audit, vault.read(info.name))

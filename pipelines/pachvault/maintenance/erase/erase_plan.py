@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cached_property
+from functools import cache
 
 import pyarrow.compute as pc
 
@@ -15,14 +16,14 @@ from pachvault.format.documents import Manifest
 from pachvault.format.ids import RepoName
 from pachvault.maintenance.erase.erase_selection import EraseSelection
 from pachvault.maintenance.erase.erase_tables import AffectedSnapshot, TableScan, unknown
-from pachvault.maintenance.repair.repair_needs import manifests
 from pachvault.runtime.progress import Progress
 from pachvault.store.store import ObjectInfo
 from pachvault.vault import blob_index, snapshots
-from pachvault.vault.index_rows import IndexRows, RowsByPack
+from pachvault.vault.blob_places import BlobPlaces
 from pachvault.vault.packs import any_toc
 from pachvault.vault.snapshots import SnapshotName
 from pachvault.vault.vault import Vault
+from pachvault.vault.walk import manifests
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +77,7 @@ def plan(vault: Vault, selection: EraseSelection, progress: Progress) -> ErasePl
     superseded = _superseded(alive)
     replaced = {old for old, _ in superseded}
     reach = TableScan(vault, selection)
-    reach.read([(name, manifest) for name, manifest in alive if name not in replaced])
+    reach.read([name for name, _ in alive if name not in replaced])
     gone, kept, keepers = reach.contents()
     progress.start("erase: packs", 0)
     packs, pack_bytes, unreadable = _packs_with(vault, gone)
@@ -141,50 +142,40 @@ def _superseded(alive: list[tuple[SnapshotName, Manifest]]) -> list[tuple[Snapsh
 
 
 def _packs_with(vault: Vault, gone: Digests) -> tuple[list[str], int, list[str]]:
-    """The packs that hold any of the blobs, by their own tables of contents or else by the index."""
-    found: list[str] = []
+    """The packs that hold any of the blobs, by their own tables of contents or else by the index.
+
+    With their size in bytes together, and the packs of which nothing is known.
+    """
+    packs_to_rewrite: list[str] = []
     unreadable: list[str] = []
     size = 0
     if not len(gone):
-        return found, size, unreadable
+        return packs_to_rewrite, size, unreadable
     going = Sorted(gone)
-    index = _Index(vault)
+    # read only where a pack does not say itself what it holds
+    index = cache(lambda: BlobPlaces(blob_index.columns(vault, ())))
     for info in vault.objects(layout.PACKS):
         name = layout.named_digest(info.name)
         if name is None:
             continue
-        held, is_known = _held(vault, info, name, index)
+        blobs, is_known = _blobs_of(vault, info, name, index)
         if not is_known:
             unreadable.append(info.name)
-        if going.has(held).any():
-            found.append(info.name)
+        if going.has(blobs).any():
+            packs_to_rewrite.append(info.name)
             size += info.size
-    return found, size, unreadable
+    return packs_to_rewrite, size, unreadable
 
 
-def _held(vault: Vault, info: ObjectInfo, name: bytes, index: _Index) -> tuple[Digests, bool]:
+def _blobs_of(
+    vault: Vault, info: ObjectInfo, name: bytes, index: Callable[[], BlobPlaces]
+) -> tuple[Digests, bool]:
     """The blobs of a pack, and whether anything is known of it. Another pack may lie under its name."""
     try:
-        found, toc = any_toc(vault, info.name, info.size)
+        actual_name, toc = any_toc(vault, info.name, info.size)
     except DamageError:
-        placed = index.blobs_in(name)
+        placed = index().blobs_in(name)
         return placed, len(placed) > 0
-    if found == name:
+    if actual_name == name:
         return toc.blobs["digest"], True
-    return digests.joined([toc.blobs["digest"], index.blobs_in(name)]), True
-
-
-@dataclass
-class _Index:
-    """The index, which is read only where a pack does not say itself what it holds."""
-
-    vault: Vault
-
-    def blobs_in(self, pack: bytes) -> Digests:
-        columns, by_pack = self._columns
-        return columns.digests.take(by_pack.rows(pack))
-
-    @cached_property
-    def _columns(self) -> tuple[IndexRows, RowsByPack]:
-        columns = blob_index.columns(self.vault, ())
-        return columns, RowsByPack(columns)
+    return digests.joined([toc.blobs["digest"], index().blobs_in(name)]), True

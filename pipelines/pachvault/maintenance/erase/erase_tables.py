@@ -17,6 +17,7 @@ from pachvault.format.ids import RepoName
 from pachvault.maintenance.erase.erase_selection import EraseSelection
 from pachvault.vault.snapshots import SnapshotName
 from pachvault.vault.vault import Vault
+from pachvault.vault.walk import NodeKind, walk
 
 NAMED = 20
 """Files that are named of those that keep a blob."""
@@ -48,13 +49,17 @@ class TableScan:
     _records: dict[bytes, RepoRecord] = field(default_factory=dict)
     _of_list: dict[bytes, tuple[int, int, bool]] = field(default_factory=dict)
 
-    def read(self, alive: list[tuple[SnapshotName, Manifest]]) -> None:
+    def read(self, names: list[SnapshotName]) -> None:
         """Find all file tables, those of dead runs too, and what goes of each."""
         try:
-            for _, manifest in alive:
-                self.names.add(layout.record_path(manifest.pipelines))
-                for entry in manifest.repos:
-                    self._record(entry.record)
+            for at in walk(self.vault, names):
+                if at.kind is NodeKind.MANIFEST:
+                    continue
+                self.names.add(at.path)
+                if at.record is not None:
+                    self._records[at.digest] = at.record
+                if at.kind is NodeKind.FILE_TABLE:
+                    self._tables[at.digest] = None
             for name in self._tables:
                 self._file_table(name)
         except DamageError as error:
@@ -117,20 +122,6 @@ class TableScan:
                 if len(keepers) >= NAMED:
                     return list(keepers)[:NAMED]
         return list(keepers)
-
-    def _record(self, name: bytes) -> None:
-        if name in self._records:
-            return
-        self._records[name] = self.vault.repo_record(name)
-        self.names.add(layout.record_path(name))
-        for segment in self._records[name].segments:
-            path = layout.table_path(segment.table)
-            if path in self.names:
-                continue
-            self.names.add(path)
-            for each in self.vault.tables_of_list(segment.table):
-                self.names.add(layout.table_path(each))
-                self._tables[each] = None
 
     def _file_table(self, name: bytes) -> None:
         hits = []

@@ -66,21 +66,21 @@ def plan(
     """A decision for every snapshot, in the order of their sealing.
 
     With `policy` or `cluster` the rules speak only of the snapshots of that policy or cluster. A snapshot
-    that is damaged, as far as `sound` tells, is kept and takes the place of none. `now` is the store's time.
+    that is damaged, as far as QuickCheck shows, is kept and takes the place of none. `now`: by the store.
     """
     pinned = pins.load(vault)
     kept: dict[str, Decision] = {}
     candidates: dict[str, tuple[SnapshotName, Candidate]] = {}
     names = snapshots.names(vault)
-    sound = QuickCheck(vault)
-    match = RuleMatcher(rules, sound.branches)
+    quick_check = QuickCheck(vault)
+    match = RuleMatcher(rules, quick_check.branches)
 
     def look(name: SnapshotName) -> Candidate | DamageError:
         try:
             manifest = snapshots.load(vault, name).manifest
             is_mine = policy in (None, manifest.policy) and cluster in (None, manifest.cluster.id)
             if is_mine:
-                sound.check(manifest)
+                quick_check.check(name)
             meant = match.rules(manifest) if is_mine else frozenset()
         except DamageError as error:
             return error
@@ -118,8 +118,8 @@ def unmatched(vault: Vault, rules: Sequence[Retention]) -> list[str]:
 
     None where a snapshot cannot be read, which may have it, and none where there is no snapshot at all.
     """
-    sound = QuickCheck(vault)
-    match = RuleMatcher(rules, sound.branches)
+    quick_check = QuickCheck(vault)
+    match = RuleMatcher(rules, quick_check.branches)
     left = dict.fromkeys(pattern for patterns in match.patterns for pattern in patterns)
     names = snapshots.names(vault)
     try:
@@ -230,7 +230,7 @@ def bring_back(vault: Vault, reference: str) -> SnapshotName:
     was_pinned = not pins.pin(vault, name.id, BROUGHT_BACK)
     vault.store.put(back.path, [data], len(data))
     try:
-        snapshot_check.check(vault, snapshots.load(vault, back))
+        snapshot_check.check(vault, back)
     except DamageError:
         if trash.has(vault, name.path, data):
             vault.delete(back.path)

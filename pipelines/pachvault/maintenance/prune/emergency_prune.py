@@ -24,8 +24,6 @@ from pachvault.vault.vault import Vault
 QUIET = timedelta(minutes=5)
 """How long nothing must have been written that a backup, a repair or a prune writes."""
 _WRITTEN_BY_RUNS = (layout.RUNS, layout.PACKS, layout.INDEX, layout.TABLES, layout.RECORDS)
-_ANNOUNCEMENT = layout.run_path("frozen-").removesuffix(".json")
-_CLOCK = layout.run_path("clock-").removesuffix(".json")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +37,7 @@ class Announced:
     @property
     def run_id(self) -> str:
         """The run's id."""
-        return self.name.removeprefix(_ANNOUNCEMENT).removesuffix(".json")
+        return layout.subject_of(self.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +98,7 @@ def announced(vault: Vault, now: datetime) -> list[Announced]:
     """The runs that have announced themselves, and how long ago; `now` is the store's time."""
     return [
         Announced(info.name, now - info.modified_at)
-        for info in vault.objects(layout.RUNS)
-        if info.name.startswith(_ANNOUNCEMENT)
+        for info in vault.objects(layout.RUNS, layout.Kind.ANNOUNCEMENT)
     ]
 
 
@@ -131,7 +128,8 @@ def check_alone(vault: Vault, now: datetime) -> None:
 def _written(vault: Vault) -> Iterator[ObjectInfo]:
     for folder in _WRITTEN_BY_RUNS:
         for info in vault.objects(folder):
-            if not info.name.startswith(_CLOCK):
+            name = layout.parse(info.name)
+            if name is not None and name.kind is not layout.Kind.CLOCK:
                 yield info
 
 

@@ -4,45 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pachvault.format import digests, layout
-from pachvault.format.digests import Digests, Rows, Sorted
+from pachvault.format import layout
+from pachvault.format.digests import Digests
 from pachvault.store.store import ObjectInfo
-from pachvault.vault.index_rows import IndexRows, RowsByPack
+from pachvault.vault.blob_places import BlobPlaces
 
 NUMBERS = ("frame_offset", "size")
 """What of the index takes part."""
-
-
-class BlobPlaces:
-    """Every place of every blob, sorted by blob; about 50 bytes each."""
-
-    def __init__(self, columns: IndexRows) -> None:
-        """From columns in order (see Columns.in_order) with NUMBERS."""
-        self._columns = columns
-        self.packs = [layout.pack_path(name.tobytes()) for name in columns.packs]
-        self.code_of = {name: code for code, name in enumerate(self.packs)}
-        self.ends, self.codes, self.sizes = columns.ends, columns.pack_codes, columns.integers["size"]
-        self.blobs = Sorted(columns.digests)
-        is_first = digests.is_new(columns.digests)
-        self.groups: NDArray[np.int32] = np.cumsum(is_first, dtype=np.int32) - 1
-        """For each place the number of its blob."""
-        self.starts = np.flatnonzero(is_first)
-        """The first place of each blob."""
-        self.totals = np.bincount(self.codes, self.sizes, len(self.packs))
-
-    def in_pack(self, name: str) -> Rows:
-        """The places in a pack, as they lie there."""
-        rows = self._by_pack.rows(layout.named_digest(name))
-        return rows[np.argsort(self._columns.integers["frame_offset"][rows], kind="stable")]
-
-    @cached_property
-    def _by_pack(self) -> RowsByPack:
-        return RowsByPack(self._columns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,49 +36,52 @@ class PackCount:
 class PackUsage:
     """Places against needed blobs (each once).
 
-    A blob counts in one whole pack that is not marked, the one of which most is needed: so copies die in
-    the packs that are mostly dead. Where all its packs are marked it counts in each: any of them may be
-    deleted by another prune, which looked at other snapshots and chose differently.
+    A blob counts in one intact pack that is not pending deletion, the one of which most is needed: so copies
+    become dead in the packs that are mostly dead. Where all its packs are pending deletion it counts in each:
+    another prune, which saw other snapshots, may have chosen another one to delete.
     """
 
     def __init__(
         self, places: BlobPlaces, listed: Collection[ObjectInfo], needed: Digests, marked: Collection[str]
     ) -> None:
         self._places = places
-        codes, sizes, count = places.codes, places.sizes, len(places.packs)
-        at = places.blobs.find(needed)
-        unknown = at < 0
+        paths, codes = places.pack_paths, places.rows.pack_codes
+        sizes, count = places.rows.integers["size"], len(paths)
+        totals = np.bincount(codes, sizes, count)
+        first_rows = places.find(needed)
+        is_unknown = first_rows < 0
         is_needed = np.zeros(len(places.starts), bool)
-        is_needed[places.groups[at[~unknown]]] = True
+        is_needed[places.groups[first_rows[~is_unknown]]] = True
         length_of = {info.name: info.size for info in listed}
-        is_whole = np.array([length_of.get(name, 0) for name in places.packs], np.int64) >= places.ends
-        self._is_candidate = is_needed[places.groups] & is_whole[codes]
+        is_intact = np.array([length_of.get(path, 0) for path in paths], np.int64) >= places.rows.ends
+        self._is_candidate = is_needed[places.groups] & is_intact[codes]
         wanted = np.bincount(codes, sizes * self._is_candidate, count)
-        is_marked = np.array([name in marked for name in places.packs], bool)
-        rank = _rank(places.packs, wanted / np.maximum(places.totals, 1), is_marked)
+        is_marked = np.array([path in marked for path in paths], bool)
+        rank = _rank(paths, wanted / np.maximum(totals, 1), is_marked)
         self._is_counted = _best_of_each(places, rank, self._is_candidate)
         placed = np.count_nonzero(self._is_counted)
         self._is_counted |= _of_marked_only(places, is_marked, self._is_candidate, self._is_counted)
         live = np.bincount(codes, sizes * self._is_counted, count)
-        self.missing = int(np.count_nonzero(unknown) + np.count_nonzero(is_needed) - placed)
-        """How many needed blobs no whole pack has."""
+        self.missing = int(np.count_nonzero(is_unknown) + np.count_nonzero(is_needed) - placed)
+        """How many needed blobs no intact pack has."""
+        code_of = {path: code for code, path in enumerate(paths)}
         self.packs = [
-            PackCount(info, int(places.totals[code]), int(live[code]))
-            if (code := places.code_of.get(info.name)) is not None
+            PackCount(info, int(totals[code]), int(live[code]))
+            if (code := code_of.get(info.name)) is not None
             else PackCount(info, 0, 0)
             for info in listed
         ]
 
     def counted_in(self, name: str) -> Digests:
         """The needed blobs that are counted in a pack, in the order in which they lie there."""
-        rows = self._places.in_pack(name)
-        return self._places.blobs.digests.take(rows[self._is_counted[rows]])
+        rows = self._places.in_pack(layout.named_digest(name))
+        return self._places.rows.digests.take(rows[self._is_counted[rows]])
 
     def counted_elsewhere(self, name: str) -> Digests:
         """The needed blobs that a pack has and that are counted in another."""
-        rows = self._places.in_pack(name)
+        rows = self._places.in_pack(layout.named_digest(name))
         rows = rows[self._is_candidate[rows] & ~self._is_counted[rows]]
-        return self._places.blobs.digests.take(rows)
+        return self._places.rows.digests.take(rows)
 
 
 def _rank(
@@ -125,7 +100,7 @@ def _best_of_each(
     """Of the candidates for each blob the one of the highest rank."""
     if not len(places.groups):
         return is_candidate
-    ranks = np.where(is_candidate, rank[places.codes], -1)
+    ranks = np.where(is_candidate, rank[places.rows.pack_codes], -1)
     best = np.maximum.reduceat(ranks, places.starts)
     rows = np.flatnonzero(is_candidate & (ranks == best[places.groups]))
     # several index objects may place a blob at the same spot
@@ -145,5 +120,5 @@ def _of_marked_only(
     if not is_marked.any():
         return np.zeros(len(is_candidate), bool)
     has_only_marked = np.zeros(len(places.starts), bool)
-    has_only_marked[places.groups[is_best & is_marked[places.codes]]] = True
+    has_only_marked[places.groups[is_best & is_marked[places.rows.pack_codes]]] = True
     return is_candidate & has_only_marked[places.groups]

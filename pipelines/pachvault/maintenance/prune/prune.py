@@ -16,7 +16,7 @@ from pachvault.format import index, layout
 from pachvault.format.documents import Marked
 from pachvault.format.pack import split_digests
 from pachvault.maintenance.blob_copy import copy
-from pachvault.maintenance.prune import reachability, receipt_references
+from pachvault.maintenance.prune import prune_plan, reachability, receipt_references
 from pachvault.maintenance.prune.prune_plan import (
     PlannedObject,
     PruneAction,
@@ -25,8 +25,6 @@ from pachvault.maintenance.prune.prune_plan import (
     VaultState,
     compactable,
     plan,
-    plan_others,
-    plan_packs,
 )
 from pachvault.runtime.progress import Progress
 from pachvault.vault import blob_index, clock, index_objects, pending_deletes
@@ -83,47 +81,43 @@ def run(
 
 def execute(vault: Vault, planned: PrunePlan, progress: Progress) -> Pruned:
     """Carry a plan out, as far as it still holds. Safe to repeat, to break off, and beside another prune."""
-    done = Pruned()
     began = (time.monotonic(), time.time())
     progress.start("prune: delete", 0)
+    done = Pruned()
     _delete(vault, done, reachability.expired(vault, planned.now))
-    # what was sealed or brought back since the plan is needed, too
-    planned.look.needed.survey(vault, planned.now)
-    look = VaultState.at(vault, planned.now, planned.look.needed, planned.look)
-    packs = plan_packs(look, planned.limits)
-    every = [*plan_others(look, packs), *packs]
-    chosen = {each.name for each in planned.of(PruneAction.DELETE)}
-    doomed = {each.name for each in every if each.action is PruneAction.DELETE and each.name in chosen}
-    doomed -= _unreadable(vault, look, doomed, done)
+    plan = prune_plan.revalidate(planned)
+    state = plan.state
+    doomed = {item.name for item in plan.of(PruneAction.DELETE)}
+    doomed -= _unreadable(vault, state, doomed, done)
     # writers avoid these names for another grace: a prune that is slower than this one deletes them, too
     pending_deletes.write(vault, [Marked(name=name, reason="deleted") for name in sorted(doomed)])
     for folder in _ORDER:
         for name in sorted(doomed):
             if name.startswith(f"{folder}/"):
                 _check_pace(vault, began)
-                _delete(vault, done, [name], look)
-    _mark(vault, [each for each in every if each.action is PruneAction.MARK], done)
+                _delete(vault, done, [name], state)
+    _mark(vault, plan.of(PruneAction.MARK), done)
     try:
-        _repack(vault, look, [each for each in packs if each.action is PruneAction.REPACK], done, progress)
-        if planned.is_compacted:
-            _compact(vault, look, packs, doomed, done)
+        _repack(vault, state, plan.of(PruneAction.REPACK), done, progress)
+        if plan.is_compacted:
+            _compact(vault, state, plan.packs, doomed, done)
     except FullError as error:
         # what was deleted is gone, what was marked is marked: only this waits for more room
         done.problems.append(f"packs or index objects were not rewritten: {error.what}")
     # last: until here the marks tell what was deleted from what was lost
-    _close_marks(vault, look, doomed | {each.name for each in every if each.action is PruneAction.SPARE})
+    _close_marks(vault, state, doomed | {item.name for item in plan.of(PruneAction.SPARE)})
     _delete(vault, done, receipt_references.stale(vault, planned.now))
     vault.sweep(planned.now - vault.config.grace)
     return done
 
 
-def _unreadable(vault: Vault, look: VaultState, doomed: set[str], done: Pruned) -> set[str]:
+def _unreadable(vault: Vault, state: VaultState, doomed: set[str], done: Pruned) -> set[str]:
     """The packs of `doomed` that must stay: a needed blob of theirs cannot be read elsewhere.
 
     With them stays every index object, for it may be the one that knows them.
     """
     going = {name for name in doomed if name.startswith(f"{layout.PACKS}/")}
-    copied = {name: found for name in sorted(going) if len(found := look.wider.counted_elsewhere(name))}
+    copied = {name: found for name in sorted(going) if len(found := state.wider.counted_elsewhere(name))}
     if not copied:
         return set()
     reader = _reader(vault, going)
@@ -154,31 +148,31 @@ def _check_pace(vault: Vault, began: tuple[float, float]) -> None:
         raise BusyError("the prune was held up for more than half of the grace", hint="prune again")
 
 
-def _delete(vault: Vault, done: Pruned, names: Iterable[str], look: VaultState | None = None) -> None:
+def _delete(vault: Vault, done: Pruned, names: Iterable[str], state: VaultState | None = None) -> None:
     for name in names:
         vault.delete(name)
         done.deleted[name.partition("/")[0]] += 1
-        done.deleted_bytes += look.infos[name].size if look else 0
+        done.deleted_bytes += state.infos[name].size if state else 0
 
 
-def _close_marks(vault: Vault, look: VaultState, settled: set[str]) -> None:
+def _close_marks(vault: Vault, state: VaultState, settled: set[str]) -> None:
     """Delete the marks whose grace is over and whose objects are all deleted or spared.
 
     A damaged pack stays marked while it is there: writers must not rely on it.
     """
-    for found in look.marks:
+    for found in state.marks:
         left = {
             each.name
             for each in found.mark.objects
-            if each.name in look.infos
+            if each.name in state.infos
             and (each.name not in settled or each.reason.startswith(pending_deletes.DAMAGED))
         }
-        if not left and look.now - found.info.modified_at >= vault.config.grace:
+        if not left and state.now - found.info.modified_at >= vault.config.grace:
             vault.delete(found.info.name)
 
 
 def _repack(
-    vault: Vault, look: VaultState, packs: list[PlannedObject], done: Pruned, progress: Progress
+    vault: Vault, state: VaultState, packs: list[PlannedObject], done: Pruned, progress: Progress
 ) -> None:
     """Copy what is needed of packs to new ones, then mark them."""
     if not packs:
@@ -188,7 +182,7 @@ def _repack(
     reader = _reader(vault, [])
     with PackWriter(pending_deletes.for_writing(vault)) as writer:
         for each in packs:
-            lost = copy(reader, writer, look.census.counted_in(each.name))
+            lost = copy(reader, writer, state.census.counted_in(each.name))
             progress.add(each.live_bytes, 0)
             if lost:
                 done.problems.append(f"{each.name} stays, {len(lost)} blobs of it cannot be read")
@@ -201,11 +195,11 @@ def _repack(
 
 
 def _compact(
-    vault: Vault, look: VaultState, packs: Iterable[PlannedObject], gone: set[str], done: Pruned
+    vault: Vault, state: VaultState, packs: Iterable[PlannedObject], gone: set[str], done: Pruned
 ) -> None:
     """Write anew what index objects say of packs that are there, several in one; then mark them."""
-    old = compactable(look, packs)
-    there = {count.info.name for count in look.census.packs} - gone
+    old = compactable(state, packs)
+    there = {count.info.name for count in state.census.packs} - gone
     writing = pending_deletes.for_writing(vault)
     made: set[str] = set()
     gathered: list[IndexRows] = []
@@ -216,7 +210,7 @@ def _compact(
 
     for name in old:
         rows = IndexRows.read(vault.read(name))
-        absent = look.index.said[name].packs - there
+        absent = state.index.said[name].packs - there
         if absent:
             rows = rows.without(filter(None, map(layout.named_digest, absent)))
         if sum(map(len, gathered)) + len(rows) > index.ROWS:
@@ -225,7 +219,7 @@ def _compact(
     write()
     reason = "compacted into another"
     compacted = [
-        PlannedObject(name, look.infos[name].size, PruneAction.MARK, reason)
+        PlannedObject(name, state.infos[name].size, PruneAction.MARK, reason)
         for name in old
         if name not in made
     ]

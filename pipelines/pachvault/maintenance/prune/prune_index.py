@@ -6,8 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from pachvault.format import index, layout
-from pachvault.maintenance.prune.pack_usage import NUMBERS, BlobPlaces
+from pachvault.maintenance.prune.pack_usage import NUMBERS
 from pachvault.vault import blob_index
+from pachvault.vault.blob_places import BlobPlaces
 from pachvault.vault.index_rows import IndexRows
 from pachvault.vault.vault import Vault
 
@@ -40,7 +41,7 @@ class IndexContents:
                 found[name] = _read(vault.read(name), is_brief=False)
         # each is let go as it is taken: both at once would be twice the memory
         rows = IndexRows.joined((part for name in said if (part := found.pop(name)[1])), NUMBERS)
-        return cls(said, BlobPlaces(rows.in_order()), marked)
+        return cls(said, BlobPlaces(rows), marked)
 
 
 def _read(data: bytes, *, is_brief: bool) -> tuple[IndexObject, IndexRows | None]:

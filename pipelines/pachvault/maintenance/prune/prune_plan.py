@@ -66,7 +66,7 @@ class PlannedObject:
 
 @dataclass(frozen=True, slots=True)
 class VaultState:
-    """The vault's objects as one look finds them."""
+    """The vault's objects as one state finds them."""
 
     vault: Vault
     now: datetime
@@ -92,7 +92,7 @@ class VaultState:
     ) -> VaultState:
         """Look now, after `needed` was surveyed: packs and index of what is needed are there, then.
 
-        Raises DamageError where they are not. What an earlier look has read is not read again.
+        Raises DamageError where they are not. What an earlier state has read is not read again.
         """
         found = pending_deletes.load(vault)
         since = {each.name: mark.info.modified_at for mark in reversed(found) for each in mark.mark.objects}
@@ -182,7 +182,7 @@ class PrunePlan:
 
     now: datetime
     limits: PruneLimits
-    look: VaultState
+    state: VaultState
     """What it was planned from."""
     packs: list[PlannedObject]
     """Every pack."""
@@ -209,7 +209,7 @@ class PrunePlan:
             if each.until is not None and each.action in following
         ]
         if is_done:
-            until = self.now + self.look.vault.config.grace
+            until = self.now + self.state.vault.config.grace
             due += [(until, PruneAction.DELETE, each.size) for each in self.of(PruneAction.MARK)]
         counts: dict[tuple[datetime, PruneAction], Waiting] = {}
         for until, action, size in due:
@@ -238,8 +238,7 @@ def plan(vault: Vault, limits: PruneLimits, now: datetime, progress: Progress) -
             where=f"{vault.store.url}/{nameless[0].object}",
             hint="give it back its name, or move it out of the vault",
         )
-    needed = Reachability()
-    needed.survey(vault, now)
+    needed = Reachability().extended(vault, now)
     expired = reachability.expired(vault, now)
     is_bare = not (needed.current.roots or needed.forgotten.roots or expired)
     if is_bare and not limits.may_empty and next(iter(vault.objects(layout.RECORDS)), None):
@@ -248,25 +247,54 @@ def plan(vault: Vault, limits: PruneLimits, now: datetime, progress: Progress) -
             where=vault.store.url,
             hint="are its manifests where they were? `pachvault prune --no-snapshots` goes on",
         )
-    look = VaultState.at(vault, now, needed)
-    packs = plan_packs(look, limits)
-    return PrunePlan(
-        now=now,
-        limits=limits,
-        look=look,
-        packs=packs,
-        others=plan_others(look, packs),
-        expired=expired,
-        is_compacted=bool(compactable(look, packs)),
+    return _planned(VaultState.at(vault, now, needed), limits, expired)
+
+
+def revalidate(plan: PrunePlan) -> PrunePlan:
+    """The plan as far as it still holds, by what is in the vault now; nothing more is deleted by it.
+
+    What was sealed or brought back since is needed, too. Raises what `plan` raises for a damaged vault.
+    """
+    state = plan.state
+    needed = state.needed.extended(state.vault, plan.now)
+    current = _planned(VaultState.at(state.vault, plan.now, needed, state), plan.limits, plan.expired)
+    chosen = {item.name for item in plan.of(PruneAction.DELETE)}
+
+    def held_back(items: list[PlannedObject]) -> list[PlannedObject]:
+        return [
+            replace(item, action=PruneAction.WAIT, reason=f"{item.reason}; not in the plan")
+            if item.action is PruneAction.DELETE and item.name not in chosen
+            else item
+            for item in items
+        ]
+
+    return replace(
+        current,
+        packs=held_back(current.packs),
+        others=held_back(current.others),
+        is_compacted=plan.is_compacted,
     )
 
 
-def plan_packs(look: VaultState, limits: PruneLimits) -> list[PlannedObject]:
+def _planned(state: VaultState, limits: PruneLimits, expired: list[str]) -> PrunePlan:
+    packs = plan_packs(state, limits)
+    return PrunePlan(
+        now=state.now,
+        limits=limits,
+        state=state,
+        packs=packs,
+        others=plan_others(state, packs),
+        expired=expired,
+        is_compacted=bool(compactable(state, packs)),
+    )
+
+
+def plan_packs(state: VaultState, limits: PruneLimits) -> list[PlannedObject]:
     """Every pack: what becomes of it."""
-    pairs = zip(look.census.packs, look.wider.packs, strict=True)
-    found = [_pack(look, now, wider, limits) for now, wider in pairs]
+    pairs = zip(state.census.packs, state.wider.packs, strict=True)
+    found = [_pack(state, now, wider, limits) for now, wider in pairs]
     budget = limits.repack_bytes
-    emptiest_first = sorted(range(len(found)), key=lambda at: look.census.packs[at].dead_share, reverse=True)
+    emptiest_first = sorted(range(len(found)), key=lambda at: state.census.packs[at].dead_share, reverse=True)
     for at in emptiest_first:
         each = found[at]
         if each.action is PruneAction.REPACK:
@@ -276,48 +304,50 @@ def plan_packs(look: VaultState, limits: PruneLimits) -> list[PlannedObject]:
     return found
 
 
-def plan_others(look: VaultState, packs: Iterable[PlannedObject]) -> list[PlannedObject]:
+def plan_others(state: VaultState, packs: Iterable[PlannedObject]) -> list[PlannedObject]:
     """Records, tables and index objects that are not simply kept."""
-    found = [*_documents(look), *_index(look, packs)]
+    found = [*_documents(state), *_index(state, packs)]
     return [each for each in found if each.action is not PruneAction.KEEP]
 
 
-def _pack(look: VaultState, count: PackCount, wider: PackCount, limits: PruneLimits) -> PlannedObject:
+def _pack(state: VaultState, count: PackCount, wider: PackCount, limits: PruneLimits) -> PlannedObject:
     name = count.info.name
     if not count.live_bytes:
-        found = look.unneeded(name, is_kept=wider.live_bytes > 0)
-    elif name in look.since:
-        found = look.needed_again(name)
+        found = state.unneeded(name, is_kept=wider.live_bytes > 0)
+    elif name in state.since:
+        found = state.needed_again(name)
     else:
-        is_repacked = count.dead_share > limits.max_dead and look.is_free(name)
+        is_repacked = count.dead_share > limits.max_dead and state.is_free(name)
         action = PruneAction.REPACK if is_repacked else PruneAction.KEEP
         found = PlannedObject(name, count.info.size, action, f"{count.dead_share:.0%} dead")
     return replace(found, blob_bytes=count.blob_bytes, live_bytes=count.live_bytes)
 
 
-def _documents(look: VaultState) -> Iterator[PlannedObject]:
-    for name in look.infos:
+def _documents(state: VaultState) -> Iterator[PlannedObject]:
+    for name in state.infos:
         if name.startswith((f"{layout.RECORDS}/", f"{layout.TABLES}/")):
-            if name not in look.needed.current.names:
-                yield look.unneeded(name, is_kept=name in look.needed.forgotten.names)
-            elif name in look.since:
-                yield look.needed_again(name)
+            if name not in state.needed.current.names:
+                yield state.unneeded(name, is_kept=name in state.needed.forgotten.names)
+            elif name in state.since:
+                yield state.needed_again(name)
 
 
-def _index(look: VaultState, packs: Iterable[PlannedObject]) -> Iterator[PlannedObject]:
+def _index(state: VaultState, packs: Iterable[PlannedObject]) -> Iterator[PlannedObject]:
     """Index objects that were compacted: they go when all that they say is said by others that stay."""
     staying = {each.name for each in packs if each.action is not PruneAction.DELETE}
-    said = {pack for name, each in look.index.said.items() if name not in look.since for pack in each.packs}
-    for name, each in look.index.said.items():
-        if name in look.since and name in look.infos:
+    said = {pack for name, each in state.index.said.items() if name not in state.since for pack in each.packs}
+    for name, each in state.index.said.items():
+        if name in state.since and name in state.infos:
             is_said = not (each.packs & staying) - said
-            yield look.unneeded(name, is_kept=False) if is_said else look.needed_again(name)
+            yield state.unneeded(name, is_kept=False) if is_said else state.needed_again(name)
 
 
-def compactable(look: VaultState, packs: Iterable[PlannedObject]) -> list[str]:
+def compactable(state: VaultState, packs: Iterable[PlannedObject]) -> list[str]:
     """Index objects to write anew: those about packs that are gone, and small ones where they are many."""
     staying = {each.name for each in packs if each.action is not PruneAction.DELETE}
-    free = {name: said for name, said in look.index.said.items() if name in look.infos and look.is_free(name)}
+    free = {
+        name: said for name, said in state.index.said.items() if name in state.infos and state.is_free(name)
+    }
     stale = {name for name, said in free.items() if said.packs - staying}
     small = {name for name, said in free.items() if 2 * said.rows < index.ROWS}
     return sorted(stale | small if len(small) > INDEX_OBJECTS else stale)

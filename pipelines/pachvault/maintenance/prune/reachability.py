@@ -18,6 +18,7 @@ from pachvault.format.digests import Digests, Gathered
 from pachvault.vault import snapshots
 from pachvault.vault.snapshots import SnapshotName
 from pachvault.vault.vault import Vault
+from pachvault.vault.walk import NodeKind, walk
 
 _READS_AT_ONCE = 4
 _LISTINGS = 5
@@ -40,6 +41,10 @@ class Reachable:
         self.names.update(names)
         self.roots.add(root)
 
+    def copy(self) -> Reachable:
+        """One that grows by itself."""
+        return Reachable(set(self.roots), set(self.names), self._blobs.copy())
+
     def blobs(self) -> Digests:
         """Every blob, each once, sorted."""
         return self._blobs.all()
@@ -54,68 +59,51 @@ class Reachability:
     forgotten: Reachable = field(default_factory=Reachable)
     """What those need besides that were forgotten within the grace, and may be brought back."""
 
-    def survey(self, vault: Vault, now: datetime) -> None:
-        """Add what is there now.
+    def extended(self, vault: Vault, now: datetime) -> Reachability:
+        """This, and what the snapshots that are there now need besides.
 
         Raises DamageError where something that a snapshot needs cannot be read: then it is not known what
         else it needs.
         """
+        current, recent = self.current.copy(), self.forgotten.copy()
         for _ in range(_LISTINGS):
             # one that moves to or fro is always in one of the two folders, and so in one of these listings
             before = _forgotten(vault, now)
             roots = [info.name for info in vault.objects(layout.SNAPSHOTS) if snapshots.named(info.name)]
             forgotten = before | _forgotten(vault, now)
             try:
-                _extend(vault, roots, self.current)
+                _extend(vault, roots, current)
             except DamageError as error:
                 if all(vault.store.stat(root) for root in roots):
                     raise type(error)(
                         f"{error.what}: nothing is deleted from a damaged vault",
                         where=error.where,
-                        hint="`pachvault verify` names the snapshots that it hits: repair or forget them",
+                        hint="`pachvault verify` names the affected snapshots: repair or forget them",
                     ) from error
                 continue
             for root in sorted(forgotten):
                 with suppress(DamageError):  # it may have been forgotten for that very reason
-                    _extend(vault, [root], self.forgotten, self.current)
+                    _extend(vault, [root], recent, current)
             if all(vault.store.stat(root) for root in forgotten):
-                return
+                return Reachability(current, recent)
         raise PachvaultError("snapshots come and go faster than they can be read", where=vault.store.url)
 
 
-def _extend(vault: Vault, roots: Iterable[str], reach: Reachable, *besides: Reachable) -> None:
+def _extend(vault: Vault, roots: Iterable[str], reachable: Reachable, *besides: Reachable) -> None:
     """Add what manifests need and what the others do not have: of each all, or nothing."""
-    known = (reach, *besides)
-    with ThreadPoolExecutor(_READS_AT_ONCE, "reach") as pool:
+
+    def is_known(path: str) -> bool:
+        return any(path in other.names for other in (reachable, *besides))
+
+    with ThreadPoolExecutor(_READS_AT_ONCE, "reachability") as pool:
         for root in roots:
-            if root not in reach.roots:
-                names, tables = _reached(vault, root, known)
-                reach.add(root, names, pool.map(vault.blobs_of_table, tables))
-
-
-def _reached(vault: Vault, root: str, known: Iterable[Reachable]) -> tuple[set[str], list[bytes]]:
-    """What a manifest needs that is not known: records and tables by name, of these the file tables."""
-    manifest = snapshots.load(vault, _name(root)).manifest
-    names = {layout.record_path(manifest.pipelines)}
-    if not _is_known(layout.record_path(manifest.pipelines), known):
-        vault.pipelines_record(manifest.pipelines)
-    tables: dict[bytes, None] = {}
-    for entry in manifest.repos:
-        record = layout.record_path(entry.record)
-        if _is_known(record, known):
-            continue
-        names.add(record)
-        for segment in vault.repo_record(entry.record).segments:
-            listing = layout.table_path(segment.table)
-            if listing not in names and not _is_known(listing, known):
-                tables.update(dict.fromkeys(vault.tables_of_list(segment.table)))
-            names.add(listing)
-    new = [each for each in tables if not _is_known(layout.table_path(each), known)]
-    return names | {layout.table_path(each) for each in new}, new
-
-
-def _is_known(name: str, known: Iterable[Reachable]) -> bool:
-    return any(name in each.names for each in known)
+            if root in reachable.roots:
+                continue
+            below = [
+                at for at in walk(vault, [_name(root)], is_known=is_known) if at.kind is not NodeKind.MANIFEST
+            ]
+            tables = [at.digest for at in below if at.kind is NodeKind.FILE_TABLE]
+            reachable.add(root, (at.path for at in below), pool.map(vault.blobs_of_table, tables))
 
 
 def expired(vault: Vault, now: datetime) -> list[str]:

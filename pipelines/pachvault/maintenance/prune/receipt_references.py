@@ -13,8 +13,8 @@ from pachvault.vault.vault import Vault
 def held(vault: Vault, now: datetime) -> dict[str, datetime]:
     """Packs, index objects and tables of receipts younger than the grace, and until when they are held."""
     names: dict[str, datetime] = {}
-    for info in vault.objects(layout.RUNS):
-        if not _is_receipt(info.name) or now - info.modified_at >= vault.config.grace:
+    for info in vault.objects(layout.RUNS, layout.Kind.RECEIPT):
+        if now - info.modified_at >= vault.config.grace:
             continue
         try:
             receipt = Receipt.read(vault.get(info.name), info.name)
@@ -33,7 +33,3 @@ def held(vault: Vault, now: datetime) -> dict[str, datetime]:
 def stale(vault: Vault, now: datetime) -> list[str]:
     """What runs left so long ago that none may use it any more."""
     return [info.name for info in vault.objects(layout.RUNS) if now - info.modified_at >= vault.config.grace]
-
-
-def _is_receipt(name: str) -> bool:
-    return name.startswith(layout.run_path("share-").removesuffix(".json"))

@@ -29,7 +29,7 @@ from pachvault.pach.source import CommitRef, Source
 from pachvault.pach.tar import FilePiece
 from pachvault.runtime.progress import Progress
 from pachvault.store.store import Store
-from pachvault.vault.blob_index import BlobIndex
+from pachvault.vault.blob_places import BlobPlaces
 from pachvault.vault.pack_writer import PackWriter
 
 _NAMES_A_CALL = 300
@@ -104,7 +104,7 @@ def refill(
                 open_wants = _still(open_wants, chunker)
 
 
-class _AllBut(BlobIndex):
+class _AllBut(BlobPlaces):
     """To a chunker: the vault has every blob but these, so that it stores no other."""
 
     def __init__(self, lost: frozenset[bytes]) -> None:
@@ -112,7 +112,7 @@ class _AllBut(BlobIndex):
         self._lost = lost
 
     def has(self, digests: Sequence[bytes]) -> NDArray[np.bool_]:
-        """See BlobIndex.has."""
+        """See BlobPlaces.has."""
         return np.array([digest not in self._lost for digest in digests], np.bool_)
 
 

@@ -20,7 +20,7 @@ from pachvault.maintenance.verify.verify import Level
 from pachvault.runtime.progress import Progress
 from pachvault.store.store import ObjectInfo
 from pachvault.vault import pending_deletes
-from pachvault.vault.blob_index import BlobIndex
+from pachvault.vault.blob_places import BlobPlaces
 from pachvault.vault.index_rows import NUMBERS, IndexRows, RowsByPack, differing
 from pachvault.vault.packs import any_toc, by_frame, read_toc, wrong_blobs
 from pachvault.vault.vault import Vault
@@ -32,7 +32,7 @@ class PackSurvey:
 
     whole: Sorted
     """The blobs in packs without fault."""
-    hurt: BlobIndex
+    hurt: BlobPlaces
     """Places that read, in packs that are damaged or marked for deletion."""
     damaged: dict[str, str]
     """Packs by name, with what is wrong."""
@@ -91,7 +91,7 @@ def survey(vault: Vault, level: Level, progress: Progress) -> PackSurvey:
     gone = placed.gone(listed)
     return PackSurvey(
         whole=Sorted.of(whole),
-        hurt=BlobIndex(IndexRows.joined(hurt)),
+        hurt=BlobPlaces(IndexRows.joined(hurt)),
         damaged=damaged,
         unplaced=IndexRows.joined(unplaced),
         gone={name: packs - listed for name, packs in gone.items()},

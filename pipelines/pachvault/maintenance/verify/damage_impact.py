@@ -56,7 +56,7 @@ def judged(
 
 def _lost_blobs(damage: Damage, places: CheckedPlaces, is_lost: NDArray[np.bool_]) -> Digests:
     lost = damage.places[is_lost[damage.places]]
-    return digests.unique(digests.joined([places.digests[lost], damage.missing]))
+    return digests.unique(digests.joined([places.rows.digests[lost], damage.missing]))
 
 
 def _find_files(vault: Vault, structure: Structure, hits: Sequence[_Hits]) -> list[Damage]:
@@ -78,7 +78,7 @@ def _find_files(vault: Vault, structure: Structure, hits: Sequence[_Hits]) -> li
             for hit in _find_in(rows, blobs, owners, hits):
                 hit.tables[name] = None
 
-    for name in structure.tables:
+    for name in structure.graph.tables:
         about = Damage(kind="table", object=layout.table_path(name), table=name)
         damages += tried(about, partial(look, name))[1] if name not in known else []
     return damages
@@ -112,21 +112,21 @@ def _finding(damage: Damage, hit: _Hits, structure: Structure, severity: Severit
     commits = dict(hit.commits)
     snapshots = set(damage.snapshots)
     if damage.listing:
-        snapshots.update(structure.of_lists(damage.repo, [damage.listing]))
+        snapshots.update(structure.graph.of_lists(damage.repo, [damage.listing]))
     tables = dict(hit.tables)
     if damage.table:
         tables[damage.table] = None
         commits.update(dict.fromkeys(_with_table(structure, damage.table)))
     for repo in {repo for repo, _ in commits}:
         mine = pa.array([commit for owner, commit in commits if owner == repo], pa.string())
-        snapshots.update(structure.of_commits(repo, mine, tables))
+        snapshots.update(structure.graph.of_commits(repo, mine, tables))
     repos = sorted({repo for repo, _ in commits} | ({damage.repo} - {""}))
     return Finding(
         kind=damage.kind,
         severity=severity,
         object=damage.object,
         message=damage.message,
-        snapshots=tuple(name for name in structure.snapshots if name in snapshots),
+        snapshots=tuple(name for name in structure.graph.snapshots if name in snapshots),
         repos=tuple(repos),
         commits=tuple(f"{repo}@{commit}" for repo, commit in list(commits)[:NAMED]),
         commits_count=len(commits),
@@ -150,8 +150,8 @@ def _severity(damage: Damage, hit: _Hits, *, is_placed: bool) -> Severity:
 
 def _with_table(structure: Structure, name: bytes) -> Iterable[tuple[str, str]]:
     """The commits that have rows in a file table."""
-    for repo, listing in structure.naming(name):
-        commits = structure.lists[repo, listing]
+    for repo, listing in structure.graph.naming(name):
+        commits = structure.graph.lists[repo, listing]
         named = as_array(pc.list_flatten(commits["tables"]))
         rows = pc.list_parent_indices(commits["tables"]).to_numpy()[named == digests.of([name])[0]]
         for commit in commits["commit"].take(np.unique(rows)).to_pylist():

@@ -143,10 +143,15 @@ def tried(about: Damage, read: Callable[[], Answer]) -> tuple[Answer | None, lis
     """
     try:
         return read(), []
-    except DamageError as error:
-        return None, [replace(about, kind=f"{about.kind}-damaged", message=error.what, is_vital=True)]
     except PachvaultError as error:
-        return None, [replace(about, kind=f"{about.kind}-unreadable", message=error.what, is_read=False)]
+        return None, [damage_of(about, error)]
+
+
+def damage_of(about: Damage, error: PachvaultError) -> Damage:
+    """An error that an object gave when it was read, as damage of this object."""
+    if isinstance(error, DamageError):
+        return replace(about, kind=f"{about.kind}-damaged", message=error.what, is_vital=True)
+    return replace(about, kind=f"{about.kind}-unreadable", message=error.what, is_read=False)
 
 
 def exit_code(findings: Iterable[Finding]) -> int:

@@ -104,7 +104,7 @@ def examine(
     progress.start("verify: structure", 0)
     # in this order: what is sealed or deleted meanwhile must not look like damage
     names, lost, strays = _names(vault, snapshot)
-    structure = verify_structure.walk(vault, names)
+    structure = verify_structure.read_structure(vault, names)
     places, unindexed = verify_packs.load_index(vault)
     verify_tables.scan_tables(vault, structure, places)
     sizes, unlisted = _sizes(vault)

@@ -66,7 +66,7 @@ def _missing(vault: Vault) -> Iterator[Damage]:
     # a listing that fails is a finding already
     found, _ = tried(Damage(kind="listing", object=layout.SNAPSHOTS), listed)
     for name in found[0] if found else ():
-        snapshot = name.removeprefix(f"{layout.PINS}/").removesuffix(".json")
+        snapshot = layout.subject_of(name)
         if found and bytes.fromhex(snapshot) not in found[1] and not is_gone(vault, name):
             message = "it is pinned, and there is no such snapshot, nor a forgotten one"
             yield Damage(

@@ -41,7 +41,7 @@ def load_index(vault: Vault) -> tuple[CheckedPlaces, list[Damage]]:
         listing = Damage(kind="index", object=layout.INDEX)
         listed, failed = tried(listing, lambda: [info.name for info in vault.objects(layout.INDEX)])
         if listed is None:
-            return CheckedPlaces([]), failed
+            return CheckedPlaces(IndexRows.joined([])), failed
         damages = {}
         for name in listed:
             if name not in parts:
@@ -51,13 +51,13 @@ def load_index(vault: Vault) -> tuple[CheckedPlaces, list[Damage]]:
                     parts[name] = found
         if not any(failed and is_gone(vault, name) for name, failed in damages.items()):
             break
-    places = CheckedPlaces(parts.pop(name) for name in list(parts))
+    places = CheckedPlaces(IndexRows.joined(parts.pop(name) for name in list(parts)))
     return places, [each for failed in damages.values() for each in failed]
 
 
 def against_listing(places: CheckedPlaces, sizes: Mapping[str, int]) -> Iterator[Damage]:
     """The packs that the index names and that are not there, or too short. Their places are no good."""
-    for name, end in places.packs():
+    for name, end in places.rows.pack_ends():
         path = layout.pack_path(name)
         rows = places.in_pack(name)
         if path not in sizes:
@@ -98,12 +98,12 @@ def _pack(vault: Vault, places: CheckedPlaces, name: str, size: int, *, is_decod
         return [Damage(kind="pack-missing", object=name, message=message, places=rows)]
     if toc is None:
         return [replace(damage, is_vital=False) for damage in found]
-    unlike = places.unlike(promised, toc)
+    unlike = places.unlike(promised or b"", toc)[0]
     if len(unlike):
         message = f"{len(unlike)} blobs are not where the index places them"
         found.append(Damage(kind="index-wrong", object=name, message=message, places=unlike))
     for frame, inside in by_frame(toc):
-        of_frame = rows[places.frames[rows] == int(frame["offset"])]
+        of_frame = rows[places.rows.integers["frame_offset"][rows] == int(frame["offset"])]
         about = Damage(kind="frame", object=name, places=of_frame)
         data, failed = tried(about, partial(_frame, vault, name, frame, is_decoded=is_decoded))
         for damage in failed:
@@ -124,6 +124,6 @@ def _frame(vault: Vault, name: str, frame: np.void, *, is_decoded: bool) -> byte
 
 def _blobs(frame: Damage, places: CheckedPlaces, wrong: Digests) -> Iterator[Damage]:
     for blob in wrong:
-        bad = frame.places[places.digests[frame.places] == blob]
+        bad = frame.places[places.rows.digests[frame.places] == blob]
         message = f"blob {blob.tobytes().hex()} has another digest"
         yield Damage(kind="blob-damaged", object=frame.object, message=message, places=bad)

@@ -18,13 +18,13 @@ from pachvault.vault.vault import Vault
 def scan_tables(vault: Vault, found: Structure, places: CheckedPlaces) -> None:
     """Read every file table once: note in `places` which blobs are needed, and what is amiss."""
     counts: dict[bytes, dict[tuple[str, str], int]] = {}
-    for digest in found.tables:
+    for digest in found.graph.tables:
         about = Damage(kind="table", object=layout.table_path(digest), table=digest)
         counted, damages = tried(about, partial(_scan_table, vault, digest, places, found))
         found.damages += damages
         if counted is not None:
             counts[digest] = counted
-    for (repo, digest), commits in found.lists.items():
+    for (repo, digest), commits in found.graph.lists.items():
         wrong = _wrong_rows(repo, commits, counts)
         if wrong:
             message = f"{len(wrong)} commits have other numbers of rows than the list says: {wrong[0]}"
@@ -51,7 +51,7 @@ def _scan_table(
         at = places.find(wanted)
         places.is_needed[at[at >= 0]] = True
         missing.append(wanted[at < 0])
-        wrong += _wrong_sizes(rows, numbers, places.sizes[at], at >= 0)
+        wrong += _wrong_sizes(rows, numbers, places.sizes(at), at >= 0)
     unknown = digests.unique(digests.joined(missing))
     if len(unknown):
         found.damages.append(

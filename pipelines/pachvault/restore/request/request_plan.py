@@ -19,7 +19,7 @@ from pachvault.restore.plan.resolve import resolve
 from pachvault.restore.request.restore_records import finished
 from pachvault.restore.request.retry_policy import verdict
 from pachvault.restore.restore_messages import FetchShare, RestorePlan
-from pachvault.store.store import open_store
+from pachvault.store.open_store import open_store
 from pachvault.vault.vault import open_vault
 
 SUFFIX = ".yaml"

@@ -24,7 +24,7 @@ from pachvault.restore.request.restore_records import RestoreReport, as_record
 from pachvault.restore.request.retry_policy import verdict
 from pachvault.restore.restore_messages import FetchReceipt, RestorePlan
 from pachvault.runtime.progress import Progress
-from pachvault.store.store import open_store
+from pachvault.store.open_store import open_store
 from pachvault.vault.vault import open_vault
 
 IDS = pa.schema([(name, pa.string()) for name in ("project", "repo", "old", "new")])

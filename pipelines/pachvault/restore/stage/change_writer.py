@@ -169,4 +169,4 @@ def _by_place(reader: BlobReader, puts: pa.Table) -> np.ndarray:
     ]
     if not first or not len(reader.index):
         return np.arange(puts.num_rows)
-    return np.argsort(reader.index.place_order()[reader.index.rows(first)], kind="stable")
+    return reader.index.place_order(reader.index.find_all(first))

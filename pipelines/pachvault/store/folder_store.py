@@ -42,7 +42,7 @@ _DENIED = (errno.EACCES, errno.EPERM)
 _FIRST, _LAST = datetime(1970, 1, 1, tzinfo=UTC), datetime(9000, 1, 1, tzinfo=UTC)
 
 
-class LocalStore:
+class FolderStore:
     """A store in folder `root`. See `Store` for the contract."""
 
     def __init__(self, root: Path) -> None:

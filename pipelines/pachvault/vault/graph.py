@@ -1,0 +1,123 @@
+"""Which snapshots need an object: the graph of manifests, records, commit lists and file tables, in memory.
+
+It is slim: no file's row is in it, and of commit lists only the columns that are asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pachvault.errors import PachvaultError
+from pachvault.format.documents import Manifest
+from pachvault.format.table import tables_of
+from pachvault.vault.snapshots import SnapshotName
+from pachvault.vault.vault import Vault
+from pachvault.vault.walk import NodeKind, Reached, walk
+
+
+@dataclass(slots=True)
+class RecordNode:
+    """A repo record, and who names it."""
+
+    repo: str
+    snapshots: list[str] = field(default_factory=list)
+    """Short ids, in the order of the walk."""
+    lists: dict[bytes, int] = field(default_factory=dict)
+    """Its commit lists, each with its number of commits; none where the record does not read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """An object that does not read."""
+
+    at: Reached
+    error: PachvaultError
+
+
+@dataclass(slots=True)
+class Graph:
+    """What names what."""
+
+    snapshots: list[str] = field(default_factory=list)
+    """Short ids, in the order of the walk; those whose manifest does not read, too."""
+    pipelines: dict[bytes, list[str]] = field(default_factory=dict)
+    """The snapshots that name a pipelines record."""
+    records: dict[bytes, RecordNode] = field(default_factory=dict)
+    lists: dict[tuple[str, bytes], pa.Table] = field(default_factory=dict)
+    """Commit lists by repo and digest; those that read."""
+    tables: dict[bytes, None] = field(default_factory=dict)
+    """Every file table, in the order of the walk."""
+    failures: list[Failure] = field(default_factory=list)
+    _naming: dict[bytes, list[tuple[str, bytes]]] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, vault: Vault, names: Sequence[SnapshotName], columns: Sequence[str]) -> Graph:
+        """Walk these snapshots; what does not read is a failure, and does not end the walk."""
+        graph = cls(snapshots=[name.id[:12] for name in names])
+
+        def note(at: Reached, error: PachvaultError) -> None:
+            graph.failures.append(Failure(at, error))
+
+        for at in walk(vault, names, note, columns=columns):
+            if at.manifest is not None:
+                graph._add_manifest(at.digest.hex()[:12], at.manifest)
+            elif at.record is not None:
+                graph.records[at.digest].lists = {
+                    segment.table: segment.commits for segment in at.record.segments
+                }
+            elif at.commits is not None:
+                graph.lists[str(at.repo), at.digest] = at.commits
+            elif at.kind is NodeKind.FILE_TABLE:
+                graph.tables[at.digest] = None
+        return graph
+
+    def affected(self, at: Reached) -> list[str]:
+        """The snapshots that need an object which does not read."""
+        if at.kind is NodeKind.MANIFEST:
+            return [at.digest.hex()[:12]]
+        if at.kind is NodeKind.PIPELINES:
+            return self.pipelines[at.digest]
+        if at.kind is NodeKind.RECORD:
+            return self.records[at.digest].snapshots
+        if at.kind is NodeKind.COMMIT_LIST:
+            return self.of_lists(str(at.repo), [at.digest])
+        owners = self.naming(at.digest)
+        affected = {name for repo, digest in owners for name in self.of_lists(repo, [digest])}
+        return [name for name in self.snapshots if name in affected]
+
+    def of_commits(self, repo: str, commits: pa.Array, tables: Iterable[bytes]) -> list[str]:
+        """The snapshots that have any of these commits of a repo, with rows in any of these file tables."""
+        lists = {
+            digest
+            for table in tables
+            for owner, digest in self.naming(table)
+            if owner == repo and pc.any(pc.is_in(self.lists[owner, digest]["commit"], commits)).as_py()
+        }
+        return self.of_lists(repo, lists)
+
+    def of_lists(self, repo: str, lists: Iterable[bytes]) -> list[str]:
+        """The snapshots whose record of a repo names any of these commit lists."""
+        wanted = frozenset(lists)
+        records = [record for record in self.records.values() if record.repo == repo]
+        affected = {
+            name for record in records if not wanted.isdisjoint(record.lists) for name in record.snapshots
+        }
+        return [name for name in self.snapshots if name in affected]
+
+    def naming(self, table: bytes) -> list[tuple[str, bytes]]:
+        """The commit lists, each with its repo, that name a file table."""
+        if not self._naming:
+            for key, rows in self.lists.items():
+                for name in tables_of(rows):
+                    self._naming.setdefault(name, []).append(key)
+        return self._naming.get(table, [])
+
+    def _add_manifest(self, short_id: str, manifest: Manifest) -> None:
+        self.pipelines.setdefault(manifest.pipelines, []).append(short_id)
+        for entry in manifest.repos:
+            node = self.records.setdefault(entry.record, RecordNode(f"{entry.project}/{entry.repo}"))
+            node.snapshots.append(short_id)

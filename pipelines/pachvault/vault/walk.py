@@ -1,0 +1,192 @@
+"""The graph walker: from manifests to pipelines records, repo records, commit lists and file tables.
+
+Verify, repair, erase, prune and forget are its consumers; what to do about an object that does not read is
+theirs to decide. File tables are reached and not read: what a consumer needs of them differs.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from itertools import islice
+from typing import TypeVar
+
+import pyarrow as pa
+
+from pachvault.errors import CorruptError, PachvaultError
+from pachvault.format import layout
+from pachvault.format.documents import Manifest, RepoEntry, RepoRecord
+from pachvault.format.ids import RepoName
+from pachvault.format.table import tables_of
+from pachvault.vault import snapshots
+from pachvault.vault.snapshots import SnapshotName
+from pachvault.vault.vault import Vault
+
+Content = TypeVar("Content")
+Named = TypeVar("Named")
+
+_READS_AT_ONCE = 4
+
+
+class NodeKind(StrEnum):
+    """What an object of the graph is."""
+
+    MANIFEST = "manifest"
+    PIPELINES = "pipelines"
+    RECORD = "record"
+    COMMIT_LIST = "commit-list"
+    FILE_TABLE = "table"
+
+
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """An object that a snapshot needs, and its content; None where it was not read."""
+
+    kind: NodeKind
+    path: str
+    digest: bytes
+    """In its name."""
+    repo: RepoName | None = None
+    """Whose record or commit list it is; of a file table the first repo that names it."""
+    parent: str = ""
+    """The object that names it: of several the first one."""
+    manifest: Manifest | None = None
+    record: RepoRecord | None = None
+    commits: pa.Table | None = None
+    """Of a commit list the columns that were asked for."""
+
+
+OnError = Callable[[Reached, PachvaultError], None]
+"""Takes an object that does not read, and why. Where it returns, the walk goes on without that object."""
+
+
+def stop(_: Reached, error: PachvaultError) -> None:
+    """The OnError of a walk that must be complete: raises the error."""
+    raise error
+
+
+def walk(
+    vault: Vault,
+    roots: Iterable[SnapshotName],
+    on_error: OnError = stop,
+    *,
+    columns: Sequence[str] = ("tables",),
+    is_known: Callable[[str], bool] = lambda _: False,
+) -> Iterator[Reached]:
+    """Every object that snapshots need, a parent before its children; each once, and read once.
+
+    `columns`: what is decoded of commit lists (schema table.COMMITS); "tables" must be among them.
+    `is_known`: whether an object, by its path, is left out, with all that it needs. A commit list is reached
+    once for each repo that names it. Reads run ahead in a few threads. MemoryError, and what `on_error` or
+    `is_known` raise, end the walk.
+    """
+    with ThreadPoolExecutor(_READS_AT_ONCE, "walk") as pool:
+        yield from _Walk(vault, pool, on_error, columns, is_known).all(roots)
+
+
+@dataclass(slots=True)
+class _Walk:
+    vault: Vault
+    pool: ThreadPoolExecutor
+    on_error: OnError
+    columns: Sequence[str]
+    is_known: Callable[[str], bool]
+    visited: set[tuple[str, RepoName | None]] = field(default_factory=set)
+
+    def all(self, roots: Iterable[SnapshotName]) -> Iterator[Reached]:
+        manifests = ((Reached(NodeKind.MANIFEST, root.path, bytes.fromhex(root.id)), root) for root in roots)
+        for at, snapshot in self._read_ahead(manifests, lambda name: snapshots.load(self.vault, name)):
+            yield replace(at, manifest=snapshot.manifest)
+            yield from self._below_manifest(at.path, snapshot.manifest)
+
+    def _below_manifest(self, parent: str, manifest: Manifest) -> Iterator[Reached]:
+        name = manifest.pipelines
+        pipelines = Reached(NodeKind.PIPELINES, layout.record_path(name), name, parent=parent)
+        for at, _ in self._read_ahead(self._new([(pipelines, name)]), self.vault.pipelines_record):
+            yield at
+        named = (
+            (
+                Reached(
+                    NodeKind.RECORD,
+                    layout.record_path(entry.record),
+                    entry.record,
+                    RepoName(entry.project, entry.repo),
+                    parent,
+                ),
+                entry,
+            )
+            for entry in manifest.repos
+        )
+        for at, record in self._read_ahead(self._new(named), self._record):
+            yield replace(at, record=record)
+            yield from self._below_record(at, record)
+
+    def _below_record(self, of_record: Reached, record: RepoRecord) -> Iterator[Reached]:
+        named = (
+            (
+                Reached(
+                    NodeKind.COMMIT_LIST,
+                    layout.table_path(segment.table),
+                    segment.table,
+                    of_record.repo,
+                    of_record.path,
+                ),
+                segment.table,
+            )
+            for segment in record.segments
+        )
+        for at, commits in self._read_ahead(
+            self._new(named), lambda name: self.vault.commit_list(name, self.columns)
+        ):
+            yield replace(at, commits=commits)
+            tables = (
+                Reached(NodeKind.FILE_TABLE, layout.table_path(name), name, at.repo, at.path)
+                for name in tables_of(commits)
+            )
+            yield from (table for table, _ in self._new((table, None) for table in tables))
+
+    def _record(self, entry: RepoEntry) -> RepoRecord:
+        record = self.vault.repo_record(entry.record)
+        repo, named = RepoName(entry.project, entry.repo), RepoName(record.project, record.repo)
+        if named != repo:
+            raise CorruptError(f"the manifest names it for {repo}, it is that of {named}")
+        return record
+
+    def _new(self, objects: Iterable[tuple[Reached, Named]]) -> Iterator[tuple[Reached, Named]]:
+        """Those that were not reached before and are not known."""
+        for at, name in objects:
+            key = at.path, at.repo if at.kind is NodeKind.COMMIT_LIST else None
+            if key not in self.visited and not self.is_known(at.path):
+                self.visited.add(key)
+                yield at, name
+
+    def _read_ahead(
+        self, objects: Iterable[tuple[Reached, Named]], read: Callable[[Named], Content]
+    ) -> Iterator[tuple[Reached, Content]]:
+        """Those of the objects that read, in order, each with what `read` makes of its name."""
+        waiting: deque[tuple[Reached, Future[Content]]] = deque()
+        following = iter(objects)
+        while True:
+            for at, name in islice(following, _READS_AT_ONCE - len(waiting)):
+                waiting.append((at, self.pool.submit(read, name)))
+            if not waiting:
+                return
+            at, reading = waiting.popleft()
+            try:
+                content = reading.result()
+            except PachvaultError as error:
+                self.on_error(at, error)
+            else:
+                yield at, content
+
+
+def manifests(vault: Vault) -> Iterator[SnapshotName]:
+    """Every manifest, those of forgotten snapshots included."""
+    for folder in (layout.SNAPSHOTS, layout.FORGOTTEN):
+        for info in vault.objects(folder):
+            name = snapshots.named(info.name)
+            if name is not None:
+                yield name
