@@ -1,9 +1,8 @@
-"""The mirror: source commits held in the backup repo, inside the cluster, without copying data.
+"""The mirror: source commits kept in the backup repo, inside the cluster, without copies of data.
 
 A mirror commit is made from the source commit's own change (a DIFF file set) on the mirror of its
-parent, or from its whole tree (TOTAL) on a fresh branch. It counts only when it equals its source.
-The mirror is a convenience with an iron rule: where anything about it is in doubt, the backup reads
-the source itself.
+parent, or from its whole tree (TOTAL) on a new branch. It is used only if it equals its source. A backup
+never depends on the mirror: where it cannot be written or is not equal, the source itself is read.
 """
 
 from __future__ import annotations
@@ -69,16 +68,16 @@ class Mirror:
         self._heads = {branch.name: branch.head for branch in branches}
         self._commits = {commit.id: commit for commit in commits}
         self._mirrors = {
-            said["source"] + "@" + said["commit"]: commit
+            f"{note['source']}@{note['commit']}": commit
             for commit in reversed(self._commits.values())
             if commit.finished_at is not None and not commit.error
-            if (said := said_by(commit)) is not None
+            if (note := mirror_note(commit)) is not None
         }
 
     def of(self, repo: RepoName, commit: CommitInfo) -> CommitRef | None:
         """The mirror of a commit, if there is one of its size."""
-        found = self._mirrors.get(f"{repo}@{commit.id}")
-        return _ref(found.id) if found is not None and found.size_bytes == commit.size_bytes else None
+        mirror = self._mirrors.get(f"{repo}@{commit.id}")
+        return _ref(mirror.id) if mirror is not None and mirror.size_bytes == commit.size_bytes else None
 
     def is_whole(self, ref: CommitRef) -> bool:
         """Whether a mirror commit of this run was made of a whole tree, not of a change."""
@@ -92,14 +91,14 @@ class Mirror:
         parent = self._ready_parent(task)
         chain = self._chain(task, parent)
         if chain is not None:
-            made = self._extend(task, parent, chain)
-            if self._equal(task, made):
-                return made
+            mirrors = self._extend(task, parent, chain)
+            if self._is_equal(task, mirrors):
+                return mirrors
         if parent is not None or task.mirror_branch in self._heads:
             self._target.delete_branch(HOME_PROJECT, BACKUP_REPO, task.mirror_branch)
-        made = {task.head: self._commit(task, task.head, None, [], codec.TOTAL)}
-        if self._equal(task, made):
-            return made
+        mirrors = {task.head: self._commit(task, task.head, None, [], codec.TOTAL)}
+        if self._is_equal(task, mirrors):
+            return mirrors
         self._target.delete_branch(HOME_PROJECT, BACKUP_REPO, task.mirror_branch)
         raise PachydermError("the mirror does not equal its source", where=f"{task.repo}@{task.branch}")
 
@@ -112,7 +111,7 @@ class Mirror:
         if commit.finished_at is None:
             # by two clocks: where they differ a live run may lose this commit, and reads the source then
             age = abs(datetime.now(UTC) - (commit.started_at or datetime.now(UTC)))
-            if (said_by(commit) or {}).get("run") != self._run_id and age < _ABANDONED_AFTER:
+            if (mirror_note(commit) or {}).get("run") != self._run_id and age < _ABANDONED_AFTER:
                 raise PachydermError("another run is mirroring it", where=f"{task.repo}@{task.branch}")
             self._target.clear(_ref(head))
             self._target.finish(_ref(head), error="abandoned by a run that ended before its time")
@@ -121,7 +120,7 @@ class Mirror:
 
     def _chain(self, task: BranchTask, parent: str | None) -> list[str] | None:
         """The commits between the mirrored one and the head, oldest first; None for a fresh start."""
-        last = said_by(self._commits[parent]) if parent in self._commits else None
+        last = mirror_note(self._commits[parent]) if parent in self._commits else None
         if parent is None or last is None or self._commits[parent].error:
             return None
         chain: list[str] = []
@@ -140,26 +139,26 @@ class Mirror:
             head = self.of(task.repo, task.commits[task.head])
             return {task.head: head} if head else {}
         early, late = chain[:-_SINGLY], chain[-_SINGLY:]
-        made: dict[str, CommitRef] = {}
+        mirrors: dict[str, CommitRef] = {}
         groups = [[*early, late[0]], *([commit] for commit in late[1:])]
         for group in groups:
             ref = self._commit(task, group[-1], parent, group[:-1], codec.DIFF)
-            made[group[-1]], parent = ref, ref.id
-        return made
+            mirrors[group[-1]], parent = ref, ref.id
+        return mirrors
 
     def _commit(
         self, task: BranchTask, commit: str, parent: str | None, before: Sequence[str], kind: int
     ) -> CommitRef:
         """One mirror commit: the file sets of `before` and of the commit itself, in order."""
-        said = {"source": str(task.repo), "branch": task.branch, "commit": commit, "run": self._run_id}
+        note = {"source": str(task.repo), "branch": task.branch, "commit": commit, "run": self._run_id}
         ref = _ref(
             self._target.start(
-                HOME_PROJECT, BACKUP_REPO, task.mirror_branch, parent=parent, description=json.dumps(said)
+                HOME_PROJECT, BACKUP_REPO, task.mirror_branch, parent=parent, description=json.dumps(note)
             )
         )
         try:
-            for each in [*before, commit]:
-                place = CommitRef(task.repo.project, task.repo.repo, each)
+            for part in [*before, commit]:
+                place = CommitRef(task.repo.project, task.repo.repo, part)
                 self._target.add_file_set(ref, self._source.file_set_of(place, kind))
         except PachydermError:
             self._target.clear(ref)
@@ -170,15 +169,15 @@ class Mirror:
             self._whole.add(ref.id)
         return ref
 
-    def _equal(self, task: BranchTask, made: dict[str, CommitRef]) -> bool:
+    def _is_equal(self, task: BranchTask, mirrors: dict[str, CommitRef]) -> bool:
         """Size for each, root hash for those before the head, and no difference at all for the head.
 
         A whole tree on a branch of its own is one file set, the source's own: its size is enough. To
         compare it file by file takes pachd longer than all else in a freeze.
         """
-        if task.head not in made:
+        if task.head not in mirrors:
             return False
-        for commit, mirror in made.items():
+        for commit, mirror in mirrors.items():
             place = CommitRef(task.repo.project, task.repo.repo, commit)
             if self._source.commit(mirror, wait=True).size_bytes != task.commits[commit].size_bytes:
                 return False
@@ -206,11 +205,11 @@ def mirrored(source: Source, repo: RepoName, commit: str, size_bytes: int) -> Co
         commits = source.commits(RepoName(HOME_PROJECT, BACKUP_REPO))
     except SourceGoneError:
         return None
-    for each in commits:
-        said = said_by(each)
-        is_whole = each.finished_at is not None and not each.error and each.size_bytes == size_bytes
-        if is_whole and said is not None and (said["source"], said["commit"]) == (str(repo), commit):
-            return _ref(each.id)
+    for mirror in commits:
+        note = mirror_note(mirror)
+        is_usable = mirror.finished_at is not None and not mirror.error and mirror.size_bytes == size_bytes
+        if is_usable and note is not None and (note["source"], note["commit"]) == (str(repo), commit):
+            return _ref(mirror.id)
     return None
 
 
@@ -221,9 +220,9 @@ def mirrors(source: Source) -> dict[str, CommitRef]:
     except SourceGoneError:
         return {}
     return {
-        f"{said['source']}@{said['commit']}": _ref(each.id)
-        for each in reversed(commits)
-        if each.finished_at is not None and not each.error and (said := said_by(each)) is not None
+        f"{note['source']}@{note['commit']}": _ref(mirror.id)
+        for mirror in reversed(commits)
+        if mirror.finished_at is not None and not mirror.error and (note := mirror_note(mirror)) is not None
     }
 
 
@@ -231,14 +230,14 @@ def _ref(commit: str) -> CommitRef:
     return CommitRef(HOME_PROJECT, BACKUP_REPO, commit)
 
 
-def said_by(commit: CommitInfo) -> dict[str, str] | None:
-    """What a mirror commit's description says; None where it is none of ours."""
+def mirror_note(commit: CommitInfo) -> dict[str, str] | None:
+    """The note in a mirror commit's description; None for a commit that is no mirror."""
     try:
-        said = json.loads(commit.description)
+        note = json.loads(commit.description)
     except (ValueError, RecursionError):
         return None
-    if not isinstance(said, dict) or not all(
-        isinstance(said.get(name), str) for name in ("source", "commit")
+    if not isinstance(note, dict) or not all(
+        isinstance(note.get(name), str) for name in ("source", "commit")
     ):
         return None
-    return said
+    return note

@@ -17,7 +17,7 @@ from pachvault.backup.run_records import Announcement
 from pachvault.errors import AbsentError, CorruptError, DamageError, PachydermError, SourceGoneError
 from pachvault.format import layout
 from pachvault.format.ids import RepoName
-from pachvault.mirror import BACKUP_REPO, branch_of, said_by
+from pachvault.mirror import BACKUP_REPO, branch_of, mirror_note
 from pachvault.pach.records import CommitInfo
 from pachvault.pach.source import CommitRef, Source
 from pachvault.pach.target import Target
@@ -120,7 +120,7 @@ def _current(
     source: Source, vault: Vault, cluster: str, before: datetime, heads: Iterable[CommitInfo]
 ) -> set[str]:
     """The mirror's branches whose sources are there, or were within the time for which they are held."""
-    mirrored = {RepoName.parse(said["source"]) for head in heads if (said := said_by(head)) is not None}
+    mirrored = {RepoName.parse(said["source"]) for head in heads if (said := mirror_note(head)) is not None}
     found = set()
     for repo in source.repos():
         if repo.name in mirrored:
@@ -146,7 +146,7 @@ def _current(
 
 def _sealed(vault: Vault, cluster: str, commits: Iterable[CommitInfo]) -> list[CommitInfo]:
     """Those whose source commits a snapshot has: no run reads them any more."""
-    sources = [(commit, said) for commit in commits if (said := said_by(commit)) is not None]
+    sources = [(commit, said) for commit in commits if (said := mirror_note(commit)) is not None]
     repos = {RepoName.parse(said["source"]) for _, said in sources}
     records = base_lookup.newest_records(vault, cluster, repos).records
     by_repo = {str(name): sealed.commits() for name, sealed in records.items()}
@@ -154,7 +154,7 @@ def _sealed(vault: Vault, cluster: str, commits: Iterable[CommitInfo]) -> list[C
 
 
 def _is_ours(commit: CommitInfo) -> bool:
-    return said_by(commit) is not None
+    return mirror_note(commit) is not None
 
 
 def _is_old(commit: CommitInfo, before: datetime) -> bool:
@@ -173,6 +173,6 @@ def _ordered(commits: Iterable[CommitInfo], old: Iterable[CommitInfo]) -> Iterat
         children[parent].discard(commit.id)
         children[parent] |= followers
         parents.update(dict.fromkeys(followers, parent))
-        said = said_by(commit) or {"source": "?", "commit": commit.id}
+        said = mirror_note(commit) or {"source": "?", "commit": commit.id}
         action = TrimAction.SQUASH if followers else TrimAction.DROP
         yield Trimmed(commit.id, action, f"{said['source']}@{said['commit']}")

@@ -1,4 +1,4 @@
-"""What the stages of a restore hand on. JSON, readable in the console."""
+"""The documents between the stages of a restore: plan, shares, receipts. JSON, readable in the console."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ class BranchPlan(StageMessage):
     action: Literal["create", "append", "replace", "move", "keep"]
     """keep: an interrupted run of this request has moved it, and it has newer commits on top."""
     keep_as: str | None = None
-    """Where the head that is replaced goes on."""
+    """The branch that keeps the head that is replaced."""
     current: str | None = None
     """The head as it is now."""
     trigger: dict[str, str | int | bool] | None = None
 
 
 class RepoPlan(StageMessage):
-    """A repo to restore, whole or in part."""
+    """A repo to restore, all of it or a part."""
 
     record: Hex
     project: str
@@ -49,7 +49,7 @@ class RepoPlan(StageMessage):
     description: str
     is_new: bool
     origin: Literal["source", "backup", "vault"]
-    """Where the commits come from: the repo itself, the backup repo, the vault."""
+    """Where the commits come from: the repo itself, the backup repo or the vault."""
     steps: list[CommitStep]
     branches: list[BranchPlan]
 
@@ -113,7 +113,7 @@ class RolesPlan(StageMessage):
 
     @property
     def text(self) -> str:
-        """What people call it."""
+        """Its name for users."""
         return {"cluster": "the cluster", "project": f"project {self.project}"}.get(
             self.kind, f"{self.project}/{self.repo}"
         )
@@ -162,7 +162,7 @@ class FetchShare(StageMessage):
 
 
 class RestorePlan(StageMessage):
-    """What a request comes to."""
+    """The plan of a request."""
 
     request_id: str
     status: Literal["work", "done", "refused"]
@@ -175,11 +175,11 @@ class RestorePlan(StageMessage):
     pipelines: list[PipelinePlan] = []
     settings: SettingsPlan = SettingsPlan()
     done_requests: Hex | None = None
-    """The record of repo `restored` in the snapshot: its files are added to the cluster's."""
+    """The record of repo `restored` in the snapshot: its files are added to those of the cluster."""
     notes: list[str] = []
-    """What is left out on purpose, or is not as one might expect; a line each."""
+    """A line for each thing that is left out on purpose, or may be unexpected."""
     not_restored: list[str] = []
-    """A line for each pipeline that cannot be created, and each output that nothing brings back."""
+    """A line for each pipeline that cannot be created, and each output that is not restored."""
     shares: int = 0
     bytes: int = 0
     commits: int = 0
@@ -189,17 +189,18 @@ class RestorePlan(StageMessage):
     lost: list[str] = []
     """A line for each repo that is left out because of damage."""
     bytes_per_second: float | None = None
-    """The bandwidth to expect, where one was measured, and by what."""
+    """The throughput to expect, where it was measured."""
     measured_by: str = ""
+    """What it was measured by, for users."""
 
     @property
     def new_pipelines(self) -> list[str]:
         """The pipelines to create, project/name each."""
-        return [f"{each.project}/{each.name}" for each in self.pipelines if each.is_new]
+        return [f"{pipeline.project}/{pipeline.name}" for pipeline in self.pipelines if pipeline.is_new]
 
     @property
     def expected_seconds(self) -> float | None:
-        """R = D / B: how long bringing the bytes will take; None where nothing was measured."""
+        """How long the transfer takes, bytes divided by throughput; None where that was not measured."""
         return self.bytes / self.bytes_per_second if self.bytes_per_second else None
 
 

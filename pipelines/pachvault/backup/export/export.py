@@ -12,7 +12,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from itertools import groupby
 
 import pyarrow as pa
 
@@ -20,23 +19,19 @@ from pachvault.backup import base_lookup, missing_commits, run_records
 from pachvault.backup.backup_messages import ExportShare, Item, ItemReceipt, Link, Receipt, WrittenObject
 from pachvault.backup.base_lookup import KnownContent
 from pachvault.backup.export.chunker import Chunker, StoredFiles
+from pachvault.backup.export.delta_reader import changed_files
 from pachvault.backup.export.row_builder import RowBuilder
 from pachvault.backup.export.table_writer import TableWriter
 from pachvault.errors import PachydermError, SourceGoneError, TransientError
 from pachvault.format import table
 from pachvault.format.ids import RepoName, digest
-from pachvault.pach import codec
 from pachvault.pach.records import Change
-from pachvault.pach.source import CommitRef, Source, after, file_set
+from pachvault.pach.source import CommitRef, Source
 from pachvault.pach.tar import FilePiece, FileRun
 from pachvault.runtime.progress import Progress
 from pachvault.vault import blob_index, pending_deletes
 from pachvault.vault.pack_writer import PACK_BYTES, PackWriter
 from pachvault.vault.vault import Vault, Written
-
-_BRIDGE_BYTES = 256 * 1024
-"""Known files between two unknown ones are read too, up to so many bytes: less than another call costs."""
-_NAMES_A_CALL = 300
 
 
 def export_share(source: Source, vault: Vault, share: ExportShare, progress: Progress) -> Receipt:
@@ -140,34 +135,9 @@ class _Exporter:
         contents = base_lookup.known_contents(partial(self._base_layers, item), changes)
         unread = self._write_known(changes, contents, rows)
         hashes = {change.path: change.new_hash for change in unread.values()}
-        for files in self._stored(self._changed_files(item, changes, unread)):
+        for files in self._stored(changed_files(self._source, item, changes, unread)):
             rows.files(*files, [hashes[path] for path in files.paths])
         return rows.bytes - sum(change.old_size for change in changes if change.old_size > 0)
-
-    def _changed_files(
-        self, item: Item, changes: Sequence[Change], unread: dict[str, Change]
-    ) -> Iterator[FilePiece]:
-        """The pieces of the `unread` files, from where least has to be read. What came whole leaves `unread`.
-
-        Raises SourceGoneError where a file did not come.
-        """
-        own = file_set(self._own_change(item))
-        for lower, upper in _spans(changes, unread):
-            yield from _wanted(self._source.read(own, lower, upper), unread)
-        if unread:
-            whole = file_set(self._source.file_set_of(item.source.ref, codec.TOTAL))
-            for folder, names in _folders(sorted(unread)):
-                yield from _wanted(self._source.read_some(whole, folder, names), unread)
-        if unread:
-            some = ", ".join(sorted(unread)[:3])
-            raise SourceGoneError(f"{len(unread)} changed files did not arrive: {some}")
-
-    def _own_change(self, item: Item) -> str:
-        """The file set of what the commit itself put; of its mirror, where the commit itself is gone."""
-        try:
-            return self._source.file_set_of((item.change or item.source).ref, codec.DIFF)
-        except SourceGoneError:
-            return self._source.file_set_of(item.source.ref, codec.DIFF)
 
     def _on_sealed(self, item: Item, rows: RowBuilder, base: pa.Table) -> int:
         """A delta whose base has left the cluster: the whole tree, against the base's in the vault."""
@@ -243,43 +213,9 @@ def objects(written: Sequence[Written]) -> list[WrittenObject]:
     return [WrittenObject(digest=part.digest, size=part.size) for part in written]
 
 
-def _wanted(pieces: Iterable[FilePiece], unread: dict[str, Change]) -> Iterator[FilePiece]:
-    """The pieces of `unread` files that are whole here. A file leaves `unread` with its last piece."""
-    for piece in pieces:
-        change = unread.get(piece.path)
-        if change is not None and change.new_size == piece.size:
-            yield piece
-            if piece.is_last:
-                del unread[piece.path]
-
-
 def _inside(item: Item, path: str) -> bool:
     """Whether the item's range has the path."""
     return path >= item.lower and (not item.upper or path < item.upper)
-
-
-def _spans(changes: Sequence[Change], unread: dict[str, Change]) -> list[tuple[str, str]]:
-    """Path ranges that cover the unread files, and little that is known."""
-    spans: list[tuple[str, str]] = []
-    lower = last = ""
-    known_bytes = 0
-    for change in changes:
-        if change.path not in unread:
-            known_bytes += max(change.new_size, 0)
-            continue
-        if lower and known_bytes > _BRIDGE_BYTES:
-            spans.append((lower, after(last)))
-            lower = ""
-        lower, last, known_bytes = lower or change.path, change.path, 0
-    return [*spans, (lower, after(last))] if lower else spans
-
-
-def _folders(paths: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
-    """Paths by folder, a bounded number of names at a time."""
-    for folder, group in groupby(paths, key=lambda path: path[: path.rindex("/") + 1]):
-        names = [path[len(folder) :] for path in group]
-        for at in range(0, len(names), _NAMES_A_CALL):
-            yield folder, names[at : at + _NAMES_A_CALL]
 
 
 def _throttle(bandwidth: int | None) -> Callable[[int], None]:

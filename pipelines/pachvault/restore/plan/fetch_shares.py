@@ -20,11 +20,11 @@ PART_BYTES = 1_000_000_000
 
 @dataclass(frozen=True, slots=True)
 class RepoToRestore:
-    """A repo to restore, its history, and which of its commits this very request has restored already."""
+    """A repo to restore, its history, and the old ids of commits that this request has restored already."""
 
     plan: RepoPlan
     history: RepoHistory
-    done: Collection[str]
+    restored: Collection[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,7 @@ def with_shares(
 
 def _change(request: Request, repo: RepoToRestore, step: CommitStep) -> Changes | None:
     """The change to fetch for a step; None where there is none, or where replay deals with damage."""
-    if repo.plan.origin != "vault" or step.old.error or step.old.id in repo.done:
+    if repo.plan.origin != "vault" or step.old.error or step.old.id in repo.restored:
         return None
     try:
         return changes(repo.history, step.old.id, step.content_parent, request.paths)

@@ -67,7 +67,7 @@ class _Planner:
     of_projects: list[ProjectSettings] = field(default_factory=list)
     of_repos: list[MetadataPlan] = field(default_factory=list)
     of_pipelines: list[MetadataPlan] = field(default_factory=list)
-    given: list[RolesPlan] = field(default_factory=list)
+    of_roles: list[RolesPlan] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
     def plan(self) -> SettingsPlan:
@@ -78,7 +78,7 @@ class _Planner:
             projects=self.of_projects,
             repos=self.of_repos,
             pipelines=self.of_pipelines,
-            roles=self.given,
+            roles=self.of_roles,
             notes=self.notes,
         )
 
@@ -182,7 +182,7 @@ class _Planner:
                 )
             missing = _missing(wanted or {}, now)
             if missing:
-                self.given.append(of_resource.model_copy(update={"roles": missing}))
+                self.of_roles.append(of_resource.model_copy(update={"roles": missing}))
 
     def _project_defaults(self, name: str) -> str:
         try:
