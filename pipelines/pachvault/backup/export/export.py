@@ -35,7 +35,7 @@ from pachvault.vault.vault import Vault, Written
 
 
 def export_share(source: Source, vault: Vault, share: ExportShare, progress: Progress) -> Receipt:
-    """Carry out a share; its receipt. An equal share of an earlier run is taken from its receipt.
+    """Carry out a share and return its receipt. An equal share of an earlier run is not repeated.
 
     Raises TransientError where Pachyderm cannot be reached at all. An item that cannot be read has a
     problem in the receipt instead, and nothing of it is in the table.
@@ -45,11 +45,13 @@ def export_share(source: Source, vault: Vault, share: ExportShare, progress: Pro
     key = share.key(vault.config.vault_id)
     if share.items and (kept := run_records.kept_receipt(vault, key)) is not None:
         progress.add(share.expected_bytes, kept.files_read)
-        run_records.keep_receipt(vault, kept)  # younger now: prune lets it be until this run can have sealed
+        run_records.keep_receipt(
+            vault, kept
+        )  # its new age keeps prune from the objects until this run is sealed
         return kept.model_copy(update={"run_id": share.run_id, "number": share.number, "is_reused": True})
     if not share.items:
         return Receipt(run_id=share.run_id, number=share.number, key=key, items=[])
-    # three packs are in memory at once, as much again is on its way, and freed memory is not all used again
+    # three packs are in memory at once, as much again is in flight, and not all freed memory is reused
     with PackWriter(vault, min(PACK_BYTES, share.memory // 16)) as writer:
         with Chunker(writer, blob_index.held(vault), vault.config.cutting) as chunker:
             exporter = _Exporter(source, vault, share, chunker, progress)
@@ -92,19 +94,19 @@ class _Exporter:
         self.files_read = self.files_known = self.bytes_read = 0
 
     def receipts(self) -> list[ItemReceipt]:
-        """What became of the items; the rest of their rows is written."""
+        """The receipts of the items. Writes the rest of their rows."""
         self.tables.close()
         return [receipt.model_copy(update={"tables": rows.tables}) for receipt, rows in self._exported]
 
     def export(self, item: Item) -> None:
-        """Export an item, or note why that cannot be."""
+        """Export an item. Where that fails its receipt has the reason."""
         rows = self.tables.rows(item)
         receipt = ItemReceipt(project=item.project, repo=item.repo, commit=item.commit, lower=item.lower)
         try:
             size = self._delta(item, rows) if item.base_source else self._full(item, rows)
         except PachydermError as error:
             if isinstance(error, TransientError):
-                self._source.projects()  # raises where it is the server, not this item
+                self._source.projects()  # raises if the server is unreachable, not just this item
             commit = CommitRef(item.project, item.repo, item.commit)
             kind, problem = missing_commits.why(self._source, commit, item.repo_created_at, error)
             failed = receipt.model_copy(update={"problem": problem, "problem_kind": kind})
@@ -140,7 +142,7 @@ class _Exporter:
         return rows.bytes - sum(change.old_size for change in changes if change.old_size > 0)
 
     def _on_sealed(self, item: Item, rows: RowBuilder, base: pa.Table) -> int:
-        """A delta whose base has left the cluster: the whole tree, against the base's in the vault."""
+        """A delta whose base the cluster no longer has: the whole tree, compared with the vault's base."""
         sizes = zip(base["path"].to_pylist(), base["size"].to_pylist(), strict=True)
         replaced: dict[str, int] = {path: size for path, size in sizes if _inside(item, path)}
         gone = set(replaced)
@@ -152,7 +154,7 @@ class _Exporter:
         return rows.bytes - sum(replaced.values())
 
     def _base_layers(self, item: Item) -> list[pa.Table]:
-        """What is at hand of the base's chain: rows of this share's commits on those of sealed ones."""
+        """The rows of the base's chain: those of sealed commits, then those of commits of this share."""
         own: list[tuple[Item, RowBuilder]] = []
         while item.base is not None and (item.repo_name, item.base) in self._whole:
             own.append(self._whole[item.repo_name, item.base])
@@ -171,7 +173,7 @@ class _Exporter:
     def _write_known(
         self, changes: Sequence[Change], contents: dict[bytes, KnownContent], rows: RowBuilder
     ) -> dict[str, Change]:
-        """Rows that need no reading; the changes that do, by path."""
+        """Write the rows of files whose content is known. Returns the other changes, by path."""
         unread = {}
         for change in changes:
             if change.new_size < 0:
@@ -187,7 +189,7 @@ class _Exporter:
         return unread
 
     def _is_stored(self, content: KnownContent) -> bool:
-        """Whether the vault still has it, or this share has just stored it."""
+        """Whether the vault has the content, or this share has just stored it."""
         return all(self._chunker.has(blob) for blob in content.blobs or [content.digest])
 
     def _stored(self, pieces: Iterable[FilePiece | FileRun]) -> Iterator[StoredFiles]:
