@@ -92,6 +92,10 @@ format: setup ## rewrite the sources as ruff wants them
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+.PHONY: json-docs
+json-docs: setup ## write docs/json.md and docs/json.schema.json again from the classes of results
+	$(BIN)/python tests/json_output.py
+
 .PHONY: fidelity
 fidelity: setup ## write docs/fidelity.md anew from docs/fidelity.yaml
 	$(BIN)/python tests/protocol/fidelity.py

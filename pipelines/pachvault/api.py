@@ -38,12 +38,12 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True, slots=True)
 class TaskStatus:
-    """Where a task stands. `bytes_total` is an estimate; rates are bytes a second."""
+    """The progress of a task at one moment. `bytes_total` is an estimate; rates are bytes a second."""
 
     is_running: bool
     phase: str
-    """freeze, export or seal; plan, fetch, replay or check; idle before the first run, done or failed after
-    one."""
+    """Of a backup: freeze, export or seal. Of a restore: plan, fetch, replay or check. Before the first run:
+    idle. After a run: done or failed."""
     bytes_done: int
     bytes_total: int
     files_done: int
@@ -52,31 +52,31 @@ class TaskStatus:
 
     @property
     def bytes_per_second(self) -> float:
-        """Mean rate of the phase."""
+        """The mean rate of the phase."""
         return self.bytes_done / self.seconds if self.seconds else 0.0
 
 
 class BackupTask:
-    """Backs up to one target and recovers from it, as often as is asked. Safe to share between threads."""
+    """Backs up to one target and restores from it, any number of times. Safe to share between threads."""
 
     def __init__(self, chosen: Policy, pachd: str, token: str | None, workers: int) -> None:
         self.policy = chosen
         self._pachd, self._token, self._workers = pachd, token, workers
-        self._progress = _Watched()
+        self._progress = _WatchedProgress()
         self._pool = ThreadPoolExecutor(1, "pachvault-task")
         self._lock = threading.Lock()
         self._run: Future[Any] | None = None
 
     def execute(self) -> Snapshot:
-        """Back up once and wait for it; the sealed snapshot, maybe partial (`snapshot.manifest.partial`).
+        """Back up once and wait for it. Returns the sealed snapshot, which may be partial.
 
-        Raises BusyError while the task runs already, NoVaultError where the target holds no vault, else
-        what the stages raise.
+        `snapshot.manifest.partial` is True if it lacks something that was chosen. Raises BusyError if the
+        task runs already, NoVaultError if the target has no vault, and what the stages raise.
         """
         return self.start().result()
 
     def start(self) -> Future[Snapshot]:
-        """Back up once in the background."""
+        """Back up once in the background. Raises BusyError if the task runs already."""
         return self._begin(self._back_up)
 
     def recover(
@@ -95,14 +95,15 @@ class BackupTask:
     ) -> RestoreReport:
         """Restore `what` (project/repo@branch patterns) from the target and wait for it.
 
-        `snapshot` is an id, a prefix, latest, or a time: the newest that was frozen at or before it. `to` is
-        project/repo@branch, or project/, for another place; all else is as in a restore request.
+        `snapshot` is an id, the start of an id, latest, or a time, which means the newest snapshot frozen at
+        or before it. `to` restores under another name: project/repo@branch, or project/. The other arguments
+        are the fields of a restore request.
 
-        In `report.differences` is what is not what it was: unless `report.is_settled`, no branch was touched
-        then.
+        `report.differences` lists restored files that differ from the vault. If there are any and
+        `report.is_settled` is False, no branch was changed.
 
-        Raises UsageError for what cannot be done, BusyError while the task runs or another run carries the
-        same request out, DamageError for a damaged vault unless it is to keep going.
+        Raises UsageError for a request that cannot be carried out, BusyError if the task runs already or
+        another run carries out the same request, and DamageError for a damaged vault unless `keep_going`.
         """
         fields: dict[str, object] = {
             "version": 1,
@@ -122,11 +123,11 @@ class BackupTask:
         return self._begin(lambda: self._recover(chosen)).result()
 
     def is_running(self) -> bool:
-        """Whether a backup or a restore of this task is under way."""
+        """Whether a backup or a restore of this task is in progress."""
         return self._run is not None and not self._run.done()
 
     def monitor(self) -> TaskStatus:
-        """Where the task stands now."""
+        """The progress of the task now."""
         error = None
         progress = self._progress.now()
         phase = progress.phase
@@ -145,7 +146,7 @@ class BackupTask:
         )
 
     def verify(self, level: str = "structure") -> list[Finding]:
-        """Check the vault; what is damaged. `level` is structure, packs or data."""
+        """Check the vault at a level: structure, packs or data. Returns what is damaged."""
         return verify(vault.open_vault(open_store(self.policy.target)), Level(level), Quiet())
 
     def _begin(self, work: Callable[[], Result]) -> Future[Result]:
@@ -157,8 +158,8 @@ class BackupTask:
             return run
 
     def _recover(self, chosen: Request) -> RestoreReport:
-        place = vault.open_vault(open_store(self.policy.target))
-        return restore(self._pachd, self._token, chosen, place, self._progress, self._workers)
+        target = vault.open_vault(open_store(self.policy.target))
+        return restore(self._pachd, self._token, chosen, target, self._progress, self._workers)
 
     def _back_up(self) -> Snapshot:
         return back_up(self._pachd, self._token, self.policy, self._progress, self._workers)
@@ -177,9 +178,9 @@ def create_backup_task(
 ) -> BackupTask:
     """A task that backs up `sources` (project/repo@branch patterns) to `target` (a URL).
 
-    With `create` an empty target is made a vault; without, a missing one is an error when the task runs:
-    it may be a mount that is not there. `pachd` is the address of the cluster. Raises UsageError for a
-    bad pattern or target.
+    With `create`, a vault is created in a target that has none. Without it, a missing vault is an error when
+    the task runs, because the target may be a mount that is absent. `pachd` is the address of the cluster.
+    Raises UsageError for a bad pattern or target.
     """
     store = open_store(target)
     if create and not (store.exists() and store.stat(layout.CONFIG)):
@@ -196,7 +197,7 @@ def create_backup_task(
 
 @dataclass(frozen=True, slots=True)
 class _Counts:
-    """How far a phase has come."""
+    """The progress of a phase."""
 
     phase: str
     bytes_total: int
@@ -205,15 +206,15 @@ class _Counts:
     files_done: int = 0
 
 
-class _Watched(Quiet):
-    """Progress that can be asked."""
+class _WatchedProgress(Quiet):
+    """Progress that shows nothing, and that other threads can read."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._counts = _Counts("idle", 0, time.monotonic())
 
     def now(self) -> _Counts:
-        """The counts of one moment."""
+        """The counts at this moment."""
         return self._counts
 
     def start(self, what: str, total_bytes: int) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import os
 import signal
 import subprocess
@@ -13,6 +12,7 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from typing import Any
 
+import json_output
 from e2e.cluster import eventually
 from pachvault.cli.main import run
 
@@ -31,8 +31,8 @@ class Outcome:
 
     @property
     def objects(self) -> list[dict[str, Any]]:
-        """What --json printed."""
-        return [json.loads(line) for line in self.out.splitlines()]
+        """What --json printed; every line is as docs/json.schema.json says."""
+        return json_output.checked(self.out)
 
     def only(self, kind: str) -> dict[str, Any]:
         """The one object of a type."""

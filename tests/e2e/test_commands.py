@@ -25,7 +25,7 @@ def filled(backup: Backup) -> Backup:
 
 def test_init_makes_one_vault_and_no_second(tmp_path: Path) -> None:
     url = (tmp_path / "a b%").as_uri()
-    made = pachvault("--json", "--vault", url, "init").only("summary")
+    made = pachvault("--json", "--vault", url, "init").only("init_summary")
     assert made["vault"] == url
     assert "there is a vault already" in pachvault("--vault", url, "init").says(2)
     shown = pachvault("--vault", url, "snapshots")
@@ -40,10 +40,10 @@ def test_backup_reports_one_summary(backup: Backup) -> None:
     backup.project.commit("data", {"/a": b"12345"})
     outcome = pachvault("--json", *backup.arguments())
     assert outcome.code == 0
-    assert {each["type"] for each in outcome.objects} == {"progress", "summary"}
-    summary = outcome.only("summary")
+    assert {each["type"] for each in outcome.objects} == {"progress", "backup_summary"}
+    summary = outcome.only("backup_summary")
     assert summary["snapshot"] == backup.vault.snapshot().name.id
-    assert summary["totals"]["bytes_read"] == 5
+    assert summary["totals"]["read_bytes"] == 5
     assert (summary["partial"], summary["problems"], summary["repos"]) == (False, [], 1)
     told = backup.attempt()
     assert "0 new commits" in told.err.splitlines()[-1]
@@ -108,11 +108,11 @@ def test_a_path_means_the_same_everywhere(filled: Backup, tmp_path: Path, path: 
     old, new = filled.vault.snapshots()
     assert [each["path"] for each in filled.json("diff", old, new, f"{place}:{path}")] == ["/d/x.txt"]
     erase = ["--json", "erase", "--repo", f"{name}/data", "--path", path, "--dry-run"]
-    assert filled.command(*erase).only("plan")["files"] == 3
+    assert filled.command(*erase).only("erase_plan")["files"] == 3
     address = ["--pachd", filled.project.cluster.address]
     restore = ["restore", place, "--path", path, "--exists", "append", "--dry-run"]
-    plan = filled.command("--json", *address, *restore).only("plan")
-    assert plan["bytes"] == 4
+    plan = filled.command("--json", *address, *restore).only("restore_plan")
+    assert plan["size_bytes"] == 4
     assert plan["repos"][0]["branches"][0]["action"] == "append"
 
 
@@ -199,9 +199,9 @@ def test_extract_writes_the_snapshot_to_a_folder(filled: Backup, tmp_path: Path)
     expected = {f"master/{path}": data for path, data in master.items()} | side
     missing = {key: value for key, value in expected.items() if found.get(key) != value}
     assert not missing
-    summary = outcome.only("summary")
+    summary = outcome.only("extract_summary")
     assert (summary["files"], summary["failed"]) == (len(found), 0)
-    assert summary["bytes"] == sum(map(len, found.values()))
+    assert summary["size_bytes"] == sum(map(len, found.values()))
     assert "is not empty" in filled.command("extract", "latest", str(out)).says(2)
     (root / "master/keep").write_bytes(b"damaged by hand")
     assert filled.command("--quiet", "extract", "latest", str(out), "--overwrite").code == 0
@@ -224,9 +224,9 @@ def test_verify_finds_nothing_in_a_whole_vault(filled: Backup, level: str) -> No
     outcome = filled.command("--json", "verify", "--level", level)
     assert outcome.code == 0
     assert outcome.kind("finding") == []
-    summary = outcome.only("summary")
+    summary = outcome.only("verify_summary")
     assert (summary["level"], summary["findings"], summary["severities"]) == (level, 0, {})
-    assert (summary["packs"] > 0) == (summary["bytes"] > 0) == (level != "structure")
+    assert (summary["packs"] > 0) == (summary["read_bytes"] > 0) == (level != "structure")
 
 
 def test_an_empty_vault_has_no_latest(backup: Backup) -> None:

@@ -45,7 +45,7 @@ def deploy(cluster: Cluster, *arguments: str) -> Outcome:
 def actions(outcome: Outcome) -> dict[str, str]:
     """What was done, by name."""
     assert outcome.code == 0, outcome.out
-    return {each["name"]: each["action"] for each in outcome.kind("progress")}
+    return {each["name"]: each["action"] for each in outcome.kind("deploy_step")}
 
 
 def there(cluster: Cluster) -> set[str]:
@@ -68,9 +68,9 @@ def ticks(cluster: Cluster, stage: str = "freeze") -> str:
 def test_without_a_policy_the_pipelines_are_made_and_the_policy_is_missed(cluster: Cluster) -> None:
     first = deploy(cluster)
     assert there(cluster) == STANDING
-    assert [each["message"].split(":")[0] for each in first.kind("finding")] == ["policy"]
-    assert "deploy --policy FILE" in first.only("finding")["message"]
-    assert first.only("summary")["missing"] == 1
+    assert [each["message"].split(":")[0] for each in first.kind("warning")] == ["policy"]
+    assert "deploy --policy FILE" in first.only("warning")["message"]
+    assert first.only("deploy_summary")["missing"] == 1
     assert (ticks(cluster), ticks(cluster, "maintenance")) == ("@every 1h", "@every 24h")
 
 
@@ -78,12 +78,14 @@ def test_a_policy_is_committed_once_and_its_schedule_ticks(cluster: Cluster, tmp
     first = deploy(cluster, "--policy", policy(tmp_path))
     assert actions(first)["pachvault/policy@master:/policy.yaml"] == "created"
     assert ticks(cluster) == "@every 2h"
-    assert "no such place" in first.only("finding")["message"]
+    assert "no such place" in first.only("warning")["message"]
     head = cluster.source.branches(_policy_repo(cluster))[0].head
     assert pachvault("--vault", (tmp_path / "vault").as_uri(), "init").code == 0
     again = deploy(cluster, "--policy", policy(tmp_path))
     assert {each for name, each in actions(again).items()} == {"unchanged"}
-    assert again.only("summary") == {"type": "summary", "changed": 0, "missing": 0}
+    summary = again.only("deploy_summary")
+    assert (summary["changed"], summary["missing"]) == (0, 0)
+    assert "verify_within 30 days" in summary["durations"]
     assert cluster.source.branches(_policy_repo(cluster))[0].head == head
     # the policy that is there counts where none is given; another schedule updates freeze alone
     other = actions(deploy(cluster, "--policy", policy(tmp_path, "@every 3h")))
@@ -146,7 +148,7 @@ def test_specs_of_ones_own_are_deployed(cluster: Cluster, tmp_path: Path) -> Non
     mine = folder / "export.json"
     mine.write_text(mine.read_text().replace("pachvault/pachvault:0.1.0", "registry.example/pachvault:1"))
     refused = pachvault("specs", str(folder))
-    assert "export.json: is there and differs" in refused.says(2)
+    assert "export.json: exists and differs" in refused.says(2)
     actions(deploy(cluster))
     changed = actions(deploy(cluster, "--specs", str(folder)))
     assert [name for name, each in changed.items() if each == "updated"] == ["pachvault/export"]

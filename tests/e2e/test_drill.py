@@ -154,4 +154,4 @@ def test_a_drill_that_finds_nothing_to_try_has_not_passed(backup: Backup) -> Non
     address = backup.project.cluster.address
     shown = pachvault("--vault", backup.vault.url, "--pachd", address, "verify", "--level", "drill")
     assert shown.code == 3
-    assert f"nothing could be tried: {NOTHING} {done.snapshot}\n" in shown.err
+    assert f"nothing was restored: {NOTHING} {done.snapshot}\n" in shown.err

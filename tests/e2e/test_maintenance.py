@@ -217,7 +217,7 @@ def test_the_shell_does_the_same_and_a_dry_run_nothing(
     steps = {step["name"]: (step["status"], step["summary"]) for step in dry.kind("step")}
     assert {name: status for name, (status, _) in steps.items()} == dict.fromkeys(STEPS, "planned")
     assert steps["forget"][1] == "would forget 2 of 3 snapshots"
-    assert dry.only("summary")["is_dry_run"]
+    assert dry.only("maintenance_summary")["is_dry_run"]
     assert backup.vault.files() == before
     done = pachvault(*command)
     assert done.code == 0, done.err

@@ -51,7 +51,7 @@ def test_everything_comes_back_from_the_source(lost: Backup) -> None:
     assert lost.vault.files() == before
     done = repair(lost, "--json")
     assert done.code == 0, done.err
-    assert done.only("summary")["healed"] > 43
+    assert done.only("repair_summary")["healed"] > 43
     lost.assert_restorable()
     assert repair(lost, "--dry-run").code == 0
     lost.project.commit("data", append={"/a/5": b"!"})
@@ -83,7 +83,7 @@ def test_what_was_squashed_comes_back_from_the_branch(lost: Backup) -> None:
     lost.project.squash(first)
     outcome = repair(lost, "--json")
     assert outcome.code == 13
-    assert [each["object"].partition(":")[2] for each in outcome.kind("finding")] == ["/a/3", "/a/4"]
+    assert [each["file"].partition(":")[2] for each in outcome.kind("lost_file")] == ["/a/3", "/a/4"]
     head = lost.project.heads("data")["master"]
     place = f"{lost.project.name}/data@{head}"
     assert lost.command("cat", "latest", f"{place}:/large").raw == LARGE
@@ -97,10 +97,10 @@ def test_content_that_has_changed_in_the_cluster_is_not_taken_for_the_lost_one(l
     lost.project.commit("data", {"/large": bytes(len(LARGE)), **{path: bytes(900) for path in SMALL}})
     outcome = repair(lost, "--json")
     assert outcome.code == 13
-    assert outcome.only("summary")["healed"] == 0
-    found = {each["object"].partition(":")[2] for each in outcome.kind("finding")}
+    assert outcome.only("repair_summary")["healed"] == 0
+    found = {each["file"].partition(":")[2] for each in outcome.kind("lost_file")}
     assert found == {"/large", "/b/later", *SMALL}
-    assert all(each["object"].startswith(f"{name}/data@") for each in outcome.kind("finding"))
+    assert all(each["file"].startswith(f"{name}/data@") for each in outcome.kind("lost_file"))
 
 
 def test_without_a_cluster_the_vault_is_repaired_as_far_as_that_goes(backup: Backup) -> None:
@@ -126,7 +126,7 @@ def test_without_a_cluster_the_vault_is_repaired_as_far_as_that_goes(backup: Bac
     assert done.code == 13
     assert "/first" in done.out
     assert f"vault.json: vault {backup.vault.vault.config.vault_id[:12]}" in done.err
-    assert "grace 7 days\n" in done.err
+    assert "grace period 7 days\n" in done.err
     place = f"{project.name}/data@master"
     assert backup.command("cat", "latest", f"{place}:/second").raw == b"2" * 5000
     assert repair(backup).code == 0

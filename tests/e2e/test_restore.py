@@ -416,7 +416,7 @@ def test_a_large_change_is_staged_in_parts(
     monkeypatch.setattr(fetch_shares, "PART_BYTES", 1_000_000)
     where = ["--vault", backup.vault.url, "--pachd", other.address, "--json", "restore"]
     dry = done(pachvault(*where, project.everything(), "--history", "all", "--dry-run"))
-    assert dry.only("plan")["shares"] >= 12
+    assert dry.only("restore_plan")["shares"] >= 12
     done(restore(backup, other, "--history", "all", "--workers", workers))
     again = Project(other, project.name)
     assert_restored(again, old)

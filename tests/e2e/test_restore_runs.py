@@ -64,7 +64,7 @@ def test_a_dry_run_changes_nothing(backup: Backup, history: list[str], other: Cl
         f"create project {name}",
         f"{name}/data → {name}/data (new): 2 commits from the vault",
         f"  create master at {history[1][:12]}",
-        "expected time: unknown for 2.0 KiB, for no bandwidth was measured yet",
+        "expected time: unknown for 2.0 KiB, because no bandwidth was measured yet",
     ]
     assert {str(each.name) for each in other.source.repos()} == repos
 
@@ -72,7 +72,7 @@ def test_a_dry_run_changes_nothing(backup: Backup, history: list[str], other: Cl
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--exists", "append"], "append master at {old}; its head is {late} now, and stays below"),
+        (["--exists", "append"], "append master at {old}; its head is {late} now, which becomes the parent"),
         (
             ["--exists", "replace", "--from", "vault"],
             r"replace master at {old}; its head is {late} now, kept as master-before-\d{{8}}T\d{{6}}Z",
@@ -97,7 +97,7 @@ def test_a_dry_run_says_what_becomes_of_what_is_there(
 def test_what_is_there_already_is_said_so(backup: Backup, history: list[str]) -> None:
     outcome = restore(backup, backup.project.cluster, "--dry-run", "--exists", "replace")
     assert f"move master at {history[1][:12]}: it is there already" in outcome.out
-    assert "expected time: seconds, for no data comes from the vault" in outcome.out
+    assert "expected time: seconds, because no data comes from the vault" in outcome.out
 
 
 def test_the_expected_time_is_of_what_was_measured(backup: Backup, cluster: Cluster, other: Cluster) -> None:
@@ -109,7 +109,7 @@ def test_the_expected_time_is_of_what_was_measured(backup: Backup, cluster: Clus
 
     def planned() -> dict[str, Any]:
         outcome = command(backup, other, "--json", *ask, f"{project.name}/dry", "--dry-run")
-        return outcome.only("plan")
+        return outcome.only("restore_plan")
 
     totals, plan = snapshot.manifest.totals, planned()
     assert (
@@ -135,14 +135,18 @@ def test_the_expected_time_is_of_what_was_measured(backup: Backup, cluster: Clus
 def test_the_id_map_and_the_record(backup: Backup, history: list[str], other: Cluster) -> None:
     outcome = command(backup, other, "--json", "restore", backup.project.everything(), "--history", "all")
     assert outcome.code == 0
-    summary = outcome.only("summary")
+    summary = outcome.only("restore_summary")
     again = Project(other, backup.project.name)
     ids = summary["ids"][f"{again.name}/data"]
     assert ids == new_ids(again, "data")
     (said,) = listed(backup, other, summary["request"])
     assert said["ids"] == summary["ids"]
     assert said["lost"] == said["differences"] == []
-    assert (said["state"], said["bytes"], said["vault"]) == ("done", 2001, backup.vault.vault.config.vault_id)
+    assert (said["state"], said["size_bytes"], said["vault"]) == (
+        "done",
+        2001,
+        backup.vault.vault.config.vault_id,
+    )
     assert command(backup, other, "restores").out.splitlines()[0].split() == [
         "REQUEST", "STATE", "SINCE", "(UTC)", "SUMMARY",
     ]  # fmt: skip
@@ -227,7 +231,7 @@ def test_progress_of_parts_is_told_to_the_byte(
     assert list(last) == ["plan", "fetch", "replay", "check"]
     for phase, size, files in (("fetch", 300_005, 6), ("replay", 1, 1), ("check", 300_006, 7)):
         told = last[phase]
-        assert (told["bytes"], told["bytes_total"], told["files"]) == (size, size, files), phase
+        assert (told["done_bytes"], told["total_bytes"], told["files"]) == (size, size, files), phase
 
 
 def test_outputs_come_back_as_plain_repos(backup: Backup, other: Cluster, tmp_path: Path) -> None:

@@ -228,7 +228,7 @@ def test_the_command_says_what_it_compared(saved: Backup) -> None:
     outcome = saved.command(*where, "--json", "verify", "--level", "source", "--quick")
     assert outcome.code == 0  # change is no damage
     assert outcome.only("finding")["kind"] == "branch-moved-on"
-    assert outcome.only("summary")["severities"] == {"change": 1}
+    assert outcome.only("verify_source_summary")["severities"] == {"change": 1}
     saved.run()
     forge(saved, lambda rows: [row | {"digest": digest(b"x"), "blobs": None} for row in rows])
     assert saved.command(*where, "verify", "--level", "source").code == 13
@@ -238,5 +238,5 @@ def test_the_command_drills(saved: Backup) -> None:
     where = ["--quiet", "--pachd", saved.project.cluster.address]
     outcome = saved.command(*where, "--json", "verify", "--level", "drill")
     assert outcome.code == 0, outcome.err
-    assert outcome.only("summary")["is_good"] is True
+    assert outcome.only("drill_summary")["is_good"] is True
     assert {each["result"] for each in outcome.kind("drill")} == {"ok"}

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from pachvault.api import _Watched
+from pachvault.api import _WatchedProgress
 from pachvault.pach.worker_processes import _Reports
 from pachvault.runtime import progress
 from pachvault.runtime.progress import JsonLines, Progress, Quiet, Terminal
@@ -29,14 +29,14 @@ def test_every_json_line_is_one_object_with_phase_bytes_and_files(monkeypatch: p
         shown.add(60, 2)
         shown.say("for people")
     said = lines(out)
-    assert [(line["type"], line["phase"], line["bytes"], line["files"]) for line in said] == [
+    assert [(line["type"], line["phase"], line["done_bytes"], line["files"]) for line in said] == [
         ("progress", "export", 0, 0),
         ("progress", "export", 40, 1),
         ("progress", "export", 100, 3),
     ]
-    assert said[0]["bytes_total"] == 100
-    assert said[-1]["seconds_left"] == 0.0
-    assert said[0]["seconds_left"] is None
+    assert said[0]["total_bytes"] == 100
+    assert said[-1]["remaining_seconds"] == 0.0
+    assert said[0]["remaining_seconds"] is None
 
 
 def test_json_lines_come_at_most_once_a_second() -> None:
@@ -55,7 +55,12 @@ def test_a_new_phase_counts_from_zero() -> None:
     shown.add(100, 5)
     shown.start("seal", 0)
     last = lines(out)[-1]
-    assert (last["phase"], last["bytes"], last["files"], last["seconds_left"]) == ("seal", 0, 0, None)
+    assert (last["phase"], last["done_bytes"], last["files"], last["remaining_seconds"]) == (
+        "seal",
+        0,
+        0,
+        None,
+    )
 
 
 def test_where_there_is_no_terminal_only_plain_lines_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
@@ -109,7 +114,7 @@ def add_from_threads(shown: Progress) -> None:
 
 
 def test_nothing_that_threads_add_at_once_is_lost() -> None:
-    watched = _Watched()
+    watched = _WatchedProgress()
     watched.start("export", 400)
     add_from_threads(watched)
     assert (watched.now().bytes_done, watched.now().files_done) == (400, 400)

@@ -1,4 +1,4 @@
-"""`local`: the embedded Pachyderm, a double for trying things out and for tests."""
+"""`local`: start and stop the embedded Pachyderm, a test double."""
 
 from __future__ import annotations
 
@@ -7,35 +7,40 @@ from pathlib import Path
 import click
 
 from embedded_pachyderm import daemon
-from pachvault.cli.common import CommandContext, common_options, put, put_json, say
+from embedded_pachyderm.commands.results import LocalStartSummary, LocalStatusResult, LocalStopSummary
+from pachvault.cli.common import CommandContext, common_options
+from pachvault.cli.render import show
 from pachvault.errors import EXIT_FAILED
 
 _STATE = click.option(
     "--state", "folder", type=click.Path(path_type=Path), default=Path(".pachvault-local"), show_default=True,
-    help="The folder that holds its data.",
+    help="The folder with its data.",
 )  # fmt: skip
 
 
 @click.group("local")
 def local_command() -> None:
-    """The embedded Pachyderm: enough of it to run the pipelines on this machine, on loopback only.
+    """Start and stop the embedded Pachyderm.
 
-    It is a double, for trying things out and for tests; it is not for data that matters.
+    It is a test double: enough of Pachyderm to run the pipelines on this machine. It listens on loopback
+    only. Do not use it for data that matters.
     """
 
 
 @local_command.command("start")
 @_STATE
-@click.option("--port", type=click.IntRange(0, 65535), default=0, help="0 chooses a free one.")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=0, help="The port to listen on; 0 chooses a free one."
+)
 @common_options
 @click.pass_obj
-def _start(state: CommandContext, folder: Path, port: int) -> int:
-    """Start it, unless it runs already; print its address."""
+def _start(context: CommandContext, folder: Path, port: int) -> int:
+    """Start the embedded Pachyderm and print its address.
+
+    If it runs already, only the address is printed.
+    """
     running = daemon.start(folder, port=port)
-    if state.json:
-        put_json("summary", address=running.address, pid=running.pid, state=str(running.state))
-    else:
-        put(running.address)
+    show(context, LocalStartSummary(address=running.address, pid=running.pid, state=str(running.state)))
     return 0
 
 
@@ -43,13 +48,10 @@ def _start(state: CommandContext, folder: Path, port: int) -> int:
 @_STATE
 @common_options
 @click.pass_obj
-def _stop(state: CommandContext, folder: Path) -> int:
-    """Stop it; its data stays."""
+def _stop(context: CommandContext, folder: Path) -> int:
+    """Stop the embedded Pachyderm. Its data is kept."""
     was_running = daemon.stop(folder)
-    if state.json:
-        put_json("summary", stopped=was_running)
-    else:
-        say("stopped" if was_running else "was not running")
+    show(context, LocalStopSummary(stopped=was_running))
     return 0
 
 
@@ -57,11 +59,18 @@ def _stop(state: CommandContext, folder: Path) -> int:
 @_STATE
 @common_options
 @click.pass_obj
-def _status(state: CommandContext, folder: Path) -> int:
-    """Say whether it runs, and where. Exits with 1 where it does not."""
+def _status(context: CommandContext, folder: Path) -> int:
+    """Show whether the embedded Pachyderm runs.
+
+    The exit code is 1 if it does not run.
+    """
     running = daemon.status(folder)
-    if state.json:
-        put_json("summary", running=running is not None, address=running.address if running else None)
-    else:
-        put(f"running at {running.address}, process {running.pid}" if running else "not running")
+    show(
+        context,
+        LocalStatusResult(
+            running=running is not None,
+            address=running.address if running else None,
+            pid=running.pid if running else None,
+        ),
+    )
     return 0 if running else EXIT_FAILED

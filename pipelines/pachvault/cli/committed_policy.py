@@ -1,4 +1,4 @@
-"""The policy that the cluster holds, for commands that were given none."""
+"""The policy in the cluster, for commands that were given none."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ WHERE = f"{cluster_project.POLICY}:{cluster_project.POLICY_FILE}"
 
 
 def in_force(connection: Connection, vault_url: str | None, hint: str) -> Policy:
-    """The policy in the cluster, for what writes to a vault: its target, or the one that is given instead.
+    """The policy in the cluster, for commands that write to its target, or to `vault_url` if one is given.
 
-    UsageError also for a policy that a restore brought from another cluster.
+    Raises UsageError also for a policy that a restore brought from another cluster.
     """
     chosen = committed(connection, hint)
     if vault_url is not None:
@@ -26,7 +26,7 @@ def in_force(connection: Connection, vault_url: str | None, hint: str) -> Policy
 
 
 def committed(connection: Connection, hint: str) -> Policy:
-    """The policy in the cluster; UsageError, with the hint where there is none."""
+    """The policy in the cluster. Raises UsageError, with this hint, if there is none."""
     try:
         text = cluster_project.policy_text(Source(connection))
     except UsageError as error:

@@ -1,4 +1,4 @@
-"""`deploy` and `specs`: the pipelines into a cluster, their specs into a folder."""
+"""`deploy` creates the pipelines in a cluster; `specs` writes their specs to a folder."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from pathlib import Path
 import click
 
 from pachvault import bundled_files, policy
-from pachvault.cli.common import CommandContext, common_options, flush, put, put_json, read_text, say
+from pachvault.cli.common import CommandContext, common_options, flush, read_text
+from pachvault.cli.render import show
+from pachvault.cli.results.backup import DeployStepResult, DeploySummary, SpecsSummary
+from pachvault.cli.results.error import WarningResult
 from pachvault.deploy import DeployStep, deploy
 from pachvault.errors import UsageError
 from pachvault.pach.connection import connect
@@ -19,82 +22,77 @@ from pachvault.pach.connection import connect
     "--restore",
     type=click.Choice(["on", "off"]),
     default=None,
-    help="on: the three restore pipelines too. off: delete them.  [default: as it is]",
+    help="on: create the three restore pipelines, too. off: delete them.  [default: leave them as they are]",
 )
-@click.option("--policy", "policy_file", type=click.Path(path_type=Path), help="A policy file to commit.")
+@click.option(
+    "--policy",
+    "policy_file",
+    type=click.Path(path_type=Path),
+    help="A policy file to commit to repo pachvault/policy.",
+)
 @click.option(
     "--specs",
     "folder",
     type=click.Path(path_type=Path),
-    help="Specs of your own, as `pachvault specs` wrote them.  [default: those of this version]",
+    help="A folder with your own specs, as `pachvault specs` writes them.  [default: those of this version]",
 )
 @common_options
 @click.pass_obj
 def deploy_command(
-    state: CommandContext, restore: str | None, policy_file: Path | None, folder: Path | None
+    context: CommandContext, restore: str | None, policy_file: Path | None, folder: Path | None
 ) -> int:
-    """Make the pipelines in the cluster, or bring them up to date; what is there already stays.
+    """Create the pipelines in the cluster, or update them. Data and other pipelines are left as they are.
 
-    The policy's schedules become the ticks of pipelines freeze and maintenance. It makes no vault:
-    `pachvault init` does.
+    The policy's schedules become the cron schedules of pipelines freeze and maintenance. This command does
+    not create the vault: `pachvault init` does.
 
     Example: pachvault deploy --policy policy.yaml --restore on
     """
     text = (str(policy_file), read_text(policy_file)) if policy_file else None
     durations = policy.parse(text[1], text[0]).durations if text else []
 
-    def show(step: DeployStep) -> None:
-        if state.json:
-            put_json("progress", kind=step.kind, name=step.name, action=step.action)
-        elif not state.quiet:
-            put(f"{step.kind} {step.name}: {step.action}")
+    def show_step(step: DeployStep) -> None:
+        show(context, DeployStepResult(kind=step.kind, name=step.name, action=step.action))
         flush()
 
-    with connect(state.pachd, state.token) as connection:
-        done = deploy(
+    with connect(context.pachd, context.token) as connection:
+        deployed = deploy(
             connection,
             policy_text=text,
             restore=None if restore is None else restore == "on",
             spec=_specs(folder),
-            say=show,
+            say=show_step,
         )
-    if durations and not state.json and not state.quiet:  # 7m is minutes here, and months elsewhere
-        say(f"policy: {', '.join(durations)}")
-    for line in done.missing:
-        if state.json:
-            put_json("finding", kind="missing", message=line)
-        else:
-            say(f"missing: {line}")
-    if state.json:
-        changed = sum(step.action not in ("unchanged", "absent") for step in done.steps)
-        put_json("summary", changed=changed, missing=len(done.missing))
+    for line in deployed.missing:
+        show(context, WarningResult(kind="missing", message=line))
+    changed = sum(step.action not in ("unchanged", "absent") for step in deployed.steps)
+    show(context, DeploySummary(changed=changed, missing=len(deployed.missing), durations=durations))
     return 0
 
 
 @click.command("specs")
 @click.argument("folder", required=False, default="specs", type=click.Path(path_type=Path))
-@click.option("--overwrite", is_flag=True, help="Replace files that differ.")
+@click.option("--overwrite", is_flag=True, help="Replace existing files that differ.")
 @common_options
 @click.pass_obj
-def specs_command(state: CommandContext, folder: Path, overwrite: bool) -> int:
-    """Write the specs of the pipelines, and an example policy and request, to FOLDER (specs, unless named).
+def specs_command(context: CommandContext, folder: Path, overwrite: bool) -> int:
+    """Write the pipelines' specs to a folder.
 
-    For `pachctl create pipeline`, or to change them (an image's name, a mount) and `deploy --specs` them.
+    FOLDER is `specs` unless it is named. An example policy and an example request are written, too. Use them
+    with `pachctl create pipeline`. Or change them, such as an image name or a mount, and run `pachvault
+    deploy --specs FOLDER`.
     """
-    wanted = {folder / name: bundled_files.text(name) for name in bundled_files.names()}
-    for path, text in wanted.items():
+    texts = {folder / name: bundled_files.text(name) for name in bundled_files.names()}
+    for path, text in texts.items():
         if not overwrite and path.exists() and read_text(path) != text:
-            raise UsageError("is there and differs", where=str(path), hint="--overwrite, or another folder")
+            raise UsageError("exists and differs", where=str(path), hint="--overwrite, or another folder")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for path, text in wanted.items():
+        for path, text in texts.items():
             path.write_text(text)
     except OSError as error:
         raise UsageError(f"cannot be written: {error.strerror}", where=str(folder)) from error
-    if state.json:
-        put_json("summary", folder=str(folder), files=[path.name for path in wanted])
-    else:
-        say(f"wrote {len(wanted)} files to {folder}")
+    show(context, SpecsSummary(folder=str(folder), files=[path.name for path in texts]))
     return 0
 
 

@@ -1,4 +1,4 @@
-"""`extract`: a snapshot into a plain folder."""
+"""`extract`: write a snapshot's files to a plain folder."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ from pathlib import Path
 
 import click
 
-from pachvault.cli.common import CommandContext, common_options, human, put_json, say, workers_option
+from pachvault.cli.common import CommandContext, common_options, workers_option
+from pachvault.cli.render import show
+from pachvault.cli.results.browse import ExtractSummary
+from pachvault.cli.results.error import WarningResult
 from pachvault.errors import EXIT_DAMAGE, EXIT_PARTIAL, UsageError
 from pachvault.extract import extract as extraction
 from pachvault.extract.folder import opened
@@ -22,24 +25,28 @@ from pachvault.vault.blob_reader import BlobReader
     "sources",
     multiple=True,
     metavar="PATTERN",
-    help="project/repo or project/repo@branch, * ? [] are wildcards; BRANCH may be a commit.  [default: all] "
-    "Repeatable.",
+    help="project/repo or project/repo@branch, with wildcards * ? []. BRANCH may be a commit id. "
+    "Repeatable.  [default: all]",
 )
 @click.option(
     "--include",
     "includes",
     multiple=True,
     metavar="GLOB",
-    help="Only paths like this: '/2026/*'. Repeatable.",
+    help="Only paths that match, such as '/2026/*'. Repeatable.",
 )
-@click.option("--exclude", "excludes", multiple=True, metavar="GLOB", help="No paths like this. Repeatable.")
-@click.option("--overwrite", is_flag=True, help="Replace files in a folder that is not empty.")
-@click.option("--shared", is_flag=True, help="Files as the umask has them.  [default: the owner's alone]")
-@workers_option("Threads.")
+@click.option("--exclude", "excludes", multiple=True, metavar="GLOB", help="No paths that match. Repeatable.")
+@click.option(
+    "--overwrite", is_flag=True, help="Write to a folder that is not empty, and replace files in it."
+)
+@click.option(
+    "--shared", is_flag=True, help="Use the umask for new files.  [default: only the owner has access]"
+)
+@workers_option("Number of threads.")
 @common_options
 @click.pass_obj
 def extract_command(
-    state: CommandContext,
+    context: CommandContext,
     snap: str,
     destination: Path,
     sources: tuple[str, ...],
@@ -49,51 +56,46 @@ def extract_command(
     shared: bool,
     workers: int,
 ) -> int:
-    """Write a snapshot's files to FOLDER/project/repo/branch, every byte checked, with no Pachyderm.
+    """Write a snapshot's files to a folder. Needs no Pachyderm.
 
-    A path pattern means the files it matches and all below the folders it matches; * is any characters,
-    / too. A source or a pattern that matches nothing is refused with 2 and named.
+    Files go to FOLDER/project/repo/branch; every byte is verified. A path pattern selects the files that
+    match it, and everything below the folders that match it; * matches any characters, also /. If a source or
+    a pattern matches nothing, the command names it and exits with 2.
 
-    What is damaged in the vault, a file, a branch or a repo, is not written but named, and the exit code is
-    13; all else is written. After an interruption or a full disk the same command goes on: files that
-    are there already, equal in size and digest, are kept. Nothing is written through a link in FOLDER.
+    A file, branch or repo that is damaged in the vault is named and not written; everything else is written,
+    and the exit code is 13. After an interruption or on a full disk, run the same command again: files that
+    exist with the same size and digest are kept. The command never writes through a link in FOLDER.
 
     Example: pachvault extract latest /tmp/out --source 'images/raw@master' --include '/2026/*'
     """
-    vault = state.open_vault()
+    vault = context.open_vault()
     snapshot = snapshots.resolve(vault, snap)
     chosen = extraction.choose(snapshot, sources, includes, excludes)
-    if (includes or excludes) and not any(each.files or each.damage for each in chosen):
-        raise UsageError("no file is left by --include and --exclude", hint="`pachvault ls` lists paths")
+    if (includes or excludes) and not any(branch.files or branch.damage for branch in chosen):
+        raise UsageError("--include and --exclude leave no file", hint="`pachvault ls` lists paths")
     total = extraction.Extracted()
     with opened(destination, snapshot.name.id, overwrite=overwrite, is_shared=shared) as folder:
         reader = BlobReader(vault, blob_index.load(vault))
-        with state.progress() as progress:
-            progress.start("extract", sum(row["size"] for each in chosen for row in each.files))
-            for each in chosen:
-                if each.damage:
-                    total.failed.append(f"{each.repo}@{each.branch}: {each.damage}")
+        with context.progress() as progress:
+            progress.start("extract", sum(row["size"] for branch in chosen for row in branch.files))
+            for branch in chosen:
+                if branch.damage:
+                    total.failed.append(f"{branch.repo}@{branch.branch}: {branch.damage}")
                     total.is_damaged = True
                     continue
-                total.add(extraction.extract(reader, each, folder, progress, workers))
+                total.add(extraction.extract(reader, branch, folder, progress, workers))
     for line in total.failed:
-        if state.json:
-            put_json("finding", kind="file-not-extracted", message=line)
-        else:
-            say(line)
-    if state.json:
-        put_json(
-            "summary",
+        show(context, WarningResult(kind="file-not-extracted", message=line))
+    show(
+        context,
+        ExtractSummary(
             files=total.files,
-            bytes=total.bytes,
+            size_bytes=total.bytes,
             kept=total.kept,
             failed=len(total.failed),
             folder=str(destination),
-        )
-    else:
-        kept = f", {total.kept:,} of them there before" if total.kept else ""
-        failed = f"; {len(total.failed)} failed" if total.failed else ""
-        say(f"extracted {total.files:,} files, {human(total.bytes)}, to {destination}{kept}{failed}")
+        ),
+    )
     if total.is_damaged:
         return EXIT_DAMAGE
     return EXIT_PARTIAL if total.failed else 0

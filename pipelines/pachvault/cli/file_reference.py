@@ -1,4 +1,4 @@
-"""PROJECT/REPO@BRANCH:PATH, as users write it."""
+"""PROJECT/REPO@BRANCH:PATH, as users write it on the command line."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ class FileReference:
     @classmethod
     def parse(cls, text: str) -> FileReference:
         """From `project/repo@branch:/path`; InvalidInputError otherwise."""
-        where, _, path = text.partition(":")
-        source = _literal(where, text, "project/repo@branch or project/repo@branch:/path")
+        branch, _, path = text.partition(":")
+        source = _literal(branch, text, "project/repo@branch or project/repo@branch:/path")
         if source.literal_reference is None:
             raise InvalidInputError(
-                f"not a place: {text!r}", hint="project/repo@branch; BRANCH may be a commit"
+                f"not a branch: {text!r}", hint="project/repo@branch; BRANCH may be a commit id"
             )
         return cls(
             RepoName(source.project, source.repo), source.literal_reference, selection.path(path or "/")
@@ -51,25 +51,25 @@ class FileReference:
         return SourcePattern(self.repo.project, self.repo.repo, self.reference)
 
     def tree_in(self, snapshot: Snapshot) -> pa.Table:
-        """The files of the commit that is meant (schema table.FILES); a failed one has none, and says so.
+        """The files of the commit (schema table.FILES). A failed commit has none; a warning says so.
 
-        UsageError where the snapshot does not have it.
+        Raises UsageError if the snapshot does not have the commit.
         """
         history = suggestions.repo(snapshot, self.repo)
         commit = suggestions.commit(snapshot, history, self.reference)
         if error := history.commit(commit)["error"]:
-            say(f"{self.source}: commit {commit} failed in Pachyderm, it has no files: {error}")
+            say(f"{self.source}: commit {commit} failed in Pachyderm, so it has no files: {error}")
         return history.tree(commit)
 
     def files_of(self, tree: pa.Table) -> pa.Table:
-        """The files of a tree that the path means."""
+        """The files of a tree that the path selects."""
         if self.path == "/":
             return tree
         paths = Paths((self.path,))
         return tree.filter(pa.array([paths.has(file) for file in tree["path"].to_pylist()], pa.bool_()))
 
     def absent_in(self, snapshots: Sequence[Snapshot]) -> UsageError:
-        """The error where none of the snapshots has a file that the path means."""
+        """The error to raise if none of the snapshots has a file that the path selects."""
         return suggestions.no_path(snapshots[-1], [self.source], [self.path])
 
 
@@ -78,7 +78,7 @@ def _literal(text: str, whole: str, form: str) -> SourcePattern:
         source = SourcePattern.parse(text)
     except InvalidInputError as error:
         default = "" if "/" in text else "; a repo of project default is default/REPO"
-        raise InvalidInputError(f"not a place: {whole!r}", hint=form + default) from error
+        raise InvalidInputError(f"not a valid name: {whole!r}", hint=form + default) from error
     if source.literal_repo is None:
-        raise InvalidInputError(f"not a place: {whole!r}", hint=f"{form}, without wildcards in their names")
+        raise InvalidInputError(f"wildcards are not allowed here: {whole!r}", hint=form)
     return source

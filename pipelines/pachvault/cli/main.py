@@ -1,4 +1,4 @@
-"""The `pachvault` command: its groups, and how errors become one line and an exit code."""
+"""The `pachvault` command: the list of commands, and how an error becomes one line and an exit code."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ from importlib.metadata import entry_points
 import click
 
 from pachvault import __version__
-from pachvault.cli.common import CommandContext, OutputError, common_options, flush, put_json, say
+from pachvault.cli.common import CommandContext, OutputError, common_options, flush, say
+from pachvault.cli.render import show
+from pachvault.cli.results.error import ErrorResult
 from pachvault.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, PachvaultError, UsageError
 from pachvault.runtime import allocator
 
@@ -42,11 +44,11 @@ _COMMANDS = {
     "restores": "restore",
     "stage": "stage",
 }
-"""Each command's module: imported when called, because start-up is half of a short command."""
+"""The module of each command. It is imported when it is needed: start-up is half of a short command."""
 
 
 _PLUGINS = "pachvault.commands"
-"""The entry point group in which other packages offer commands: the embedded Pachyderm's are such."""
+"""The entry point group in which other packages register commands, such as the embedded Pachyderm."""
 _DEMO = ("local", "demo")
 
 
@@ -79,9 +81,9 @@ class _LazyGroup(click.Group):
 @click.version_option(__version__, "--version", prog_name="pachvault")
 @common_options
 def cli() -> None:
-    """Back up Pachyderm: freeze commits without copying, ship what is new, seal a snapshot.
+    """Back up Pachyderm: freeze commits without copying, store what is new in a vault, seal a snapshot.
 
-    Look at snapshots and read files back with no Pachyderm at hand.
+    List snapshots and read files back without any Pachyderm.
     """
 
 
@@ -124,9 +126,9 @@ def _stream(number: int, mode: int) -> io.TextIOWrapper:
 
 
 def run(arguments: list[str]) -> int:
-    """Run the command, and hand over what it wrote; its exit code."""
-    state = CommandContext.from_environment()
-    code = _run(state, arguments)
+    """Run the command and flush its output. Returns the exit code."""
+    context = CommandContext.from_environment()
+    code = _run(context, arguments)
     try:
         flush()
     except OutputError as error:
@@ -144,14 +146,14 @@ def _failed_to_write(error: OutputError) -> int:
 
 
 def _drop_output() -> None:
-    """Let what standard output still holds back, and all that follows, go nowhere."""
-    with suppress(OSError):  # no file, where it is caught
+    """Discard what standard output has buffered, and all further output."""
+    with suppress(OSError):  # tests capture it without a file
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _run(state: CommandContext, arguments: list[str]) -> int:  # noqa: PLR0911  (one return a kind of end)
+def _run(context: CommandContext, arguments: list[str]) -> int:  # noqa: PLR0911  (one return a kind of end)
     try:
-        outcome = cli.main(arguments, prog_name="pachvault", standalone_mode=False, obj=state)
+        outcome = cli.main(arguments, prog_name="pachvault", standalone_mode=False, obj=context)
     except click.exceptions.Exit as stop:
         return stop.exit_code
     except click.exceptions.NoArgsIsHelpError as error:
@@ -159,49 +161,47 @@ def _run(state: CommandContext, arguments: list[str]) -> int:  # noqa: PLR0911  
             sys.stderr.write(error.format_message() + "\n")
         return EXIT_USAGE
     except click.ClickException as error:
-        state.json = state.json or "--json" in arguments  # it may stand where click did not come to
-        context = getattr(error, "ctx", None)
-        hint = f" (see `{context.command_path} --help`)" if context else ""
-        _report(state, f"{error.format_message()}{hint}", EXIT_USAGE)
+        context.json = context.json or "--json" in arguments  # click may have stopped before it
+        click_context = getattr(error, "ctx", None)
+        hint = f" (see `{click_context.command_path} --help`)" if click_context else ""
+        _report(context, f"{error.format_message()}{hint}", EXIT_USAGE)
         return EXIT_USAGE
     except OutputError as error:
         return _failed_to_write(error)
     except PachvaultError as error:
-        _report(state, str(error), error.exit_code)
+        _report(context, str(error), error.exit_code)
         return error.exit_code
     except (KeyboardInterrupt, click.Abort):
-        _report(state, "interrupted", EXIT_INTERRUPTED)
+        _report(context, "interrupted", EXIT_INTERRUPTED)
         return EXIT_INTERRUPTED
     except (BrokenPipeError, SystemExit):
-        # the reader of our output has gone (click makes an exit of that): nothing more can be said
+        # the reader of the output has closed it (click makes an exit of that): no more output is possible
         _drop_output()
         return EXIT_FAILED
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno else str(error)
-        _report(state, f"cannot read or write {error.filename or 'the output'}: {reason}", EXIT_FAILED)
+        _report(context, f"cannot read or write {error.filename or 'the output'}: {reason}", EXIT_FAILED)
         if error.filename is None:
-            _drop_output()  # that of click: once is enough
+            _drop_output()  # click wrote to it: report that once
         return EXIT_FAILED
     except MemoryError:
-        _report(state, "out of memory (no data is damaged by that)", EXIT_FAILED)
+        _report(context, "out of memory (this damages no data)", EXIT_FAILED)
         return EXIT_FAILED
     except Exception as error:  # noqa: BLE001  (the last resort: a line, and the trace where asked for)
-        if state.debug:
+        if context.debug:
             traceback.print_exc()
-        hint = "" if state.debug else " (a bug; PACHVAULT_DEBUG=1 shows where)"
-        _report(state, f"{type(error).__name__}: {error}{hint}", EXIT_FAILED)
+        hint = "" if context.debug else " (a bug; PACHVAULT_DEBUG=1 shows where)"
+        _report(context, f"{type(error).__name__}: {error}{hint}", EXIT_FAILED)
         return EXIT_FAILED
     return outcome if isinstance(outcome, int) else 0
 
 
-def _report(state: CommandContext, message: str, code: int) -> None:
+def _report(context: CommandContext, message: str, code: int) -> None:
     line = " ".join(message.split())
-    if not state.json:
-        say(f"pachvault: {line}")
-        return
     try:
-        put_json("error", message=line, exit_code=code)
-        flush()
+        show(context, ErrorResult(message=line, exit_code=code))
+        if context.json:
+            flush()
     except OutputError:
         _drop_output()
         say(f"pachvault: {line}")

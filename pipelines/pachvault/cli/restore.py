@@ -1,4 +1,4 @@
-"""`restore`, `rollback`, `restores`: back into Pachyderm."""
+"""`restore`, `rollback`, `restores`: from the vault back into Pachyderm."""
 
 from __future__ import annotations
 
@@ -9,13 +9,15 @@ import click
 from pachvault import request as requests
 from pachvault.cli.common import CommandContext, common_options, read_text, workers_option
 from pachvault.cli.file_reference import FileReference
-from pachvault.cli.restore_output import show_plan, show_report, show_restores
-from pachvault.errors import UsageError
+from pachvault.cli.render import show, show_all
+from pachvault.cli.results.restore import RestoreDifferenceResult, RestoreResult, RestoreSummary
+from pachvault.cli.results.restore_plan import RestorePlanResult
+from pachvault.errors import EXIT_DAMAGE, EXIT_OK, EXIT_PARTIAL, UsageError
 from pachvault.pach.connection import connect
 from pachvault.pach.source import Source
 from pachvault.request import Request
 from pachvault.restore.request.in_progress import under_way
-from pachvault.restore.request.restore_records import finished, is_drill
+from pachvault.restore.request.restore_records import finished
 from pachvault.restore.restore import plan_only, restore
 from pachvault.store.open_store import open_store
 from pachvault.syntax import strict_yaml
@@ -24,71 +26,86 @@ from pachvault.vault.vault import Vault, open_vault
 
 @click.command("restore")
 @click.argument("what", nargs=-1, metavar="PROJECT/REPO[@BRANCH]...")
-@click.option("--request", "file", type=click.Path(path_type=Path), help="A request file, instead of flags.")
 @click.option(
-    "--snapshot", default=None, metavar="SNAP", help="An id, a prefix, a time, or latest.  [default: latest]"
+    "--request",
+    "file",
+    type=click.Path(path_type=Path),
+    help="A request file, instead of arguments and flags.",
 )
 @click.option(
-    "--at", default=None, metavar="TIME", help="The newest snapshot frozen at or before: 2026-11-20 08:00."
+    "--snapshot",
+    default=None,
+    metavar="SNAP",
+    help="An id, the start of an id, a time, or latest.  [default: latest]",
 )
-@click.option("--history", default=None, help="head, all, or a number of commits.  [default: head]")
+@click.option(
+    "--at",
+    default=None,
+    metavar="TIME",
+    help="Use the newest snapshot frozen at or before TIME, such as 2026-11-20 08:00.",
+)
+@click.option("--history", default=None, help="How many commits: head, all, or a number.  [default: head]")
 @click.option(
     "--path",
     "paths",
     multiple=True,
     metavar="GLOB",
-    help="Only files and folders like this: '/2026'. The rest of a branch that exists stays. Repeatable.",
+    help="Restore only files and folders that match, such as '/2026'; an existing branch keeps the rest. "
+    "Repeatable.",
 )
 @click.option(
     "--to",
     default=None,
     metavar="PROJECT/REPO[@BRANCH]",
-    help="Another name; PROJECT/ for another project.  [default: the same]",
+    help="Restore under another name; PROJECT/ for another project.  [default: the same name]",
 )
 @click.option(
     "--exists",
     type=click.Choice(["fail", "append", "replace"]),
     default=None,
-    help="Where the branch exists: append is a commit on top with the old tree or paths; replace moves the "
-    "branch, or with --path does as append, and keeps the old head as BRANCH-before-TIME.  [default: fail]",
+    help="If the branch exists: append adds a commit with the old files; replace moves the branch, or with "
+    "--path adds a commit, and keeps the old head as BRANCH-before-TIME.  [default: fail]",
 )
 @click.option(
     "--from",
     "origin",
     type=click.Choice(["auto", "backup", "vault"]),
     default=None,
-    help="Where from.  [default: auto]",
+    help="Where the data comes from: the backup repo in the cluster, or the vault.  [default: auto]",
 )
 @click.option(
     "--verify",
     type=click.Choice(["full", "hashes", "none"]),
     default=None,
-    help="How much to compare before heads move.  [default: full]",
+    help="How to compare the restored commits before any head moves.  [default: full]",
 )
-@click.option("--pipelines", is_flag=True, help="And the definitions of the pipelines that match.")
+@click.option(
+    "--pipelines", is_flag=True, help="Also restore the definitions of pipelines whose output matches."
+)
 @click.option(
     "--outputs",
     type=click.Choice(["recompute", "as-repos"]),
     default=None,
-    help="What pipelines wrote: left to them, or restored as plain repos.  [default: recompute]",
+    help="Outputs of pipelines: let the pipelines compute them again, or restore them as plain repos.  "
+    "[default: recompute]",
 )
 @click.option(
     "--settings",
     is_flag=True,
-    help="Metadata, descriptions and defaults that differ become the snapshot's, the cluster's too.",
+    help="Also set metadata, descriptions and defaults to those of the snapshot, also those of the cluster.",
 )
-@click.option("--roles", is_flag=True, help="Give principals the roles back that they lack.")
+@click.option("--roles", is_flag=True, help="Also give principals the roles that they had.")
 @click.option(
     "--keep-going",
     is_flag=True,
-    help="Restore what is intact of a damaged vault; move heads whatever differs.",
+    help="Restore what is intact of a damaged vault, and move heads even if something differs.",
 )
-@workers_option("Processes that fetch large changes.")
-@click.option("--dry-run", is_flag=True, help="Print the plan, change nothing.")
+@workers_option("Number of processes that fetch large changes.")
+@click.option("--dry-run", is_flag=True, help="Show the plan; change nothing.")
 @common_options
 @click.pass_obj
 def restore_command(
-    state: CommandContext,
+    context: CommandContext,
     /,
     what: tuple[str, ...],
     file: Path | None,
@@ -96,95 +113,107 @@ def restore_command(
     dry_run: bool,
     **flags: object,
 ) -> int:
-    """Bring branches back into Pachyderm, from a snapshot.
+    """Restore branches from a snapshot into Pachyderm.
 
-    Into another cluster: --pachd says which. The vault alone is enough, the cluster that was backed up may
-    be gone.
+    --pachd may name another cluster. The vault is enough: the cluster that was backed up is not needed.
 
-    A path pattern means the files it matches and all below the folders it matches; * is any characters, /
-    too. What matches nothing in the snapshot is refused with 2 and named: each source and each path, with the
-    newest snapshot that has it.
+    A path pattern selects the files that match it, and everything below the folders that match it; * matches
+    any characters, also /. If a source or a path matches nothing in the snapshot, the command names it with
+    the newest snapshot that has it, and exits with 2.
 
-    No head moves before all that was restored has been compared with the vault. Exits with 3 where
-    something could not be had (--keep-going) or a stopped pipeline's output is not brought back, with 11
-    while another run carries out the same request, with 13 where the vault is damaged or what was restored
-    is not what it was: the branches stay as they are then.
+    No head moves before all restored commits have been compared with the vault. The exit code is 3 if
+    something could not be restored (--keep-going), or if the output of a stopped pipeline is not restored;
+    11 if another run carries out the same request; 13 if the vault is damaged, or if a restored commit
+    differs from the vault. In that case no branch is changed.
 
     Example: pachvault restore images/raw@master --at '2026-11-20 08:00' --to images/raw-before
     """
     request = _request(file, what, flags)
-    vault = open_vault(open_store(state.vault or request.vault or state.vault_url()))
-    return _carry_out(state, request, vault, workers, dry_run=dry_run)
+    vault = open_vault(open_store(context.vault or request.vault or context.vault_url()))
+    return _carry_out(context, request, vault, workers, dry_run=dry_run)
 
 
 @click.command("rollback")
 @click.argument("place", metavar="PROJECT/REPO@BRANCH")
 @click.option(
-    "--to", "snapshot", required=True, metavar="SNAP|TIME", help="A snapshot, or a time: 2026-11-20 08:00."
+    "--to",
+    "snapshot",
+    required=True,
+    metavar="SNAP|TIME",
+    help="A snapshot, or a time such as 2026-11-20 08:00.",
 )
-@click.option("--dry-run", is_flag=True, help="Print the plan, change nothing.")
+@click.option("--dry-run", is_flag=True, help="Show the plan; change nothing.")
 @common_options
 @click.pass_obj
-def rollback_command(state: CommandContext, /, place: str, snapshot: str, dry_run: bool) -> int:
-    """Set a branch back to what it was, at once where the cluster still holds it.
+def rollback_command(context: CommandContext, /, place: str, snapshot: str, dry_run: bool) -> int:
+    """Set a branch back to a snapshot. No data is copied if the cluster still has the commit.
 
-    The head that is replaced goes on under BRANCH-before-TIME.
+    The replaced head is kept as BRANCH-before-TIME.
     """
-    where = FileReference.parse(place)
-    if where.path != "/":
+    reference = FileReference.parse(place)
+    if reference.path != "/":
         raise UsageError(
-            "a rollback is of a whole branch",
+            "rollback sets back a whole branch, not a path",
             where=place,
-            hint=f"restore {where.source} --path {where.path} --exists append",
+            hint=f"restore {reference.source} --path {reference.path} --exists append",
         )
     fields: dict[str, object] = {
         "version": 1,
-        "what": [f"{where.repo}@{where.reference}"],
+        "what": [f"{reference.repo}@{reference.reference}"],
         "snapshot": snapshot,
         "exists": "replace",
     }
     return _carry_out(
-        state, strict_yaml.validate(Request, fields, "rollback"), state.open_vault(), dry_run=dry_run
+        context, strict_yaml.validate(Request, fields, "rollback"), context.open_vault(), dry_run=dry_run
     )
 
 
 @click.command("restores")
-@click.option("--drills", is_flag=True, help="Restore drills, too, which `pachvault status` sums up.")
+@click.option("--drills", is_flag=True, help="Also list restore drills; `pachvault status` sums them up.")
 @common_options
 @click.pass_obj
-def restores_command(state: CommandContext, /, drills: bool) -> int:
-    """List the restores that the cluster has seen: finished ones, oldest first, then those under way.
+def restores_command(context: CommandContext, /, drills: bool) -> int:
+    """List the restores of the cluster.
 
-    Running: a run carries it out, in the phase named. Waiting: the pipelines have planned it. Interrupted:
-    its run died, and it goes on where it was when it is asked for again.
+    Finished ones come first, oldest first, then those in progress. running: a run carries it out, in the
+    phase shown. waiting: the pipelines have planned it. interrupted: its run ended early; request it again,
+    and it continues where it stopped.
     """
-    with connect(state.pachd, state.token) as connection:
-        known = finished(Source(connection))
-        others = under_way(Source(connection), {str(said["request"]) for said in known})
-    if not drills:
-        known = [said for said in known if not is_drill(said)]
-        others = [each for each in others if not each.is_drill]
-    show_restores(state, known, others)
+    with connect(context.pachd, context.token) as connection:
+        records = finished(Source(connection))
+        in_progress = under_way(Source(connection), {str(record["request"]) for record in records})
+    restores = [
+        *(RestoreResult.of_record(record) for record in records),
+        *(RestoreResult.in_progress(restore) for restore in in_progress),
+    ]
+    chosen = [restore for restore in restores if drills or not restore.is_drill]
+    show_all(context, RestoreResult, chosen)
     return 0
 
 
 def _carry_out(
-    state: CommandContext, request: Request, vault: Vault, workers: int = 1, *, dry_run: bool
+    context: CommandContext, request: Request, vault: Vault, workers: int = 1, *, dry_run: bool
 ) -> int:
     """Restore, or print the plan; the exit code."""
     if dry_run:
-        show_plan(state, plan_only(state.pachd, state.token, request, vault).plan)
-        return 0
-    with state.progress() as progress:
-        report = restore(state.pachd, state.token, request, vault, progress, workers)
-    return show_report(state, report)
+        plan = plan_only(context.pachd, context.token, request, vault).plan
+        show(context, RestorePlanResult.of(plan))
+        return EXIT_OK
+    with context.progress() as progress:
+        report = restore(context.pachd, context.token, request, vault, progress, workers)
+    differences = [RestoreDifferenceResult.of(difference) for difference in report.differences]
+    show_all(context, RestoreDifferenceResult, differences)
+    show(context, RestoreSummary.of(report))
+    if report.differences:
+        return EXIT_DAMAGE
+    return EXIT_PARTIAL if report.lost or report.not_restored else EXIT_OK
 
 
 def _request(file: Path | None, what: tuple[str, ...], flags: dict[str, object]) -> Request:
     given = {name: value for name, value in flags.items() if value}
     if file is not None:
         if what or given:
-            raise UsageError("--request and other flags exclude each other")
+            raise UsageError("--request excludes arguments and other flags")
         return requests.parse(read_text(file), str(file))
     if not what:
         raise UsageError("nothing to restore was named", hint="PROJECT/REPO@BRANCH, or --request FILE")

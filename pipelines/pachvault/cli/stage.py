@@ -1,4 +1,4 @@
-"""`stage`: what the pipelines' specs call inside a worker."""
+"""`stage`: the command that the pipelines run in their workers."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from pachvault.worker import Worker
 @click.argument("name", type=click.Choice(ALL_STAGES))
 @common_options
 @click.pass_obj
-def stage_command(state: CommandContext, name: str) -> int:
-    """Run a pipeline's stage inside its worker. Not for a shell: `pachvault backup` is."""
-    state.quiet = True
+def stage_command(context: CommandContext, name: str) -> int:
+    """Run the stage of a pipeline in its worker. In a shell, use `pachvault backup`."""
+    context.quiet = True
     say(import_module(f"pachvault.stages.{name}").run(Worker.from_environment()))
     return 0

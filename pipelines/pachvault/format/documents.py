@@ -19,6 +19,7 @@ from pydantic import (
     Field,
     PlainSerializer,
     ValidationError,
+    WithJsonSchema,
     model_validator,
 )
 
@@ -56,6 +57,7 @@ Hex = Annotated[
     BeforeValidator(_digest),
     Field(min_length=32, max_length=32),
     PlainSerializer(lambda value: value.hex(), return_type=str),
+    WithJsonSchema({"type": "string", "pattern": "^[0-9a-f]{64}$"}),
 ]
 """A digest."""
 Time = Annotated[AwareDatetime, AfterValidator(_utc)]

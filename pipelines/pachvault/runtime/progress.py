@@ -7,7 +7,8 @@ import sys
 import threading
 import time
 from contextlib import suppress
-from typing import Protocol, Self, TextIO
+from dataclasses import asdict, dataclass
+from typing import Literal, Protocol, Self, TextIO
 
 from rich.console import Console
 from rich.progress import (
@@ -109,8 +110,24 @@ class Terminal(Quiet):
             sys.stderr.write(line + "\n")
 
 
+@dataclass(frozen=True, kw_only=True)
+class ProgressLine:
+    """How far the command is in a phase. At most one a second is written, and one at the end of a phase."""
+
+    type: Literal["progress"] = "progress"
+    phase: str
+    done_bytes: int
+    total_bytes: int
+    """An estimate; 0 where there is none."""
+    files: int
+    bytes_per_second: int
+    """The mean rate of the phase."""
+    remaining_seconds: float | None
+    """An estimate; None where there is none."""
+
+
 class JsonLines(Quiet):
-    """One JSON object a line on standard output, at most one a second."""
+    """Writes ProgressLine objects to standard output as JSON, at most one a second."""
 
     def __init__(self, out: TextIO | None = None) -> None:
         self._out = out or sys.stdout
@@ -151,19 +168,19 @@ class JsonLines(Quiet):
         self._shown = time.monotonic()
         seconds = max(self._shown - self._began, 1e-6)
         rate = self._bytes / seconds
-        said = {
-            "type": "progress",
-            "phase": self._what,
-            "bytes": self._bytes,
-            "bytes_total": self._total,
-            "files": self._files,
-            "bytes_per_second": round(rate),
-            "seconds_left": round((self._total - self._bytes) / rate, 1) if rate and self._total else None,
-        }
+        remaining = round((self._total - self._bytes) / rate, 1) if rate and self._total else None
+        line = ProgressLine(
+            phase=self._what,
+            done_bytes=self._bytes,
+            total_bytes=self._total,
+            files=self._files,
+            bytes_per_second=round(rate),
+            remaining_seconds=remaining,
+        )
         if self._is_lost:
             return
         try:
-            self._out.write(json.dumps(said) + "\n")
+            self._out.write(json.dumps(asdict(line)) + "\n")
             self._out.flush()
         except OSError:
             self._is_lost = True  # the work goes on; the result, which goes there as well, says what is amiss

@@ -13,6 +13,7 @@ import click
 import numpy as np
 import pytest
 
+import json_output
 import pachvault
 from made import Repo, back_up, flip, new_vault
 from pachvault.cli import main
@@ -48,7 +49,7 @@ class Ran:
 
     @property
     def objects(self) -> list[dict[str, object]]:
-        return [json.loads(line) for line in self.out.splitlines()]
+        return json_output.checked(self.out)
 
 
 def all_commands() -> list[tuple[str, click.Command]]:
@@ -253,7 +254,7 @@ def test_a_damaged_snapshot_is_listed_as_damaged(
     ran = Ran(capsys, tmp_path, "snapshots")
     assert ran.code == 13
     assert [line.split()[3] for line in ran.out.splitlines()[1:]] == ["damaged", "sealed"]
-    assert "damaged" in Ran(capsys, tmp_path, "snapshots", "--json").objects[0]
+    assert Ran(capsys, tmp_path, "snapshots", "--json").objects[0]["damaged"]
 
 
 def test_show_tells_branches_and_commits(
@@ -323,7 +324,7 @@ def test_verify_says_13_where_there_is_damage(
     assert "  file p/r@" in ran.out
     ran = Ran(capsys, tmp_path, "verify", "--level", "packs", "--json")
     kinds = [each["type"] for each in ran.objects if each["type"] != "progress"]
-    assert kinds == ["finding", "summary"]
+    assert kinds == ["finding", "verify_summary"]
 
 
 def test_extract_says_what_it_did_and_13_where_a_file_is_damaged(

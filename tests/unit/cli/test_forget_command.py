@@ -57,7 +57,7 @@ def test_what_is_forgotten_is_listed_apart_and_comes_back(made: list[Snapshot]) 
     assert table[0].endswith("UNTIL (UTC)")
     assert len(table) == 3
     back = run(made, "forget", "--bring-back", made[0].short_id)
-    assert f"snapshot {made[0].short_id} is there, and pinned" in back.err
+    assert f"snapshot {made[0].short_id} is back, and pinned" in back.err
     assert listed(made) == [made[0].name.id, made[2].name.id]
     again = run(made, "forget", "--keep-last", "1", "--json")
     decisions = again.kind("decision")
@@ -65,8 +65,9 @@ def test_what_is_forgotten_is_listed_apart_and_comes_back(made: list[Snapshot]) 
         ("keep", ["pinned"]),
         ("keep", ["newest good", "last 1"]),
     ]
-    assert again.only("summary") == {
-        "type": "summary", "kept": 2, "to_forget": 0, "forgotten": 0, "dry_run": False,
+    assert again.only("forget_summary") == {
+        "type": "forget_summary", "kept": 2, "to_forget": 0, "forgotten": 0, "dry_run": False,
+        "damaged": 0, "until": None,
     }  # fmt: skip
 
 
@@ -92,8 +93,8 @@ def test_pins_are_shown_and_taken_away(made: list[Snapshot]) -> None:
     assert "PINNED" not in run(made, "snapshots").out
     pinned = run(made, "snapshots", "pin", made[0].short_id, "--reason", "before the migration")
     assert pinned.err == f"snapshot {made[0].short_id} pinned\n"
-    assert run(made, "snapshots", "pin", made[0].short_id, "--json").only("summary") == {
-        "type": "summary",
+    assert run(made, "snapshots", "pin", made[0].short_id, "--json").only("pin_summary") == {
+        "type": "pin_summary",
         "snapshot": made[0].name.id,
         "outcome": "was pinned already",
     }
@@ -219,6 +220,6 @@ def test_what_cannot_be_brought_back_is_not_promised(made: list[Snapshot], tmp_p
 
 
 def test_the_help_says_that_rules_judge_the_whole_vault() -> None:
-    assert "judges every policy and every cluster in the vault" in " ".join(
+    assert "applies to every policy and every cluster in the vault" in " ".join(
         pachvault("forget", "--help").out.split()
     )

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import json_output
 from made import Repo, back_up, flip, new_vault
 from pachvault.cli.main import run
 from pachvault.errors import DeniedError, StoreError
@@ -29,8 +29,7 @@ class Ran:
     err: str
 
     def kind(self, kind: str) -> list[dict[str, Any]]:
-        said = [json.loads(line) for line in self.out.splitlines()]
-        return [each for each in said if each["type"] == kind]
+        return [each for each in json_output.checked(self.out) if each["type"] == kind]
 
 
 class Bench:
@@ -95,7 +94,8 @@ def test_damage_is_a_table_then_each_with_what_it_hits_and_what_to_do_and_is_not
 
 def test_a_share_reads_its_part_and_all_shares_read_all(bench: Bench) -> None:
     counts = [
-        bench.verify("--json", "--level", "packs", "--share", f"{n}/3").kind("summary") for n in (1, 2, 3)
+        bench.verify("--json", "--level", "packs", "--share", f"{n}/3").kind("verify_summary")
+        for n in (1, 2, 3)
     ]
     assert sum(each["packs"] for (each,) in counts) == 2
     named = [each.name for audit in bench.audits() for each in audit.objects if each.name != "structure"]
@@ -104,9 +104,9 @@ def test_a_share_reads_its_part_and_all_shares_read_all(bench: Bench) -> None:
 
 def test_one_snapshot_is_verified_by_its_name(bench: Bench) -> None:
     first, second = bench.snapshots
-    (summary,) = bench.verify("--json", "--level", "data", first.short_id).kind("summary")
+    (summary,) = bench.verify("--json", "--level", "data", first.short_id).kind("verify_summary")
     assert (summary["snapshots"], summary["packs"], summary["packs_total"]) == (1, 1, 2)
-    (summary,) = bench.verify("--json", "--level", "data", "latest").kind("summary")
+    (summary,) = bench.verify("--json", "--level", "data", "latest").kind("verify_summary")
     assert (summary["snapshots"], summary["packs"]) == (1, 2)
     assert {audit.objects[0].name for audit in bench.audits()} == {first.name.path, second.name.path}
 

@@ -194,6 +194,6 @@ def test_the_command_shows_what_failed_and_json_is_plain(tmp_path: Path) -> None
     ):
         assert f"\n{line}" in re.sub(" +", " ", shown.out)
     [said] = pachvault("--vault", vault.store.url, "status", "--json").kind("status")
-    assert said["within"] == 30 * 86400
+    assert said["verified"]["within_seconds"] == 30 * 86400
     assert said["drill_failed_at"][10] == said["latest"]["frozen_at"][10] == "T"
     assert said["drilled_at"] is None
