@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from made import Repo, back_up, new_vault, tree_of
+from made import Repo, back_up, file_pieces, new_vault, tree_of
 from pachvault.backup.export.chunker import Chunker
 from pachvault.backup.export.row_builder import RowBuilder
 from pachvault.errors import DamageError
@@ -111,12 +111,9 @@ class Kept:
         """What a run leaves that died before it sealed: packs, an index object, a table; the table's name."""
         rows = RowBuilder(PEOPLE, "f" * 32)
         with PackWriter(self.vault) as writer:
-            cutter = Chunker(writer, blob_index.load(self.vault), self.vault.config.cutting)
-            cutter.emit = rows.file
-            for path, data in files.items():
-                cutter.add(path, len(data), 0, memoryview(data))
-            cutter.flush()
-            cutter.close()
+            with Chunker(writer, blob_index.load(self.vault), self.vault.config.cutting) as chunker:
+                for stored in chunker.store(file_pieces(files)):
+                    rows.files(*stored)
             writer.finish()
         return self.vault.put_table(table.encode_files(rows.table())).digest
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -25,6 +25,7 @@ from pachvault.backup.seal.seal import seal
 from pachvault.format.documents import Cluster, Cutting, Pipeline, Problem, Project
 from pachvault.format.ids import RepoName, digest
 from pachvault.pach.records import BranchInfo, CommitInfo, RepoInfo
+from pachvault.pach.tar import FilePiece
 from pachvault.policy import History
 from pachvault.store.folder_store import FolderStore
 from pachvault.vault import blob_index, pending_deletes, snapshots, vault
@@ -156,28 +157,27 @@ def _export(
     done: list[tuple[ItemReceipt, RowBuilder]] = []
     tables = TableWriter(into)
     with PackWriter(into, pack_bytes) as writer:
-        cutter = Chunker(writer, blob_index.load(into), into.config.cutting)
-        for repo, planned in work:
-            for commit in planned.new:
-                receipt = ItemReceipt(project=planned.project, repo=planned.repo, commit=commit.id, lower="")
-                if commit.id in unreadable:
-                    done.append(
-                        (
-                            receipt.model_copy(update={"problem": "no rights"}),
-                            RowBuilder(repo.name, commit.id),
-                        )
+        with Chunker(writer, blob_index.load(into), into.config.cutting) as chunker:
+            for repo, planned in work:
+                for commit in planned.new:
+                    receipt = ItemReceipt(
+                        project=planned.project, repo=planned.repo, commit=commit.id, lower=""
                     )
-                    continue
-                if commit.error:
-                    continue
-                rows = RowBuilder(repo.name, commit.id)
-                cutter.emit = rows.file
-                size = _changes(
-                    repo.trees[commit.id], repo.trees[commit.base] if commit.base else {}, cutter, rows
-                )
-                tables.add(rows)
-                done.append((receipt.model_copy(update={"rows": rows.count, "bytes": size}), rows))
-        cutter.close()
+                    if commit.id in unreadable:
+                        done.append(
+                            (
+                                receipt.model_copy(update={"problem": "no rights"}),
+                                RowBuilder(repo.name, commit.id),
+                            )
+                        )
+                        continue
+                    if commit.error:
+                        continue
+                    rows = RowBuilder(repo.name, commit.id)
+                    base = planned.bases.get(commit.id)
+                    size = _changes(repo.trees[commit.id], repo.trees[base] if base else {}, chunker, rows)
+                    tables.add(rows)
+                    done.append((receipt.model_copy(update={"rows": rows.count, "bytes": size}), rows))
         writer.finish()
     tables.close()
     return Receipt(
@@ -193,14 +193,19 @@ def _export(
     )
 
 
-def _changes(tree: TREE, base: TREE, cutter: Chunker, rows: RowBuilder) -> int:
+def _changes(tree: TREE, base: TREE, chunker: Chunker, rows: RowBuilder) -> int:
     for path in sorted(base.keys() - tree.keys()):
         rows.deleted(path)
-    for path, data in tree.items():
-        if base.get(path) != data:
-            cutter.add(path, len(data), 0, memoryview(data))
-    cutter.flush()
+    changed = {path: data for path, data in tree.items() if base.get(path) != data}
+    for files in chunker.store(file_pieces(changed)):
+        rows.files(*files)
     return sum(map(len, tree.values())) - sum(map(len, base.values()))
+
+
+def file_pieces(files: Mapping[str, bytes]) -> Iterator[FilePiece]:
+    """Files as a stream has them, each in one piece."""
+    for path, data in files.items():
+        yield FilePiece(path, len(data), 0, memoryview(data))
 
 
 def tree_of(snapshot: Snapshot, repo: RepoName, commit: str) -> dict[str, tuple[int, bytes]]:

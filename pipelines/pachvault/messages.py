@@ -1,4 +1,4 @@
-"""The base of the documents that stages pass on to each other."""
+"""The base class of the documents between stages."""
 
 from __future__ import annotations
 

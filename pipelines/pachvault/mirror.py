@@ -1,8 +1,8 @@
-"""The mirror: source commits held in the backup repo, inside the cluster, without copying data.
+"""The mirror: source commits kept in the backup repo, inside the cluster, without copies of data.
 
-A mirror commit is made from the source commit's own change (a DIFF file set) on the mirror of its parent, or
-from its whole tree (TOTAL) on a new branch. It is used only after a check that it equals its source. The
-mirror is optional: where it cannot be made or checked, the backup reads the source itself.
+A mirror commit is made from the source commit's own change (a DIFF file set) on the mirror of its
+parent, or from its whole tree (TOTAL) on a new branch. It is used only if it equals its source. A backup
+never depends on the mirror: where it cannot be written or is not equal, the source itself is read.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from datetime import UTC, datetime, timedelta
 from pachvault.errors import PachydermError, SourceGoneError
 from pachvault.format.ids import RepoName
 from pachvault.pach import codec
-from pachvault.pach.records import CommitInfo
+from pachvault.pach.records import BranchInfo, CommitInfo
 from pachvault.pach.source import CommitRef, Source
 from pachvault.pach.target import Target
 from pachvault.policy import HOME_PROJECT
@@ -28,7 +28,7 @@ _log = logging.getLogger(__name__)
 BACKUP_REPO = "backup"
 _ABANDONED_AFTER = timedelta(minutes=15)
 _SINGLY = 32
-"""So many new commits of a branch are mirrored one by one in a run; older ones are combined into one."""
+"""New commits of a branch mirrored one by one in a run; older ones are composed into one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,22 +47,34 @@ class BranchTask:
         return branch_of(self.repo, self.created_at, self.branch)
 
 
-class Mirror:
-    """The backup repo as it stood when this was made."""
+def open_mirror(source: Source, target: Target, run_id: str) -> Mirror:
+    """The backup repo, created where it is missing. Raises PachydermError where that is refused."""
+    target.ensure_project(HOME_PROJECT, "pachvault's own pipelines and repos")
+    target.ensure_repo(HOME_PROJECT, BACKUP_REPO, "source commits frozen by pachvault; holds no copies")
+    repo = RepoName(HOME_PROJECT, BACKUP_REPO)
+    return Mirror(source, target, run_id, source.branches(repo), source.commits(repo))
 
-    def __init__(self, source: Source, target: Target, run_id: str) -> None:
+
+class Mirror:
+    """The backup repo as it stood when it was opened, for one run; use `open_mirror`."""
+
+    def __init__(
+        self,
+        source: Source,
+        target: Target,
+        run_id: str,
+        branches: Sequence[BranchInfo],
+        commits: Sequence[CommitInfo],
+    ) -> None:
         self._source, self._target, self._run_id = source, target, run_id
-        target.ensure_project(HOME_PROJECT, "pachvault's own pipelines and repos")
-        target.ensure_repo(HOME_PROJECT, BACKUP_REPO, "source commits frozen by pachvault; holds no copies")
-        repo = RepoName(HOME_PROJECT, BACKUP_REPO)
         self._whole: set[str] = set()
-        self._heads = {branch.name: branch.head for branch in source.branches(repo)}
-        self._commits = {commit.id: commit for commit in source.commits(repo)}
+        self._heads = {branch.name: branch.head for branch in branches}
+        self._commits = {commit.id: commit for commit in commits}
         self._mirrors = {
-            f"{origin['source']}@{origin['commit']}": commit
+            f"{note['source']}@{note['commit']}": commit
             for commit in reversed(self._commits.values())
             if commit.finished_at is not None and not commit.error
-            if (origin := origin_of(commit)) is not None
+            if (note := mirror_note(commit)) is not None
         }
 
     def of(self, repo: RepoName, commit: CommitInfo) -> CommitRef | None:
@@ -75,7 +87,7 @@ class Mirror:
         return ref.id in self._whole
 
     def add(self, task: BranchTask) -> dict[str, CommitRef]:
-        """Mirror a branch's head and the commits since the last mirrored one; the mirrors by commit id.
+        """Mirror a branch's head and the commits since the last mirrored one; those that passed, by id.
 
         Raises PachydermError where the branch cannot be mirrored now: read the source then.
         """
@@ -83,37 +95,37 @@ class Mirror:
         chain = self._chain(task, parent)
         if chain is not None:
             mirrors = self._extend(task, parent, chain)
-            if self._equal(task, mirrors):
+            if self._is_equal(task, mirrors):
                 return mirrors
             _log.info("the mirror of %s@%s differs from its source and is made again", task.repo, task.branch)
         if parent is not None or task.mirror_branch in self._heads:
             self._target.delete_branch(HOME_PROJECT, BACKUP_REPO, task.mirror_branch)
         mirrors = {task.head: self._commit(task, task.head, None, [], codec.TOTAL)}
-        if self._equal(task, mirrors):
+        if self._is_equal(task, mirrors):
             return mirrors
         self._target.delete_branch(HOME_PROJECT, BACKUP_REPO, task.mirror_branch)
         raise PachydermError("the mirror does not equal its source", where=f"{task.repo}@{task.branch}")
 
     def _ready_parent(self, task: BranchTask) -> str | None:
-        """The mirror branch's finished head; an open one of a run that died is closed first."""
+        """The mirror branch's finished head; an open one left by a dead run is closed first."""
         head = self._heads.get(task.mirror_branch)
         if not head:
             return None
         commit = self._commits.get(head) or self._source.commit(_ref(head))
         if commit.finished_at is None:
-            # two clocks are compared: where they differ a live run may lose this commit, and reads the source
+            # by two clocks: where they differ a live run may lose this commit, and reads the source then
             age = abs(datetime.now(UTC) - (commit.started_at or datetime.now(UTC)))
-            if (origin_of(commit) or {}).get("run") != self._run_id and age < _ABANDONED_AFTER:
+            if (mirror_note(commit) or {}).get("run") != self._run_id and age < _ABANDONED_AFTER:
                 raise PachydermError("another run is mirroring it", where=f"{task.repo}@{task.branch}")
             _log.info("mirror commit %s of %s@%s was left open and is closed", head, task.repo, task.branch)
             self._target.clear(_ref(head))
-            self._target.finish(_ref(head), error="abandoned by a run that ended early")
+            self._target.finish(_ref(head), error="abandoned by a run that ended before its time")
             return None
         return head
 
     def _chain(self, task: BranchTask, parent: str | None) -> list[str] | None:
         """The commits between the mirrored one and the head, oldest first; None for a fresh start."""
-        last = origin_of(self._commits[parent]) if parent in self._commits else None
+        last = mirror_note(self._commits[parent]) if parent in self._commits else None
         if parent is None or last is None or self._commits[parent].error:
             return None
         chain: list[str] = []
@@ -143,15 +155,15 @@ class Mirror:
         self, task: BranchTask, commit: str, parent: str | None, before: Sequence[str], kind: int
     ) -> CommitRef:
         """One mirror commit: the file sets of `before` and of the commit itself, in order."""
-        origin = {"source": str(task.repo), "branch": task.branch, "commit": commit, "run": self._run_id}
+        note = {"source": str(task.repo), "branch": task.branch, "commit": commit, "run": self._run_id}
         ref = _ref(
             self._target.start(
-                HOME_PROJECT, BACKUP_REPO, task.mirror_branch, parent=parent, description=json.dumps(origin)
+                HOME_PROJECT, BACKUP_REPO, task.mirror_branch, parent=parent, description=json.dumps(note)
             )
         )
         try:
-            for commit_id in [*before, commit]:
-                place = CommitRef(task.repo.project, task.repo.repo, commit_id)
+            for part in [*before, commit]:
+                place = CommitRef(task.repo.project, task.repo.repo, part)
                 self._target.add_file_set(ref, self._source.file_set_of(place, kind))
         except PachydermError:
             self._target.clear(ref)
@@ -162,8 +174,8 @@ class Mirror:
             self._whole.add(ref.id)
         return ref
 
-    def _equal(self, task: BranchTask, mirrors: dict[str, CommitRef]) -> bool:
-        """Compare sizes of all, root hashes of those before the head, and every file of the head.
+    def _is_equal(self, task: BranchTask, mirrors: dict[str, CommitRef]) -> bool:
+        """Size for each, root hash for those before the head, and no difference at all for the head.
 
         A whole tree on a branch of its own is one file set, the source's own: its size is enough. To
         compare it file by file takes pachd longer than all else in a freeze.
@@ -199,9 +211,9 @@ def mirrored(source: Source, repo: RepoName, commit: str, size_bytes: int) -> Co
     except SourceGoneError:
         return None
     for mirror in commits:
-        origin = origin_of(mirror)
-        is_intact = mirror.finished_at is not None and not mirror.error and mirror.size_bytes == size_bytes
-        if is_intact and origin is not None and (origin["source"], origin["commit"]) == (str(repo), commit):
+        note = mirror_note(mirror)
+        is_usable = mirror.finished_at is not None and not mirror.error and mirror.size_bytes == size_bytes
+        if is_usable and note is not None and (note["source"], note["commit"]) == (str(repo), commit):
             return _ref(mirror.id)
     return None
 
@@ -213,9 +225,9 @@ def mirrors(source: Source) -> dict[str, CommitRef]:
     except SourceGoneError:
         return {}
     return {
-        f"{origin['source']}@{origin['commit']}": _ref(mirror.id)
+        f"{note['source']}@{note['commit']}": _ref(mirror.id)
         for mirror in reversed(commits)
-        if mirror.finished_at is not None and not mirror.error and (origin := origin_of(mirror)) is not None
+        if mirror.finished_at is not None and not mirror.error and (note := mirror_note(mirror)) is not None
     }
 
 
@@ -223,14 +235,14 @@ def _ref(commit: str) -> CommitRef:
     return CommitRef(HOME_PROJECT, BACKUP_REPO, commit)
 
 
-def origin_of(commit: CommitInfo) -> dict[str, str] | None:
-    """The fields `source` and `commit` of a mirror commit's description; None where it is not a mirror."""
+def mirror_note(commit: CommitInfo) -> dict[str, str] | None:
+    """The note in a mirror commit's description; None for a commit that is no mirror."""
     try:
-        origin = json.loads(commit.description)
+        note = json.loads(commit.description)
     except (ValueError, RecursionError):
         return None
-    if not isinstance(origin, dict) or not all(
-        isinstance(origin.get(name), str) for name in ("source", "commit")
+    if not isinstance(note, dict) or not all(
+        isinstance(note.get(name), str) for name in ("source", "commit")
     ):
         return None
-    return origin
+    return note

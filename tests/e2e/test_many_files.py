@@ -24,6 +24,7 @@ def small_objects(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pack_writer, "PACK_BYTES", 20_000)
     monkeypatch.setattr("pachvault.backup.export.export.PACK_BYTES", 20_000)
     monkeypatch.setattr("pachvault.backup.export.chunker.FRAME_BLOBS", 16)
+    monkeypatch.setattr("pachvault.backup.export.frame_writer.FRAME_BLOBS", 16)
     monkeypatch.setattr("pachvault.backup.export.chunker._AHEAD_BYTES", 20_000)
 
 

@@ -388,14 +388,14 @@ def test_a_large_change_is_written_in_lanes(
     backup: Backup, other: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     project, old = backup.project, large_changes(backup)
-    monkeypatch.setattr(change_writer, "_LANE_BYTES", 100_000)
+    monkeypatch.setattr(change_writer, "_LEAST_BYTES", 100_000)
     made: list[str] = []
     make = Target.make_file_set
     monkeypatch.setattr(
         Target, "make_file_set", lambda *given: made.append(threading.current_thread().name) or make(*given)
     )
     done(restore(backup, other, "--history", "all"))
-    assert {"lane_0", "lane_1"} <= set(made)
+    assert {"change_0", "change_1"} <= set(made)
     again = Project(other, project.name)
     assert_restored(again, old)
     for name in backup.vault.files(layout.PACKS):

@@ -15,7 +15,8 @@ from pachvault.pach.target import Target
 from pachvault.policy import HOME_PROJECT
 from pachvault.restore import working_branches
 from pachvault.restore.apply import garbage_collection
-from pachvault.restore.request.request_lock import BRANCH, LockHolder, held
+from pachvault.restore.request.lock_holder import BRANCH, LockHolder
+from pachvault.restore.request.request_lock import held
 from pachvault.restore.stage import staging
 
 pytestmark = pytest.mark.e2e

@@ -23,7 +23,8 @@ from pachvault.policy import DRILL_PROJECT
 from pachvault.request import Request
 from pachvault.restore.plan import fetch_shares
 from pachvault.restore.request import restore_records
-from pachvault.restore.request.request_lock import LockHolder, held
+from pachvault.restore.request.lock_holder import LockHolder
+from pachvault.restore.request.request_lock import held
 from pachvault.restore.stage import staging
 from pachvault.syntax import strict_yaml
 
@@ -112,7 +113,7 @@ def test_the_expected_time_is_of_what_was_measured(backup: Backup, cluster: Clus
 
     totals, plan = snapshot.manifest.totals, planned()
     assert (
-        plan["measured_by"] == f"the export of snapshot {snapshot.short_id}, for no restore was measured yet"
+        plan["measured_by"] == f"the export of snapshot {snapshot.short_id}, as no restore was measured yet"
     )
     assert plan["bytes_per_second"] == totals.bytes_read / totals.export_seconds
     assert plan["expected_seconds"] == pytest.approx(3_000_000 / plan["bytes_per_second"])
@@ -304,7 +305,7 @@ def test_pipelines_come_back_and_make_their_outputs_again(
     name = project.name
     not_restored = (
         f"not restored: {name}/stopped: the pipeline is stopped, and its output is not brought back: "
-        f"`pachctl start pipeline stopped --project {name}` computes it anew; "
+        f"`pachctl start pipeline stopped --project {name}` computes it again; "
         f"`pachvault restore {name}/stopped --to {name}/stopped-restored` brings it back as a plain repo"
     )
     pipelines, notes = dry.out.splitlines()[-5:-3], dry.out.splitlines()[-3:-1]
@@ -313,7 +314,9 @@ def test_pipelines_come_back_and_make_their_outputs_again(
         f"create pipeline {name}/stopped (stopped)",
     ]
     assert notes[0] == not_restored
-    assert notes[1].startswith("note: 1 pipelines make their outputs anew, by jobs that are not waited for")
+    assert notes[1].startswith(
+        "note: 1 pipelines compute their outputs again, in jobs that are not waited for"
+    )
 
     def refused(*_: object) -> None:
         raise PachydermError("no, you")

@@ -138,7 +138,7 @@ def test_a_repo_deleted_in_mid_export_is_one_problem(backup: Backup, again: bool
     snapshot = shipped(backup, made)
     of_repo = [each for each in snapshot.manifest.problems if each.repo == name]
     assert [each.kind for each in of_repo] == ["head-missing", "gone"]
-    how = "deleted and made anew" if again else "deleted"
+    how = "deleted and created again" if again else "deleted"
     lost = "2 of its new commits are not in the snapshot"
     assert of_repo[1].message == f"the repo was {how} while the backup ran: {lost}"
 

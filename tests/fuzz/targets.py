@@ -33,7 +33,7 @@ from pachvault.maintenance.verify.stray_objects import shown
 from pachvault.maintenance.verify.verify import PackShare as VerifyShare
 from pachvault.messages import StageMessage
 from pachvault.pach import tar
-from pachvault.restore.restore_messages import FetchReceipt, FetchWork, RestorePlan
+from pachvault.restore.restore_messages import FetchReceipt, FetchShare, RestorePlan
 from pachvault.store.open_store import open_store
 from pachvault.syntax import quantities, selection
 from pachvault.syntax.selection import Paths, SnapshotRef, SourcePattern
@@ -60,7 +60,7 @@ HANDED_ON: tuple[type[StageMessage], ...] = (
     ExportShare,
     Plan,
     RestorePlan,
-    FetchWork,
+    FetchShare,
     FetchReceipt,
     MaintenanceReport,
 )

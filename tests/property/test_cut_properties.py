@@ -19,6 +19,7 @@ from pachvault.format.documents import Cutting
 from pachvault.format.ids import digest
 from pachvault.format.pack import split_digests
 from pachvault.pach import tar
+from pachvault.pach.tar import FilePiece
 from pachvault.vault import blob_index
 from pachvault.vault.blob_reader import BlobReader
 from pachvault.vault.pack_writer import PackWriter
@@ -46,14 +47,8 @@ def test_cutting_depends_on_content_alone(files: list[tuple[int, int]], data: st
     with tempfile.TemporaryDirectory() as folder:
         vault = new_vault(Path(folder))
         emitted: dict[str, tuple[int, bytes, list[bytes] | None]] = {}
-
-        def emit(path: str, size: int, name: bytes, pieces: list[bytes] | None) -> None:
-            assert path not in emitted
-            emitted[path] = (size, name, pieces)
-
+        stream: list[FilePiece] = []
         with PackWriter(vault, 20_000) as writer:
-            cutter = Chunker(writer, blob_index.load(vault), CUTTING)
-            cutter.emit = emit
             for number, (size, seed) in enumerate(files):
                 whole = content(size, seed)
                 parts = split(whole, data)
@@ -64,10 +59,13 @@ def test_cutting_depends_on_content_alone(files: list[tuple[int, int]], data: st
                 ]:
                     offset = 0
                     for part in again:
-                        cutter.add(f"/{number}", size, offset, part)
+                        stream.append(FilePiece(f"/{number}", size, offset, part))
                         offset += len(part)
-            cutter.flush()
-            cutter.close()
+            with Chunker(writer, blob_index.load(vault), CUTTING) as chunker:
+                for stored in chunker.store(stream):
+                    for path, size, name, blobs in zip(*stored, strict=True):
+                        assert path not in emitted
+                        emitted[path] = (size, name, blobs)
             writer.finish()
         assert len(emitted) == len(files)
         reader = BlobReader(vault, blob_index.load(vault))

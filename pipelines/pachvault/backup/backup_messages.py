@@ -1,6 +1,6 @@
-"""What the stages hand on: the plan, the shares of work, and their receipts. JSON, one object each.
+"""The documents between the stages of a backup: plan, shares of work, receipts. JSON, one object each.
 
-They lie in the output repos of the pipelines, so that a run can be read in the console.
+The pipelines write them to their output repos, where users can read them in the console.
 """
 
 from __future__ import annotations
@@ -11,11 +11,12 @@ from typing import Literal
 from pachvault.format.documents import Branch, Cluster, Hex, Pipeline, Problem, Project, Roles, Time
 from pachvault.format.ids import RepoName, digest
 from pachvault.messages import StageMessage
+from pachvault.pach.records import CommitInfo
 from pachvault.pach.source import CommitRef
 
 
 class CommitPlace(StageMessage):
-    """A commit as it can be read: the source's own, or its mirror."""
+    """Where a commit can be read: in its own repo, or its mirror in the backup repo."""
 
     project: str
     repo: str
@@ -23,12 +24,12 @@ class CommitPlace(StageMessage):
 
     @property
     def ref(self) -> CommitRef:
-        """As the Pachyderm layer names it."""
+        """The same for calls to Pachyderm."""
         return CommitRef(self.project, self.repo, self.commit)
 
 
 class Link(StageMessage):
-    """A sealed commit of a base's chain: which tables hold its rows."""
+    """A sealed commit in the chain of a base, and the file tables that hold its rows."""
 
     commit: str
     tables: list[Hex]
@@ -47,14 +48,14 @@ class Item(StageMessage):
     """The commit this one is stored as a delta on; None for a full one."""
     base_source: CommitPlace | None = None
     base_chain: list[Link] = []
-    """Where the vault has the base's rows, if it is sealed; a full commit's first."""
+    """Where the vault has the rows of the base, if the base is sealed: from a full commit on."""
     lower: str = ""
     upper: str = ""
     is_whole: bool = True
-    """Whether the range is all paths, so that sizes must add up to the commit's."""
+    """Whether the range has all paths: the sizes of its files must add up to the commit's."""
     commit_bytes: int
     expected_bytes: int
-    """About how many bytes will be read."""
+    """Estimate of the bytes to read."""
     repo_created_at: Time | None = None
 
     @property
@@ -75,28 +76,28 @@ class ExportShare(StageMessage):
     items: list[Item]
 
     def key(self, vault_id: str) -> str:
-        """What the share does, whichever run asks for it: the name its receipt is kept under."""
+        """A digest of what the share does, the same for every run: its receipt is kept under this name."""
         content = [vault_id, self.cluster_id]
         for item in self.items:
-            said = item.model_dump(include={"project", "repo", "commit", "base", "lower", "upper"})
-            content.append(json.dumps(said, sort_keys=True))
+            identity = item.model_dump(include={"project", "repo", "commit", "base", "lower", "upper"})
+            content.append(json.dumps(identity, sort_keys=True))
         return digest("\n".join(content).encode()).hex()
 
     @property
     def expected_bytes(self) -> int:
-        """About how many bytes it will read."""
+        """Estimate of the bytes to read."""
         return sum(item.expected_bytes for item in self.items)
 
 
 class WrittenObject(StageMessage):
-    """An object that a share wrote or relies on."""
+    """An object that a share wrote, or found written and relies on."""
 
     digest: Hex
     size: int
 
 
 class ItemReceipt(StageMessage):
-    """What became of an item."""
+    """The result of an item."""
 
     project: str
     repo: str
@@ -104,7 +105,7 @@ class ItemReceipt(StageMessage):
     lower: str
     rows: int = 0
     bytes: int = 0
-    """Size of the files the rows put, less that of the ones they replace or delete."""
+    """Size of the files that the rows put, less the size of those that they replace or delete."""
     tables: list[Hex] = []
     """Those of the share's tables that hold the rows."""
     problem: str | None = None
@@ -113,7 +114,7 @@ class ItemReceipt(StageMessage):
 
 
 class Receipt(StageMessage):
-    """What became of a share."""
+    """The result of a share."""
 
     run_id: str
     number: int
@@ -131,23 +132,8 @@ class Receipt(StageMessage):
     seconds: float = 0.0
 
 
-class PlannedCommit(StageMessage):
-    """A commit that no sealed snapshot reaches."""
-
-    id: str
-    parent: str | None
-    origin: str
-    started_at: Time | None
-    finished_at: Time | None
-    description: str
-    error: str
-    size_bytes: int
-    base: str | None = None
-    created_by: str = ""
-
-
 class PlannedRepo(StageMessage):
-    """A repo of the snapshot to be."""
+    """A repo of the snapshot that the run will seal."""
 
     project: str
     repo: str
@@ -160,12 +146,15 @@ class PlannedRepo(StageMessage):
     previous: Hex | None = None
     """The newest sealed record of this repo."""
     is_unchanged: bool = False
-    """Whether `previous` says all there is to say."""
+    """Whether `previous` is the record of the new snapshot, too."""
     parents: dict[str, str | None] = {}
     """The chosen commits, oldest first, with their parents as they are now."""
     commit_metadata: dict[str, dict[str, str]] = {}
-    """Of the chosen commits that have some, as it is now."""
-    new: list[PlannedCommit] = []
+    """What users noted on chosen commits that are sealed already, as it is now."""
+    new: list[CommitInfo] = []
+    """The chosen commits that no sealed snapshot reaches."""
+    bases: dict[str, str] = {}
+    """New commits that are stored as deltas: the commit that each one builds on."""
 
     @property
     def name(self) -> RepoName:
@@ -174,11 +163,11 @@ class PlannedRepo(StageMessage):
 
 
 class Plan(StageMessage):
-    """What a freeze found and decided."""
+    """The plan of a backup: the state of the freeze, and what is to be exported."""
 
     status: Literal["work", "covered", "refused"]
     summary: str
-    """In plain words."""
+    """One line for users."""
     run_id: str
     policy: str = ""
     target: str = ""

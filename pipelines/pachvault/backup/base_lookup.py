@@ -1,4 +1,4 @@
-"""What the vault already knows: sealed records of the repos, and content by Pachyderm's file hash."""
+"""What the vault already has: the sealed records of the repos, and file contents by Pachyderm's hash."""
 
 from __future__ import annotations
 
@@ -39,16 +39,17 @@ class SealedCommits:
     digest: bytes
     history: RepoHistory
     lost: frozenset[str] = frozenset()
-    """Its commits of which the vault has lost rows: they are exported again."""
+    """Its commits whose file tables are missing or damaged: they are exported again."""
 
     def commits(self) -> set[str]:
-        """Every commit that the vault holds the rows of."""
+        """The commits whose rows the vault has."""
         return set(self.history.by_id) - self.lost
 
     def can_be_base(self, commit: str, now: CommitInfo | None) -> bool:
-        """Whether a delta may stand on a sealed commit: it did not fail, and its chain is undamaged.
+        """Whether a delta may build on a sealed commit: it did not fail, and its chain is intact.
 
-        Where the cluster still has the commit, as `now`, the vault must have all of it: nothing was erased.
+        `now` is the commit as the cluster has it, if it still has it. The sizes must be equal then: no file
+        was erased from the vault. Reads the tables of the chain.
         """
         if self.history.commit(commit)["error"]:
             return False
@@ -66,21 +67,21 @@ class SealedCommits:
 
 @dataclass(frozen=True, slots=True)
 class NewestRecords:
-    """What a run builds on."""
+    """The sealed state that a run builds on."""
 
     records: dict[RepoName, SealedCommits]
-    """The newest record of each repo that reads."""
+    """The newest readable record of each repo."""
     snapshot: Snapshot | None
-    """The cluster's newest one."""
+    """The newest readable snapshot of the cluster."""
     notes: list[Problem]
-    """What was passed over because it does not read, and what is therefore exported again."""
+    """What was skipped because it is damaged, and what is exported again because of that."""
 
 
 def newest_records(vault: Vault, cluster_id: str, repos: Iterable[RepoName]) -> NewestRecords:
-    """The newest sealed record of each repo; one that no snapshot of this cluster has is left out.
+    """The newest sealed record of each repo that any snapshot of this cluster has.
 
-    A backup goes on from what is whole: damaged manifests and records are passed over, commits whose file
-    tables are lost count as not stored, and notes say so.
+    Damaged manifests and records are skipped, and commits whose file tables are lost count as not stored.
+    There is a note about each of them.
     """
     wanted = set(repos)
     records: dict[RepoName, SealedCommits] = {}
@@ -105,7 +106,7 @@ def newest_records(vault: Vault, cluster_id: str, repos: Iterable[RepoName]) -> 
                 continue
             try:
                 history = RepoHistory(vault, vault.repo_record(entry.record))
-                _ = history.commits  # read here, where damage can be passed over
+                _ = history.commits  # read here, where damage can be skipped
             except DamageError as error:
                 notes.append(_passed_over(str(repo), f"its record in snapshot {name.id[:12]}", error))
                 continue
@@ -119,17 +120,17 @@ def newest_records(vault: Vault, cluster_id: str, repos: Iterable[RepoName]) -> 
 
 
 def _passed_over(repo: str, what: str, error: DamageError) -> Problem:
-    message = f"{what} does not read and is passed over: {error.what}; `pachvault verify` names what it hits"
+    message = f"{what} is unreadable and skipped: {error.what}; `pachvault verify` lists what is affected"
     return Problem(repo=repo, kind=METADATA_LOST, message=message)
 
 
 def _lost_commits(
     history: RepoHistory, tables: Mapping[str, ObjectInfo], sealed_at: datetime | None
 ) -> frozenset[str]:
-    """The commits whose own tables, or those of a base, are missing or not what their names promise.
+    """The commits whose own tables, or those of a base, are missing or damaged.
 
-    `sealed_at`: when the manifest was written, by the store's clock. What was there by then the seal has
-    vouched for; what was written since is read again.
+    `sealed_at`: when the manifest was written, by the store's clock. The seal checked the tables that were
+    there by then; those written since are read again.
     """
     vault = history.vault
 
@@ -157,13 +158,13 @@ def _lost_commits(
 
 
 def chain_links(history: RepoHistory, commit_id: str) -> list[Link]:
-    """The tables that hold a sealed commit's tree, a full commit's first."""
+    """The tables that hold a sealed commit's tree, from a full commit on."""
     commits, tables = history.commits["commit"], history.commits["tables"]
     return [Link(commit=commits[row].as_py(), tables=tables[row].as_py()) for row in history.chain(commit_id)]
 
 
 def sealed_layers(vault: Vault, repo: RepoName, chain: Sequence[Link]) -> list[pa.Table]:
-    """The rows of a sealed commit's chain, a full commit's first; none where a table is damaged."""
+    """The rows of a sealed commit's chain, from a full commit on; none where a table is damaged."""
     try:
         return [
             snapshots.rows_of(vault.file_table(name), repo, link.commit)
@@ -171,33 +172,33 @@ def sealed_layers(vault: Vault, repo: RepoName, chain: Sequence[Link]) -> list[p
             for name in link.tables
         ]
     except DamageError:
-        return []  # the files are read then
+        return []  # the files are read from the cluster then
 
 
 def known_contents(
     base_layers: Callable[[], Sequence[pa.Table]], changes: Sequence[Change]
 ) -> dict[bytes, KnownContent]:
-    """By Pachyderm hash, the content of changed files that the base's rows already hold.
+    """The content of changed files that the rows of the base have, by Pachyderm's hash.
 
-    Equal hashes mean equal content within a cluster. A renamed file is found by its old path; a file
-    whose hash a table has noted, by that.
+    Equal hashes mean equal content within a cluster. A file is found by the hash that a row has, a renamed
+    one by the row of its old path.
     """
     wanted = {change.new_hash for change in changes if change.new_size > 0}
     layers = base_layers() if wanted else []
     if not layers:
         return {}
-    found = _by_noted_hash(layers, wanted)
+    contents = _by_noted_hash(layers, wanted)
     moved = {
         change.old_hash: change.path
         for change in changes
-        if change.old_size > 0 and change.old_hash in wanted and change.old_hash not in found
+        if change.old_size > 0 and change.old_hash in wanted and change.old_hash not in contents
     }
     if moved:
         tree = table.fold(list(layers))
         tree = tree.filter(pc.is_in(tree["path"], pa.array(list(moved.values()), pa.string())))
         by_path = {row["path"]: KnownContent(row["digest"], row["blobs"]) for row in tree.to_pylist()}
-        found |= {pfs_hash: by_path[path] for pfs_hash, path in moved.items() if path in by_path}
-    return found
+        contents |= {pfs_hash: by_path[path] for pfs_hash, path in moved.items() if path in by_path}
+    return contents
 
 
 def _by_noted_hash(layers: Sequence[pa.Table], wanted: set[bytes]) -> dict[bytes, KnownContent]:

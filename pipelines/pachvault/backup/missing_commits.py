@@ -1,7 +1,8 @@
-"""Why a commit is not in a snapshot: what became of it while the backup ran, by the cluster's own word."""
+"""Why a commit is missing from a snapshot: whether it was deleted while the backup ran."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from datetime import datetime
 
@@ -14,9 +15,9 @@ from pachvault.pach.source import CommitRef, Source
 def why(
     source: Source, ref: CommitRef, repo_created_at: datetime | None, error: PachydermError
 ) -> tuple[str, str]:
-    """The kind of problem that a commit which could not be read is, and a line about it.
+    """The kind of problem, and a line about it, of a commit that could not be read.
 
-    `repo_created_at` is when the repo of the freeze was made: one of its name may be another by now.
+    `repo_created_at` tells the repo of the freeze from a new one of the same name. Asks the cluster.
     """
     if not isinstance(error, SourceGoneError):
         return UNREADABLE, str(error)
@@ -25,7 +26,7 @@ def why(
     except SourceGoneError:
         return GONE, "the repo was deleted while the backup ran"
     if repo_created_at is not None and repo.created_at != repo_created_at:
-        return GONE, "the repo was deleted and made anew while the backup ran"
+        return GONE, "the repo was deleted and created again while the backup ran"
     try:
         source.commit(ref)
     except SourceGoneError:
@@ -34,18 +35,18 @@ def why(
 
 
 def summed_up(problems: Iterable[Problem]) -> list[Problem]:
-    """The problems, with one for all commits of a repo that was deleted: they are lost for one reason."""
+    """The problems, with one problem in place of those of all commits of a deleted repo."""
     problems = list(problems)
     gone = {problem.repo: problem.message for problem in problems if problem.kind == GONE and problem.commit}
     rest = [problem for problem in problems if problem.repo not in gone or problem.commit is None]
-    lost = {repo: sum(each.repo == repo and each.commit is not None for each in problems) for repo in gone}
+    lost_commits = Counter(problem.repo for problem in problems if problem.commit is not None)
     return [
         *rest,
         *(
             Problem(
                 repo=repo,
                 kind=GONE,
-                message=f"{message}: {lost[repo]} of its new commits are not in the snapshot",
+                message=f"{message}: {lost_commits[repo]} of its new commits are not in the snapshot",
             )
             for repo, message in gone.items()
         ),

@@ -1,6 +1,6 @@
-"""What runs leave in the vault for each other: announcements, and receipts of finished shares.
+"""The objects under `runs/`: announcements of runs in progress, and receipts of finished shares.
 
-All of it is advice: a snapshot never depends on it. What died runs left stays until maintenance collects it.
+They are advice: no snapshot depends on them. Maintenance deletes those of runs that died.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pachvault.vault.vault import Vault
 _log = logging.getLogger(__name__)
 
 _ALIVE = timedelta(hours=24)
-"""A run that has not sealed after so long covers no tick any more."""
+"""A run that has not sealed after so long no longer covers a tick."""
 
 
 class Announcement(StageMessage):
@@ -34,12 +34,13 @@ class Announcement(StageMessage):
 
 
 def announce(vault: Vault, run_id: str, policy: str, cluster_id: str, frozen_at: datetime) -> None:
-    """Say that a run has frozen; written once a run. The run's age is counted from here."""
+    """Announce a run that has frozen, once. The age of the run is counted from this object."""
     name = layout.announcement_path(run_id)
     if vault.store.stat(name):
         return
-    said = Announcement(run_id=run_id, policy=policy, cluster_id=cluster_id, frozen_at=frozen_at).encode()
-    vault.store.put(name, [said], len(said))
+    announcement = Announcement(run_id=run_id, policy=policy, cluster_id=cluster_id, frozen_at=frozen_at)
+    data = announcement.encode()
+    vault.store.put(name, [data], len(data))
 
 
 def is_announced(vault: Vault, run_id: str) -> bool:
@@ -48,11 +49,11 @@ def is_announced(vault: Vault, run_id: str) -> bool:
 
 
 def check_age(vault: Vault, run_id: str) -> datetime:
-    """The store's time. Raises BusyError for a run that may not be sealed any more.
+    """The store's time. Raises BusyError for a run that is too old to be sealed.
 
-    Prune need not have waited for it then.
-    What prune deletes has been marked for the whole grace. A run of less than half of it had the marks
-    before its eyes when it began, or is sealed well before anything is deleted that was marked since.
+    Prune deletes what has been a pending delete for the whole grace period. A run younger than half of it
+    either read that list when it began, or is sealed before an object listed since is deleted. An older run
+    may rely on deleted objects.
     """
     announced = vault.store.stat(layout.announcement_path(run_id))
     now = clock.store_now(vault, is_cleared=False)
@@ -61,15 +62,15 @@ def check_age(vault: Vault, run_id: str) -> datetime:
             f"the run froze more than {vault.config.grace / 2} ago, or its announcement has gone, "
             "or the store's clock was set back: not sealed",
             where=f"run {run_id}",
-            hint="the next run takes up what this one has stored",
+            hint="the next run reuses what this one has stored",
         )
     return now
 
 
 def check_sealed(vault: Vault, run_id: str, manifest: str) -> None:
-    """Takes back a manifest that was written too late, with BusyError: its run was held up since `check_age`.
+    """Delete a manifest that was written too late, and raise BusyError.
 
-    What it reaches may have been deleted meanwhile.
+    The run was delayed after `check_age`; objects that the manifest reaches may have been deleted meanwhile.
     """
     announced, sealed = vault.store.stat(layout.announcement_path(run_id)), vault.store.stat(manifest)
     if not (announced and sealed and _is_in_time(sealed.modified_at - announced.modified_at, vault)):
@@ -77,18 +78,18 @@ def check_sealed(vault: Vault, run_id: str, manifest: str) -> None:
         raise BusyError(
             "the run was held up just before it was sealed, and for too long: not sealed",
             where=f"run {run_id}",
-            hint="the next run takes up what this one has stored",
+            hint="the next run reuses what this one has stored",
         )
 
 
 def _is_in_time(age: timedelta, vault: Vault) -> bool:
-    """Whether a run of this age may be sealed; not one from so far in the future."""
+    """Whether a run of this age may be sealed. An age far below zero is refused, too."""
     return abs(age) <= vault.config.grace / 2
 
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """A tick of a policy's cron, and what is needed to say whether it is covered."""
+    """A tick of a policy's cron, and the values that decide whether it is covered."""
 
     at: datetime
     """By the cluster's clock."""
@@ -98,45 +99,46 @@ class Tick:
     """That the policy promises."""
 
     def is_covered_by(self, frozen_at: datetime) -> bool:
-        """Whether a snapshot that was frozen then makes another one needless.
+        """Whether no other snapshot is needed where one was frozen at this time.
 
-        It must be of the tick or later, and not of the future. A wrong clock of the cluster could make
-        every tick seem older than the newest snapshot: so it must be younger than half the interval, too.
+        It must have been frozen at the tick or later, and not in the future. With a wrong clock of the
+        cluster every tick could be older than the newest snapshot: so that one must also be younger than
+        half the interval.
         """
         age = self.now - frozen_at
         return frozen_at >= self.at and -clock.TOLERANCE <= age <= self.interval / 2
 
     def is_covered_by_run(self, frozen_at: datetime, announced_at: datetime) -> bool:
-        """Whether a run that announced itself then, and has not sealed yet, makes another one needless."""
+        """Whether no other run is needed where an unsealed one was frozen and announced at these times."""
         is_alive = -clock.TOLERANCE <= self.now - announced_at <= _ALIVE
         return is_alive and frozen_at >= self.at and not clock.is_future(frozen_at, self.now)
 
 
 def covering(vault: Vault, policy: str, run_id: str, tick: Tick, cluster_id: str) -> str | None:
-    """The sealed snapshot or unfinished run that covers a tick, in words; None for none."""
+    """The sealed snapshot or unfinished run that covers a tick, as text; None where there is none."""
     for name in reversed(snapshots.names(vault)):
         if not tick.is_covered_by(name.frozen_at + timedelta(seconds=1)):
-            continue  # names tell seconds
+            continue  # names have whole seconds
         try:
             manifest = snapshots.load(vault, name).manifest
         except DamageError:
             continue  # a snapshot that cannot be read covers nothing
-        mine = (manifest.policy, manifest.cluster.id) == (policy, cluster_id)
-        if mine and tick.is_covered_by(manifest.frozen_at) and not manifest.partial:
+        is_of_policy = (manifest.policy, manifest.cluster.id) == (policy, cluster_id)
+        if is_of_policy and tick.is_covered_by(manifest.frozen_at) and not manifest.partial:
             return f"snapshot {name.id[:12]}"
     for info in vault.objects(layout.RUNS, layout.Kind.ANNOUNCEMENT):
         try:
             run = Announcement.read(vault.get(info.name), info.name)
         except DamageError:
             continue  # sealed since the listing, or of another version: it covers nothing
-        mine = (run.policy, run.cluster_id) == (policy, cluster_id) and run.run_id != run_id
-        if mine and tick.is_covered_by_run(run.frozen_at, info.modified_at):
+        is_of_policy = (run.policy, run.cluster_id) == (policy, cluster_id) and run.run_id != run_id
+        if is_of_policy and tick.is_covered_by_run(run.frozen_at, info.modified_at):
             return f"run {run.run_id}, frozen at {run.frozen_at:%H:%M:%S}, not sealed yet,"
     return None
 
 
 def finish(vault: Vault, run_id: str) -> None:
-    """Take back a run's announcement once it has sealed; a store that does not delete it keeps it."""
+    """Delete the announcement of a run that has sealed. Where the store refuses, it stays."""
     try:
         vault.delete(layout.announcement_path(run_id))
     except StoreError as error:
@@ -144,39 +146,41 @@ def finish(vault: Vault, run_id: str) -> None:
 
 
 def kept_receipt(vault: Vault, key: str) -> Receipt | None:
-    """The receipt of an equal share of an earlier run, if all that it names is still there."""
+    """The receipt of an equal share of an earlier run, if every object that it names is still there."""
     name = layout.receipt_path(key)
     try:
         receipt = Receipt.read(vault.get(name), name)
     except DamageError:
-        return None  # there is none, or one of another version
+        return None  # absent, or of another version
     groups = (
         (layout.table_path, receipt.tables),
         (layout.index_path, receipt.index),
         (layout.pack_path, receipt.packs),
     )
-    whole = all(_is_there(vault, path(each.digest), each) for path, objects in groups for each in objects)
-    return receipt if whole else None
+    is_complete = all(
+        _is_there(vault, path(written.digest), written) for path, objects in groups for written in objects
+    )
+    return receipt if is_complete else None
 
 
 def keep_receipt(vault: Vault, receipt: Receipt) -> None:
-    """Keep a share's receipt for runs to come, where the store lets us replace an outdated one."""
+    """Keep a share's receipt for later runs; an outdated one is replaced."""
     drop_receipt(vault, receipt.key)
     data = receipt.encode()
-    with suppress(TakenError):  # another worker was quicker
+    with suppress(TakenError):  # another worker wrote it first
         vault.store.put(layout.receipt_path(receipt.key), [data], len(data))
 
 
 def drop_receipt(vault: Vault, key: str) -> None:
-    """Forget a receipt that is outdated or turned out wrong; one without a key was not kept."""
+    """Delete a receipt that is outdated or wrong. One without a key was never kept."""
     if not key:
         return
     try:
         vault.delete(layout.receipt_path(key))
-    except StoreError as error:  # the next reader checks what it names
+    except StoreError as error:  # whoever reads it checks the objects that it names
         _log.warning("an outdated receipt stays: %s", error)
 
 
-def _is_there(vault: Vault, name: str, said: WrittenObject) -> bool:
-    found = vault.store.stat(name)
-    return found is not None and found.size == said.size and name not in vault.avoid
+def _is_there(vault: Vault, name: str, written: WrittenObject) -> bool:
+    info = vault.store.stat(name)
+    return info is not None and info.size == written.size and name not in vault.avoid

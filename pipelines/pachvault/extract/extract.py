@@ -1,4 +1,4 @@
-"""Extract: branches of a snapshot into a plain folder, with no Pachyderm anywhere."""
+"""Extracts branches of a snapshot into a plain folder. Needs no Pachyderm."""
 
 from __future__ import annotations
 
@@ -35,15 +35,15 @@ class Chosen:
     commit: str
     files: list[dict[str, Any]]
     damage: str = ""
-    """Why there are no files: what is damaged in the vault."""
+    """Why there are no files: the damage in the vault. Empty where there is none."""
 
 
 @dataclass(slots=True)
 class Extracted:
-    """What an extraction did."""
+    """The result of an extraction."""
 
     files: int = 0
-    """Files that are there now as the snapshot has them, those included that were there before."""
+    """Files that are in the folder as the snapshot has them, including those that were there before."""
     bytes: int = 0
     kept: int = 0
     """Files that were there before."""
@@ -57,7 +57,7 @@ class Extracted:
         self.is_damaged |= isinstance(error, DamageError)
 
     def add(self, other: Extracted) -> None:
-        """Add what was done for another branch."""
+        """Add the result of another branch."""
         self.files += other.files
         self.bytes += other.bytes
         self.kept += other.kept
@@ -67,7 +67,7 @@ class Extracted:
 
 @dataclass(frozen=True, slots=True)
 class _Attempt:
-    """What became of a file."""
+    """The result of a file."""
 
     row: dict[str, Any]
     error: PachvaultError | None = None
@@ -77,56 +77,57 @@ class _Attempt:
 def choose(
     snapshot: Snapshot, sources: Sequence[str], includes: Sequence[str], excludes: Sequence[str]
 ) -> list[Chosen]:
-    """The branches or commits that `sources` mean (all branches, where empty), with the chosen files.
+    """The branches or commits that `sources` match (all branches, where empty), with the chosen files.
 
-    What is damaged of one repo or branch leaves out just that: its `damage` says why.
+    A damaged repo or branch has no files: its `damage` is the reason. The others are chosen all the same.
 
     `includes` and `excludes` are path patterns (see selection.Paths). Raises UsageError that names every
     source and pattern that matches nothing.
     """
-    wanted = [SourcePattern.parse(each) for each in sources] or [SourcePattern("*", "*")]
+    wanted = [SourcePattern.parse(source) for source in sources] or [SourcePattern("*", "*")]
     included, excluded = Paths.of(includes), Paths.of(excludes)
     chosen: list[Chosen] = []
     matched: set[SourcePattern] = set()
-    left_in, left_out = included, excluded
+    unmatched_includes, unmatched_excludes = included, excluded
     for entry in snapshot.manifest.repos:
         repo = RepoName(entry.project, entry.repo)
-        meant = [source for source in wanted if source.means_repo(repo)]
-        if not meant:
+        matching = [source for source in wanted if source.means_repo(repo)]
+        if not matching:
             continue
         try:
             history = snapshot.repo(repo)
-            _ = history.commits  # read here, where damage is that of one repo
+            _ = history.commits  # read here, where damage affects one repo only
         except DamageError as error:
-            matched.update(meant)
+            matched.update(matching)
             chosen.append(Chosen(repo, "*", "", [], str(error)))
             continue
-        for branch, head in _branches(history, meant, matched).items():
+        for branch, head in _branches(history, matching, matched).items():
             try:
                 tree = history.tree(head).select(["path", "size", "digest", "blobs"])
             except DamageError as error:
                 chosen.append(Chosen(repo, branch, head, [], str(error)))
                 continue
             files = tree["path"].to_pylist()
-            left_in, left_out = left_in.unmatched(files), left_out.unmatched(files)
-            hits = [included.has(file) and not (excludes and excluded.has(file)) for file in files]
-            rows = tree.filter(pa.array(hits, pa.bool_())).to_pylist()
+            unmatched_includes = unmatched_includes.unmatched(files)
+            unmatched_excludes = unmatched_excludes.unmatched(files)
+            is_chosen = [included.has(file) and not (excludes and excluded.has(file)) for file in files]
+            rows = tree.filter(pa.array(is_chosen, pa.bool_())).to_pylist()
             chosen.append(Chosen(repo, branch, head, rows))
     unmatched = [source for source in wanted if source not in matched] if sources else []
     if unmatched:
         raise suggestions.no_source(snapshot, unmatched)
-    left = [*left_in.patterns, *left_out.patterns]
-    if left and not any(each.damage for each in chosen):  # what is damaged may have them
-        raise suggestions.no_path(snapshot, wanted, left)
+    unmatched_paths = [*unmatched_includes.patterns, *unmatched_excludes.patterns]
+    if unmatched_paths and not any(branch.damage for branch in chosen):  # damaged branches may have them
+        raise suggestions.no_path(snapshot, wanted, unmatched_paths)
     return chosen
 
 
 def _branches(
-    history: RepoHistory, meant: Sequence[SourcePattern], matched: set[SourcePattern]
+    history: RepoHistory, patterns: Sequence[SourcePattern], matched: set[SourcePattern]
 ) -> dict[str, str]:
-    """The heads of the branches that any of the sources means; `matched` gets the sources that mean one."""
+    """The heads of the branches that any pattern matches. Patterns with a match are added to `matched`."""
     heads: dict[str, str] = {}
-    for source in meant:
+    for source in patterns:
         hits = {branch.name: branch.head for branch in history.branches(source) if branch.head is not None}
         if hits:
             matched.add(source)
@@ -137,23 +138,23 @@ def _branches(
 def extract(
     reader: BlobReader, chosen: Chosen, folder: Folder, progress: Progress, workers: int
 ) -> Extracted:
-    """Write a branch's files below `project/repo/branch` of a folder, each whole or not at all.
+    """Write a branch's files below `project/repo/branch` of a folder, each completely or not at all.
 
-    A file that is there already, equal in size and digest, is left as it is. A file that cannot be had or
+    A file that is there already, equal in size and digest, is left as it is. A file that cannot be read or
     written is reported in the result, and the others are written all the same. Raises FullError, at once,
     where the disk is full.
     """
-    done = Extracted()
+    result = Extracted()
     place = f"{chosen.repo}@{chosen.branch}"
     try:
         root = _parts(f"{chosen.repo.project}/{chosen.repo.repo}/{chosen.branch}")
         with folder.entered(root):
             pass
     except (PlaceError, CorruptError) as error:
-        done.note(place, error, "the branch is left out")
-        return done
+        result.note(place, error, "the branch is left out")
+        return result
     files = _by_place(reader, chosen.files)
-    left_out: Counter[str] = Counter()
+    unwritten: Counter[str] = Counter()
     stopped = threading.Event()
 
     def task(rows: Sequence[dict[str, Any]]) -> list[_Attempt]:
@@ -165,21 +166,21 @@ def extract(
             for results in pool.map(task, tasks):
                 for attempt in results:
                     if isinstance(attempt.error, PlaceError):
-                        left_out[str(attempt.error)] += 1
+                        unwritten[str(attempt.error)] += 1
                     elif attempt.error is not None:
-                        done.note(f"{place}:{attempt.row['path']}", attempt.error)
+                        result.note(f"{place}:{attempt.row['path']}", attempt.error)
                     else:
-                        done.files += 1
-                        done.bytes += attempt.row["size"]
-                        done.kept += attempt.is_kept
+                        result.files += 1
+                        result.bytes += attempt.row["size"]
+                        result.kept += attempt.is_kept
                         progress.add(attempt.row["size"], 1)
         except BaseException:
-            stopped.set()  # nobody waits for the others
+            stopped.set()  # the other tasks need not go on
             raise
-    # a folder that cannot be entered is one line, however many files belong in it
-    for where, count in left_out.items():
-        done.note(place, f"{where}: {count:,} files are not written")
-    return done
+    # one line for a folder that cannot be entered, however many files belong in it
+    for where, count in unwritten.items():
+        result.note(place, f"{where}: {count:,} files are not written")
+    return result
 
 
 def _by_place(reader: BlobReader, files: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -192,7 +193,7 @@ def _by_place(reader: BlobReader, files: list[dict[str, Any]]) -> list[dict[str,
 
 
 def _attempt(reader: BlobReader, folder: Folder, root: Sequence[str], row: dict[str, Any]) -> _Attempt:
-    """Write a file, unless it is there; FullError is raised, any other failure is the result."""
+    """Write a file, unless it is there. Raises FullError; any other error is in the result."""
     try:
         names = (*root, *_parts(row["path"]))
         with folder.entered(names[:-1]) as parent:
@@ -210,7 +211,7 @@ def _attempt(reader: BlobReader, folder: Folder, root: Sequence[str], row: dict[
 
 
 def _parts(path: str) -> tuple[str, ...]:
-    """A path's components; CorruptError for one that would leave its folder, or that no system can hold."""
+    """The components of a path; CorruptError where it leads outside its folder or has a zero byte."""
     parts = PurePosixPath(path.lstrip("/")).parts
     if not parts or ".." in parts:
         raise CorruptError(f"{path!r} would lie outside its folder")
@@ -229,4 +230,4 @@ def _write(reader: BlobReader, file: BinaryIO, row: dict[str, Any]) -> None:
         if hasher is not None:
             hasher.update(data)
     if size != row["size"] or (hasher is not None and hasher.digest() != row["digest"]):
-        raise CorruptError("the blobs do not add up to the file that the table promises")
+        raise CorruptError("the blobs do not add up to the file that the table has")

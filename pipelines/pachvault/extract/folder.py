@@ -1,11 +1,10 @@
-"""A plain folder that files are written to: never through a link, and each file whole or not at all.
+"""A plain folder that files are written to: never through a link, and each file completely or not at all.
 
-Folders are opened one component at a time, without following links: what somebody planted below the
+Folders are opened one component at a time, without following links: a link that somebody put below the
 destination cannot lead a write outside. The destination itself may be reached through a link.
 
-A file is written in the working folder `.pachvault-extract` and then renamed. The working folder also names
-the snapshot, and is removed at the end: where it is left, an interrupted extraction of that snapshot may go
-on.
+A file is written in the working folder `.pachvault-extract` and then renamed. The working folder also has the
+id of the snapshot, and is removed at the end. Where it was left, an extraction of that snapshot may go on.
 """
 
 from __future__ import annotations
@@ -17,28 +16,25 @@ import os
 import secrets
 import stat
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
 from blake3 import blake3
 
 from pachvault.errors import BusyError, FullError, PachvaultError, UsageError
+from pachvault.store import files
 
 WORKING = ".pachvault-extract"
 """No project has such a name: theirs begin with a letter, a digit or a hyphen."""
 _SNAPSHOT = "snapshot"
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-# O_NONBLOCK: a pipe in a file's place must not be waited for
-_EXISTING = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-
-
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class PlaceError(UsageError):
-    """A folder that files belong in cannot be made or entered; `where` is the folder."""
+    """A folder that files belong in cannot be created or entered; `where` is the folder."""
 
 
 class Folder:
@@ -52,9 +48,9 @@ class Folder:
 
     @contextmanager
     def entered(self, names: Sequence[str]) -> Iterator[int]:
-        """A folder's descriptor; it is made where it is missing.
+        """The descriptor of a folder, which is created where it is missing.
 
-        Raises PlaceError where that cannot be, FullError without room.
+        Raises PlaceError where that is not possible, FullError where the disk is full.
         """
         handle = os.dup(self._root)
         try:
@@ -71,22 +67,23 @@ class Folder:
 
     def has(self, parent: int, name: str, size: int, digest: bytes) -> bool:
         """Whether a regular file of this size and BLAKE3 digest is in an entered folder."""
-        try:
-            handle = os.open(name, _EXISTING, dir_fd=parent)
-        except OSError:
-            return False  # not there, a link, not ours to read: writing it says what is amiss
-        with os.fdopen(handle, "rb") as file:
-            status = os.fstat(handle)
-            is_like_it = stat.S_ISREG(status.st_mode) and status.st_size == size
+        with ExitStack() as stack:
+            try:
+                handle, actual_size = stack.enter_context(files.opened(parent, name))
+            except OSError:
+                return False  # absent, a link, or unreadable for this user: writing it reports what is wrong
+            if actual_size != size:
+                return False
+            file = stack.enter_context(os.fdopen(handle, "rb", closefd=False))
             # typeshed's protocol has more than is used
-            return is_like_it and hashlib.file_digest(file, blake3).digest() == digest  # type: ignore[arg-type]
+            return hashlib.file_digest(file, blake3).digest() == digest  # type: ignore[arg-type]
 
     @contextmanager
     def written(self, parent: int, name: str) -> Iterator[BinaryIO]:
-        """A file to write in an entered folder; it appears when the block ends, and not where that raises.
+        """A file to write in an entered folder. It appears when the block ends without an error.
 
-        Raises UsageError where something else has the name and may not be replaced, FullError without room,
-        OSError otherwise.
+        Raises UsageError where something else has the name and may not be replaced, FullError where the disk
+        is full, OSError otherwise.
         """
         self._check_free(parent, name)
         temporary = secrets.token_hex(8)
@@ -105,13 +102,8 @@ class Folder:
             raise
 
     def _check_free(self, parent: int, name: str) -> None:
-        if self._may_replace:
-            return
-        try:
-            os.stat(name, dir_fd=parent, follow_symlinks=False)
-        except FileNotFoundError:
-            return
-        raise UsageError("something else is there", hint="--overwrite replaces files")
+        if not self._may_replace and files.status(parent, name) is not None:
+            raise UsageError("something else is there", hint="--overwrite replaces files")
 
 
 def _remove(name: str, parent: int) -> None:
@@ -121,7 +113,7 @@ def _remove(name: str, parent: int) -> None:
 
 @contextmanager
 def opened(path: Path, snapshot_id: str, *, overwrite: bool, is_shared: bool = False) -> Iterator[Folder]:
-    """The folder for what a snapshot holds; made where it is missing.
+    """The destination of an extraction, created where it is missing.
 
     Files and folders are for their owner alone; with `is_shared` the umask decides. Raises UsageError where
     the folder has other content, unless files may be overwritten or an interrupted extraction of the same
@@ -162,7 +154,7 @@ def _has_content(root: int) -> bool:
 
 @contextmanager
 def _working(path: Path, root: int, *, is_made: bool) -> Iterator[int]:
-    """The descriptor of the working folder; UsageError where it is not there and must not be made."""
+    """The descriptor of the working folder; UsageError where it is missing and must not be created."""
     try:
         handle = _enter(WORKING, root, 0o700 if is_made else None)
     except FileNotFoundError as error:
@@ -177,7 +169,7 @@ def _working(path: Path, root: int, *, is_made: bool) -> Iterator[int]:
 
 @contextmanager
 def _marked(path: Path, working: int, snapshot_id: str, *, is_free: bool) -> Iterator[None]:
-    """The working folder for this snapshot, free of what dead runs left, and locked."""
+    """Lock the working folder, write the snapshot's id to it, and delete what dead runs left in it."""
     where = str(path / WORKING)
     try:
         mark = os.open(
@@ -198,8 +190,8 @@ def _marked(path: Path, working: int, snapshot_id: str, *, is_free: bool) -> Ite
                     raise _not_empty(path)
                 os.ftruncate(mark, 0)
                 os.pwrite(mark, snapshot_id.encode(), 0)
-            for left in {*os.listdir(working)} - {_SNAPSHOT}:
-                os.unlink(left, dir_fd=working)
+            for leftover in {*os.listdir(working)} - {_SNAPSHOT}:
+                os.unlink(leftover, dir_fd=working)
         except OSError as error:
             if error.errno in _FULL:
                 raise _full(path) from error
@@ -210,7 +202,7 @@ def _marked(path: Path, working: int, snapshot_id: str, *, is_free: bool) -> Ite
 
 
 def _enter(name: str, parent: int, mode: int | None) -> int:
-    """The descriptor of a folder in a folder; made with `mode` where it is missing, unless that is None."""
+    """The descriptor of a folder in a folder; created with `mode` where missing, unless that is None."""
     try:
         return os.open(name, _FOLDER, dir_fd=parent)
     except FileNotFoundError:
@@ -222,12 +214,13 @@ def _enter(name: str, parent: int, mode: int | None) -> int:
 
 
 def _refused(error: OSError, path: Path, names: Sequence[str], parent: int) -> PachvaultError:
-    """Why the last of `names`, which is in the folder `parent`, cannot be entered."""
+    """The error for the last of `names`, in the folder `parent`, which cannot be entered."""
     if error.errno in _FULL:
         return _full(path)
     where = str(path.joinpath(*names))
     with suppress(OSError):
-        if stat.S_ISLNK(os.stat(names[-1], dir_fd=parent, follow_symlinks=False).st_mode):
+        info = files.status(parent, names[-1])
+        if info is not None and stat.S_ISLNK(info.st_mode):
             return PlaceError("is a link, and nothing is written through a link", where=where)
     reason = "a file is in the way" if error.errno == errno.ENOTDIR else error.strerror
     return PlaceError(f"cannot be made: {reason}", where=where)

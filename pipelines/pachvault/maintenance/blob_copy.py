@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from pachvault.backup.export.chunker import FRAME_BLOBS, FRAME_BYTES
+from pachvault.backup.export.frame_writer import FRAME_BLOBS, FRAME_BYTES
 from pachvault.errors import DamageError
 from pachvault.format import pack
 from pachvault.format.digests import Digests

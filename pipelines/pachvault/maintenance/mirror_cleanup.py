@@ -18,7 +18,7 @@ from pachvault.backup.run_records import Announcement
 from pachvault.errors import AbsentError, CorruptError, DamageError, PachydermError, SourceGoneError
 from pachvault.format import layout
 from pachvault.format.ids import RepoName
-from pachvault.mirror import BACKUP_REPO, branch_of, origin_of
+from pachvault.mirror import BACKUP_REPO, branch_of, mirror_note
 from pachvault.pach.records import CommitInfo
 from pachvault.pach.source import CommitRef, Source
 from pachvault.pach.target import Target
@@ -109,22 +109,22 @@ def _running(vault: Vault, cluster: str, now: datetime) -> Iterator[datetime]:
         if now - info.modified_at > vault.config.grace / 2:
             continue
         try:
-            announcement = Announcement.read(vault.get(info.name), info.name)
+            said = Announcement.read(vault.get(info.name), info.name)
         except AbsentError:
             continue  # sealed since the listing
         except CorruptError as error:
             _log.warning("an announcement cannot be read, its time counts: %s", error)
             yield info.modified_at  # whatever it says, it is of about then
             continue
-        if announcement.cluster_id == cluster:
-            yield announcement.frozen_at
+        if said.cluster_id == cluster:
+            yield said.frozen_at
 
 
 def _current(
     source: Source, vault: Vault, cluster: str, before: datetime, heads: Iterable[CommitInfo]
 ) -> set[str]:
     """The mirror's branches whose sources are there, or were within the time for which they are held."""
-    mirrored = {RepoName.parse(origin["source"]) for head in heads if (origin := origin_of(head)) is not None}
+    mirrored = {RepoName.parse(said["source"]) for head in heads if (said := mirror_note(head)) is not None}
     found = set()
     for repo in source.repos():
         if repo.name in mirrored:
@@ -150,15 +150,15 @@ def _current(
 
 def _sealed(vault: Vault, cluster: str, commits: Iterable[CommitInfo]) -> list[CommitInfo]:
     """Those whose source commits a snapshot has: no run reads them any more."""
-    sources = [(commit, origin) for commit in commits if (origin := origin_of(commit)) is not None]
-    repos = {RepoName.parse(origin["source"]) for _, origin in sources}
+    sources = [(commit, said) for commit in commits if (said := mirror_note(commit)) is not None]
+    repos = {RepoName.parse(said["source"]) for _, said in sources}
     records = base_lookup.newest_records(vault, cluster, repos).records
     by_repo = {str(name): sealed.commits() for name, sealed in records.items()}
-    return [commit for commit, origin in sources if origin["commit"] in by_repo.get(origin["source"], set())]
+    return [commit for commit, said in sources if said["commit"] in by_repo.get(said["source"], set())]
 
 
 def _is_ours(commit: CommitInfo) -> bool:
-    return origin_of(commit) is not None
+    return mirror_note(commit) is not None
 
 
 def _is_old(commit: CommitInfo, before: datetime) -> bool:
@@ -177,6 +177,6 @@ def _ordered(commits: Iterable[CommitInfo], old: Iterable[CommitInfo]) -> Iterat
         children[parent].discard(commit.id)
         children[parent] |= followers
         parents.update(dict.fromkeys(followers, parent))
-        origin = origin_of(commit) or {"source": "?", "commit": commit.id}
+        said = mirror_note(commit) or {"source": "?", "commit": commit.id}
         action = TrimAction.SQUASH if followers else TrimAction.DROP
-        yield Trimmed(commit.id, action, f"{origin['source']}@{origin['commit']}")
+        yield Trimmed(commit.id, action, f"{said['source']}@{said['commit']}")

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from pachvault.format.documents import Time
 from pachvault.format.ids import RepoName
 from pachvault.pach import unknown_fields
 
@@ -36,13 +37,16 @@ class BranchInfo:
 
 @dataclass(frozen=True, slots=True)
 class CommitInfo:
-    """A commit. `finished_at` is None while it is open; `size_bytes` is exact once it is finished."""
+    """A commit, as the cluster has it and as the plans of backups and restores hand it on.
+
+    `finished_at` is None while it is open; `size_bytes` is exact once it is finished.
+    """
 
     id: str
     parent: str | None
     origin: str
-    started_at: datetime | None
-    finished_at: datetime | None
+    started_at: Time | None
+    finished_at: Time | None
     description: str
     error: str
     size_bytes: int

@@ -1,1 +1,1 @@
-"""Bringing back: from the vault to a plain folder, or by replay into Pachyderm."""
+"""A restore: plan, stage large changes, replay commits, compare them with the vault, move heads."""

@@ -1,4 +1,4 @@
-"""What a commit of a snapshot changes against another: rows to put, paths to delete; and cut into spans."""
+"""The change from one commit of a snapshot to another: rows to put, paths to delete; and spans of it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pachvault.syntax.selection import Paths
 from pachvault.vault.snapshots import RepoHistory
 
 FILE_BYTES = 2_000
-"""About what could be written in the time that a file itself takes."""
+"""The time that a file costs besides its content, as the bytes that could be written in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class Changes:
     puts: pa.Table
     deletes: list[str]
     is_added: bool = False
-    """Nothing is to be replaced: there was nothing, or it is the beginning of the same large file."""
+    """Nothing is replaced: there was nothing before, or only the beginning of the same large file."""
 
     @property
     def bytes(self) -> int:
@@ -47,25 +47,25 @@ class Span:
 def changes(history: RepoHistory, commit: str, parent: str | None, patterns: Sequence[str] = ()) -> Changes:
     """The change that turns the tree of `parent` (nothing, where None) into that of `commit`.
 
-    Only paths that `patterns` mean (see selection.Paths), where there are any.
+    Only paths that match `patterns` (see selection.Paths), where there are any.
     """
     row = history.row_of(commit)
     if history.commits["base"][row].as_py() == parent:
         rows = history.changes(row)
         gone = rows.filter(pc.equal(rows["kind"], table.DELETED))["path"].to_pylist()
-        found = Changes(rows.filter(pc.equal(rows["kind"], table.FILE)).sort_by("path"), sorted(gone))
+        change = Changes(rows.filter(pc.equal(rows["kind"], table.FILE)).sort_by("path"), sorted(gone))
     else:
         old = history.tree(parent) if parent is not None else table.FILES.empty_table()
-        found = between(old, history.tree(commit))
-    found = replace(found, is_added=parent is None)
+        change = between(old, history.tree(commit))
+    change = replace(change, is_added=parent is None)
     if not patterns:
-        return found
+        return change
     paths = Paths(tuple(patterns))
-    hits = [paths.has(path) for path in found.puts["path"].to_pylist()]
+    hits = [paths.has(path) for path in change.puts["path"].to_pylist()]
     return replace(
-        found,
-        puts=found.puts.filter(pa.array(hits, pa.bool_())),
-        deletes=[path for path in found.deletes if paths.has(path)],
+        change,
+        puts=change.puts.filter(pa.array(hits, pa.bool_())),
+        deletes=[path for path in change.deletes if paths.has(path)],
     )
 
 
@@ -77,46 +77,48 @@ def between(old: pa.Table, new: pa.Table) -> Changes:
     return Changes(new.filter(pc.invert(same)), sorted(old["path"].filter(gone).to_pylist()))
 
 
-def part_of(found: Changes, span: Span) -> Changes:
+def part_of(change: Changes, span: Span) -> Changes:
     """The part of a change that a span holds."""
-    paths = found.puts["path"]
+    paths = change.puts["path"]
     inside = pc.greater_equal(paths, span.lower)
     if span.upper:
         inside = pc.and_(inside, pc.less(paths, span.upper))
-    puts = found.puts.filter(inside)
+    puts = change.puts.filter(inside)
     if span.blobs is not None:
         first, last = span.blobs
         rows = [row | {"blobs": row["blobs"][first:last]} for row in puts.to_pylist()]
         puts = pa.Table.from_pylist(rows, schema=table.FILES)
-    is_added = found.is_added or (span.blobs is not None and span.blobs[0] > 0)
-    deletes = [path for path in found.deletes if path >= span.lower and (not span.upper or path < span.upper)]
+    is_added = change.is_added or (span.blobs is not None and span.blobs[0] > 0)
+    deletes = [
+        path for path in change.deletes if span.lower <= path and (not span.upper or path < span.upper)
+    ]
     return Changes(puts, deletes, is_added)
 
 
-def spans(found: Changes, size_bytes: int) -> list[Span]:
+def spans(change: Changes, size_bytes: int) -> list[Span]:
     """Spans of about `size_bytes` each that together are the change, in order.
 
-    A file larger than that is cut between its blobs, which are taken to be of one size. Each file counts
-    for a little more than its bytes: many small ones take their time, too.
+    A larger file is split between its blobs, which are taken to be of one size. Each file counts for a
+    little more than its bytes, because many small ones take time, too.
     """
-    cuts: list[Span] = []
+    parts: list[Span] = []
     lower, held, weight = "", 0, 0
-    columns = (found.puts["path"], found.puts["size"], pc.list_value_length(found.puts["blobs"]))
+    columns = (change.puts["path"], change.puts["size"], pc.list_value_length(change.puts["blobs"]))
     for path, size, blobs in zip(*(column.to_pylist() for column in columns), strict=True):
         if size > size_bytes and blobs:
-            cuts += [Span(lower, path, held)] if path > lower else []
-            cuts += _cut(path, size, blobs, size_bytes)
+            parts += [Span(lower, path, held)] if path > lower else []
+            parts += _parts_of_file(path, size, blobs, size_bytes)
             lower, held, weight = after(path), 0, 0
             continue
         if weight >= size_bytes:
-            cuts.append(Span(lower, path, held))
+            parts.append(Span(lower, path, held))
             lower, held, weight = path, 0, 0
         held += size
         weight += size + FILE_BYTES
-    return [*cuts, Span(lower, "", held)]
+    return [*parts, Span(lower, "", held)]
 
 
-def _cut(path: str, size: int, blobs: int, size_bytes: int) -> list[Span]:
+def _parts_of_file(path: str, size: int, blobs: int, size_bytes: int) -> list[Span]:
     count = min(-(-size // size_bytes), blobs)
     bounds = [blobs * number // count for number in range(count + 1)]
     return [

@@ -1,4 +1,4 @@
-"""What a restored commit says of itself: old id and times, for people and for a restore taken up again."""
+"""The last line of a restored commit's description: old id and times. A later run finds the commit by it."""
 
 from __future__ import annotations
 
@@ -19,17 +19,18 @@ _LINE = re.compile(
 
 def description(request_id: str, repo: RepoName, step: CommitStep, lost: int = 0) -> str:
     """The old description, then a line with the old id, times, creator, and how many files are missing."""
-    times = f"started {step.started_at or 'unknown'}, finished {step.finished_at or 'unknown'}"
-    line = f"restored by pachvault, request {request_id[:12]}, from {repo}@{step.commit}, {times}"
-    if step.created_by:
-        line += f", created by {step.created_by}"
+    old = step.old
+    times = f"started {old.started_at or 'unknown'}, finished {old.finished_at or 'unknown'}"
+    line = f"restored by pachvault, request {request_id[:12]}, from {repo}@{old.id}, {times}"
+    if old.created_by:
+        line += f", created by {old.created_by}"
     if lost:
         line += f", without {lost} damaged files"
-    return f"{step.description}\n{line}" if step.description else line
+    return f"{old.description}\n{line}" if old.description else line
 
 
 def appended(request_id: str, repo: RepoName, commit: str) -> str:
-    """What a commit says that was put on top of a branch."""
+    """The description of a commit that is put on top of a branch."""
     return f"appended by pachvault, request {request_id[:12]}, from {repo}@{commit}"
 
 
@@ -38,22 +39,22 @@ def restored(
 ) -> dict[str, CommitInfo]:
     """The commits that this request has replayed or begun already, by old id.
 
-    Those that a branch keeps as differing do not count, nor does what stands on them.
+    Those that a branch keeps as differing do not count, nor do their descendants.
     """
     prefix = working_branches.differing(request_id)
     differing = {branch.head for branch in branches if branch.name.startswith(prefix)}
-    found = {}
+    commits_by_old_id = {}
     for commit in reversed(commits):
         if commit.id in differing or commit.parent in differing:
             differing.add(commit.id)
             continue
         match = _LINE.search(commit.description)
         if match and (match["request"], match["repo"]) == (request_id[:12], str(repo)):
-            found[match["commit"]] = commit
-    return found
+            commits_by_old_id[match["commit"]] = commit
+    return commits_by_old_id
 
 
 def left_out(commit: CommitInfo) -> int:
-    """How many damaged files a restored commit does without."""
+    """How many damaged files a restored commit lacks."""
     match = _LINE.search(commit.description)
     return int(match["lost"] or 0) if match else 0

@@ -1,4 +1,4 @@
-"""A whole restore from a shell: resolve, fetch, and the rest in `carry`, one after the other."""
+"""A whole restore from a shell: plan, stage, then `apply.carry_out`."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from pachvault.request import Request
 from pachvault.restore.apply.apply import carry_out
 from pachvault.restore.plan.fetch_shares import PlanWithShares
 from pachvault.restore.plan.resolve import resolve
-from pachvault.restore.request.request_lock import LockHolder, held
+from pachvault.restore.request.lock_holder import LockHolder
+from pachvault.restore.request.request_lock import held
 from pachvault.restore.request.restore_records import RestoreReport
-from pachvault.restore.restore_messages import FetchShare, RestorePlan
+from pachvault.restore.restore_messages import FetchShare
 from pachvault.restore.stage.staging import fetch
 from pachvault.runtime.progress import Progress
 from pachvault.store.open_store import open_store
@@ -34,7 +35,7 @@ def plan_only(address: str, token: str | None, request: Request, vault: Vault) -
 def restore(
     address: str, token: str | None, request: Request, vault: Vault, progress: Progress, workers: int = 1
 ) -> RestoreReport:
-    """Carry out a request; again after a crash, it goes on where it was.
+    """Carry out a request. After a crash, it goes on where it was when it is called again.
 
     Raises HeldError while another run carries it out.
     """
@@ -44,12 +45,12 @@ def restore(
         resolved = resolve(request, vault, source)
         plan = resolved.plan
         progress.say(f"plan: {plan.summary}")
-        # a plan that another run of the request has overtaken still holds: what it did is found
-        with held(source, target, request.id, LockHolder.this_process()) as mine:
+        # the plan holds even if another run of the request acted since: what that one did is found
+        with held(source, target, request.id, LockHolder.this_process()) as lock:
             if resolved.shares:
-                mine.enter("fetch")
+                lock.enter("fetch")
             began = monotonic()
-            # every stage goes on where it was: what fails in passing is tried again as a whole
+            # every stage goes on where it was, so a temporary failure is retried as a whole
             try:
                 fetched = _fetch_all(connection, resolved, vault, address, token, progress, workers)
                 return retrying()(
@@ -58,13 +59,13 @@ def restore(
                     target,
                     vault,
                     plan,
-                    mine,
+                    lock,
                     progress,
                     staged_bytes=_bytes(resolved.shares),
                     began=began if fetched == plan.shares else None,
                 )
             except DamageError:
-                mine.give_up()
+                lock.give_up()
                 raise
 
 
@@ -77,30 +78,30 @@ def _fetch_all(
     progress: Progress,
     workers: int,
 ) -> int:
-    """Stage all parts; how many were not there yet."""
-    shares, plan = resolved.shares, resolved.plan
+    """Stage all parts. Returns how many were not staged yet."""
+    shares = resolved.shares
     if not shares:
         return 0
     progress.start("fetch", _bytes(shares))
     if workers > 1 and len(shares) > 1:
-        return sum(spread(_fetch, plan, shares, address, token, progress, workers))
+        return sum(spread(_fetch, None, shares, address, token, progress, workers))
     source, target = Source(connection), Target(connection)
     reader = BlobReader(vault, blob_index.load(vault))
-    return sum(retrying()(fetch, source, target, vault, plan, share, progress, reader) for share in shares)
+    return sum(retrying()(fetch, source, target, vault, share, progress, reader) for share in shares)
 
 
 def _bytes(shares: list[FetchShare]) -> int:
-    return sum(part.size_bytes for share in shares for part in share.parts)
+    return sum(share.part.span.size_bytes for share in shares if share.part)
 
 
-def _fetch(connection: Connection, plan: RestorePlan, share: FetchShare, progress: Progress) -> int:
-    """A share in a process of its own."""
-    reader, source, target = _reader(plan.vault), Source(connection), Target(connection)
-    return retrying()(fetch, source, target, reader.vault, plan, share, progress, reader)
+def _fetch(connection: Connection, _: None, share: FetchShare, progress: Progress) -> bool:
+    """Stage a share in a worker process."""
+    reader, source, target = _reader(share.vault), Source(connection), Target(connection)
+    return retrying()(fetch, source, target, reader.vault, share, progress, reader)
 
 
 @lru_cache(maxsize=1)
 def _reader(url: str) -> BlobReader:
-    """For processes that live as long as one fetch: the vault's index is loaded once, not for each share."""
+    """Loads the index once in a process, not for each share. These processes live as long as one fetch."""
     vault = open_vault(open_store(url))
     return BlobReader(vault, blob_index.load(vault))

@@ -1,32 +1,25 @@
-"""What the stages of a restore hand on. JSON, readable in the console."""
+"""The documents between the stages of a restore: plan, shares, receipts. JSON, readable in the console."""
 
 from __future__ import annotations
 
 from typing import Literal
 
-from pachvault.format.documents import Hex, Roles, Time
+from pachvault.format.documents import Hex, Roles
 from pachvault.format.ids import RepoName
 from pachvault.messages import StageMessage
+from pachvault.pach.records import CommitInfo
+from pachvault.restore.changes import Span
 
 
 class CommitStep(StageMessage):
     """A commit to replay."""
 
-    commit: str
-    """Its old id."""
-    parent: str | None
-    """The old id of its parent among the replayed ones; None for a root."""
+    old: CommitInfo
+    """The commit as the snapshot has it. Its parent is None where the parent is not replayed."""
     content_parent: str | None
-    """The nearest replayed ancestor that did not fail: what its change is a change of."""
-    description: str
-    error: str
-    started_at: Time | None
-    finished_at: Time | None
-    size_bytes: int
+    """The old id of the nearest replayed ancestor that did not fail: the change is the difference to it."""
     parts: int = 0
     """How many staged parts hold its change; 0 where replay writes it itself."""
-    metadata: dict[str, str] = {}
-    created_by: str = ""
 
 
 class BranchPlan(StageMessage):
@@ -39,14 +32,14 @@ class BranchPlan(StageMessage):
     action: Literal["create", "append", "replace", "move", "keep"]
     """keep: an interrupted run of this request has moved it, and it has newer commits on top."""
     keep_as: str | None = None
-    """Where the head that is replaced goes on."""
+    """The branch that keeps the head that is replaced."""
     current: str | None = None
     """The head as it is now."""
     trigger: dict[str, str | int | bool] | None = None
 
 
 class RepoPlan(StageMessage):
-    """A repo to restore, whole or in part."""
+    """A repo to restore, all of it or a part."""
 
     record: Hex
     project: str
@@ -56,7 +49,7 @@ class RepoPlan(StageMessage):
     description: str
     is_new: bool
     origin: Literal["source", "backup", "vault"]
-    """Where the commits come from: the repo itself, the backup repo, the vault."""
+    """Where the commits come from: the repo itself, the backup repo or the vault."""
     steps: list[CommitStep]
     branches: list[BranchPlan]
 
@@ -120,7 +113,7 @@ class RolesPlan(StageMessage):
 
     @property
     def text(self) -> str:
-        """What people call it."""
+        """Its name for users."""
         return {"cluster": "the cluster", "project": f"project {self.project}"}.get(
             self.kind, f"{self.project}/{self.repo}"
         )
@@ -140,30 +133,36 @@ class SettingsPlan(StageMessage):
 
 
 class ChangePart(StageMessage):
-    """A span of a large commit's change (see changes.Span), staged ahead of replay."""
+    """A part of a large change, staged ahead of replay."""
 
     project: str
     repo: str
-    commit: str
+    step: CommitStep
+    """The commit that the change is of."""
     number: int
-    lower: str
-    upper: str
-    size_bytes: int
-    blobs: tuple[int, int] | None = None
+    """Which of the `parts` of the step it is, from 0 on."""
+    span: Span
 
 
 class FetchShare(StageMessage):
-    """One datum of restore_fetch."""
+    """One datum of restore_fetch, with all that it takes to stage its part.
+
+    A request without large changes has one share without a part: without a datum of restore_fetch there
+    would be none of restore_replay.
+    """
 
     request_id: str
     number: int
-    vault: str
-    snapshot: str
-    parts: list[ChangePart]
+    part: ChangePart | None = None
+    vault: str = ""
+    snapshot: str = ""
+    paths: list[str] = []
+    """Those of the plan: only files that match are restored, where there are any."""
+    keep_going: bool = False
 
 
 class RestorePlan(StageMessage):
-    """What a request comes to."""
+    """The plan of a request."""
 
     request_id: str
     status: Literal["work", "done", "refused"]
@@ -176,11 +175,11 @@ class RestorePlan(StageMessage):
     pipelines: list[PipelinePlan] = []
     settings: SettingsPlan = SettingsPlan()
     done_requests: Hex | None = None
-    """The record of repo `restored` in the snapshot: its files are added to the cluster's."""
+    """The record of repo `restored` in the snapshot: its files are added to those of the cluster."""
     notes: list[str] = []
-    """What is left out on purpose, or is not as one might expect; a line each."""
+    """A line for each thing that is left out on purpose, or may be unexpected."""
     not_restored: list[str] = []
-    """A line for each pipeline that cannot be created, and each output that nothing brings back."""
+    """A line for each pipeline that cannot be created, and each output that is not restored."""
     shares: int = 0
     bytes: int = 0
     commits: int = 0
@@ -190,37 +189,29 @@ class RestorePlan(StageMessage):
     lost: list[str] = []
     """A line for each repo that is left out because of damage."""
     bytes_per_second: float | None = None
-    """The bandwidth to expect, where one was measured, and by what."""
+    """The throughput to expect, where it was measured."""
     measured_by: str = ""
+    """What it was measured by, for users."""
 
     @property
     def new_pipelines(self) -> list[str]:
         """The pipelines to create, project/name each."""
-        return [f"{each.project}/{each.name}" for each in self.pipelines if each.is_new]
+        return [f"{pipeline.project}/{pipeline.name}" for pipeline in self.pipelines if pipeline.is_new]
 
     @property
     def expected_seconds(self) -> float | None:
-        """R = D / B: how long bringing the bytes will take; None where nothing was measured."""
+        """How long the transfer takes, bytes divided by throughput; None where that was not measured."""
         return self.bytes / self.bytes_per_second if self.bytes_per_second else None
 
 
-class FetchWork(StageMessage):
-    """A share with as much of the plan as fetching it takes; without both where there is nothing to fetch."""
-
-    request_id: str
-    number: int
-    share: FetchShare | None = None
-    plan: RestorePlan | None = None
-
-
 class FetchReceipt(StageMessage):
-    """What became of a share."""
+    """The result of a share."""
 
     request_id: str
     number: int
-    staged: int = 0
-    """Parts fetched now; those that were there already are not counted."""
+    staged: bool = False
+    """Whether its part was staged now; False for one that was staged already."""
     problem: str = ""
-    """Why it could not be fetched, and never will be."""
+    """Why it cannot be staged; another try would fail as well."""
     is_damage: bool = False
-    """Whether the vault is damaged, and what is intact may be had."""
+    """Whether the reason is damage in the vault: a request that keeps going restores what is intact."""

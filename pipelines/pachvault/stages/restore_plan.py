@@ -18,6 +18,6 @@ def run(worker: Worker) -> str:
     with connect(worker.pachd, worker.token) as connection:
         intake = take_in(entries[0].name, data, Source(connection))
     worker.write(f"{intake.folder}/plan.json", intake.plan.encode())
-    for work in intake.work:
-        worker.write(f"{intake.folder}/work/{work.number:04d}.json", work.encode())
+    for share in intake.shares:
+        worker.write(f"{intake.folder}/work/{share.number:04d}.json", share.encode())
     return f"{intake.folder}: {intake.plan.status}: {intake.plan.summary}"

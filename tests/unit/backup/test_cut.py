@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,9 +11,12 @@ import numpy as np
 import pytest
 
 from made import cut_points, new_vault
-from pachvault.backup.export.chunker import FRAME_BLOBS, Chunker
+from pachvault.backup.export.chunker import Chunker, StoredFiles
+from pachvault.backup.export.frame_writer import FRAME_BLOBS
+from pachvault.errors import TransientError
 from pachvault.format.documents import Cutting
 from pachvault.format.ids import digest
+from pachvault.pach.tar import FilePiece
 from pachvault.vault import blob_index
 from pachvault.vault.blob_reader import BlobReader
 from pachvault.vault.pack_writer import PackWriter
@@ -23,35 +26,43 @@ SMALL = Cutting(min_bytes=2048, avg_bytes=4096, max_bytes=16_384)
 Emitted = tuple[str, int, bytes, list[bytes] | None]
 
 
+def one_by_one(batches: Iterable[StoredFiles]) -> Iterator[Emitted]:
+    for files in batches:
+        yield from zip(*files, strict=True)
+
+
 def noise(size: int, seed: int = 1) -> bytes:
     return np.random.default_rng(seed).bytes(size)
 
 
 @dataclass
 class Job:
-    cutter: Chunker
+    """A stream of files, which is stored when the job ends."""
+
+    chunker: Chunker
     writer: PackWriter
+    pieces: list[FilePiece] = field(default_factory=list)
     emitted: list[Emitted] = field(default_factory=list)
+
+    def piece(self, path: str, size: int, offset: int, data: memoryview) -> None:
+        self.pieces.append(FilePiece(path, size, offset, data))
 
     def file(self, path: str, data: bytes, *ends: int) -> None:
         """A file in pieces that end at these offsets."""
         offset = 0
         for end in sorted({len(data)} | {end for end in ends if 0 < end < len(data)}):
-            self.cutter.add(path, len(data), offset, memoryview(data)[offset:end])
+            self.piece(path, len(data), offset, memoryview(data)[offset:end])
             offset = end
 
 
 @contextmanager
 def cutting(vault: Vault, sizes: Cutting = SMALL) -> Iterator[Job]:
     with PackWriter(vault) as writer:
-        job = Job(Chunker(writer, blob_index.load(vault), sizes), writer)
-        job.cutter.emit = lambda *file: job.emitted.append(file)
-        try:
+        with Chunker(writer, blob_index.load(vault), sizes) as chunker:
+            job = Job(chunker, writer)
             yield job
-            job.cutter.flush()
-            writer.finish()
-        finally:
-            job.cutter.close()
+            job.emitted += one_by_one(chunker.store(job.pieces))
+        writer.finish()
 
 
 def expected(path: str, data: bytes, sizes: Cutting = SMALL) -> Emitted:
@@ -101,18 +112,18 @@ def test_a_file_that_begins_anew_is_told_once_and_right(tmp_path: Path) -> None:
     data, other = noise(50_000), noise(50_000, 2)
     with cutting(new_vault(tmp_path)) as job:
         for stop in (1, 20_000, 49_999):
-            job.cutter.add("/a", len(data), 0, memoryview(data)[:stop])
+            job.piece("/a", len(data), 0, memoryview(data)[:stop])
         job.file("/a", data, 10_000)
-        job.cutter.add("/b", len(other), 0, memoryview(other)[:40_000])
+        job.piece("/b", len(other), 0, memoryview(other)[:40_000])
         job.file("/b", other)
-        job.cutter.add("/c", 9, 0, memoryview(b"123"))
+        job.piece("/c", 9, 0, memoryview(b"123"))
         job.file("/c", b"123456789", 4)
     assert job.emitted == [expected("/a", data), expected("/b", other), expected("/c", b"123456789")]
 
 
 def test_a_piece_without_its_beginning_is_refused(tmp_path: Path) -> None:
-    with cutting(new_vault(tmp_path)) as job, pytest.raises(ValueError, match="without its beginning"):
-        job.cutter.add("/a", 10, 5, memoryview(b"12345"))
+    with pytest.raises(ValueError, match="without its beginning"), cutting(new_vault(tmp_path)) as job:
+        job.piece("/a", 10, 5, memoryview(b"12345"))
 
 
 def test_identical_content_is_stored_once_within_and_across_runs(tmp_path: Path) -> None:
@@ -181,12 +192,15 @@ def test_an_insertion_in_the_middle_stores_few_blobs_anew(tmp_path: Path) -> Non
 def test_what_is_abandoned_is_not_told_but_its_blobs_stay(tmp_path: Path) -> None:
     vault = new_vault(tmp_path)
     data = noise(40_000)
+
+    def broken() -> Iterator[FilePiece]:
+        yield FilePiece("/small", 5, 0, memoryview(b"small"))
+        yield FilePiece("/large", len(data), 0, memoryview(data)[:39_000])
+        raise TransientError("the stream broke")
+
     with cutting(vault) as job:
-        keep = job.cutter.emit
-        job.file("/small", b"small")
-        job.cutter.add("/large", len(data), 0, memoryview(data)[:39_000])
-        job.cutter.abandon()
-        job.cutter.emit = keep
+        with pytest.raises(TransientError):
+            job.emitted += one_by_one(job.chunker.store(broken()))
         job.file("/next", b"next")
     assert job.emitted == [expected("/next", b"next")]
     assert blob_index.load(vault).has([digest(b"small"), digest(b"next")]).all()

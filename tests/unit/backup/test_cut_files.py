@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 from made import new_vault
-from pachvault.backup.export.chunker import FRAME_BYTES, Chunker
+from pachvault.backup.export.chunker import Chunker
+from pachvault.backup.export.frame_writer import FRAME_BYTES
 from pachvault.format.documents import Cutting
+from pachvault.pach.tar import FilePiece, FileRun
 from pachvault.vault import blob_index
 from pachvault.vault.blob_reader import BlobReader
 from pachvault.vault.pack_writer import PackWriter
@@ -33,16 +35,17 @@ def test_as_one_by_one(tmp_path: Path, sizes: list[int]) -> None:
         vault = new_vault(tmp_path / way)
         emitted: list[tuple[str, int, bytes, list[bytes] | None]] = []
         with PackWriter(vault) as writer:
-            cutter = Chunker(writer, blob_index.load(vault), CUTTING)
-            cutter.emit = lambda *file, to=emitted: to.append(file)
             if way == "together":
-                assert cutter.add_files(paths, views) == sum(sizes)
+                pieces = [FileRun(paths, views)]
             else:
-                for path, view in zip(paths, views, strict=True):
-                    cutter.add(path, len(view), 0, view)
-            cutter.flush()
-            cutter.close()
+                pieces = [
+                    FilePiece(path, len(view), 0, view) for path, view in zip(paths, views, strict=True)
+                ]
+            with Chunker(writer, blob_index.load(vault), CUTTING) as chunker:
+                for files in chunker.store(pieces):
+                    emitted += zip(*files, strict=True)
             writer.finish()
+        assert sum(size for _, size, _, _ in emitted) == sum(sizes)
         found.append((sorted(emitted), [pack.digest for pack in writer.packs]))
         reader = BlobReader(vault, blob_index.load(vault))
         stored = {

@@ -10,7 +10,7 @@ from made import BEGAN, Repo, back_up, new_vault
 from pachvault.backup.backup_messages import CommitPlace, ExportShare, Item, PlannedRepo
 from pachvault.backup.base_lookup import SealedCommits
 from pachvault.backup.freeze.backup_plan import SHARE_BYTES, SHARE_ITEMS, head_tasks, plan_repo, split
-from pachvault.backup.freeze.freeze import _ranges
+from pachvault.backup.freeze.item_plan import _ranges
 from pachvault.format.ids import RepoName
 from pachvault.policy import History
 from pachvault.vault.snapshots import Snapshot
@@ -35,11 +35,19 @@ def two_commits() -> Repo:
     return repo
 
 
+def new_on_bases(planned: PlannedRepo) -> list[tuple[str, str | None]]:
+    """The new commits, each with the one that it builds on."""
+    return [(commit.id, planned.bases.get(commit.id)) for commit in planned.new]
+
+
 def test_a_new_repo_is_planned_whole_each_commit_on_its_parent() -> None:
     repo = two_commits()
     planned = plan(repo)
     first, second = repo.commits
-    assert [(commit.id, commit.base) for commit in planned.new] == [(first, None), (second, first)]
+    assert new_on_bases(planned) == [
+        (first, None),
+        (second, first),
+    ]
     assert planned.parents == {first: None, second: first}
     assert not planned.is_unchanged
 
@@ -59,7 +67,7 @@ def test_only_what_is_new_is_planned_as_a_delta_on_what_is_sealed(tmp_path: Path
     old = repo.branches["master"]
     third = repo.commit({"/c": b"3"})
     planned = plan(repo, snapshot)
-    assert [(commit.id, commit.base) for commit in planned.new] == [(third, old)]
+    assert new_on_bases(planned) == [(third, old)]
     assert head_tasks(repo.surveyed, planned) == [("master", third)]
 
 
@@ -72,7 +80,8 @@ def test_no_delta_stands_on_a_base_whose_table_is_damaged(tmp_path: Path) -> Non
         if b"pfs_hash" in data:
             data[20] ^= 1
             file.write_bytes(data)
-    assert [(commit.id, commit.base) for commit in plan(repo, snapshot).new] == [(third, None)]
+    planned = plan(repo, snapshot)
+    assert new_on_bases(planned) == [(third, None)]
 
 
 def test_nothing_is_made_to_depend_on_a_commit_that_could_not_be_read(tmp_path: Path) -> None:
@@ -84,7 +93,10 @@ def test_nothing_is_made_to_depend_on_a_commit_that_could_not_be_read(tmp_path: 
     doubtful = frozenset(problem.commit for problem in snapshot.manifest.problems if problem.commit)
     assert lost in doubtful
     planned = plan_repo(repo.surveyed, History(), sealed(snapshot), NOW, frozenset([lost]))
-    assert [(commit.id, commit.base) for commit in planned.new] == [(lost, first), (third, first)]
+    assert new_on_bases(planned) == [
+        (lost, first),
+        (third, first),
+    ]
 
 
 def test_a_head_that_vanished_during_the_freeze_is_told_as_missing() -> None:
@@ -131,8 +143,8 @@ def test_a_failed_commit_is_kept_as_failed_and_is_no_base() -> None:
     third = repo.commit({"/a": b"1", "/b": b"2"})
     planned = plan(repo)
     by_id = {commit.id: commit for commit in planned.new}
-    assert (by_id[failed].error, by_id[failed].base, by_id[failed].size_bytes) == ("it broke", None, 0)
-    assert by_id[third].base == first
+    assert (by_id[failed].error, planned.bases.get(failed), by_id[failed].size_bytes) == ("it broke", None, 0)
+    assert planned.bases[third] == first
     repo.branches["master"] = failed
     assert head_tasks(repo.surveyed, plan(repo)) == []
 
@@ -145,7 +157,7 @@ def test_heads_only_still_finds_its_delta_base_in_the_last_snapshot(tmp_path: Pa
     repo.commit({"/a": b"2"})
     head = repo.commit({"/a": b"3"})
     planned = plan(repo, snapshot, heads)
-    assert [(commit.id, commit.base) for commit in planned.new] == [(head, old)]
+    assert new_on_bases(planned) == [(head, old)]
 
 
 def test_a_branch_on_another_line_is_a_delta_on_its_own_former_head(tmp_path: Path) -> None:
@@ -155,7 +167,7 @@ def test_a_branch_on_another_line_is_a_delta_on_its_own_former_head(tmp_path: Pa
     del repo.branches["master"]
     head = repo.commit({"/z": b"9"})
     planned = plan(repo, snapshot)
-    assert [(commit.id, commit.base) for commit in planned.new] == [(head, old)]
+    assert new_on_bases(planned) == [(head, old)]
 
 
 def item(size: int, number: int = 0) -> Item:
@@ -217,7 +229,7 @@ def test_a_head_that_is_lost_is_no_base_of_itself(tmp_path: Path) -> None:
     head = repo.commit({"/a": b"1"})
     known = replace(sealed(back_up(new_vault(tmp_path), repo)), lost=frozenset([head]))
     planned = plan_repo(repo.surveyed, History(), known, NOW)
-    assert [(commit.id, commit.base) for commit in planned.new] == [(head, None)]
+    assert new_on_bases(planned) == [(head, None)]
 
 
 def test_a_head_that_is_lost_is_no_base_of_what_the_branch_was_set_back_to(tmp_path: Path) -> None:
@@ -228,4 +240,7 @@ def test_a_head_that_is_lost_is_no_base_of_what_the_branch_was_set_back_to(tmp_p
     known = replace(sealed(back_up(new_vault(tmp_path), repo)), lost=frozenset([first, second]))
     repo.branches["master"] = first
     planned = plan_repo(repo.surveyed, History(), known, NOW)
-    assert [(commit.id, commit.base) for commit in planned.new] == [(first, None), (second, first)]
+    assert new_on_bases(planned) == [
+        (first, None),
+        (second, first),
+    ]

@@ -16,12 +16,13 @@ REQUEST, LATER = digest(b"one").hex(), digest(b"two").hex()
 OLD = "0123456789abcdef" * 2
 
 
-def step(description: str = "") -> CommitStep:
+def step(description: str = "", old: str = OLD) -> CommitStep:
     at = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
-    return CommitStep(
-        commit=OLD, parent=None, content_parent=None, description=description, error="", started_at=at,
-        finished_at=None, size_bytes=0,
+    commit = CommitInfo(
+        id=old, parent=None, origin="user", started_at=at, finished_at=None, description=description,
+        error="", size_bytes=0,
     )  # fmt: skip
+    return CommitStep(old=commit, content_parent=None)
 
 
 def commit(description: str, number: int = 1) -> CommitInfo:
@@ -79,7 +80,7 @@ def test_damaged_files_that_were_left_out_are_remembered() -> None:
 
 def test_what_is_kept_as_differing_and_what_stands_on_it_does_not_count() -> None:
     def made(number: int, old: str, parent: int | None) -> CommitInfo:
-        text = commit_trailer.description(REQUEST, REPO, step().model_copy(update={"commit": old}))
+        text = commit_trailer.description(REQUEST, REPO, step(old=old))
         return replace(commit(text, number), parent=f"new{parent}" if parent else None)
 
     def kept(*numbers: int, request: str = REQUEST) -> list[BranchInfo]:

@@ -17,7 +17,8 @@ from e2e.cluster import Cluster, eventually
 from pachvault.errors import EXIT_BUSY, PachydermError
 from pachvault.pach.source import CommitRef
 from pachvault.restore.request import request_lock
-from pachvault.restore.request.request_lock import HeldError, HeldLock, LockHolder, LockState, held, holder_of
+from pachvault.restore.request.lock_holder import LockHolder, LockState, holder_of
+from pachvault.restore.request.request_lock import HeldError, HeldLock, held
 from pachvault.restore.stage import staging
 
 

@@ -94,7 +94,7 @@ def line(case: Case) -> list[str]:
 
 
 def steps(plan: RepoPlan) -> list[str]:
-    return [step.commit for step in plan.steps]
+    return [step.old.id for step in plan.steps]
 
 
 @pytest.mark.parametrize(
@@ -181,15 +181,15 @@ def test_history_is_cut_and_parents_come_first(
         extent = {key: line[each] if key in ("from", "to") else each for key, each in extent.items()}
     plan = case.only("data@master", history=extent)
     assert steps(plan) == [line[each] for each in kept]
-    assert [step.parent for step in plan.steps] == [None, *(line[each] for each in kept[:-1])]
+    assert [step.old.parent for step in plan.steps] == [None, *(line[each] for each in kept[:-1])]
     assert plan.branches[0].head == line[kept[-1]]
-    assert [step.error for step in plan.steps] == ["it failed" if each == 2 else "" for each in kept]
+    assert [step.old.error for step in plan.steps] == ["it failed" if each == 2 else "" for each in kept]
 
 
 def test_a_change_is_one_of_the_nearest_ancestor_that_did_not_fail(case: Case, line: list[str]) -> None:
-    by_commit = {step.commit: step for step in case.only("data@master", history="all").steps}
+    by_commit = {step.old.id: step for step in case.only("data@master", history="all").steps}
     assert by_commit[line[3]].content_parent == line[1]
-    cut = {step.commit: step for step in case.only("data@master", history={"last": 3}).steps}
+    cut = {step.old.id: step for step in case.only("data@master", history={"last": 3}).steps}
     assert cut[line[3]].content_parent is None
 
 
@@ -416,9 +416,9 @@ def test_large_changes_are_cut_into_shares(case: Case, monkeypatch: pytest.Monke
     resolved = case.resolve("data", history="all")
     assert [step.parts for step in resolved.plan.repos[0].steps] == [2, 0]
     assert resolved.plan.shares == len(resolved.shares) == 2
-    parts = [part for share in resolved.shares for part in share.parts]
-    assert [(part.commit, part.number) for part in parts] == [(large, 0), (large, 1)]
-    assert sum(part.size_bytes for part in parts) + 1 == resolved.plan.bytes == 200_001
+    parts = [share.part for share in resolved.shares if share.part]
+    assert [(part.step.old.id, part.number) for part in parts] == [(large, 0), (large, 1)]
+    assert sum(part.span.size_bytes for part in parts) + 1 == resolved.plan.bytes == 200_001
     assert small in steps(resolved.plan.repos[0])
 
 

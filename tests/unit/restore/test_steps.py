@@ -15,6 +15,7 @@ def rows(*commits: tuple[str, str | None, str]) -> dict[str, dict[str, Any]]:
     return {
         commit: {
             "parent": parent,
+            "origin": "user",
             "error": error,
             "description": "",
             "started": None,
@@ -35,15 +36,15 @@ LINE = rows(
 
 def test_each_step_comes_after_its_parent() -> None:
     steps = steps_to(LINE, set(LINE))
-    assert [step.commit for step in steps] == ["a1", "b2", "c3", "d4", "e5"]
-    assert [step.parent for step in steps] == [None, "a1", "b2", "c3", "d4"]
+    assert [step.old.id for step in steps] == ["a1", "b2", "c3", "d4", "e5"]
+    assert [step.old.parent for step in steps] == [None, "a1", "b2", "c3", "d4"]
 
 
 def test_a_change_is_one_of_the_nearest_ancestor_that_did_not_fail() -> None:
-    assert {step.commit: step.content_parent for step in steps_to(LINE, set(LINE))} == {
+    assert {step.old.id: step.content_parent for step in steps_to(LINE, set(LINE))} == {
         "a1": None, "b2": "a1", "c3": "a1", "d4": "a1", "e5": "d4",
     }  # fmt: skip
-    assert {step.commit: step.content_parent for step in steps_to(LINE, {"c3", "d4"})} == {
+    assert {step.old.id: step.content_parent for step in steps_to(LINE, {"c3", "d4"})} == {
         "c3": None,
         "d4": None,
     }

@@ -1,31 +1,32 @@
 """The export stage: one share, from streams to packs, index objects and file tables in the vault.
 
 A full commit is one stream over its paths. A delta is planned from `DiffFile`, and only files whose
-content the vault does not know are read: first from the commit's own change (a DIFF file set), where
-an appended file shows only its appended bytes, so that a size that differs sends us to the whole file.
+content the vault does not have are read: first from the commit's own change (a DIFF file set). There an
+appended file shows only its appended bytes; a file whose size differs is read whole from the commit.
+
+Data flows one way: Pachyderm's pieces of files → chunker → stored files → rows of a file table.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from itertools import groupby
 
 import pyarrow as pa
 
 from pachvault.backup import base_lookup, missing_commits, run_records
 from pachvault.backup.backup_messages import ExportShare, Item, ItemReceipt, Link, Receipt, WrittenObject
 from pachvault.backup.base_lookup import KnownContent
-from pachvault.backup.export.chunker import Chunker
+from pachvault.backup.export.chunker import Chunker, StoredFiles
+from pachvault.backup.export.delta_reader import changed_files
 from pachvault.backup.export.row_builder import RowBuilder
 from pachvault.backup.export.table_writer import TableWriter
 from pachvault.errors import PachydermError, SourceGoneError, TransientError
 from pachvault.format import table
 from pachvault.format.ids import RepoName, digest
-from pachvault.pach import codec
 from pachvault.pach.records import Change
-from pachvault.pach.source import CommitRef, Source, after, file_set
+from pachvault.pach.source import CommitRef, Source
 from pachvault.pach.tar import FilePiece, FileRun
 from pachvault.runtime import logs
 from pachvault.runtime.progress import Progress
@@ -33,13 +34,9 @@ from pachvault.vault import blob_index, pending_deletes
 from pachvault.vault.pack_writer import PACK_BYTES, PackWriter
 from pachvault.vault.vault import Vault, Written
 
-_BRIDGE_BYTES = 256 * 1024
-"""Known files between two unknown ones are read past where that costs less than another call."""
-_NAMES_A_CALL = 300
-
 
 def export_share(source: Source, vault: Vault, share: ExportShare, progress: Progress) -> Receipt:
-    """Carry out a share; its receipt. An equal share of an earlier run is taken from its receipt.
+    """Carry out a share and return its receipt. An equal share of an earlier run is not repeated.
 
     Raises TransientError where Pachyderm cannot be reached at all. An item that cannot be read has a
     problem in the receipt instead, and nothing of it is in the table.
@@ -49,19 +46,19 @@ def export_share(source: Source, vault: Vault, share: ExportShare, progress: Pro
     key = share.key(vault.config.vault_id)
     if share.items and (kept := run_records.kept_receipt(vault, key)) is not None:
         progress.add(share.expected_bytes, kept.files_read)
-        run_records.keep_receipt(vault, kept)  # younger now: prune lets it be until this run can have sealed
+        run_records.keep_receipt(
+            vault, kept
+        )  # its new age keeps prune from the objects until this run is sealed
         return kept.model_copy(update={"run_id": share.run_id, "number": share.number, "is_reused": True})
     if not share.items:
         return Receipt(run_id=share.run_id, number=share.number, key=key, items=[])
-    # three packs are in memory at once, as much again is on its way, and freed memory is not all used again
+    # three packs are in memory at once, as much again is in flight, and not all freed memory is reused
     with PackWriter(vault, min(PACK_BYTES, share.memory // 16)) as writer:
-        exporter = _Exporter(source, vault, share, writer, progress)
-        try:
+        with Chunker(writer, blob_index.held(vault), vault.config.cutting) as chunker:
+            exporter = _Exporter(source, vault, share, chunker, progress)
             for item in share.items:
                 with logs.context(source=str(item.repo_name)):
                     exporter.export(item)
-        finally:
-            exporter.cutter.close()
         writer.finish()
     items = exporter.receipts()
     receipt = Receipt(
@@ -88,49 +85,43 @@ class _Exporter:
     """The items of one share, one after the other."""
 
     def __init__(
-        self, source: Source, vault: Vault, share: ExportShare, writer: PackWriter, progress: Progress
+        self, source: Source, vault: Vault, share: ExportShare, chunker: Chunker, progress: Progress
     ) -> None:
-        self._source, self._vault, self._progress = source, vault, progress
-        self.cutter = Chunker(writer, blob_index.held(vault), vault.config.cutting)
+        self._source, self._vault, self._chunker, self._progress = source, vault, chunker, progress
         self._throttle = _throttle(share.bandwidth)
         self.tables = TableWriter(vault)
-        self._done: list[tuple[ItemReceipt, RowBuilder]] = []
+        self._exported: list[tuple[ItemReceipt, RowBuilder]] = []
         self._whole: dict[tuple[RepoName, str], tuple[Item, RowBuilder]] = {}
+        """The commits that were exported as one item: later deltas may have them as their base."""
         self.files_read = self.files_known = self.bytes_read = 0
 
     def receipts(self) -> list[ItemReceipt]:
-        """What became of the items; the rest of their rows is written."""
+        """The receipts of the items. Writes the rest of their rows."""
         self.tables.close()
-        return [receipt.model_copy(update={"tables": rows.tables}) for receipt, rows in self._done]
+        return [receipt.model_copy(update={"tables": rows.tables}) for receipt, rows in self._exported]
 
     def export(self, item: Item) -> None:
-        """Export an item, or note why that cannot be."""
+        """Export an item. Where that fails its receipt has the reason."""
         rows = self.tables.rows(item)
         receipt = ItemReceipt(project=item.project, repo=item.repo, commit=item.commit, lower=item.lower)
         try:
             size = self._delta(item, rows) if item.base_source else self._full(item, rows)
         except PachydermError as error:
-            self.cutter.abandon()
             if isinstance(error, TransientError):
-                self._source.projects()  # raises where it is the server, not this item
+                self._source.projects()  # raises if the server is unreachable, not just this item
             commit = CommitRef(item.project, item.repo, item.commit)
             kind, problem = missing_commits.why(self._source, commit, item.repo_created_at, error)
             failed = receipt.model_copy(update={"problem": problem, "problem_kind": kind})
-            self._done.append((failed, RowBuilder(item.repo_name, item.commit)))
+            self._exported.append((failed, RowBuilder(item.repo_name, item.commit)))
             return
         self.tables.add(rows)
         if item.is_whole:
             self._whole[item.repo_name, item.commit] = (item, rows)
-        self._done.append((receipt.model_copy(update={"rows": rows.count, "bytes": size}), rows))
+        self._exported.append((receipt.model_copy(update={"rows": rows.count, "bytes": size}), rows))
 
     def _full(self, item: Item, rows: RowBuilder) -> int:
-        self.cutter.emit = rows.file
-        for found in self._source.read_runs(item.source.ref, item.lower, item.upper):
-            if isinstance(found, FileRun):
-                self._take_run(found)
-            else:
-                self._take(found)
-        self.cutter.flush()
+        for files in self._stored(self._source.read_runs(item.source.ref, item.lower, item.upper)):
+            rows.files(*files)
         if item.is_whole and rows.bytes != item.commit_bytes:
             raise PachydermError(f"{rows.bytes} bytes arrived where the commit has {item.commit_bytes}")
         return rows.bytes
@@ -148,47 +139,24 @@ class _Exporter:
         contents = base_lookup.known_contents(partial(self._base_layers, item), changes)
         unread = self._write_known(changes, contents, rows)
         hashes = {change.path: change.new_hash for change in unread.values()}
-
-        def emit(path: str, size: int, content: bytes, pieces: list[bytes] | None) -> None:
-            rows.file(path, size, content, pieces, hashes[path])
-
-        self.cutter.emit = emit
-        own = file_set(self._own_change(item))
-        for lower, upper in _spans(changes, unread):
-            self._take_wanted(self._source.read(own, lower, upper), unread)
-        if unread:
-            whole = file_set(self._source.file_set_of(item.source.ref, codec.TOTAL))
-            for folder, names in _folders(sorted(unread)):
-                self._take_wanted(self._source.read_some(whole, folder, names), unread)
-        if unread:
-            some = ", ".join(sorted(unread)[:3])
-            raise SourceGoneError(f"{len(unread)} changed files did not arrive: {some}")
-        self.cutter.flush()
+        for files in self._stored(changed_files(self._source, item, changes, unread)):
+            rows.files(*files, [hashes[path] for path in files.paths])
         return rows.bytes - sum(change.old_size for change in changes if change.old_size > 0)
 
-    def _own_change(self, item: Item) -> str:
-        """The file set of what the commit itself put; where that place is gone, what is read has it too."""
-        try:
-            return self._source.file_set_of((item.change or item.source).ref, codec.DIFF)
-        except SourceGoneError:
-            return self._source.file_set_of(item.source.ref, codec.DIFF)
-
     def _on_sealed(self, item: Item, rows: RowBuilder, base: pa.Table) -> int:
-        """A delta whose base has left the cluster: the whole tree, against the base's in the vault."""
+        """A delta whose base the cluster no longer has: the whole tree, compared with the vault's base."""
         sizes = zip(base["path"].to_pylist(), base["size"].to_pylist(), strict=True)
         replaced: dict[str, int] = {path: size for path, size in sizes if _inside(item, path)}
         gone = set(replaced)
-        self.cutter.emit = rows.file
-        for piece in self._source.read(item.source.ref, item.lower, item.upper):
-            self._take(piece)
-            gone.discard(piece.path)
-        self.cutter.flush()
+        for files in self._stored(self._source.read(item.source.ref, item.lower, item.upper)):
+            rows.files(*files)
+            gone.difference_update(files.paths)
         for path in sorted(gone):
             rows.deleted(path)
         return rows.bytes - sum(replaced.values())
 
     def _base_layers(self, item: Item) -> list[pa.Table]:
-        """What is at hand of the base's chain: rows of this share's commits on those of sealed ones."""
+        """The rows of the base's chain: those of sealed commits, then those of commits of this share."""
         own: list[tuple[Item, RowBuilder]] = []
         while item.base is not None and (item.repo_name, item.base) in self._whole:
             own.append(self._whole[item.repo_name, item.base])
@@ -207,7 +175,7 @@ class _Exporter:
     def _write_known(
         self, changes: Sequence[Change], contents: dict[bytes, KnownContent], rows: RowBuilder
     ) -> dict[str, Change]:
-        """Rows that need no reading; the changes that do, by path."""
+        """Write the rows of files whose content is known. Returns the other changes, by path."""
         unread = {}
         for change in changes:
             if change.new_size < 0:
@@ -223,66 +191,35 @@ class _Exporter:
         return unread
 
     def _is_stored(self, content: KnownContent) -> bool:
-        """Whether the vault still has it, or this share has just stored it."""
-        blobs_of = content.blobs or [content.digest]
-        return all(self.cutter.has(blob) for blob in blobs_of)
+        """Whether the vault has the content, or this share has just stored it."""
+        return all(self._chunker.has(blob) for blob in content.blobs or [content.digest])
 
-    def _take_wanted(self, pieces: Iterator[FilePiece], unread: dict[str, Change]) -> None:
-        """Store the files that are wanted and come whole; strike them off."""
+    def _stored(self, pieces: Iterable[FilePiece | FileRun]) -> Iterator[StoredFiles]:
+        """The files that these pieces are of, once their content is stored."""
+        return self._chunker.store(self._counted(pieces))
+
+    def _counted(self, pieces: Iterable[FilePiece | FileRun]) -> Iterator[FilePiece | FileRun]:
+        """The pieces, counted and slowed down to the share's bandwidth."""
         for piece in pieces:
-            wanted = unread.get(piece.path)
-            if wanted is not None and wanted.new_size == piece.size:
-                self._take(piece)
-                if piece.is_last:
-                    del unread[piece.path]
-
-    def _take_run(self, run: FileRun) -> None:
-        size = self.cutter.add_files(run.paths, run.data)
-        self.bytes_read += size
-        self.files_read += len(run.paths)
-        self._progress.add(size, len(run.paths))
-        self._throttle(size)
-
-    def _take(self, piece: FilePiece) -> None:
-        self.cutter.add(piece.path, piece.size, piece.offset, piece.data)
-        self.bytes_read += len(piece.data)
-        self.files_read += piece.is_last
-        self._progress.add(len(piece.data), int(piece.is_last))
-        self._throttle(len(piece.data))
+            yield piece
+            if isinstance(piece, FileRun):
+                files, size = len(piece.paths), sum(map(len, piece.data))
+            else:
+                files, size = int(piece.is_last), len(piece.data)
+            self.bytes_read += size
+            self.files_read += files
+            self._progress.add(size, files)
+            self._throttle(size)
 
 
 def objects(written: Sequence[Written]) -> list[WrittenObject]:
     """What was written, as a receipt names it."""
-    return [WrittenObject(digest=each.digest, size=each.size) for each in written]
+    return [WrittenObject(digest=part.digest, size=part.size) for part in written]
 
 
 def _inside(item: Item, path: str) -> bool:
     """Whether the item's range has the path."""
     return path >= item.lower and (not item.upper or path < item.upper)
-
-
-def _spans(changes: Sequence[Change], unread: dict[str, Change]) -> list[tuple[str, str]]:
-    """Path ranges that cover the unread files, and little that is known."""
-    spans: list[tuple[str, str]] = []
-    lower = last = ""
-    known_bytes = 0
-    for change in changes:
-        if change.path not in unread:
-            known_bytes += max(change.new_size, 0)
-            continue
-        if lower and known_bytes > _BRIDGE_BYTES:
-            spans.append((lower, after(last)))
-            lower = ""
-        lower, last, known_bytes = lower or change.path, change.path, 0
-    return [*spans, (lower, after(last))] if lower else spans
-
-
-def _folders(paths: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
-    """Paths by folder, a bounded number of names at a time."""
-    for folder, group in groupby(paths, key=lambda path: path[: path.rindex("/") + 1]):
-        names = [path[len(folder) :] for path in group]
-        for at in range(0, len(names), _NAMES_A_CALL):
-            yield folder, names[at : at + _NAMES_A_CALL]
 
 
 def _throttle(bandwidth: int | None) -> Callable[[int], None]:

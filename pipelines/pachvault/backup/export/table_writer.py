@@ -1,4 +1,4 @@
-"""The file tables of one share: rows are gathered until they are worth an object, then let go."""
+"""The file tables of one share. Rows are gathered until they are worth an object, then written."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ class TableWriter:
         self.written: list[Written] = []
 
     def rows(self, item: Item) -> RowBuilder:
-        """To be filled with the rows of an item."""
+        """An empty builder for the rows of an item."""
         return RowBuilder(item.repo_name, item.commit, self._put)
 
     def add(self, rows: RowBuilder) -> None:
-        """Take in the rest of an item's rows."""
+        """Take the rows of an item that are in no table yet."""
         self._pending.append(rows)
-        if sum(each.held for each in self._pending) >= TABLE_ROWS:
+        if sum(builder.held for builder in self._pending) >= TABLE_ROWS:
             self.close()
 
     def close(self) -> None:
         """Write what is pending."""
-        pending, self._pending = [each for each in self._pending if each.held], []
+        pending, self._pending = [rows for rows in self._pending if rows.held], []
         if pending:
-            name = self._put(pa.concat_tables(each.table() for each in pending))
-            for each in pending:
-                each.are_in(name)
+            table_digest = self._put(pa.concat_tables(rows.table() for rows in pending))
+            for rows in pending:
+                rows.release(table_digest)
 
     def _put(self, rows: pa.Table) -> bytes:
         self.written.append(self._vault.put_table(table.encode_files(rows)))

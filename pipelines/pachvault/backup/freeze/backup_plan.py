@@ -1,11 +1,12 @@
-"""Planning: what is frozen, minus what sealed snapshots reach. Pure but for the vault's records."""
+"""The plan of a backup: the frozen commits minus those that sealed snapshots reach. Reads the vault only."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 
-from pachvault.backup.backup_messages import ExportShare, Item, PlannedCommit, PlannedRepo
+from pachvault.backup.backup_messages import ExportShare, Item, PlannedRepo
 from pachvault.backup.base_lookup import SealedCommits
 from pachvault.backup.freeze.commit_selection import (
     chosen_commits,
@@ -31,17 +32,21 @@ def plan_repo(
     now: datetime,
     doubtful: frozenset[str] = frozenset(),
 ) -> PlannedRepo:
-    """What a snapshot taken now says of a repo, and which of its commits have to be exported.
+    """The plan of a repo: what the snapshot records of it, and which of its commits are exported.
 
-    `doubtful` are commits that the run before could not read: they are tried again, but no other
-    commit is made to depend on them.
+    `doubtful` are commits that the run before could not read: they are tried again, but no delta builds
+    on them.
     """
     if sealed is not None and sealed.history.record.created_at != repo.info.created_at:
-        sealed = None  # deleted and made again: another repo of the same name
+        sealed = None  # deleted and created again: another repo of the same name
     heads = {branch.name: finished_head(repo.commits, branch.head) for branch in repo.branches}
     chosen = chosen_commits(repo.commits, [head for head in heads.values() if head], history, now)
     stored = sealed.commits() if sealed else set()
-    new = [commit for commit in chosen if commit.id not in stored]
+    new = [
+        replace(commit, size_bytes=0) if commit.error else commit  # a failed commit has no rows
+        for commit in chosen
+        if commit.id not in stored
+    ]
     available = stored | {commit.id for commit in new} - doubtful
     branches = [
         Branch(
@@ -58,7 +63,9 @@ def plan_repo(
     ]
     previous = sealed.history.record if sealed else None
     parents = {commit.id: commit.parent for commit in chosen}
-    commit_metadata = {commit.id: dict(commit.metadata) for commit in chosen if commit.metadata}
+    commit_metadata = {
+        commit.id: dict(commit.metadata) for commit in chosen if commit.metadata and commit.id in stored
+    }
     is_unchanged = (
         not new
         and previous is not None
@@ -84,12 +91,13 @@ def plan_repo(
         is_unchanged=is_unchanged,
         parents={} if is_unchanged else parents,
         commit_metadata={} if is_unchanged else commit_metadata,
-        new=[_planned(commit, repo, available, sealed) for commit in new],
+        new=new,
+        bases={commit.id: base for commit in new if (base := _base(commit, repo, available, sealed))},
     )
 
 
 def head_tasks(repo: SurveyedRepo, planned: PlannedRepo) -> list[tuple[str, str]]:
-    """The branches (name, head) whose heads are not sealed yet, those that failed left out."""
+    """The branches (name, head) whose heads are not sealed yet and did not fail."""
     new = {commit.id for commit in planned.new}
     return [
         (branch.name, branch.head)
@@ -115,7 +123,7 @@ def split(items: Sequence[Item], run_id: str, template: ExportShare) -> list[Exp
 
 
 def _unfinished(open_commits: Sequence[CommitInfo]) -> Unfinished | None:
-    """What a snapshot says of unfinished commits, which are given newest first."""
+    """The record of unfinished commits, which are given newest first."""
     if not open_commits:
         return None
     return Unfinished(
@@ -138,38 +146,29 @@ def _metadata(history: RepoHistory) -> dict[str, dict[str, str]]:
     return {row["commit"]: table.decode_metadata(row["metadata"]) for row in rows}
 
 
-def _planned(
+def _base(
     commit: CommitInfo, repo: SurveyedRepo, available: set[str], sealed: SealedCommits | None
-) -> PlannedCommit:
-    fallback = None
-    if sealed is not None:
-        was = {branch.name: branch.head for branch in sealed.history.record.branches}
-        mine = [branch.name for branch in repo.branches if branch.head == commit.id]
-        heads = [
-            head
-            for name in mine
-            # one that is lost is exported again: it may be this very commit, or become a delta on it
-            if (head := was.get(name)) in repo.commits and head in available and head not in sealed.lost
-        ]
-        fallback = heads[0] if heads else None
-    base = None if commit.error else usable_base(commit, repo.commits, available, fallback)
-    if (
-        base is not None
-        and sealed is not None
-        and base in sealed.history.by_id
-        and base not in sealed.lost
-        and not sealed.can_be_base(base, repo.commits.get(base))
-    ):
-        base = None
-    return PlannedCommit(
-        id=commit.id,
-        parent=commit.parent,
-        origin=commit.origin,
-        started_at=commit.started_at,
-        finished_at=commit.finished_at,
-        description=commit.description,
-        error=commit.error,
-        size_bytes=0 if commit.error else commit.size_bytes,
-        base=base,
-        created_by=commit.created_by,
-    )
+) -> str | None:
+    """The commit that a new one is stored as a delta on; None where all of it is stored."""
+    if commit.error:
+        return None
+    if sealed is None:
+        return usable_base(commit, repo.commits, available, None)
+    base = usable_base(commit, repo.commits, available, _sealed_head(commit, repo, available, sealed))
+    if base is None or base not in sealed.history.by_id or base in sealed.lost:
+        return base
+    return base if sealed.can_be_base(base, repo.commits.get(base)) else None
+
+
+def _sealed_head(
+    commit: CommitInfo, repo: SurveyedRepo, available: set[str], sealed: SealedCommits
+) -> str | None:
+    """The sealed head of a branch that the commit is the head of now, if the cluster still has that one."""
+    sealed_heads = {branch.name: branch.head for branch in sealed.history.record.branches}
+    for branch in repo.branches:
+        head = sealed_heads.get(branch.name)
+        # one that is lost is exported again: it may be this very commit, or become a delta on it
+        is_usable = head in repo.commits and head in available and head not in sealed.lost
+        if branch.head == commit.id and is_usable:
+            return head
+    return None

@@ -1,4 +1,4 @@
-"""Choosing: which branches a policy means, and which of their commits. Pure."""
+"""Which commits of a branch a policy chooses, and which earlier commit a delta builds on. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pachvault.policy import History
 
 
 def finished_head(commits: dict[str, CommitInfo], head: str) -> str | None:
-    """The newest finished commit at or before `head`: open ones come with the next run."""
+    """The newest finished commit at or before `head`. The next run takes open ones."""
     current: str | None = head or None
     while current is not None:
         commit = commits.get(current)
@@ -23,7 +23,7 @@ def finished_head(commits: dict[str, CommitInfo], head: str) -> str | None:
 
 
 def unfinished(commits: dict[str, CommitInfo], head: str) -> list[CommitInfo]:
-    """The commits from `head` on that are not finished, newest first; none where the head is."""
+    """The unfinished commits from `head` back, newest first; none where the head is finished."""
     open_ones: list[CommitInfo] = []
     current: str | None = head or None
     while current is not None and (commit := commits.get(current)) is not None and not commit.finished_at:
@@ -49,7 +49,7 @@ def chosen_commits(
             too_old = history.within is not None and (commit.started_at or now) < now - history.within
             if too_old and count:
                 break
-            # without bounds, what was walked before was walked to the root
+            # without limits, a walk that came by here before went on to the root
             if current in chosen and history.newest is None and history.within is None:
                 break
             chosen[current] = commit
@@ -69,8 +69,8 @@ def parents_first(commits: dict[str, CommitInfo]) -> list[CommitInfo]:
         pending = [commit]
         while (parent := commits.get(pending[-1].parent or "")) and parent.id not in ordered:
             pending.append(parent)
-        for each in reversed(pending):
-            ordered.setdefault(each.id, each)
+        for ancestor in reversed(pending):
+            ordered.setdefault(ancestor.id, ancestor)
     return list(ordered.values())
 
 

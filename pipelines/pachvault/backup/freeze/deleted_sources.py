@@ -1,7 +1,7 @@
-"""What earlier snapshots of a policy have and the cluster lists no more: repos, branches, pipelines.
+"""Notes about what earlier snapshots have and the cluster no longer lists: repos, branches, pipelines.
 
-A snapshot without them is whole; that they are missing must be said all the same, for as long as a snapshot
-still has them and the policy still means them.
+A snapshot without them is not partial. It has a note about each, for as long as an earlier snapshot has the
+thing and the policy chooses it.
 """
 
 from __future__ import annotations
@@ -35,26 +35,26 @@ _Key = tuple[str, str, str | None]
 
 
 def deleted(
-    vault: Vault, seen: Survey, policy: Policy, records: Mapping[bytes, RepoRecord] | None = None
+    vault: Vault, surveyed: Survey, policy: Policy, records: Mapping[bytes, RepoRecord] | None = None
 ) -> list[Problem]:
-    """A note for each thing that the cluster lists no more, by the policy's newest snapshot that can be read.
+    """A note for each thing that the policy's newest readable snapshot has or noted, and the cluster lacks.
 
     `records` are those that were read already, by digest.
     """
-    found = next(_earlier(vault, seen.cluster.id, policy.name), None)
-    if found is None:
+    newest = next(_earlier(vault, surveyed.cluster.id, policy.name), None)
+    if newest is None:
         return []
-    look = _Look(vault, seen, policy, found, records or {})
-    notes = {_key(each): each for each in look.since_then()}
-    for noted in found.manifest.problems:
-        carried = look.carried(noted)
+    comparison = _Comparison(vault, surveyed, policy, newest, records or {})
+    notes = {_key(note): note for note in comparison.new_notes()}
+    for noted in newest.manifest.problems:
+        carried = comparison.carried(noted)
         if carried is not None:
             notes.setdefault(_key(carried), carried)
     return list(notes.values())
 
 
 def _earlier(vault: Vault, cluster: str, policy: str) -> Iterator[Snapshot]:
-    """The snapshots of a policy, the one sealed last first; those that cannot be read are passed over."""
+    """The snapshots of a policy, the one sealed last first; unreadable ones are skipped."""
     for name in reversed(snapshots.names(vault)):
         try:
             snapshot = snapshots.load(vault, name)
@@ -70,43 +70,43 @@ def _key(problem: Problem) -> _Key:
 
 
 @dataclass(slots=True)
-class _Look:
-    """A survey beside the snapshot before it."""
+class _Comparison:
+    """A survey, compared with the snapshot before it."""
 
     vault: Vault
-    seen: Survey
+    surveyed: Survey
     policy: Policy
     before: Snapshot
     records: Mapping[bytes, RepoRecord]
     branches: dict[RepoName, set[str]] = field(init=False)
-    made_at: dict[RepoName, datetime] = field(init=False)
+    created_at_by_repo: dict[RepoName, datetime] = field(init=False)
     pipelines: set[str] = field(init=False)
 
     def __post_init__(self) -> None:
         self.branches = {
-            repo.info.name: {branch.name for branch in repo.branches} for repo in self.seen.repos
+            repo.info.name: {branch.name for branch in repo.branches} for repo in self.surveyed.repos
         }
-        self.made_at = {repo.info.name: repo.info.created_at for repo in self.seen.repos}
-        self.pipelines = {f"{each.project}/{each.name}" for each in self.seen.pipelines}
+        self.created_at_by_repo = {repo.info.name: repo.info.created_at for repo in self.surveyed.repos}
+        self.pipelines = {f"{pipeline.project}/{pipeline.name}" for pipeline in self.surveyed.pipelines}
 
-    def since_then(self) -> Iterator[Problem]:
-        """What the snapshot before has, and the survey has not."""
+    def new_notes(self) -> Iterator[Problem]:
+        """Notes about what the snapshot before has and the survey has not."""
         for entry in self.before.manifest.repos:
             repo = RepoName(entry.project, entry.repo)
             record = self._record(entry.record)
             if record is None:
-                if self._is_gone(repo) and self._means_repo(repo):
+                if self._is_gone(repo) and self._chooses_repo(repo):
                     yield self._new(documents.REPO_DELETED, str(repo))
                 continue
-            meant = [each.name for each in record.branches if self.policy.chooses(repo, each.name)]
-            if not meant or repo in self.seen.skipped or repo in self.seen.vanished:
+            chosen = [branch.name for branch in record.branches if self.policy.chooses(repo, branch.name)]
+            if not chosen or repo in self.surveyed.skipped or repo in self.surveyed.vanished:
                 continue
             if self._is_gone(repo):
                 yield self._new(documents.REPO_DELETED, str(repo))
-            elif self.made_at.get(repo, record.created_at) != record.created_at:
+            elif self.created_at_by_repo.get(repo, record.created_at) != record.created_at:
                 yield self._new(documents.REPO_MADE_ANEW, str(repo))
             else:
-                for branch in meant:
+                for branch in chosen:
                     if branch not in self.branches.get(repo, ()):
                         yield self._new(documents.BRANCH_DELETED, str(repo), branch)
         if self.policy.pipelines == "include":
@@ -117,29 +117,33 @@ class _Look:
                     yield self._new(documents.PIPELINE_DELETED, name)
 
     def carried(self, noted: Problem) -> Problem | None:
-        """What an earlier snapshot noted, for this one; None where it is back, or nobody has or wants it."""
+        """A note of an earlier snapshot, for this one; None where it no longer applies.
+
+        The thing may be back, in no snapshot any more, or not chosen by the policy.
+        """
         kind = documents.REPO_DELETED if noted.kind == documents.GONE else noted.kind
-        if kind not in _KINDS or not self._means(noted):
+        if kind not in _KINDS or not self._chooses(noted):
             return None
         if kind == documents.REPO_DELETED and RepoName.parse(noted.repo) in self.branches:
-            kind = documents.REPO_MADE_ANEW  # or the same one again, which no snapshot has as another
+            # if it is the same repo again, no snapshot has another one of its name: there is no note then
+            kind = documents.REPO_MADE_ANEW
         elif not self._is_missing(noted):
             return None
         where = self._last_seen(noted.model_copy(update={"kind": kind}), is_known=kind == noted.kind)
         since = noted.since or self.before.name.id
         return None if where is None else _note(kind, noted.repo, noted.branch, where, since)
 
-    def _means(self, noted: Problem) -> bool:
-        """Whether the policy means what was noted."""
+    def _chooses(self, noted: Problem) -> bool:
+        """Whether the policy chooses what was noted."""
         if noted.kind == documents.PIPELINE_DELETED:
             return self.policy.pipelines == "include"
         repo = RepoName.parse(noted.repo)
         if noted.branch is not None:
             return self.policy.chooses(repo, noted.branch)
-        return self._means_repo(repo)
+        return self._chooses_repo(repo)
 
-    def _means_repo(self, repo: RepoName) -> bool:
-        """Whether it means a repo, whatever branches that had."""
+    def _chooses_repo(self, repo: RepoName) -> bool:
+        """Whether the policy chooses a repo, whatever branches that had."""
         is_excluded = any(selection.source(pattern).means(repo, "") for pattern in self.policy.exclude)
         return not is_excluded and self.policy.reaches(repo)
 
@@ -148,17 +152,17 @@ class _Look:
             return noted.repo not in self.pipelines
         repo = RepoName.parse(noted.repo)
         if noted.kind == documents.BRANCH_DELETED:
-            is_there = noted.branch in self.branches.get(repo, ()) or repo in self.seen.skipped
+            is_there = noted.branch in self.branches.get(repo, ()) or repo in self.surveyed.skipped
             return not is_there and not self._is_gone(repo)
         if noted.kind == documents.REPO_MADE_ANEW:
             return not self._is_gone(repo)
-        return self._is_gone(repo) and repo not in self.seen.vanished
+        return self._is_gone(repo) and repo not in self.surveyed.vanished
 
     def _new(self, kind: str, repo: str, branch: str | None = None) -> Problem:
         return _note(kind, repo, branch, self.before.name, None)
 
     def _is_gone(self, repo: RepoName) -> bool:
-        return repo not in self.seen.listed
+        return repo not in self.surveyed.listed
 
     def _last_seen(self, noted: Problem, *, is_known: bool) -> SnapshotName | None:
         """The snapshot sealed last that has what is missing."""
@@ -166,15 +170,14 @@ class _Look:
             for name in snapshots.names(self.vault):
                 if name.id == noted.last_seen:
                     return name
-        earlier = _earlier(self.vault, self.seen.cluster.id, self.policy.name)
-        return next((each.name for each in earlier if self._has(each, noted)), None)
+        earlier = _earlier(self.vault, self.surveyed.cluster.id, self.policy.name)
+        return next((snapshot.name for snapshot in earlier if self._has(snapshot, noted)), None)
 
     def _has(self, snapshot: Snapshot, noted: Problem) -> bool:
         if noted.kind == documents.PIPELINE_DELETED:
             return noted.repo in self._pipelines(snapshot)
-        entry = next(
-            (each for each in snapshot.manifest.repos if f"{each.project}/{each.repo}" == noted.repo), None
-        )
+        entries = {f"{entry.project}/{entry.repo}": entry for entry in snapshot.manifest.repos}
+        entry = entries.get(noted.repo)
         if entry is None or noted.kind == documents.REPO_DELETED:
             return entry is not None
         record = self._record(entry.record)
@@ -182,10 +185,10 @@ class _Look:
             return False
         if noted.kind == documents.BRANCH_DELETED:
             return any(branch.name == noted.branch for branch in record.branches)
-        return record.created_at != self.made_at.get(RepoName(entry.project, entry.repo))
+        return record.created_at != self.created_at_by_repo.get(RepoName(entry.project, entry.repo))
 
     def _record(self, name: bytes) -> RepoRecord | None:
-        """A record; None where it is damaged, which is for verify to say."""
+        """A record; None where it is damaged, which verify reports."""
         known = self.records.get(name)
         if known is not None:
             return known
@@ -201,14 +204,14 @@ class _Look:
         except DamageError as error:
             _log.info("skipped damaged pipelines when looking for deleted sources: %s", error)
             return []
-        return [f"{each.project}/{each.name}" for each in record.pipelines]
+        return [f"{pipeline.project}/{pipeline.name}" for pipeline in record.pipelines]
 
 
 _WHAT = {
-    documents.REPO_DELETED: "the cluster lists this repo no more (it was deleted, or may not be seen)",
-    documents.REPO_MADE_ANEW: "the repo was deleted and made anew: its old history is not in this snapshot",
-    documents.BRANCH_DELETED: "the cluster lists this branch no more",
-    documents.PIPELINE_DELETED: "the cluster lists this pipeline no more",
+    documents.REPO_DELETED: "the cluster no longer lists this repo (it was deleted, or may not be seen)",
+    documents.REPO_MADE_ANEW: "the repo was deleted and created again: this snapshot lacks its old history",
+    documents.BRANCH_DELETED: "the cluster no longer lists this branch",
+    documents.PIPELINE_DELETED: "the cluster no longer lists this pipeline",
 }
 
 

@@ -1,31 +1,27 @@
-"""The freeze stage: survey, plan, mirror, cut into shares."""
+"""The freeze stage: survey the cluster, plan the run, mirror new commits, split the export."""
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 
-from pachvault.backup import base_lookup, missing_commits, run_records
-from pachvault.backup.backup_messages import CommitPlace, ExportShare, Item, Plan, PlannedCommit, PlannedRepo
-from pachvault.backup.base_lookup import SealedCommits
-from pachvault.backup.freeze.backup_plan import head_tasks, plan_repo, split
+from pachvault.backup import base_lookup, run_records
+from pachvault.backup.backup_messages import ExportShare, Item, Plan
+from pachvault.backup.freeze.backup_plan import plan_repo, split
 from pachvault.backup.freeze.deleted_sources import deleted
+from pachvault.backup.freeze.item_plan import ItemPlanner
 from pachvault.backup.freeze.snapshot_notes import clock_notes, dated, history_end, unfinished_notes
-from pachvault.backup.freeze.survey import Survey, SurveyedRepo, survey
+from pachvault.backup.freeze.survey import Survey, survey
 from pachvault.backup.run_records import Tick
 from pachvault.errors import PachydermError, TransientError, UsageError
 from pachvault.format.documents import GONE, HEAD_MISSING, NOT_MIRRORED, NOTHING_MATCHED, UNSETTLED, Problem
-from pachvault.format.ids import RepoName
-from pachvault.mirror import BACKUP_REPO, BranchTask, Mirror
-from pachvault.pach import codec
-from pachvault.pach.source import CommitRef, Source
+from pachvault.mirror import BACKUP_REPO, Mirror, open_mirror
+from pachvault.pach.source import Source
 from pachvault.pach.target import Target
 from pachvault.policy import HOME_PROJECT, Policy
-from pachvault.runtime import logs
 from pachvault.syntax import selection
 from pachvault.vault import clock
 from pachvault.vault.vault import Vault
@@ -37,7 +33,7 @@ _CALLS_AT_ONCE = 4
 
 @dataclass(frozen=True, slots=True)
 class Frozen:
-    """What a freeze hands to export and seal."""
+    """The result of a freeze, for export and seal."""
 
     plan: Plan
     shares: list[ExportShare]
@@ -59,13 +55,15 @@ def freeze(
         if covering is not None:
             _log.info("tick %s is covered by %s", tick, covering)
             return _idle("covered", run_id, policy, tick, f"nothing to do: {covering} covers this tick")
-    seen = dated(survey(source, policy), clocks)
-    problems = _survey_problems(seen, policy) + clock_notes(seen, clocks, tick)
-    if not seen.repos:
+    surveyed = dated(survey(source, policy), clocks)
+    problems = _survey_problems(surveyed, policy) + clock_notes(surveyed, clocks, tick)
+    if not surveyed.repos:
         reason = "; ".join(problem.message for problem in problems)
         raise UsageError(f"nothing to back up: {reason}", where=f"policy {policy.name}")
-    run_records.announce(vault, run_id, policy.name, seen.cluster.id, seen.ended_at)
-    newest = base_lookup.newest_records(vault, seen.cluster.id, [repo.info.name for repo in seen.repos])
+    run_records.announce(vault, run_id, policy.name, surveyed.cluster.id, surveyed.ended_at)
+    newest = base_lookup.newest_records(
+        vault, surveyed.cluster.id, [repo.info.name for repo in surveyed.repos]
+    )
     problems += newest.notes
     sealed = newest.records
     doubtful = frozenset(
@@ -73,33 +71,34 @@ def freeze(
         for problem in (newest.snapshot.manifest.problems if newest.snapshot else [])
         if problem.commit
     )
-    counted_from = history_end(seen, clocks)
+    counted_from = history_end(surveyed, clocks)
     planned = [
         plan_repo(repo, policy.history, sealed.get(repo.info.name), counted_from, doubtful)
-        for repo in seen.repos
+        for repo in surveyed.repos
     ]
     problems += unfinished_notes(planned, clocks, policy.interval)
-    problems += deleted(vault, seen, policy, {each.digest: each.history.record for each in sealed.values()})
+    records = {known.digest: known.history.record for known in sealed.values()}
+    problems += deleted(vault, surveyed, policy, records)
     for problem in problems:
         _log.info("noted in the snapshot: %s: %s: %s", problem.kind, problem.where, problem.message)
     template = ExportShare(
         run_id=run_id,
         number=0,
-        cluster_id=seen.cluster.id,
+        cluster_id=surveyed.cluster.id,
         target=vault.store.url,
         bandwidth=policy.limits.bandwidth,
         memory=policy.limits.memory,
         items=[],
     )
     items: list[Item] = []
-    work = [(repo, plan) for repo, plan in zip(seen.repos, planned, strict=True) if plan.new]
+    work = [(repo, plan) for repo, plan in zip(surveyed.repos, planned, strict=True) if plan.new]
     if work:
         mirror = _mirror(source, target, run_id, problems)
-        maker = _ItemMaker(source, mirror, sealed)
+        planner = ItemPlanner(source, mirror, sealed)
         with ThreadPoolExecutor(_CALLS_AT_ONCE, "freeze") as pool:
-            for made, found in pool.map(lambda pair: maker.items(*pair), work):
-                items.extend(made)
-                problems.extend(found)
+            for repo_items, repo_problems in pool.map(lambda pair: planner.items(*pair), work):
+                items.extend(repo_items)
+                problems.extend(repo_problems)
     shares = split(items, run_id, template)
     commits = sum(len(repo.new) for repo in planned)
     expected = sum(share.expected_bytes for share in shares)
@@ -110,13 +109,13 @@ def freeze(
         policy=policy.name,
         target=vault.store.url,
         tick=tick,
-        cluster=seen.cluster,
-        freeze_began_at=seen.began_at,
-        frozen_at=seen.ended_at,
+        cluster=surveyed.cluster,
+        freeze_began_at=surveyed.began_at,
+        frozen_at=surveyed.ended_at,
         freeze_seconds=round(time.monotonic() - began, 3),
-        projects=list(seen.projects),
+        projects=list(surveyed.projects),
         repos=planned,
-        pipelines=list(seen.pipelines),
+        pipelines=list(surveyed.pipelines),
         problems=problems,
         shares=len(shares),
         expected_bytes=expected,
@@ -125,7 +124,7 @@ def freeze(
 
 
 def refused(run_id: str, reason: str, tick: datetime | None = None) -> Frozen:
-    """A plan that does nothing but say why: how a worker reports bad input."""
+    """A plan without work that gives the reason: how a worker reports bad input."""
     return _idle("refused", run_id, None, tick, reason)
 
 
@@ -141,46 +140,48 @@ def _idle(status: str, run_id: str, policy: Policy | None, tick: datetime | None
             "shares": 1,
         }
     )
-    # an input without datums would give no job downstream: there is always one share
+    # a pipeline without datums would start no job downstream: there is always one share
     share = ExportShare(run_id=run_id, number=0, cluster_id="", target="", bandwidth=None, memory=0, items=[])
     return Frozen(plan, [share])
 
 
-def _survey_problems(seen: Survey, policy: Policy) -> list[Problem]:
+def _survey_problems(surveyed: Survey, policy: Policy) -> list[Problem]:
     problems = [
         Problem(repo=pattern, kind=NOTHING_MATCHED, message=f"no branch matches {pattern}")
         for pattern in policy.sources
         if not any(
             selection.source(pattern).means(repo.info.name, branch.name)
-            for repo in seen.repos
+            for repo in surveyed.repos
             for branch in repo.branches
         )
     ]
-    if not seen.is_settled:
+    if not surveyed.is_settled:
         message = (
             "branches moved or pipelines changed during every pass of the survey: "
             "what the snapshot has of them may be some seconds apart"
         )
         problems.append(Problem(repo="*", kind=UNSETTLED, message=message))
-    gone = [Problem(repo=str(repo), kind=GONE, message="deleted during the freeze") for repo in seen.vanished]
+    gone = [
+        Problem(repo=str(repo), kind=GONE, message="deleted during the freeze") for repo in surveyed.vanished
+    ]
     headless = [
         Problem(
-            repo=str(each.info.name),
+            repo=str(repo.info.name),
             branch=branch.name,
             kind=HEAD_MISSING,
             message=f"head {branch.head} was squashed or dropped during the freeze",
         )
-        for each in seen.repos
-        for branch in each.branches
-        if branch.head and branch.head not in each.commits
+        for repo in surveyed.repos
+        for branch in repo.branches
+        if branch.head and branch.head not in repo.commits
     ]
-    return [*problems, *gone, *headless, *seen.notes]
+    return [*problems, *gone, *headless, *surveyed.notes]
 
 
 def _mirror(source: Source, target: Target, run_id: str, problems: list[Problem]) -> Mirror | None:
-    """The mirror; where it may not be written a note says so, and the sources themselves are read."""
+    """The mirror. None, and a note, where it may not be written: the sources themselves are read then."""
     try:
-        return Mirror(source, target, run_id)
+        return open_mirror(source, target, run_id)
     except TransientError:
         raise
     except PachydermError as error:
@@ -188,108 +189,3 @@ def _mirror(source: Source, target: Target, run_id: str, problems: list[Problem]
         where = f"{HOME_PROJECT}/{BACKUP_REPO}"
         problems.append(Problem(repo=where, kind=NOT_MIRRORED, message=f"nothing was mirrored: {error}"))
         return None
-
-
-class _ItemMaker:
-    """Turns a repo's new commits into items: mirrored where that works, else read from the source."""
-
-    def __init__(self, source: Source, mirror: Mirror | None, sealed: dict[RepoName, SealedCommits]) -> None:
-        self._source, self._mirror, self._sealed = source, mirror, sealed
-
-    def items(self, repo: SurveyedRepo, planned: PlannedRepo) -> tuple[list[Item], list[Problem]]:
-        """The items of a repo, and what could not be planned."""
-        with logs.context(source=str(planned.name)):
-            return self._items(repo, planned)
-
-    def _items(self, repo: SurveyedRepo, planned: PlannedRepo) -> tuple[list[Item], list[Problem]]:
-        mirrored, problems = self._mirrored(repo, planned)
-        items: list[Item] = []
-        for commit in planned.new:
-            if commit.error:
-                continue
-            try:
-                items.extend(self._of_commit(planned, commit, mirrored))
-            except TransientError:
-                raise
-            except PachydermError as error:
-                ref = CommitRef(planned.project, planned.repo, commit.id)
-                kind, message = missing_commits.why(self._source, ref, planned.created_at, error)
-                _log.info("skipped commit %s of %s: %s", commit.id, planned.name, message)
-                problems.append(Problem(repo=str(planned.name), commit=commit.id, kind=kind, message=message))
-        return items, problems
-
-    def _mirrored(
-        self, repo: SurveyedRepo, planned: PlannedRepo
-    ) -> tuple[dict[str, CommitRef], list[Problem]]:
-        """The mirrors of a repo's new commits, and a note for each branch without: its source is read."""
-        found: dict[str, CommitRef] = {}
-        notes: list[Problem] = []
-        if self._mirror is None:
-            return found, notes
-        for branch, head in head_tasks(repo, planned):
-            task = BranchTask(planned.name, planned.created_at, branch, head, repo.commits)
-            try:
-                found |= self._mirror.add(task)
-            except PachydermError as error:
-                message = f"not mirrored, read from the source: {error}"
-                _log.info("%s@%s: %s", planned.name, branch, message)
-                notes.append(
-                    Problem(repo=str(planned.name), branch=branch, kind=NOT_MIRRORED, message=message)
-                )
-        return found, notes
-
-    def _of_commit(
-        self, planned: PlannedRepo, commit: PlannedCommit, mirrored: dict[str, CommitRef]
-    ) -> list[Item]:
-        here = CommitRef(planned.project, planned.repo, commit.id)
-        place = mirrored.get(commit.id, here)
-        base_place = None
-        if commit.base:
-            base_place = mirrored.get(commit.base, CommitRef(planned.project, planned.repo, commit.base))
-        sealed = self._sealed.get(planned.name)
-        chain = []
-        if commit.base and sealed and commit.base in sealed.commits():
-            chain = base_lookup.chain_links(sealed.history, commit.base)
-        item = Item(
-            project=planned.project,
-            repo=planned.repo,
-            commit=commit.id,
-            source=_place(place),
-            base=commit.base,
-            base_source=_place(base_place) if base_place else None,
-            base_chain=chain,
-            commit_bytes=commit.size_bytes,
-            expected_bytes=commit.size_bytes,
-            repo_created_at=planned.created_at,
-        )
-        if base_place is None:
-            return _ranges(item, self._source.shards(self._source.file_set_of(place, codec.TOTAL)))
-        # a mirror of the whole tree would show all of it as its own change
-        change = here if self._mirror is None or self._mirror.is_whole(place) else place
-        item = item.model_copy(update={"change": _place(change)})
-        own = self._source.file_set_of(change, codec.DIFF)
-        expected = self._source.set_bytes(own)
-        item = item.model_copy(update={"expected_bytes": expected})
-        return _ranges(item, self._source.shards(own))
-
-
-def _place(ref: CommitRef) -> CommitPlace:
-    return CommitPlace(project=ref.project, repo=ref.repo, commit=ref.id)
-
-
-def _ranges(item: Item, ranges: Sequence[tuple[str, str]]) -> list[Item]:
-    """The item cut into path ranges; the outer ones are open, so that every path is in one."""
-    if len(ranges) <= 1:
-        return [item]
-    last = len(ranges) - 1
-    return [
-        item.model_copy(
-            update={
-                "lower": lower if number else "",
-                "upper": upper if number < last else "",
-                "is_whole": False,
-                "expected_bytes": item.expected_bytes // len(ranges),
-            }
-        )
-        for number, (lower, upper) in enumerate(ranges)
-    ]

@@ -1,4 +1,4 @@
-"""What a backup saves beside data: defaults, metadata and role bindings of cluster, projects and repos."""
+"""The settings that a backup saves: defaults, metadata and role bindings of cluster, projects and repos."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ Answer = TypeVar("Answer")
 
 @dataclass(slots=True)
 class SettingsReader:
-    """Reads settings; what this caller may not read becomes a problem, and the rest is read."""
+    """Reads settings. What the caller may not read becomes a problem, and the rest is read."""
 
     settings: Settings
     pool: Executor
     problems: list[Problem] = field(default_factory=list)
     is_authenticated: bool = False
-    """Whether the cluster has role bindings; known once the cluster was read."""
+    """Whether the cluster has role bindings; set by `cluster`."""
 
     def cluster(self, cluster: Cluster) -> Cluster:
         """The cluster with its settings."""
@@ -73,7 +73,7 @@ def unknown_fields(fields: Iterable[UnknownField]) -> list[Problem]:
         Problem(
             repo="*",
             kind=UNKNOWN_FIELDS,
-            message=f"field {each.number} of {each.message} is not saved: this version does not know it",
+            message=f"field {field.number} of {field.message} is not saved: this version does not know it",
         )
-        for each in sorted(fields)
+        for field in sorted(fields)
     ]

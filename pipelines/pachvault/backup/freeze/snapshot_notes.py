@@ -1,4 +1,4 @@
-"""What a freeze notes of times: clocks that differ, and commits that were not finished. Pure."""
+"""The notes of a freeze about times: clocks that differ, and commits that were not finished. Pure."""
 
 from __future__ import annotations
 
@@ -13,43 +13,45 @@ from pachvault.vault import clock
 from pachvault.vault.clock import Clocks
 
 
-def dated(seen: Survey, clocks: Clocks) -> Survey:
+def dated(surveyed: Survey, clocks: Clocks) -> Survey:
     """The survey by the store's clock, where this machine's differs from it."""
     if not clocks.difference:
-        return seen
-    return replace(seen, began_at=seen.began_at - clocks.ahead, ended_at=seen.ended_at - clocks.ahead)
+        return surveyed
+    return replace(
+        surveyed, began_at=surveyed.began_at - clocks.ahead, ended_at=surveyed.ended_at - clocks.ahead
+    )
 
 
-def clock_notes(seen: Survey, clocks: Clocks, tick: datetime | None) -> list[Problem]:
-    """A note for each clock that is found to differ from the store's."""
+def clock_notes(surveyed: Survey, clocks: Clocks, tick: datetime | None) -> list[Problem]:
+    """A note for each clock that differs from the store's."""
     messages = []
     if clocks.difference:
         messages.append(f"{clocks.difference}: the snapshot is dated by the store's")
-    told = max((at for at in (_newest_commit(seen), tick) if at is not None), default=None)
-    if told is not None and clock.is_future(told, max(seen.ended_at, clocks.store)):
-        ahead = clock.told(told - max(seen.ended_at, clocks.store))
+    newest_at = max((at for at in (_newest_commit(surveyed), tick) if at is not None), default=None)
+    if newest_at is not None and clock.is_future(newest_at, max(surveyed.ended_at, clocks.store)):
+        ahead = clock.told(newest_at - max(surveyed.ended_at, clocks.store))
         messages.append(f"the cluster's clock is at least {ahead} ahead of the store's")
     return [Problem(repo="*", kind=CLOCKS_DIFFER, message=message) for message in messages]
 
 
-def history_end(seen: Survey, clocks: Clocks) -> datetime:
-    """From when the age of commits is counted back, for a policy that bounds it.
+def history_end(surveyed: Survey, clocks: Clocks) -> datetime:
+    """The time that the age of commits is counted from, for a policy that limits it.
 
-    Commits bear the cluster's times. So it is the newest commit, or now by the earlier of the other two
-    clocks where that is earlier: a wrong clock makes a history longer, never shorter.
+    Commits have the cluster's times. So it is the start of the newest commit, or now by the earlier of the
+    other two clocks where that is earlier: a wrong clock makes a history longer, never shorter.
     """
-    return min(at for at in (_newest_commit(seen), clocks.earlier, seen.ended_at) if at is not None)
+    return min(at for at in (_newest_commit(surveyed), clocks.earlier, surveyed.ended_at) if at is not None)
 
 
-def _newest_commit(seen: Survey) -> datetime | None:
-    times = (commit.started_at for repo in seen.repos for commit in repo.commits.values())
+def _newest_commit(surveyed: Survey) -> datetime | None:
+    times = (commit.started_at for repo in surveyed.repos for commit in repo.commits.values())
     return max((at for at in times if at is not None), default=None)
 
 
 def unfinished_notes(planned: Iterable[PlannedRepo], clocks: Clocks, interval: timedelta) -> list[Problem]:
-    """A note for each branch that the snapshot is behind of, for its newest commits are not finished.
+    """A note for each branch whose newest commits are not finished: the snapshot ends before them.
 
-    One that stays so for longer than the interval is a problem: somebody left a commit open, or the cluster
+    A commit that is open for longer than the interval is a problem: somebody left it open, or the cluster
     does not keep up. The output of a pipeline is unfinished while a job runs, which is no problem.
     """
     return [

@@ -1,4 +1,4 @@
-"""The survey: what the cluster holds at one point in time, as far as a policy chooses it."""
+"""The survey: what a cluster has at one point in time, as far as a policy chooses it."""
 
 from __future__ import annotations
 
@@ -45,11 +45,11 @@ class Survey:
     repos: tuple[SurveyedRepo, ...]
     pipelines: tuple[Pipeline, ...]
     vanished: tuple[RepoName, ...]
-    """Repos that were deleted while the survey went on."""
+    """Repos that were deleted during the survey."""
     listed: frozenset[RepoName]
     """Every repo of the cluster, chosen or not."""
     skipped: frozenset[RepoName]
-    """Those of them that pipelines write, where the policy leaves these out."""
+    """Those of them that pipelines write, where the policy excludes outputs."""
     notes: tuple[Problem, ...] = ()
     """Settings that could not be read, and fields that this version does not know."""
 
@@ -60,29 +60,29 @@ class _Heads:
 
     pipelines: list[Pipeline]
     branches: dict[RepoInfo, list[BranchInfo]]
-    """Of each repo with chosen branches those."""
+    """The chosen branches of each repo that has any."""
     vanished: list[RepoName]
-    """Repos that were listed and then were not there."""
+    """Repos that were listed and deleted before their branches were."""
     listed: frozenset[RepoName]
     """Every repo of the cluster."""
 
 
 def survey(source: Source, policy: Policy) -> Survey:
-    """Look at the cluster; the listings of heads are repeated until two agree, a bounded number of times."""
+    """Read the cluster. Heads are listed until two listings agree, a limited number of times."""
     cluster = Cluster(id=source.connection.cluster_id(), version=source.connection.version())
     with ThreadPoolExecutor(_CALLS_AT_ONCE, "survey") as pool:
 
         def heads() -> _Heads:
             pipelines = source.pipelines()
             outputs = _outputs(pipelines)
-            every = source.repos()
-            repos = [repo for repo in every if policy.outputs == "include" or repo.name not in outputs]
+            all_repos = source.repos()
+            repos = [repo for repo in all_repos if policy.outputs == "include" or repo.name not in outputs]
             listed = list(pool.map(lambda repo: _chosen_branches(source, policy, repo), repos))
             return _Heads(
                 pipelines,
                 {repo: branches for repo, branches in zip(repos, listed, strict=True) if branches},
                 [repo.name for repo, branches in zip(repos, listed, strict=True) if branches is None],
-                frozenset(repo.name for repo in every),
+                frozenset(repo.name for repo in all_repos),
             )
 
         previous = heads()
@@ -125,7 +125,7 @@ def survey(source: Source, policy: Policy) -> Survey:
 
 
 def _chosen_branches(source: Source, policy: Policy, repo: RepoInfo) -> list[BranchInfo] | None:
-    """The chosen branches of a repo that was just listed; None where it is there no more."""
+    """The chosen branches of a repo that was just listed; None where it was deleted meanwhile."""
     if not policy.reaches(repo.name):  # spares listing its branches
         return []
     try:
@@ -152,17 +152,17 @@ def _history(source: Source, repo: RepoName) -> dict[str, CommitInfo] | None:
 
 
 def _definitions(pipelines: Sequence[Pipeline]) -> list[Pipeline]:
-    """What users change of pipelines: details change by themselves."""
-    return [each.model_copy(update={"details": {}}) for each in pipelines]
+    """The pipelines without their details, which change without a user's action."""
+    return [pipeline.model_copy(update={"details": {}}) for pipeline in pipelines]
 
 
 def _outputs(pipelines: Sequence[Pipeline]) -> dict[RepoName, str]:
-    """The repos that pipelines write, with the names of these."""
-    return {RepoName(each.project, each.name): each.name for each in pipelines}
+    """The output repos of pipelines, with the names of the pipelines."""
+    return {RepoName(pipeline.project, pipeline.name): pipeline.name for pipeline in pipelines}
 
 
 def _projects_of(
     source: Source, repos: Sequence[SurveyedRepo], pipelines: Sequence[Pipeline]
 ) -> list[Project]:
-    wanted = {repo.info.name.project for repo in repos} | {each.project for each in pipelines}
+    wanted = {repo.info.name.project for repo in repos} | {pipeline.project for pipeline in pipelines}
     return [project for project in source.projects() if project.name in wanted]

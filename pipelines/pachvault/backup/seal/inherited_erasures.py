@@ -1,4 +1,4 @@
-"""What a new snapshot lacks because it was erased from those that it builds on. Nothing is erased here."""
+"""Erasures that a new snapshot inherits from those that it builds on. Nothing is erased here."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ _log = logging.getLogger(__name__)
 
 
 def inherited(vault: Vault, records: Collection[bytes]) -> list[Erased]:
-    """What was taken out of the newest snapshots that have these records, each once."""
+    """What was erased from the newest snapshots that have these records, each once."""
     wanted = set(records)
-    found: list[Erased] = []
+    erased: list[Erased] = []
     for name in reversed(snapshots.names(vault)):
         if not wanted:
             break
         try:
             manifest = snapshots.load(vault, name).manifest
-        except DamageError as error:  # as when the records were chosen
+        except DamageError as error:
             _log.info("skipped a damaged snapshot when looking for erasures: %s", error)
-            continue
-        theirs = {entry.record for entry in manifest.repos}
-        if wanted & theirs:
-            found += [each for each in manifest.erased if each not in found]
-            wanted -= theirs
-    return found
+            continue  # skipped when the records were chosen, too
+        their_records = {entry.record for entry in manifest.repos}
+        if wanted & their_records:
+            erased += [erasure for erasure in manifest.erased if erasure not in erased]
+            wanted -= their_records
+    return erased

@@ -8,22 +8,25 @@ from typing import Any
 
 import pyarrow as pa
 
-from pachvault.backup.backup_messages import PlannedCommit, PlannedRepo
+from pachvault.backup.backup_messages import PlannedRepo
 from pachvault.format import table
 from pachvault.format.documents import UNREADABLE, Branch, Problem, RepoRecord, Segment
+from pachvault.format.ids import RepoName
+from pachvault.pach.records import CommitInfo
+from pachvault.vault import snapshots
 from pachvault.vault.snapshots import RepoHistory
 from pachvault.vault.vault import Vault
 
 MAX_DEPTH = 48
-"""Deltas that one commit's tree may fold; then a checkpoint holds it whole."""
+"""So many deltas may one tree consist of; a commit beyond that gets a full table, a checkpoint."""
 
-Row = dict[str, Any]
+CommitRow = dict[str, Any]
 """A row of a commit list (schema table.COMMITS)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """What the shares made of one commit."""
+    """The receipts of one commit's items, added up."""
 
     tables: tuple[bytes, ...] = ()
     rows: int = 0
@@ -35,37 +38,38 @@ class Exported:
 
 def commit_rows(
     planned: PlannedRepo, previous: RepoHistory | None, exported: Mapping[str, Exported]
-) -> tuple[list[Row], list[Problem]]:
-    """The rows of the new record, each after its base, and why commits are missing from it."""
-    known: dict[str, Row] = {}
+) -> tuple[list[CommitRow], list[Problem]]:
+    """The rows of the new record, each after its base, and a problem for each commit that is left out."""
+    known: dict[str, CommitRow] = {}
     if previous is not None:
         known = {row["commit"]: row for row in previous.commits.to_pylist()}
         for commit in planned.new:  # one that the vault has lost is exported again
             known.pop(commit.id, None)
     problems: list[Problem] = []
     for commit in planned.new:
-        made = exported.get(commit.id)
-        row, why = _new_row(commit, known, made)
+        result = exported.get(commit.id)
+        row, reason = _new_row(commit, planned.bases.get(commit.id), known, result)
         if row is None:
-            kind = made.problem_kind if made else UNREADABLE
-            problems.append(Problem(repo=str(planned.name), commit=commit.id, kind=kind, message=why))
+            kind = result.problem_kind if result else UNREADABLE
+            problems.append(Problem(repo=str(planned.name), commit=commit.id, kind=kind, message=reason))
         else:
             known[commit.id] = row
-    rows: dict[str, Row] = {}
+    new = {commit.id for commit in planned.new}
+    rows: dict[str, CommitRow] = {}
     needed = _with_bases([commit for commit in planned.parents if commit in known], known)
     for commit_id, row in known.items():
         if commit_id in needed:
             listed = commit_id in planned.parents
             parent = planned.parents[commit_id] if listed else row["parent"]
-            now = row | {"listed": listed, "parent": parent}
-            if listed:  # it may be edited at any time
-                now["metadata"] = table.encode_metadata(planned.commit_metadata.get(commit_id, {}))
-            rows[commit_id] = now
+            current = row | {"listed": listed, "parent": parent}
+            if listed and commit_id not in new:  # it may be edited at any time
+                current["metadata"] = table.encode_metadata(planned.commit_metadata.get(commit_id, {}))
+            rows[commit_id] = current
     return list(rows.values()), problems
 
 
-def settle_branches(planned: PlannedRepo, rows: Sequence[Row]) -> tuple[list[Branch], list[Problem]]:
-    """The branches with heads that can be read: for one that cannot, its nearest ancestor that can."""
+def settle_branches(planned: PlannedRepo, rows: Sequence[CommitRow]) -> tuple[list[Branch], list[Problem]]:
+    """The branches, each with a head that has a row: its nearest ancestor where the head itself has none."""
     have = {row["commit"] for row in rows}
     branches, problems = [], []
     for branch in planned.branches:
@@ -84,9 +88,13 @@ def settle_branches(planned: PlannedRepo, rows: Sequence[Row]) -> tuple[list[Bra
 
 
 def write_record(
-    vault: Vault, planned: PlannedRepo, previous: RepoHistory | None, rows: list[Row], branches: list[Branch]
+    vault: Vault,
+    planned: PlannedRepo,
+    previous: RepoHistory | None,
+    rows: list[CommitRow],
+    branches: list[Branch],
 ) -> bytes:
-    """Write the commit lists that are new and the record; its digest."""
+    """Write the commit lists that are new, and the record. Returns the digest of the record."""
     record = RepoRecord(
         project=planned.project,
         repo=planned.repo,
@@ -101,18 +109,39 @@ def write_record(
     return vault.put_record(record)
 
 
+def with_checkpoints(vault: Vault, repo: RepoName, rows: list[CommitRow]) -> list[CommitRow]:
+    """The rows, of which none builds on more than MAX_DEPTH deltas: deeper ones get a full table."""
+    settled: dict[str, CommitRow] = {}
+    for row in rows:
+        base = settled.get(row["base"]) if row["base"] else None
+        row["depth"] = base["depth"] + 1 if base else 0
+        settled[row["commit"]] = row
+        if row["depth"] > MAX_DEPTH:
+            tree = table.fold(_layers(vault, repo, row, settled))
+            tree = tree.set_column(1, "commit", [[row["commit"]] * tree.num_rows])
+            written = vault.put_table(table.encode_files(tree.cast(table.FILES))).digest
+            row |= {"base": None, "depth": 0, "rows": tree.num_rows, "tables": [written]}
+    needed: set[str] = set()
+    for row in rows:
+        current = row["commit"] if row["listed"] else None
+        while current is not None and current not in needed:
+            needed.add(current)
+            current = settled[current]["base"]
+    return [row for row in rows if row["commit"] in needed]
+
+
 def _new_row(
-    commit: PlannedCommit, known: Mapping[str, Row], exported: Exported | None
-) -> tuple[Row | None, str]:
-    base = known.get(commit.base) if commit.base else None
+    commit: CommitInfo, base_id: str | None, known: Mapping[str, CommitRow], exported: Exported | None
+) -> tuple[CommitRow | None, str]:
+    base = known.get(base_id) if base_id else None
     if exported is None:
-        if not commit.error:  # a delta of nothing would pass for it where the sizes happen to be equal
+        if not commit.error:  # an empty delta would pass for it where the sizes happen to be equal
             return None, "no share of the run exported it"
         exported = Exported()
     if exported.problem:
         return None, exported.problem
-    if commit.base and base is None:
-        return None, f"it is stored as a delta on {commit.base}, which could not be read"
+    if base_id and base is None:
+        return None, f"it is stored as a delta on {base_id}, which could not be read"
     size = exported.bytes + (base["size"] if base else 0)
     if not commit.error and size != commit.size_bytes:
         return None, f"incomplete: {size} bytes arrived, the commit has {commit.size_bytes}"
@@ -126,17 +155,17 @@ def _new_row(
         "description": commit.description,
         "error": commit.error,
         "size": commit.size_bytes,
-        "base": commit.base,
+        "base": base_id,
         "depth": base["depth"] + 1 if base else 0,
         "rows": exported.rows,
         "tables": list(exported.tables),
-        "metadata": None,
+        "metadata": table.encode_metadata(commit.metadata),
         "created_by": commit.created_by or None,
     }
     return row, ""
 
 
-def _with_bases(commits: Sequence[str], known: Mapping[str, Row]) -> set[str]:
+def _with_bases(commits: Sequence[str], known: Mapping[str, CommitRow]) -> set[str]:
     needed: set[str] = set()
     for commit in commits:
         current: str | None = commit
@@ -146,8 +175,8 @@ def _with_bases(commits: Sequence[str], known: Mapping[str, Row]) -> set[str]:
     return needed
 
 
-def _segments(vault: Vault, previous: RepoHistory | None, rows: list[Row]) -> list[Segment]:
-    """The rows as commit lists: those of `previous` where it is a beginning of them, and the rest.
+def _segments(vault: Vault, previous: RepoHistory | None, rows: list[CommitRow]) -> list[Segment]:
+    """The rows as commit lists: those of `previous` where the rows begin with them, and new ones.
 
     Small lists at the end are merged into larger ones as a binary counter carries, so that a history
     of n commits has about log n lists, and each commit is rewritten about log n times.
@@ -165,3 +194,16 @@ def _segments(vault: Vault, previous: RepoHistory | None, rows: list[Row]) -> li
         start -= segments.pop().commits
     data = table.encode_commits(wanted.slice(start))
     return [*segments, Segment(table=vault.put_table(data).digest, commits=wanted.num_rows - start)]
+
+
+def _layers(vault: Vault, repo: RepoName, row: CommitRow, rows: dict[str, CommitRow]) -> list[object]:
+    chain: list[CommitRow] = []
+    current: str | None = row["commit"]
+    while current is not None:
+        chain.append(rows[current])
+        current = rows[current]["base"]
+    return [
+        snapshots.rows_of(vault.file_table(name), repo, link["commit"])
+        for link in reversed(chain)
+        for name in link["tables"]
+    ]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 
 import pyarrow.compute as pc
 
@@ -12,14 +11,14 @@ from pachvault.backup.backup_messages import Plan, PlannedRepo, Receipt
 from pachvault.backup.missing_commits import summed_up
 from pachvault.backup.seal.inherited_erasures import inherited
 from pachvault.backup.seal.record_writer import (
-    MAX_DEPTH,
     Exported,
-    Row,
     commit_rows,
     settle_branches,
+    with_checkpoints,
     write_record,
 )
-from pachvault.errors import AbsentError, BusyError, CorruptError, DamageError, PachvaultError
+from pachvault.backup.seal.seal_checks import check_objects, check_receipts, check_tables
+from pachvault.errors import BusyError, DamageError, PachvaultError
 from pachvault.format import documents, layout, table
 from pachvault.format.documents import INDEX_HEALED, Manifest, PipelinesRecord, Problem, RepoEntry, Totals
 from pachvault.format.ids import RepoName, digest
@@ -29,7 +28,7 @@ from pachvault.vault.vault import Vault
 
 
 def seal(vault: Vault, plan: Plan, receipts: Sequence[Receipt]) -> Snapshot:
-    """Seal the snapshot of a run whose plan has status `work`; sealing again gives the same snapshot.
+    """Seal the snapshot of a run whose plan has status `work`. Sealing again returns the same snapshot.
 
     Raises PachvaultError where a receipt is missing or is of another run, DamageError where an object
     that the snapshot needs is not what was written. Nothing is sealed then.
@@ -38,36 +37,37 @@ def seal(vault: Vault, plan: Plan, receipts: Sequence[Receipt]) -> Snapshot:
         raise PachvaultError(f"a plan with status {plan.status} seals nothing")
     sealed = _sealed_before(vault, plan)
     if sealed is not None:
-        if run_records.is_announced(
-            vault, plan.run_id
-        ):  # it was killed before it could look at its own times
+        if run_records.is_announced(vault, plan.run_id):  # it was killed before it checked its own times
             run_records.check_sealed(vault, plan.run_id, sealed.name.path)
             run_records.finish(vault, plan.run_id)
         return sealed
     vault = pending_deletes.for_writing(vault)
-    _check_receipts(plan, receipts)
+    check_receipts(plan, receipts)
     exported = _exported(receipts)
     problems = list(plan.problems)
-    told = {(problem.repo, problem.commit) for problem in problems if problem.commit}
+    reported = {(problem.repo, problem.commit) for problem in problems if problem.commit}
     entries = []
     tables: set[bytes] = set()
     for planned in plan.repos:
-        entry, found, history = _repo(vault, planned, exported.get(planned.name, {}))
+        entry, repo_problems, history = _repo(vault, planned, exported.get(planned.name, {}))
         entries.append(entry)
         tables.update(table.tables_of(history.commits))
-        problems.extend(each for each in found if (each.repo, each.commit) not in told)
+        problems.extend(
+            problem for problem in repo_problems if (problem.repo, problem.commit) not in reported
+        )
     _drop_bad_receipts(vault, receipts, problems)
     try:
-        _check_objects(vault, receipts)
-        _check_tables(vault, tables)
+        check_objects(vault, receipts)
+        check_tables(vault, tables)
     except (DamageError, BusyError):
-        for receipt in receipts:  # or the next run would take up what this one stumbled over
+        for receipt in receipts:  # or the next run would rely on the same objects
             run_records.drop_receipt(vault, receipt.key)
-        run_records.check_age(vault, plan.run_id)  # what a run lacks that took too long was pruned: no damage
+        # where the run took too long its objects were pruned: that is no damage, and has an error of its own
+        run_records.check_age(vault, plan.run_id)
         raise
     problems = [*summed_up(problems), *_index_healed(vault), *_lost(vault)]
     pipelines = vault.put_record(PipelinesRecord(pipelines=plan.pipelines))
-    erased = inherited(vault, [each.previous for each in plan.repos if each.previous is not None])
+    erased = inherited(vault, [repo.previous for repo in plan.repos if repo.previous is not None])
     sequence = snapshots.next_sequence(vault)
     manifest = Manifest(
         vault_id=vault.config.vault_id,
@@ -106,29 +106,21 @@ def _sealed_before(vault: Vault, plan: Plan) -> Snapshot | None:
     return None
 
 
-def _check_receipts(plan: Plan, receipts: Sequence[Receipt]) -> None:
-    strangers = [receipt for receipt in receipts if receipt.run_id != plan.run_id]
-    if strangers:
-        raise PachvaultError(f"a receipt of run {strangers[0].run_id} came to run {plan.run_id}")
-    if sorted(receipt.number for receipt in receipts) != list(range(plan.shares)):
-        raise PachvaultError(f"{len(receipts)} receipts came for {plan.shares} shares", where=plan.run_id)
-
-
 def _exported(receipts: Iterable[Receipt]) -> dict[RepoName, dict[str, Exported]]:
-    """What the shares made of each commit, by repo and commit."""
-    found: dict[RepoName, dict[str, Exported]] = {}
+    """The receipts of each commit's items, added up, by repo and commit."""
+    exported: dict[RepoName, dict[str, Exported]] = {}
     for receipt in receipts:
         for item in receipt.items:
-            commits = found.setdefault(RepoName(item.project, item.repo), {})
-            was = commits.get(item.commit, Exported())
+            commits = exported.setdefault(RepoName(item.project, item.repo), {})
+            earlier = commits.get(item.commit, Exported())
             commits[item.commit] = Exported(
-                tables=(*was.tables, *item.tables),
-                rows=was.rows + item.rows,
-                bytes=was.bytes + item.bytes,
-                problem=was.problem or item.problem,
-                problem_kind=was.problem_kind if was.problem else item.problem_kind,
+                tables=(*earlier.tables, *item.tables),
+                rows=earlier.rows + item.rows,
+                bytes=earlier.bytes + item.bytes,
+                problem=earlier.problem or item.problem,
+                problem_kind=earlier.problem_kind if earlier.problem else item.problem_kind,
             )
-    return found
+    return exported
 
 
 def _repo(
@@ -141,10 +133,10 @@ def _repo(
         return _entry(planned, planned.previous, previous), [], previous
     rows, problems = commit_rows(planned, previous, exported)
     branches, missing = settle_branches(planned, rows)
-    rows = _with_checkpoints(vault, planned.name, rows)
-    name = write_record(vault, planned, previous, rows, branches)
-    history = RepoHistory(vault, vault.repo_record(name))
-    return _entry(planned, name, history), problems + missing, history
+    rows = with_checkpoints(vault, planned.name, rows)
+    record = write_record(vault, planned, previous, rows, branches)
+    history = RepoHistory(vault, vault.repo_record(record))
+    return _entry(planned, record, history), problems + missing, history
 
 
 def _entry(planned: PlannedRepo, record: bytes, history: RepoHistory) -> RepoEntry:
@@ -161,106 +153,10 @@ def _entry(planned: PlannedRepo, record: bytes, history: RepoHistory) -> RepoEnt
     )
 
 
-def _with_checkpoints(vault: Vault, repo: RepoName, rows: list[Row]) -> list[Row]:
-    """Rows of which none folds more than MAX_DEPTH deltas: deeper ones get a full table of their own."""
-    done: dict[str, Row] = {}
-    for row in rows:
-        base = done.get(row["base"]) if row["base"] else None
-        row["depth"] = base["depth"] + 1 if base else 0
-        done[row["commit"]] = row
-        if row["depth"] > MAX_DEPTH:
-            tree = table.fold(_layers(vault, repo, row, done))
-            tree = tree.set_column(1, "commit", [[row["commit"]] * tree.num_rows])
-            written = vault.put_table(table.encode_files(tree.cast(table.FILES))).digest
-            row |= {"base": None, "depth": 0, "rows": tree.num_rows, "tables": [written]}
-    needed: set[str] = set()
-    for row in rows:
-        current = row["commit"] if row["listed"] else None
-        while current is not None and current not in needed:
-            needed.add(current)
-            current = done[current]["base"]
-    return [row for row in rows if row["commit"] in needed]
-
-
-def _layers(vault: Vault, repo: RepoName, row: Row, done: dict[str, Row]) -> list[object]:
-    chain: list[Row] = []
-    current: str | None = row["commit"]
-    while current is not None:
-        chain.append(done[current])
-        current = done[current]["base"]
-    return [
-        snapshots.rows_of(vault.file_table(name), repo, link["commit"])
-        for link in reversed(chain)
-        for name in link["tables"]
-    ]
-
-
-def _drop_bad_receipts(vault: Vault, receipts: Sequence[Receipt], problems: Sequence[Problem]) -> None:
-    """Forget the kept receipts of commits that did not add up, so that the next run reads them again."""
-    bad = {(problem.repo, problem.commit) for problem in problems if problem.commit}
-    for receipt in receipts:
-        if any((f"{item.project}/{item.repo}", item.commit) in bad for item in receipt.items):
-            run_records.drop_receipt(vault, receipt.key)
-
-
-def _check_tables(vault: Vault, tables: Iterable[bytes]) -> None:
-    """Every file table that the records reach is there, inherited ones too: see known for their bytes."""
-    listed = {info.name for info in vault.objects(layout.TABLES)}
-    lost = [path for name in tables if (path := layout.table_path(name)) not in listed]
-    if lost:
-        raise AbsentError(
-            f"{len(lost)} file tables have gone since the freeze: the run is not sealed",
-            where=f"{vault.store.url}/{min(lost)}",
-            hint="the next run exports their commits again",
-        )
-
-
-def _check_objects(vault: Vault, receipts: Sequence[Receipt]) -> None:
-    """Every pack has its size, index and tables their bytes, and every blob of the tables a place.
-
-    None of them is marked for deletion.
-    """
-    groups = (
-        (layout.pack_path, (pack.digest for receipt in receipts for pack in receipt.packs)),
-        (layout.index_path, (each.digest for receipt in receipts for each in receipt.index)),
-        (layout.table_path, (each.digest for receipt in receipts for each in receipt.tables)),
-    )
-    marked = vault.avoid & {path(name) for path, names in groups for name in names}
-    if marked:
-        raise BusyError(
-            "the object is marked for deletion since the run began: the run is not sealed",
-            where=f"{vault.store.url}/{min(marked)}",
-            hint="the next run stores again what it needs",
-        )
-    sizes = {pack.digest: pack.size for receipt in receipts for pack in receipt.packs}
-    for name, size in sizes.items():
-        _check_size(vault, name, size)
-    for name in {each.digest for receipt in receipts for each in receipt.index}:
-        vault.read(layout.index_path(name))
-    names = {each.digest for receipt in receipts for each in receipt.tables}
-    if not names:
-        return
-    index = blob_index.held(vault)  # without the packs that are missing, short or marked
-    for name in names:
-        wanted = vault.blobs_of_table(name)
-        if index.has_all(wanted):
-            continue
-        if blob_index.held(replace(vault, avoid=frozenset())).has_all(wanted):
-            raise BusyError(
-                "a pack that the run relies on is marked for deletion since it began: the run is not sealed",
-                where=layout.table_path(name),
-                hint="the next run stores again what it needs",
-            )
-        raise CorruptError(
-            "a blob of the table is in no pack that is there: the run is not sealed",
-            where=layout.table_path(name),
-        )
-
-
 def _index_healed(vault: Vault) -> list[Problem]:
-    """Place the blobs of packs that no index object is about: of a lost one, or of a run that died.
+    """Write an index object for the packs that are in none: theirs was lost, or their run died.
 
-    The snapshot may rely on them (docs/format.md, 6.1).
+    The snapshot may rely on these packs (docs/format.md, 6.1).
     """
     rows = blob_index.unindexed(vault)
     if not len(rows):
@@ -271,23 +167,23 @@ def _index_healed(vault: Vault) -> list[Problem]:
 
 
 def _lost(vault: Vault) -> list[Problem]:
-    """What the vault has lost of what earlier runs stored, and this one relied on."""
+    """A problem for the packs of earlier runs that the vault has lost: this run may rely on them."""
     lost = blob_index.lost_packs(vault)
     if not lost:
         return []
     message = (
         f"{len(lost)} packs of the vault are missing or cut short, {lost[0]} for one: "
-        "`pachvault verify` says what that hits, `pachvault repair` reads it again"
+        "`pachvault verify` lists what is affected, `pachvault repair` reads it again"
     )
     return [Problem(repo="*", kind="packs-lost", message=message)]
 
 
-def _check_size(vault: Vault, name: bytes, size: int) -> None:
-    path = layout.pack_path(name)
-    found = vault.store.stat(path)
-    if found is None or found.size != size:
-        was = "missing" if found is None else f"{found.size} bytes long where {size} were written"
-        raise CorruptError(f"the pack is {was}: the run is not sealed", where=f"{vault.store.url}/{path}")
+def _drop_bad_receipts(vault: Vault, receipts: Sequence[Receipt], problems: Sequence[Problem]) -> None:
+    """Delete the receipts of commits with problems, so that the next run reads these again."""
+    bad = {(problem.repo, problem.commit) for problem in problems if problem.commit}
+    for receipt in receipts:
+        if any((f"{item.project}/{item.repo}", item.commit) in bad for item in receipt.items):
+            run_records.drop_receipt(vault, receipt.key)
 
 
 def _totals(plan: Plan, receipts: Sequence[Receipt]) -> Totals:

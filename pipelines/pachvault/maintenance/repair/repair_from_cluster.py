@@ -27,6 +27,7 @@ from pachvault.maintenance.verify.verify import Level
 from pachvault.mirror import mirrors
 from pachvault.pach.connection import connect
 from pachvault.pach.source import CommitRef, Source
+from pachvault.pach.tar import FilePiece
 from pachvault.runtime.progress import Progress
 from pachvault.store.store import Store
 from pachvault.vault.blob_places import BlobPlaces
@@ -93,23 +94,21 @@ def refill(
     finder = _Finder(source)
     lost = frozenset(blob for want in wants for blob in want.blobs)
     progress.start("repair: from the cluster", sum(want.size for want in wants))
-    cutter = Chunker(writer, _AllBut(lost), cutting)
-    try:
+    with Chunker(writer, _AllBut(lost), cutting) as chunker:
         for (repo, commit), group in groupby(
             sorted(wants, key=_commit_and_path), key=lambda want: (want.repo, want.commit)
         ):
-            open_wants = _still(group, cutter)
+            open_wants = _still(group, chunker)
             for place in (*finder.own_places(repo, commit), *finder.later_places(repo)):
                 if not open_wants:
                     break
-                _read(source, place, open_wants, cutter, progress)
-                open_wants = _still(open_wants, cutter)
-    finally:
-        cutter.close()
+                for _ in chunker.store(_pieces(source, place, open_wants, progress)):
+                    pass  # the tables have their rows already
+                open_wants = _still(open_wants, chunker)
 
 
 class _AllBut(BlobPlaces):
-    """To a cutter: the vault has every blob but these, so that it stores no other."""
+    """To a chunker: the vault has every blob but these, so that it stores no other."""
 
     def __init__(self, lost: frozenset[bytes]) -> None:
         super().__init__(index.SCHEMA.empty_table())
@@ -169,14 +168,14 @@ def _commit_and_path(want: LostFile) -> tuple[RepoName, str, str]:
     return want.repo, want.commit, want.path
 
 
-def _still(wants: Iterable[LostFile], cutter: Chunker) -> list[LostFile]:
-    return [want for want in wants if not all(cutter.has(blob) for blob in want.blobs)]
+def _still(wants: Iterable[LostFile], chunker: Chunker) -> list[LostFile]:
+    return [want for want in wants if not all(chunker.has(blob) for blob in want.blobs)]
 
 
-def _read(
-    source: Source, place: CommitRef, wants: Sequence[LostFile], cutter: Chunker, progress: Progress
-) -> None:
-    """Cut the files as far as this place has them, each of the size it had."""
+def _pieces(
+    source: Source, place: CommitRef, wants: Sequence[LostFile], progress: Progress
+) -> Iterator[FilePiece]:
+    """The files as far as this place has them, each of the size it had."""
     sizes = {want.path: want.size for want in wants}
     for folder, paths in groupby(sizes, key=lambda path: path[: path.rindex("/") + 1]):
         names = [path[len(folder) :] for path in paths]
@@ -184,11 +183,9 @@ def _read(
             try:
                 for piece in source.read_some(place, folder, names[at : at + _NAMES_A_CALL]):
                     if sizes.get(piece.path) == piece.size:
-                        cutter.add(piece.path, piece.size, piece.offset, piece.data)
+                        yield piece
                         progress.add(len(piece.data), int(piece.is_last))
             except SourceGoneError:
-                cutter.abandon()  # none of them is here
+                continue  # none of them is here
             except PachydermError as error:
-                cutter.abandon()
                 progress.say(f"{place}: {error}")
-    cutter.flush()

@@ -1,6 +1,6 @@
-"""A plan carried out to its end: commits made, compared with the vault, and only then the heads moved.
+"""Carries out a plan: makes the commits, compares them with the vault, and only then moves the heads.
 
-What a shell and a worker have in common. It may be repeated at any point.
+Shells and workers both use it. It can be repeated after a failure at any point.
 """
 
 from __future__ import annotations
@@ -23,39 +23,39 @@ def carry_out(
     target: Target,
     vault: Vault,
     plan: RestorePlan,
-    mine: HeldLock,
+    lock: HeldLock,
     progress: Progress,
     *,
     staged_bytes: int = 0,
     began: float | None = None,
 ) -> RestoreReport:
-    """Replay, compare, move heads, and record it, while the lock is held.
+    """Replay, compare, move heads and record the request, while the lock is held.
 
-    `staged_bytes` of the change are staged; `began`, of the monotonic clock, is when the first was, None
+    `staged_bytes` of the changes are staged; `began`, of the monotonic clock, is when staging began, None
     where that is not known.
 
-    Where something differs the heads stay where they are, unless the plan says to keep going; then
-    nothing is recorded, for the request may be carried out again.
+    Where a commit differs from the vault the heads are not moved, unless the plan says to keep going.
+    Nothing is recorded then, and the request can be carried out again.
     """
-    mine.enter("replay")
+    lock.enter("replay")
     progress.start("replay", plan.bytes - staged_bytes)
-    was_begun = bool(mine.snapshot)
+    was_begun = bool(lock.snapshot)
     replay = Replay(source, target, vault, plan, progress)
     replay.rebuild()
-    mine.enter("check")
+    lock.enter("check")
     progress.start("check", plan.bytes)
-    differences = check(source, vault, plan, replay.done, progress)
+    differences = check(source, vault, plan, replay.results, progress)
     kept: list[str] = []
-    mine.check()
+    lock.check()
     if differences and not plan.keep_going:
         kept = replay.give_up(differences)
     else:
-        mine.enter_heads(plan.snapshot)
+        lock.enter_heads(plan.snapshot)
         replay.settle()
     report = RestoreReport(
         request_id=plan.request_id,
         summary=plan.summary,
-        replayed=replay.done,
+        replayed=replay.results,
         differences=differences,
         kept=kept,
         lost_settings=replay.lost_settings,
@@ -69,13 +69,13 @@ def carry_out(
     )
     if report.is_settled:
         record(target, report)
-        mine.remove()
+        lock.remove()
     else:
-        mine.give_up()
+        lock.give_up()
     return report
 
 
 def _has_changed(plan: RestorePlan, replay: Replay) -> bool:
     """Whether this run made or moved anything."""
-    is_more = any(each.made or each.moved or each.lost for each in replay.done)
-    return bool(is_more or plan.projects or plan.pipelines or any(repo.is_new for repo in plan.repos))
+    has_results = any(repo.new_commits or repo.moved or repo.lost for repo in replay.results)
+    return bool(has_results or plan.projects or plan.pipelines or any(repo.is_new for repo in plan.repos))

@@ -1,6 +1,6 @@
-"""The last step of a replay: branch heads moved, each once, to what was replayed on hidden branches.
+"""The last step of a replay: heads are moved, each once, to commits that were made on working branches.
 
-What goes on top of a branch is made on a hidden one, too, so that it can be compared before the head moves.
+A commit that goes on top of a branch is made on a working branch, too: it is checked before the head moves.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from pachvault.vault.snapshots import RepoHistory
 
 
 def holds_nothing(head: CommitInfo) -> bool:
-    """Whether a head is the empty one that Pachyderm makes where a pipeline wants a branch."""
+    """Whether a head is the empty commit that Pachyderm makes where a pipeline reads a branch without one."""
     return head.origin == "auto" and head.parent is None and not head.size_bytes
 
 
@@ -36,13 +36,13 @@ class HeadMover:
     repo: RepoPlan
     history: RepoHistory
     hidden: str
-    """How the names of the branches begin that nobody subscribes to."""
+    """The prefix of the working branches."""
 
     def prepare(self, branch: BranchPlan, ids: dict[str, str]) -> str | None:
-        """The commit that a head is to point at: what `ids` (old to new) says, or one on top of the branch.
+        """The commit that the head will point at: from `ids` (old to new), or a new one on top of the branch.
 
-        None where it could not be restored. Raises BusyError where the branch is no longer what the plan
-        was made for.
+        None where it could not be restored. Raises BusyError where the branch was moved since the plan was
+        made.
         """
         if branch.action == "keep":
             return self._heads().get(branch.name)
@@ -55,21 +55,21 @@ class HeadMover:
         return new
 
     def moves(self, branch: BranchPlan, new: str) -> Iterator[Pointed]:
-        """What moves a head to what was prepared; nothing where it is there.
+        """The calls that move a head to what was prepared; none where it is there already.
 
         Raises BusyError where the branch was moved meanwhile.
         """
-        now = self._heads()
-        current = now.get(branch.name, "")
+        heads = self._heads()
+        current = heads.get(branch.name, "")
         if current == new or branch.action == "keep":
             return
         self._check_unmoved(branch, current, new)
-        if branch.keep_as and branch.keep_as not in now:
+        if branch.keep_as and branch.keep_as not in heads:
             yield self._pointed(branch.keep_as, current)
         yield self._pointed(branch.name, new)
 
     def arm(self, branch: BranchPlan) -> None:
-        """Give a branch its trigger back."""
+        """Set the trigger of a branch."""
         if branch.trigger:
             head = self._heads()[branch.name]
             self.target.point(self.repo.to_project, self.repo.to_repo, branch.name, head, branch.trigger)
@@ -85,40 +85,40 @@ class HeadMover:
             )
 
     def _on_top(self, branch: BranchPlan, current: str, restored: str) -> str:
-        """A commit on top of the branch, in which its tree, or the chosen paths, are the restored ones."""
+        """A commit on top of the branch whose tree, or chosen paths, are those of the restored commit."""
         text = commit_trailer.appended(self.plan.request_id, self.repo.source, branch.head)
         if current and self._is_ours(self.source.commit(self._ref(current)), text):
             return current
         name = f"{self.hidden}append-{branch.name}"
-        made = self._heads().get(name)
-        if made:  # by a run that died: whole, or to be begun anew
-            left = self.source.commit(self._ref(made))
-            if left.is_finishing:
-                left = self.source.commit(self._ref(made), wait=True)
-            if self._is_ours(left, text) and left.parent == (current or None):
-                return made
-            if left.finished_at is None:
-                self.target.clear(self._ref(made))
-                self.target.finish(self._ref(made), error="abandoned by a restore that ended too soon")
+        earlier = self._heads().get(name)
+        if earlier:  # by a run that died: used if complete, else made again
+            commit = self.source.commit(self._ref(earlier))
+            if commit.is_finishing:
+                commit = self.source.commit(self._ref(earlier), wait=True)
+            if self._is_ours(commit, text) and commit.parent == (current or None):
+                return earlier
+            if commit.finished_at is None:
+                self.target.clear(self._ref(earlier))
+                self.target.finish(self._ref(earlier), error="abandoned by a restore that did not finish")
             self.target.delete_branch(self.repo.to_project, self.repo.to_repo, name)
         where = (self.repo.to_project, self.repo.to_repo, name)
         ref = self._ref(self.target.start(*where, parent=current or None, description=text))
-        whole = self._ref(restored)
-        self.source.commit(whole, wait=True)
+        content = self._ref(restored)
+        self.source.commit(content, wait=True)
         if not self.plan.paths:
             self.target.change(ref, delete=["/"])
         else:
-            replaced = self._replaced(branch, current, whole)
+            replaced = self._replaced(branch, current, content)
             self.target.add_file_set(ref, self.target.make_file_set(replaced, []))
-        self.target.add_file_set(ref, self.source.file_set_of(whole, codec.TOTAL))
+        self.target.add_file_set(ref, self.source.file_set_of(content, codec.TOTAL))
         self.target.finish(ref)
         self.source.commit(ref, wait=True)
         return ref.id
 
     def _replaced(self, branch: BranchPlan, current: str, restored: CommitRef) -> list[str]:
-        """Chosen paths that go before the restored ones come.
+        """The chosen paths that are deleted before the restored files are added.
 
-        What the snapshot had and the restored commit lacks was damaged: what the branch has of it stays.
+        Files of the snapshot that the restored commit lacks are damaged: the branch keeps its own.
         """
         differing = self.source.diff(self._ref(current), restored)
         absent = {change.path for change in differing if change.old_size < 0}

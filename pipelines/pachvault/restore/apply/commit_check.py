@@ -1,4 +1,4 @@
-"""Between the making of commits and the moving of heads: is each what the vault says it was?"""
+"""Compares the commits that were made with the vault, before the heads are moved."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class CommitDifference:
     commit: str
     """The old id."""
     found: str
-    """The commit that differs."""
+    """The new commit that differs."""
     path: str
     message: str
 
@@ -41,24 +41,26 @@ def check(
     source: Source, vault: Vault, plan: RestorePlan, replayed: list[Replayed], progress: Progress
 ) -> list[CommitDifference]:
     """Compare every replayed commit with the vault's tables: paths, sizes, and content where `full`."""
-    found: list[CommitDifference] = []
+    differences: list[CommitDifference] = []
     if plan.verify == "none":
-        return found
+        return differences
     damage = _Damage(vault)
-    for repo, done in zip(plan.repos, replayed, strict=False):  # what has no plan was lost as a whole
+    for repo, result in zip(
+        plan.repos, replayed, strict=False
+    ):  # repos without a plan were left out because of damage
         history = RepoHistory(vault, vault.repo_record(repo.record))
         for step in repo.steps:
-            if step.commit in done.ids and not step.error:
-                found += _Checked(source, plan, repo, history, done, damage).step(step, progress)
+            if step.old.id in result.ids and not step.old.error:
+                differences += _Checked(source, plan, repo, history, result, damage).step(step, progress)
         for branch in repo.branches:
-            if branch.action == "append" and branch.name in done.heads:
-                found += _appended(source, plan, repo, done, branch)
-    return found
+            if branch.action == "append" and branch.name in result.heads:
+                differences += _appended(source, plan, repo, result, branch)
+    return differences
 
 
 @dataclass(frozen=True)
 class _Damage:
-    """What the vault no longer has; asked only where something is amiss."""
+    """Reads the vault for damaged files; only where a commit differs."""
 
     vault: Vault
 
@@ -75,15 +77,17 @@ class _Checked:
     plan: RestorePlan
     repo: RepoPlan
     history: RepoHistory
-    done: Replayed
+    result: Replayed
     damage: _Damage
 
     def step(self, step: CommitStep, progress: Progress) -> list[CommitDifference]:
         """How a commit differs from what it should be."""
-        wanted = changes(self.history, step.commit, step.content_parent, self.plan.paths)
-        ref = self._ref(self.done.ids[step.commit])
+        wanted = changes(self.history, step.old.id, step.content_parent, self.plan.paths)
+        ref = self._ref(self.result.ids[step.old.id])
         self.source.commit(ref, wait=True)
-        if self.plan.verify == "full" and step.content_parent is None:  # all there is, is what was put
+        if (
+            self.plan.verify == "full" and step.content_parent is None
+        ):  # every file of the commit was put by it
             problems = _contents(self.source, ref, wanted, progress)
         else:
             problems = self._paths(ref, step, wanted)
@@ -93,12 +97,12 @@ class _Checked:
             for path in _left_out(self.damage.reader, wanted, problems):
                 problems.pop(path, None)
         return [
-            CommitDifference(str(self.repo.target), step.commit, ref.id, path, text)
+            CommitDifference(str(self.repo.target), step.old.id, ref.id, path, text)
             for path, text in sorted(problems.items())
         ]
 
     def _put(self, ref: CommitRef, wanted: Changes, progress: Progress) -> dict[str, str]:
-        """What is amiss with the contents of what the commit itself put."""
+        """The problems with the contents of the files that the commit itself put."""
         with lasting(self.source, self.source.file_set_of(ref, codec.DIFF)) as own:
             problems = _contents(self.source, own, wanted, progress)
             if problems:
@@ -106,15 +110,15 @@ class _Checked:
         return problems
 
     def _paths(self, ref: CommitRef, step: CommitStep, wanted: Changes) -> dict[str, str]:
-        parent = self.done.ids.get(step.content_parent or "")
+        parent = self.result.ids.get(step.content_parent or "")
         sizes = dict(zip(wanted.puts["path"].to_pylist(), wanted.puts["size"].to_pylist(), strict=True))
         differing = self.source.diff(ref, self._ref(parent) if parent else None)
         listed = {change.path: change for change in differing}
         problems = {}
         for path, change in listed.items():
             expected = sizes.get(path, -1)
-            if said := _wrong_size(change.new_size, expected):
-                problems[path] = said
+            if problem := _wrong_size(change.new_size, expected):
+                problems[path] = problem
             elif expected < 0 and path not in wanted.deletes:
                 problems[path] = "was deleted"
         silent = (sizes.keys() | set(wanted.deletes)) - listed.keys()
@@ -142,15 +146,15 @@ class _Checked:
 
 
 def _appended(
-    source: Source, plan: RestorePlan, repo: RepoPlan, done: Replayed, branch: BranchPlan
+    source: Source, plan: RestorePlan, repo: RepoPlan, result: Replayed, branch: BranchPlan
 ) -> list[CommitDifference]:
-    """How a commit put on top of a branch differs from the restored one, in the chosen paths.
+    """How a commit on top of a branch differs from the restored one, in the chosen paths.
 
-    In all others it must be what it was put on.
+    In all other paths it must be equal to its parent.
     """
     new, restored = (
-        CommitRef(repo.to_project, repo.to_repo, each)
-        for each in (done.heads[branch.name], done.ids[branch.head])
+        CommitRef(repo.to_project, repo.to_repo, commit)
+        for commit in (result.heads[branch.name], result.ids[branch.head])
     )
     paths = Paths(tuple(plan.paths))
     problems = {
@@ -169,14 +173,14 @@ def _appended(
 def _beside(source: Source, new: CommitRef, paths: Paths) -> list[str]:
     """What a commit changes besides the chosen paths."""
     parent = source.commit(new).parent
-    # against a failed commit deletions would show of what was never inherited
+    # a failed parent has files that its child does not inherit: the diff would show them as deleted
     if parent is None or source.commit(CommitRef(new.project, new.repo, parent)).error:
         return []
     return [change.path for change in source.diff(new, None) if not paths.has(change.path)]
 
 
 def _left_out(reader: BlobReader, wanted: Changes, problems: dict[str, str]) -> set[str]:
-    """Of these paths those that damage explains: unreadable, or gone before they were to be deleted."""
+    """The paths whose problems are due to damage: unreadable files, or deletions of files left out."""
     _, lost = readable(reader, wanted)
     gone = {path for path in wanted.deletes if problems.get(path) == "did not change"}
     return lost.keys() | gone
@@ -195,23 +199,23 @@ def _contents(source: Source, ref: CommitRef, wanted: Changes, progress: Progres
         progress.add(size, 1)
 
     hasher = blake3()
-    for found in source.read_runs(ref):
-        if isinstance(found, FileRun):
-            for path, data in zip(*found, strict=True):
+    for piece in source.read_runs(ref):
+        if isinstance(piece, FileRun):
+            for path, data in zip(*piece, strict=True):
                 compare(path, len(data), digest(data))
             continue
-        if found.offset == 0:
+        if piece.offset == 0:
             hasher = blake3()
-        hasher.update(found.data)
-        if found.is_last:
-            compare(found.path, found.size, hasher.digest())
+        hasher.update(piece.data)
+        if piece.is_last:
+            compare(piece.path, piece.size, hasher.digest())
     return problems | dict.fromkeys(missing, "was not written")
 
 
-def _wrong_size(found: int, expected: int) -> str:
-    """What to say of sizes that differ; -1: no such file."""
-    if found == expected:
+def _wrong_size(size: int, expected: int) -> str:
+    """The problem where sizes differ; empty where they are equal. -1: no such file."""
+    if size == expected:
         return ""
     if expected < 0:
-        return f"was not expected: {found} bytes"
-    return f"{found} bytes where {expected} were expected" if found >= 0 else "was deleted"
+        return f"was not expected: {size} bytes"
+    return f"{size} bytes where {expected} were expected" if size >= 0 else "was deleted"

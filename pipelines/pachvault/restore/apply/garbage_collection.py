@@ -1,7 +1,7 @@
-"""What restores left that nobody goes on with: staged parts, and branches on which commits were made.
+"""Deletes what abandoned restores left: staged parts, and working branches.
 
-A request's own repo and branches go when it is settled. Those of a request that was withdrawn, or whose
-run died and was not started again, are collected here once they are old enough.
+The repo and branches of a request are deleted when it is settled. Those of a request that was withdrawn, or
+whose run died and was not started again, are deleted here once they are old enough.
 """
 
 from __future__ import annotations
@@ -17,16 +17,17 @@ from pachvault.pach.source import CommitRef, Source
 from pachvault.pach.target import Target
 from pachvault.restore import working_branches
 from pachvault.restore.request.in_progress import staging_repos
-from pachvault.restore.request.request_lock import HeldError, LockHolder, held, holder_of
+from pachvault.restore.request.lock_holder import LockHolder, holder_of
+from pachvault.restore.request.request_lock import HeldError, held
 from pachvault.restore.stage import staging
 
 _log = logging.getLogger(__name__)
 
 
 def collect(source: Source, target: Target, before: datetime) -> list[str]:
-    """Remove what no run holds and nobody touched since `before`; a line for each thing that was removed.
+    """Delete what no run holds and nobody changed since `before`. Returns a line for each thing deleted.
 
-    Takes each request's lock first: a run that begins meanwhile goes first, or after.
+    Takes the lock of each request first, so that no run of it is at work meanwhile.
     """
     removed = []
     for repo in staging_repos(source.repos()):
@@ -35,15 +36,15 @@ def collect(source: Source, target: Target, before: datetime) -> list[str]:
             removed.append(f"{repo.name}: parts of request {request}, which nobody goes on with")
     repos = source.repos()
     in_use = {repo.name.repo.removeprefix(staging.PREFIX) for repo in staging_repos(repos)}
-    for each in repos:
-        removed += _branches(source, target, each.name, before, in_use)
+    for repo in repos:
+        removed += _branches(source, target, repo.name, before, in_use)
     return removed
 
 
 def _settle(source: Source, target: Target, request: str) -> bool:
     try:
-        with held(source, target, request, LockHolder.this_process()) as mine:
-            mine.remove()
+        with held(source, target, request, LockHolder.this_process()) as lock:
+            lock.remove()
     except HeldError as error:
         _log.info("what is staged for request %s stays: %s", request[:12], error)
         return False
@@ -51,7 +52,7 @@ def _settle(source: Source, target: Target, request: str) -> bool:
 
 
 def _touched_at(source: Source, repo: RepoInfo, request: str) -> datetime:
-    """The last sign that somebody works on a request."""
+    """When a run last worked on a request."""
     run = holder_of(source, request, repo.description)
     times = [commit.started_at for commit in source.commits(repo.name) if commit.started_at]
     return max([repo.created_at, *times, *([run.alive_at] if run else [])])
@@ -60,7 +61,7 @@ def _touched_at(source: Source, repo: RepoInfo, request: str) -> datetime:
 def _branches(
     source: Source, target: Target, repo: RepoName, before: datetime, in_use: set[str]
 ) -> Iterator[str]:
-    """Remove a repo's branches that a request which is settled, or was given up, made commits on."""
+    """Delete the working branches of requests that are settled or abandoned."""
     for branch in source.branches(repo):
         request = working_branches.request_of(branch.name)
         if request is None or request in in_use:

@@ -1,4 +1,4 @@
-"""Pipeline definitions: which to bring back, in what order, and whether the cluster has what they need."""
+"""Pipeline definitions: which to restore, in which order, and whether the cluster has what they need."""
 
 from __future__ import annotations
 
@@ -21,31 +21,33 @@ _OF_ONE_CALL = ("update", "reprocess", "spec_commit", "specCommit", "dry_run", "
 
 
 def choose(request: Request, known: Sequence[Pipeline], source: Source) -> list[PipelinePlan]:
-    """The definitions whose output repos the request means, each after those that it reads from.
+    """The definitions whose output repos the request matches, each after those that it reads from.
 
-    One that is there already is not in the way: it may be this very request's. Raises UsageError where
-    there is another of its name, or where one needs a secret that the cluster lacks.
+    A pipeline that exists with the same definition is not in the way: it may be this request's own. Raises
+    UsageError where another one has its name, or where a pipeline needs a secret that the cluster lacks.
     """
     if not request.pipelines:
         return []
     if request.to.project or request.to.repo:
         raise UsageError("pipelines keep their names", hint="pipelines: false, or no `to`")
     chosen = matching(request, known)
-    there = {RepoName(each.project, each.name): each for each in source.pipelines()}
-    others = [
-        name for name in sorted(chosen.keys() & there.keys()) if not _is_same(chosen[name], there[name])
+    existing = {RepoName(pipeline.project, pipeline.name): pipeline for pipeline in source.pipelines()}
+    conflicting = [
+        name for name in sorted(chosen.keys() & existing.keys()) if not _is_same(chosen[name], existing[name])
     ]
-    if others and request.exists == "fail":
+    if conflicting and request.exists == "fail":
         raise UsageError(
-            f"pipeline {others[0]} exists, and is another one",
+            f"pipeline {conflicting[0]} exists, and is another one",
             hint="exists: append or replace leaves it as it is",
         )
-    wanted = {name: each for name, each in chosen.items() if name not in there}
-    if request.exists == "fail":  # created by a run that ended before it could stop it
+    wanted = {name: pipeline for name, pipeline in chosen.items() if name not in existing}
+    if request.exists == "fail":  # an earlier run ended between creating and stopping it
         wanted |= {
-            name: each for name, each in chosen.items() if each.stopped and not _is_stopped(there, name)
+            name: pipeline
+            for name, pipeline in chosen.items()
+            if pipeline.stopped and not _is_stopped(existing, name)
         }
-    needed = {secret for each in wanted.values() for secret in _secrets(each)}
+    needed = {secret for pipeline in wanted.values() for secret in _secrets(pipeline)}
     missing = [secret for secret in sorted(needed) if not source.has_secret(secret)]
     if missing:
         raise UsageError(
@@ -53,20 +55,24 @@ def choose(request: Request, known: Sequence[Pipeline], source: Source) -> list[
             hint="create them first: their values are in no backup",
         )
     plans = {name: _plan(wanted[name]) for name in _topological(wanted)}
-    return [plan.model_copy(update={"is_new": name not in there}) for name, plan in plans.items()]
+    return [plan.model_copy(update={"is_new": name not in existing}) for name, plan in plans.items()]
 
 
 def matching(request: Request, known: Sequence[Pipeline]) -> dict[RepoName, Pipeline]:
-    """The definitions that the request means, by the repo that each writes; none where it wants none."""
+    """The definitions that the request matches, by output repo; none where it restores no pipelines."""
     if not request.pipelines:
         return {}
-    outputs = {RepoName(each.project, each.name): each for each in known}
+    outputs = {RepoName(pipeline.project, pipeline.name): pipeline for pipeline in known}
     patterns = [selection.source(text) for text in request.what]
-    return {name: each for name, each in outputs.items() if any(means(pattern, name) for pattern in patterns)}
+    return {
+        name: pipeline
+        for name, pipeline in outputs.items()
+        if any(means(pattern, name) for pattern in patterns)
+    }
 
 
 def create_stopped(source: Source, plans: Sequence[PipelinePlan]) -> None:
-    """Create and stop those that were stopped, so far as what they read is there: it is empty yet."""
+    """Create and stop the stopped ones whose inputs exist. The inputs are still empty: no job starts."""
     pipelines = Pipelines(source.connection)
     repos = {str(repo.name) for repo in source.repos()}
     for plan in plans:
@@ -76,7 +82,7 @@ def create_stopped(source: Source, plans: Sequence[PipelinePlan]) -> None:
 
 
 def create_rest(source: Source, plans: Sequence[PipelinePlan]) -> None:
-    """Create those that are not there yet, in order; those that were stopped are stopped."""
+    """Create the missing pipelines, in order, and stop those that were stopped."""
     pipelines = Pipelines(source.connection)
     for plan in plans:
         _create(pipelines, plan)
@@ -121,8 +127,8 @@ def _is_same(one: Pipeline, other: Pipeline) -> bool:
     return is_same(_plan(one).spec_json, _plan(other).spec_json)
 
 
-def _is_stopped(there: Mapping[RepoName, Pipeline], name: RepoName) -> bool:
-    return name in there and there[name].stopped
+def _is_stopped(existing: Mapping[RepoName, Pipeline], name: RepoName) -> bool:
+    return name in existing and existing[name].stopped
 
 
 def _topological(chosen: dict[RepoName, Pipeline]) -> list[RepoName]:
@@ -137,13 +143,13 @@ def _topological(chosen: dict[RepoName, Pipeline]) -> list[RepoName]:
 def _inputs(pipeline: Pipeline) -> Iterator[RepoName]:
     pending = [pipeline.details.get("input")]
     while pending:
-        each = pending.pop()
-        if not isinstance(each, dict):
+        node = pending.pop()
+        if not isinstance(node, dict):
             continue
-        if isinstance(pfs := each.get("pfs"), dict):
+        if isinstance(pfs := node.get("pfs"), dict):
             yield RepoName(str(pfs.get("project") or pipeline.project), str(pfs.get("repo")))
         for group in ("cross", "union", "join", "group"):
-            pending.extend(_list(each.get(group)))
+            pending.extend(_list(node.get(group)))
 
 
 def _secrets(pipeline: Pipeline) -> set[str]:
@@ -162,5 +168,5 @@ def _secrets(pipeline: Pipeline) -> set[str]:
 
 
 def _list(value: object) -> list[Any]:
-    """Details are what a server of some version said: what is no list lists nothing."""
+    """The details come from a server of some version: a value that is no list counts as empty."""
     return value if isinstance(value, list) else []

@@ -1,4 +1,4 @@
-"""A plan's settings put in place. What a cluster does not take is named, and the restore goes on."""
+"""Sets the settings of a plan. What the cluster refuses is reported, and the restore goes on."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from pachvault.restore.restore_messages import ProjectSettings, RolesPlan, Setti
 
 @dataclass(slots=True)
 class SettingsReplay:
-    """Puts a plan's settings in place. Safe to repeat."""
+    """Sets the settings of a plan. Safe to repeat."""
 
     source: Source
     target: Target
     plan: SettingsPlan
     lost: list[str] = field(default_factory=list)
-    """A line for each setting that this cluster does not take."""
+    """A line for each setting that this cluster refuses."""
 
     @property
-    def _there(self) -> Settings:
+    def _settings(self) -> Settings:
         return Settings(self.source.connection)
 
     def before_pipelines(self) -> None:
-        """Settings of cluster and projects, which pipelines are made by. The projects are there."""
+        """Set those of the cluster and of the projects, which pipelines depend on. The projects exist."""
         defaults = self.plan.cluster_defaults_json
         if defaults is not None:
-            self._try("cluster defaults", lambda: self._there.set_cluster_defaults(defaults))
+            self._try("cluster defaults", lambda: self._settings.set_cluster_defaults(defaults))
         self._set_metadata(SettingsScope.cluster(), self.plan.cluster_metadata)
         for project in self.plan.projects:
             self._project(project)
@@ -44,10 +44,10 @@ class SettingsReplay:
         self._set_metadata(SettingsScope.project(project.name), project.metadata)
         if defaults is not None:
             what = f"defaults of project {project.name}"
-            self._try(what, lambda: self._there.set_project_defaults(project.name, defaults))
+            self._try(what, lambda: self._settings.set_project_defaults(project.name, defaults))
 
     def after_heads(self) -> None:
-        """Metadata of repos, branches and pipelines, which are there now; and role bindings."""
+        """Set the metadata of repos, branches and pipelines, which exist by now, and role bindings."""
         for repo in self.plan.repos:
             name = RepoName(repo.project, repo.name)
             self._set_metadata(SettingsScope.repo(name), repo.metadata)
@@ -61,18 +61,18 @@ class SettingsReplay:
 
     def _add_roles(self, roles: RolesPlan) -> None:
         if roles.kind == "cluster":
-            self._there.add_cluster_roles(roles.roles)
+            self._settings.add_cluster_roles(roles.roles)
         elif roles.kind == "project":
-            self._there.add_project_roles(roles.project, roles.roles)
+            self._settings.add_project_roles(roles.project, roles.roles)
         else:
-            self._there.add_repo_roles(RepoName(roles.project, roles.repo), roles.roles)
+            self._settings.add_repo_roles(RepoName(roles.project, roles.repo), roles.roles)
 
     def _set_metadata(self, place: SettingsScope, metadata: Mapping[str, str] | None) -> None:
         if metadata:
-            self._try(f"metadata of {place.text}", lambda: self._there.set_metadata(place, metadata))
+            self._try(f"metadata of {place.text}", lambda: self._settings.set_metadata(place, metadata))
 
     def _try(self, what: str, call: Callable[[], object]) -> None:
-        """A setting that cannot be had is named; the rest of the restore goes on."""
+        """Report a setting that the cluster refuses, and go on."""
         try:
             call()
         except TransientError:

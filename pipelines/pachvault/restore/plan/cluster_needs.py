@@ -1,7 +1,7 @@
-"""What acting on a plan needs of the cluster, asked before the first write.
+"""Checks, before the first write, that the cluster has what a plan needs.
 
-A restore that cannot be carried out to its end is refused with nothing done. Rights are not asked for: with
-authentication, only the call itself tells.
+A restore that cannot succeed is refused with nothing done. Access rights are not checked: with
+authentication, only the call itself shows whether it is allowed.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ def projects(
     snapshot: Snapshot, cluster: TargetCluster, repos: Sequence[RepoPlan], pipelines: Sequence[PipelinePlan]
 ) -> list[ProjectPlan]:
     """The projects to create. Raises UsageError for a name that Pachyderm does not take."""
-    saved: Mapping[str, Project] = {each.name: each for each in snapshot.manifest.projects}
-    wanted = {each.to_project for each in repos} | {each.project for each in pipelines}
-    missing = sorted(wanted - {*cluster.projects})
+    saved: Mapping[str, Project] = {project.name: project for project in snapshot.manifest.projects}
+    names = {repo.to_project for repo in repos} | {pipeline.project for pipeline in pipelines}
+    missing = sorted(names - {*cluster.projects})
     for name in missing:
         if len(name) > _PROJECT_NAME or not name[0].isalnum():
             raise UsageError(
@@ -44,38 +44,38 @@ def projects(
 def can_run(
     plans: Sequence[PipelinePlan], cluster: TargetCluster, repos: Sequence[RepoPlan], named: Collection[str]
 ) -> tuple[list[PipelinePlan], list[str]]:
-    """The pipelines that can be created, and a line for each that reads what will not be there.
+    """The pipelines that can be created, and a line for each that reads a repo which will be missing.
 
-    Raises UsageError for such a one that is among the `named`, as project/name, and not just matched by a
-    wildcard; and where its repo is in the way.
+    Raises UsageError for one of these that is among the `named`, as project/name, and not just matched by a
+    wildcard; and where a repo of its name is in the way.
     """
-    targets = {each.target for each in repos}
-    there = {*cluster.repos} | targets
+    targets = {repo.target for repo in repos}
+    available = {*cluster.repos} | targets
     possible: list[PipelinePlan] = []
     lines: list[str] = []
     for plan in plans:
         name = RepoName(plan.project, plan.name)
         if plan.is_new:
             _check_place(name, cluster, targets)
-        absent = [repo for repo in map(RepoName.parse, plan.inputs) if repo not in there]
-        why = f"reads {absent[0]}, which is neither in the cluster nor restored with it" if absent else ""
+        absent = [repo for repo in map(RepoName.parse, plan.inputs) if repo not in available]
+        reason = f"reads {absent[0]}, which is neither in the cluster nor restored with it" if absent else ""
         if absent and str(name) in named:
-            raise UsageError(f"pipeline {name} {why}", hint=f"name {absent[0]} too, or restore it first")
+            raise UsageError(f"pipeline {name} {reason}", hint=f"name {absent[0]} too, or restore it first")
         if absent:
-            lines.append(f"{name}: the pipeline is not created: it {why}")
+            lines.append(f"{name}: the pipeline is not created: it {reason}")
         else:
-            there.add(name)
+            available.add(name)
             possible.append(plan)
     return possible, lines
 
 
-def check_licence(source: Source, plans: Sequence[PipelinePlan], there: Collection[RepoName]) -> None:
-    """Raise UsageError where the cluster may not have so many pipelines, or so parallel ones."""
-    new = [each for each in plans if each.is_new]
+def check_licence(source: Source, plans: Sequence[PipelinePlan], outputs: Collection[RepoName]) -> None:
+    """Raise UsageError where the plan exceeds the limits of a cluster without a licence."""
+    new = [plan for plan in plans if plan.is_new]
     pipelines = Pipelines(source.connection)
     # Pachyderm counts names, whatever their projects
-    count = len({each.repo for each in there} | {each.name for each in new})
-    wide = [each for each in new if _parallelism(each) > MAX_PARALLELISM]
+    count = len({output.repo for output in outputs} | {plan.name for plan in new})
+    wide = [plan for plan in new if _parallelism(plan) > MAX_PARALLELISM]
     if not new or (count <= MAX_PIPELINES and not wide) or pipelines.is_licensed():
         return
     if wide:
@@ -97,17 +97,17 @@ def not_recomputed(
     plans: Sequence[PipelinePlan],
     cluster: TargetCluster,
 ) -> list[str]:
-    """A line for each output that a stopped pipeline will not make again, unless it was empty.
+    """A line for each output that a stopped pipeline will not compute again, unless it was empty.
 
-    One that is there and stopped, by an interrupted run say, counts until its output is there.
+    A pipeline that is there already, from an interrupted run say, counts until it has output.
     """
     sizes = {RepoName(entry.project, entry.repo): entry.size_bytes for entry in snapshot.manifest.repos}
-    new = {RepoName(each.project, each.name) for each in plans if each.is_new}
+    new = {RepoName(plan.project, plan.name) for plan in plans if plan.is_new}
     lines = []
     for name, pipeline in sorted(chosen.items()):
         is_empty_there = name in new or (name in cluster.outputs and not _has_output(source, name))
         if pipeline.stopped and is_empty_there and sizes.get(name) != 0:
-            how = f"`pachctl start pipeline {name.repo} --project {name.project}` computes it anew"
+            how = f"`pachctl start pipeline {name.repo} --project {name.project}` computes it again"
             if name in sizes:
                 how += f"; `pachvault restore {name} --to {name}-restored` brings it back as a plain repo"
             lines.append(f"{name}: the pipeline is stopped, and its output is not brought back: {how}")
@@ -123,7 +123,7 @@ def _has_output(source: Source, name: RepoName) -> bool:
 
 
 def _check_place(name: RepoName, cluster: TargetCluster, targets: Collection[RepoName]) -> None:
-    """A pipeline makes its output repo: none may be there, nor be restored."""
+    """Raise UsageError where the output repo of a pipeline exists, or is to be restored."""
     if name in targets:
         raise UsageError(
             f"{name} cannot be both a plain repo and the output of pipeline {name}",

@@ -1,4 +1,4 @@
-"""Which commits a restore replays, and in what order. Pure."""
+"""Which commits a restore replays, and in which order. Pure."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 from pachvault.errors import UsageError
 from pachvault.format import table
+from pachvault.pach.records import CommitInfo
 from pachvault.request import Extent
 from pachvault.restore.restore_messages import CommitStep
 from pachvault.syntax import selection
@@ -41,46 +42,46 @@ def newest_in(rows: Rows, head: str, extent: Extent) -> str:
 def steps_to(rows: Rows, wanted: set[str]) -> list[CommitStep]:
     """These commits as steps, each after its parent."""
     steps = []
-    for commit in (each for each in rows if each in wanted):
-        row = rows[commit]
+    for commit, row in rows.items():
+        if commit not in wanted:
+            continue
         parent = row["parent"] if row["parent"] in wanted else None
         content_parent = parent
         while content_parent is not None and rows[content_parent]["error"]:
             above = rows[content_parent]["parent"]
             content_parent = above if above in wanted else None
-        steps.append(
-            CommitStep(
-                commit=commit,
-                parent=parent,
-                content_parent=content_parent,
-                description=row["description"],
-                error=row["error"],
-                started_at=row["started"],
-                finished_at=row["finished"],
-                size_bytes=row["size"],
-                metadata=table.decode_metadata(row["metadata"]),
-                created_by=row["created_by"] or "",
-            )
+        old = CommitInfo(
+            id=commit,
+            parent=parent,
+            origin=row["origin"],
+            started_at=row["started"],
+            finished_at=row["finished"],
+            description=row["description"],
+            error=row["error"],
+            size_bytes=row["size"],
+            metadata=table.decode_metadata(row["metadata"]),
+            created_by=row["created_by"] or "",
         )
+        steps.append(CommitStep(old=old, content_parent=content_parent))
     return _parents_first(steps)
 
 
 def line(rows: Rows, head: str, extent: Extent) -> set[str]:
-    """A commit and as many of its ancestors as the extent takes in.
+    """A commit and those of its ancestors that are in the extent.
 
     Raises UsageError where it begins at a commit that is no ancestor.
     """
     current: str | None = head
     first = full_id(rows, extent.first) if extent.first else None
-    found: set[str] = set()
-    while current is not None and current in rows and (extent.last is None or len(found) < extent.last):
-        found.add(current)
+    commits: set[str] = set()
+    while current is not None and current in rows and (extent.last is None or len(commits) < extent.last):
+        commits.add(current)
         if current == first:
             break
         current = rows[current]["parent"]
-    if first is not None and first not in found:
+    if first is not None and first not in commits:
         raise UsageError(f"commit {extent.first} is no ancestor of {head}")
-    return found
+    return commits
 
 
 def full_id(rows: Rows, reference: str) -> str:
@@ -92,6 +93,6 @@ def full_id(rows: Rows, reference: str) -> str:
 
 
 def _parents_first(steps: Sequence[CommitStep]) -> list[CommitStep]:
-    by_id = {step.commit: step for step in steps}
-    parents = {step.commit: [step.parent] if step.parent else [] for step in steps}
+    by_id = {step.old.id: step for step in steps}
+    parents = {step.old.id: [step.old.parent] if step.old.parent else [] for step in steps}
     return [by_id[commit] for commit in TopologicalSorter(parents).static_order()]

@@ -1,4 +1,4 @@
-"""The work of the fetch stage: large changes of a plan, cut into parts that workers stage.
+"""The shares of the fetch stage: large changes of a plan, split into parts that workers stage.
 
 Reads the vault's tables alone.
 """
@@ -18,21 +18,21 @@ from pachvault.vault.snapshots import RepoHistory, Snapshot
 _log = logging.getLogger(__name__)
 
 PART_BYTES = 1_000_000_000
-"""A change larger than this is staged in parts by fetch workers; a smaller one is written by replay."""
+"""A larger change is staged in parts by fetch workers; replay writes a smaller one itself."""
 
 
 @dataclass(frozen=True, slots=True)
 class RepoToRestore:
-    """A repo to restore, its history, and which of its commits this very request has restored already."""
+    """A repo to restore, its history, and the old ids of commits that this request has restored already."""
 
     plan: RepoPlan
     history: RepoHistory
-    done: Collection[str]
+    restored: Collection[str]
 
 
 @dataclass(frozen=True, slots=True)
 class PlanWithShares:
-    """A plan and the work of the fetch stage."""
+    """A plan, and the shares of the fetch stage."""
 
     plan: RestorePlan
     shares: list[FetchShare]
@@ -41,25 +41,34 @@ class PlanWithShares:
 def with_shares(
     request: Request, snapshot: Snapshot, repos: Sequence[RepoToRestore], lost: list[str]
 ) -> PlanWithShares:
-    """The plan of these repos, with large changes cut into parts, one part a share."""
+    """The plan of these repos, with large changes split into parts, one share a part."""
     url = snapshot.vault.store.url
     parts: list[ChangePart] = []
     planned = []
     total = 0
-    for each in repos:
+    for repo in repos:
         steps = []
-        for step in each.plan.steps:
-            found = _change(request, each, step)
-            total += found.bytes if found else 0
-            cuts = spans(found, PART_BYTES) if found else []
-            if len(cuts) > 1:
-                steps.append(step.model_copy(update={"parts": len(cuts)}))
-                parts += _parts(each.plan, step, cuts)
+        for step in repo.plan.steps:
+            change = _change(request, repo, step)
+            total += change.bytes if change else 0
+            change_spans = spans(change, PART_BYTES) if change else []
+            if len(change_spans) > 1:
+                large = step.model_copy(update={"parts": len(change_spans)})
+                steps.append(large)
+                parts += _parts(repo.plan, large, change_spans)
             else:
                 steps.append(step)
-        planned.append(each.plan.model_copy(update={"steps": steps}))
+        planned.append(repo.plan.model_copy(update={"steps": steps}))
     shares = [
-        FetchShare(request_id=request.id, number=number, vault=url, snapshot=snapshot.name.id, parts=[part])
+        FetchShare(
+            request_id=request.id,
+            number=number,
+            part=part,
+            vault=url,
+            snapshot=snapshot.name.id,
+            paths=request.paths,
+            keep_going=request.keep_going,
+        )
         for number, part in enumerate(parts)
     ]
     commits = sum(len(repo.steps) for repo in planned)
@@ -82,30 +91,21 @@ def with_shares(
 
 
 def _change(request: Request, repo: RepoToRestore, step: CommitStep) -> Changes | None:
-    """What is to be fetched for a step; None for nothing, or where damage is left to replay."""
-    if repo.plan.origin != "vault" or step.error or step.commit in repo.done:
+    """The change to fetch for a step; None where there is none, or where replay deals with damage."""
+    if repo.plan.origin != "vault" or step.old.error or step.old.id in repo.restored:
         return None
     try:
-        return changes(repo.history, step.commit, step.content_parent, request.paths)
+        return changes(repo.history, step.old.id, step.content_parent, request.paths)
     except DamageError as error:
         if not request.keep_going:
             raise
-        _log.info("commit %s is not staged, it is damaged: %s", step.commit, error)
+        _log.info("commit %s is not staged, it is damaged: %s", step.old.id, error)
         return None
 
 
-def _parts(plan: RepoPlan, step: CommitStep, cuts: Sequence[Span]) -> Iterator[ChangePart]:
-    for number, span in enumerate(cuts):
-        yield ChangePart(
-            project=plan.project,
-            repo=plan.repo,
-            commit=step.commit,
-            number=number,
-            lower=span.lower,
-            upper=span.upper,
-            size_bytes=span.size_bytes,
-            blobs=span.blobs,
-        )
+def _parts(plan: RepoPlan, step: CommitStep, change_spans: Sequence[Span]) -> Iterator[ChangePart]:
+    for number, span in enumerate(change_spans):
+        yield ChangePart(project=plan.project, repo=plan.repo, step=step, number=number, span=span)
 
 
 def _origins(repos: Sequence[RepoPlan]) -> str:

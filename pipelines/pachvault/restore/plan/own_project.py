@@ -1,7 +1,7 @@
-"""Project pachvault as something to restore: left out unless named, and its requests are not done again.
+"""The restore of project pachvault: it is left out unless named, and its requests are not carried out again.
 
-What comes back of it would act: pipelines would back up into the vault that they come from, requests would
-be carried out once more. (A policy that comes back is not in force: see `home.check_in_force`.)
+What is restored of it would act: pipelines would back up into the vault that they come from, and requests
+would be carried out again. (A restored policy is not in force: see `cluster_project.check_in_force`.)
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ OWN_PROJECTS = (HOME_PROJECT, DRILL_PROJECT)
 
 
 def means(pattern: SourcePattern, repo: RepoName) -> bool:
-    """Whether a pattern means a repo: one in a project of our own only where it names the project."""
+    """Whether a pattern matches a repo. One of pachvault's own projects must be named in it."""
     return pattern.means_repo(repo) and (repo.project not in OWN_PROJECTS or pattern.project == repo.project)
 
 
 def note_left_out(repos: Iterable[RepoName], patterns: Sequence[SourcePattern]) -> list[str]:
-    """A line for each project of our own, with repos among these, that patterns match and none names."""
+    """A line for each of pachvault's own projects that has repos among these, and that no pattern names."""
     left_out = {
         repo.project
         for repo in repos
@@ -54,11 +54,12 @@ def note_left_out(repos: Iterable[RepoName], patterns: Sequence[SourcePattern]) 
 def settle_requests(
     source: Source, target: Target, vault: Vault, plan: RestorePlan, requests_head: str | None
 ) -> list[str]:
-    """Record the requests that come back with repo `requests`, before its head moves: none is done again.
+    """Record the requests that are restored with repo `requests`, before its head moves.
 
-    What the snapshot says of them is taken over where it does; the others are recorded as not carried out.
+    So none of them is carried out again. The records of the snapshot are restored; requests without one are
+    recorded as not carried out.
     `requests_head` is the commit that is to be the head of `requests`, None where that repo is not restored.
-    A line for each record that is damaged, where the plan says to keep going; DamageError otherwise.
+    Returns a line for each damaged record where the plan keeps going; raises DamageError otherwise.
     """
     known = cluster_project.files(source, DONE)
     lost: list[str] = []
@@ -89,7 +90,8 @@ def settle_requests(
 def _saved(vault: Vault, record: bytes) -> Iterator[tuple[str, list[bytes]]]:
     """The files of repo `restored` in a snapshot, each with the blobs that hold it."""
     history = RepoHistory(vault, vault.repo_record(record))
-    head = next((each.head for each in history.record.branches if each.name == cluster_project.MASTER), None)
+    heads = {branch.name: branch.head for branch in history.record.branches}
+    head = heads.get(cluster_project.MASTER)
     if head is None:
         return
     for row in history.tree(head).to_pylist():
@@ -98,7 +100,7 @@ def _saved(vault: Vault, record: bytes) -> Iterator[tuple[str, list[bytes]]]:
 
 
 def _ids(files: dict[str, bytes]) -> Iterator[str]:
-    """The requests in files; what is none that can be read is refused whenever it is looked at."""
+    """The ids of the requests in files. What is no valid request is skipped: it is refused anyway."""
     for path, data in sorted(files.items()):
         try:
             yield requests.parse(data.decode(), path).id

@@ -1,4 +1,4 @@
-"""The plan of one repo: its commits in order, from where they come, and what becomes of its branches.
+"""The plan of one repo: its commits in order, their origin, and the action for each branch.
 
 Reads the cluster, changes nothing.
 """
@@ -27,20 +27,20 @@ from pachvault.vault.snapshots import RepoHistory
 
 @dataclass(frozen=True, slots=True)
 class TargetCluster:
-    """The cluster to restore into, as it is now."""
+    """The cluster to restore into, as it is when the plan is made."""
 
     source: Source
     projects: Collection[str]
     repos: Collection[RepoName]
     outputs: Collection[RepoName]
-    """What its pipelines write."""
+    """The repos that its pipelines write."""
     is_taken_up: bool
-    """Whether an interrupted run of the request has moved heads: what it put there is not in the way."""
+    """Whether an interrupted run of the request has moved heads: they are not in the way."""
 
     @classmethod
     def of(cls, source: Source, *, is_taken_up: bool = False) -> TargetCluster:
-        outputs = {RepoName(each.project, each.name) for each in source.pipelines()}
-        projects = {each.name for each in source.projects()}
+        outputs = {RepoName(pipeline.project, pipeline.name) for pipeline in source.pipelines()}
+        projects = {project.name for project in source.projects()}
         return cls(source, projects, {repo.name for repo in source.repos()}, outputs, is_taken_up)
 
 
@@ -56,10 +56,10 @@ def repo_plan(
 ) -> RepoToRestore:
     """The plan of a repo, of which these branches are to be restored into `target`.
 
-    `is_erased`: the vault may have less of a commit than the cluster, for files were erased from it.
+    `is_erased`: files were erased from the snapshot, so the vault may have less of a commit than the cluster.
 
-    Raises UsageError where something is in the way and the request does not say what to do about it,
-    BusyError where that is still open.
+    Raises UsageError where a branch exists and the request does not allow to change it, BusyError where its
+    head is an open commit.
     """
     if request.to.branch and len(chosen) > 1:
         raise UsageError(
@@ -68,22 +68,23 @@ def repo_plan(
         )
     source, is_there = cluster.source, target in cluster.repos
     rows = rows_of(history)
-    heads = {each.name: newest_in(rows, str(each.head), request.history) for each in chosen}
+    heads = {branch.name: newest_in(rows, str(branch.head), request.history) for branch in chosen}
     branches = source.branches(target) if is_there else []
-    now = {each.name: each.head for each in branches if each.head}
-    there = source.commits(target) if is_there else []
-    mine = commit_trailer.restored(there, request.id, history.name, branches)
+    heads_now = {branch.name: branch.head for branch in branches if branch.head}
+    commits_there = source.commits(target) if is_there else []
+    restored = commit_trailer.restored(commits_there, request.id, history.name, branches)
     moves = is_there and _movable(request, source, history, heads.values(), target, is_erased=is_erased)
     plans = []
     for branch in chosen:
         head = heads[branch.name]
-        # a head that this very request has put there is not in its way: the restore is taken up again
-        settled = head if moves else mine[head].id if head in mine else ""
+        # a head that an earlier run of this request moved is not in the way: this run goes on with it
+        settled = head if moves else restored[head].id if head in restored else ""
         name = request.to.branch or branch.name
-        if cluster.is_taken_up and _has_more_on_top(request, history, there, head, now.get(name), settled):
-            plans.append(_kept_branch(branch, name, head, now[name]))
+        current = heads_now.get(name)
+        if cluster.is_taken_up and _has_more_on_top(request, history, commits_there, head, current, settled):
+            plans.append(_kept_branch(branch, name, head, heads_now[name]))
         else:
-            plans.append(_branch(request, source, branch, head, target, now, settled))
+            plans.append(_branch(request, source, branch, head, target, heads_now, settled))
     if moves:
         plans = [
             branch if branch.action == "keep" else branch.model_copy(update={"action": "move"})
@@ -102,20 +103,22 @@ def repo_plan(
         steps=steps,
         branches=plans,
     )
-    return RepoToRestore(plan, history, {old for old, commit in mine.items() if _is_done(commit, rows, old)})
+    return RepoToRestore(
+        plan, history, {old for old, commit in restored.items() if _is_done(commit, rows, old)}
+    )
 
 
 def _has_more_on_top(
     request: Request,
     history: RepoHistory,
-    there: Sequence[CommitInfo],
+    commits_there: Sequence[CommitInfo],
     head: str,
     current: str | None,
     settled: str,
 ) -> bool:
     """Whether a branch that this request has moved has newer commits on top."""
     text = commit_trailer.appended(request.id, history.name, head) if request.exists == "append" else None
-    commits = {commit.id: commit for commit in there}
+    commits = {commit.id: commit for commit in commits_there}
     below = commits[current].parent if current in commits else None
     while below in commits:
         is_appended = text is not None and commits[below].description == text
@@ -141,47 +144,47 @@ def _branch(
     branch: Branch,
     head: str,
     target: RepoName,
-    now: Mapping[str, str],
+    heads_now: Mapping[str, str],
     settled: str,
 ) -> BranchPlan:
-    """What becomes of a branch; `settled` is the head that it has once it is restored, where there is one."""
+    """The action for a branch. `settled` is the head that it has once it is restored; empty if not known."""
     name = request.to.branch or branch.name
-    current = now.get(name)
+    current = heads_now.get(name)
     plan = BranchPlan(
         source=branch.name, name=name, head=head, action="create", trigger=branch.trigger, current=current
     )
     if not current or current == settled:
         return plan
-    there = source.commit(CommitRef(target.project, target.repo, current))
-    if holds_nothing(there):
+    head_there = source.commit(CommitRef(target.project, target.repo, current))
+    if holds_nothing(head_there):
         return plan.model_copy(update={"current": None})
     if request.exists == "fail":
         raise UsageError(
             f"branch {target}@{name} exists", hint="exists: append or replace, or another name with `to`"
         )
-    if there.finished_at is None and not there.is_finishing:
+    if head_there.finished_at is None and not head_there.is_finishing:
         raise BusyError(f"branch {target}@{name} has an open commit", hint="finish it first")
-    keep_as = _kept(name, current, now) if request.exists == "replace" else None
-    if request.paths:  # they go on top of what is there, which stays, its trigger too
+    keep_as = _kept(name, current, heads_now) if request.exists == "replace" else None
+    if request.paths:  # the files go on top of the branch, which keeps its trigger
         return plan.model_copy(update={"action": "append", "keep_as": keep_as, "trigger": None})
     return plan.model_copy(update={"action": request.exists, "keep_as": keep_as})
 
 
-def _kept(name: str, head: str, now: Mapping[str, str]) -> str:
-    """Under which name a head that is replaced goes on; the one it has been given already, if any."""
-    for other, its_head in now.items():
+def _kept(name: str, head: str, heads_now: Mapping[str, str]) -> str:
+    """The name of the branch that keeps a replaced head: the one that has it already, if any."""
+    for other, its_head in heads_now.items():
         if its_head == head and other.startswith(f"{name}-before-"):
             return other
     wanted = plain = f"{name}-before-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
     number = 1
-    while wanted in now:
+    while wanted in heads_now:
         number += 1
         wanted = f"{plain}-{number}"
     return wanted
 
 
 def _steps(request: Request, rows: Rows, plans: Sequence[BranchPlan]) -> list[CommitStep]:
-    """The commits to replay; what is put on top of a branch is one commit, whatever its history."""
+    """The commits to replay. On top of a branch goes one commit, whatever its history."""
     wanted: set[str] = set()
     for plan in plans:
         is_one = plan.action == "append" or (plan.action == "keep" and request.exists == "append")
@@ -198,7 +201,7 @@ def _movable(
     *,
     is_erased: bool,
 ) -> bool:
-    """Whether the repo itself still has every commit: then heads are moved, and ids survive."""
+    """Whether the repo itself still has every commit: then heads are moved, and commits keep their ids."""
     if request.source == "vault" or request.paths or target != history.name or request.exists == "append":
         return False
     for head in heads:
@@ -214,18 +217,18 @@ def _movable(
 def _origin(
     request: Request, source: Source, history: RepoHistory, steps: Sequence[CommitStep]
 ) -> Literal["backup", "vault"]:
-    """`backup` where the mirror holds the one commit that is wanted, else `vault`."""
+    """`backup` where one commit is wanted and has a mirror, else `vault`."""
     if request.source == "vault" or request.paths:
         return "vault"
-    held = (
+    is_mirrored = (
         len(steps) == 1
-        and not steps[0].error
-        and mirrored(source, history.name, steps[0].commit, steps[0].size_bytes)
+        and not steps[0].old.error
+        and mirrored(source, history.name, steps[0].old.id, steps[0].old.size_bytes)
     )
-    if held:
+    if is_mirrored:
         return "backup"
     if request.source == "backup":
         raise UsageError(
-            f"the backup repo does not hold what is wanted of {history.name}", hint="from: vault"
+            f"the backup repo does not hold the wanted commit of {history.name}", hint="from: vault"
         )
     return "vault"

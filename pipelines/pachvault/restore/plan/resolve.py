@@ -1,6 +1,6 @@
-"""From a request to a plan: which commits, in what order, from where, and what is in the way.
+"""Resolves a request to a plan: which commits, in what order, from where, and what is in the way.
 
-Reads the vault and the target cluster; changes nothing. Printing the plan is the dry run.
+Reads the vault and the target cluster, and changes nothing. A dry run prints the plan.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pachvault.restore.plan.fetch_shares import PlanWithShares, RepoToRestore, w
 from pachvault.restore.plan.own_project import means, note_left_out
 from pachvault.restore.plan.repo_plan import TargetCluster, repo_plan
 from pachvault.restore.plan.throughput import Throughput, measured
-from pachvault.restore.request import request_lock
+from pachvault.restore.request.lock_holder import begun_with
 from pachvault.restore.request.restore_records import DONE, finished
 from pachvault.restore.restore_messages import PipelinePlan, RepoPlan
 from pachvault.syntax import selection
@@ -34,24 +34,22 @@ from pachvault.vault.vault import Vault
 def resolve(request: Request, vault: Vault, source: Source) -> PlanWithShares:
     """The plan of a request against the cluster that `source` reads.
 
-    Raises UsageError where the request matches nothing, or where something is in the way and the
-    request does not say what to do about it; BusyError where that something is still open.
+    Raises UsageError where the request matches nothing, or where something is in the way that it does not
+    allow to change; BusyError where that is an open commit.
     """
-    begun = _begun(vault, request_lock.begun_with(source, request.id))
+    begun = _begun(vault, begun_with(source, request.id))
     snapshot = begun or snapshots.resolve(vault, request.snapshot.reference)
     cluster = TargetCluster.of(source, is_taken_up=begun is not None)
     is_erased = bool(snapshot.manifest.erased)
-    found: list[RepoToRestore] = []
+    repos: list[RepoToRestore] = []
     lost: list[str] = []
-    sources = [selection.source(text) for text in request.what]
-    unmatched = dict.fromkeys(sources)
+    patterns = [selection.source(text) for text in request.what]
+    unmatched = dict.fromkeys(patterns)
     for entry in snapshot.manifest.repos:
         name = RepoName(entry.project, entry.repo)
-        if not any(means(each, name) for each in sources):
+        if not any(means(pattern, name) for pattern in patterns):
             continue
-        if (
-            name == DONE and request.to == RequestTarget()
-        ):  # a record that is added to is no branch to put in place
+        if name == DONE and request.to == RequestTarget():  # its files are added, see `_done_requests`
             _strike(unmatched, [name])
             continue
         try:
@@ -62,21 +60,21 @@ def resolve(request: Request, vault: Vault, source: Source) -> PlanWithShares:
             lost.append(f"{name}: {error}")
             _strike(unmatched, [name])
         else:
-            found += [repo] if repo else []
+            repos += [repo] if repo else []
     known = vault.pipelines_record(snapshot.manifest.pipelines).pipelines
-    chosen = pipeline_definitions.matching(request, known)  # what they wrote need not be in the snapshot
+    chosen = pipeline_definitions.matching(request, known)  # their outputs need not be in the snapshot
     _strike(unmatched, list(chosen))
     left_out = _left_out(request, snapshot, known)
     if unmatched:
         raise suggestions.no_source(snapshot, list(unmatched), left_out)
-    plans = [each.plan for each in found]
+    plans = [repo.plan for repo in repos]
     done_requests = _done_requests(request, snapshot, plans)
-    if len({each.target for each in plans}) < len(plans):
+    if len({plan.target for plan in plans}) < len(plans):
         raise UsageError(
             "several repos would be restored into one",
             hint="request them one by one, or into a project: `to: {project: NAME}`, --to NAME/",
         )
-    if not found and not lost and not request.pipelines and done_requests is None:
+    if not repos and not lost and not request.pipelines and done_requests is None:
         raise UsageError(
             "all that matches is written by pipelines",
             hint="pipelines: true restores the pipelines, outputs: as-repos what they wrote",
@@ -85,12 +83,12 @@ def resolve(request: Request, vault: Vault, source: Source) -> PlanWithShares:
         pipeline_definitions.choose(request, known, source),
         cluster,
         plans,
-        {f"{each.project}/{each.repo}" for each in sources},
+        {f"{pattern.project}/{pattern.repo}" for pattern in patterns},
     )
     cluster_needs.check_licence(source, pipelines, cluster.outputs)
-    if found or not lost:
-        _check_paths(request, snapshot, found)
-    resolved = with_shares(request, snapshot, found, lost)
+    if repos or not lost:
+        _check_paths(request, snapshot, repos)
+    resolved = with_shares(request, snapshot, repos, lost)
     more: dict[str, object] = {
         "projects": cluster_needs.projects(snapshot, cluster, plans, pipelines),
         "pipelines": pipelines,
@@ -115,7 +113,7 @@ def _begun(vault: Vault, snapshot_id: str | None) -> Snapshot | None:
 def _done_requests(request: Request, snapshot: Snapshot, plans: Sequence[RepoPlan]) -> bytes | None:
     """The record of repo `restored`, where that is named, or requests come back; None where there is none."""
     named = any(means(selection.source(text), DONE) for text in request.what)
-    if not (named and request.to == RequestTarget()) and REQUESTS not in {each.target for each in plans}:
+    if not (named and request.to == RequestTarget()) and REQUESTS not in {plan.target for plan in plans}:
         return None
     entries = {RepoName(entry.project, entry.repo): entry.record for entry in snapshot.manifest.repos}
     return entries.get(DONE)
@@ -124,7 +122,7 @@ def _done_requests(request: Request, snapshot: Snapshot, plans: Sequence[RepoPla
 def _left_out(request: Request, snapshot: Snapshot, known: Sequence[Pipeline]) -> list[str]:
     repos = [RepoName(entry.project, entry.repo) for entry in snapshot.manifest.repos]
     if request.pipelines:
-        repos += [RepoName(each.project, each.name) for each in known]
+        repos += [RepoName(pipeline.project, pipeline.name) for pipeline in known]
     return note_left_out(repos, [selection.source(text) for text in request.what])
 
 
@@ -139,10 +137,10 @@ def _notes(
         notes.append(
             f"goes on with snapshot {begun.short_id}, of which an interrupted run has restored a part"
         )
-    targets = {each.target for each in plans}
-    if running := [each for each in pipelines if each.is_new and not each.stopped]:
+    targets = {plan.target for plan in plans}
+    if running := [pipeline for pipeline in pipelines if pipeline.is_new and not pipeline.stopped]:
         notes.append(
-            f"{len(running)} pipelines make their outputs anew, by jobs that are not waited for: "
+            f"{len(running)} pipelines compute their outputs again, in jobs that are not waited for: "
             "`pachctl list job` shows them"
         )
     if REQUESTS in targets:
@@ -161,7 +159,7 @@ def _entry(
     *,
     is_erased: bool,
 ) -> RepoToRestore | None:
-    """What to restore of a repo; None where the request means nothing in it, or it is recomputed."""
+    """What to restore of a repo; None where the request matches nothing in it, or it is recomputed."""
     history = RepoHistory(vault, vault.repo_record(entry.record))
     name = history.name
     chosen = _branches(history, request, unmatched)
@@ -186,13 +184,13 @@ def _entry(
 def _pace(source: Source, vault: Vault) -> Throughput | None:
     try:
         recorded = finished(source)
-    except PachydermError:  # an estimate is not worth a restore
+    except PachydermError:  # the restore goes on without an estimate
         recorded = []
     return measured(recorded, vault)
 
 
 def _branches(history: RepoHistory, request: Request, unmatched: dict[SourcePattern, None]) -> list[Branch]:
-    """The branches, or commits as branches of the name that is asked for, that the request means."""
+    """The branches that the request matches. A commit counts as a branch of the name that is asked for."""
     chosen: dict[str, Branch] = {}
     for source in map(selection.source, request.what):
         for branch in history.branches(source) if means(source, history.name) else ():
@@ -210,25 +208,25 @@ def _branches(history: RepoHistory, request: Request, unmatched: dict[SourcePatt
 
 
 def _strike(unmatched: dict[SourcePattern, None], repos: Sequence[RepoName]) -> None:
-    """Take out the sources that mean one of the repos, some branch of it at least."""
-    for source in [each for each in unmatched if any(map(each.means_repo, repos))]:
-        del unmatched[source]
+    """Remove the patterns that match one of the repos, at least one branch of it."""
+    for pattern in [pattern for pattern in unmatched if any(map(pattern.means_repo, repos))]:
+        del unmatched[pattern]
 
 
-def _check_paths(request: Request, snapshot: Snapshot, found: Sequence[RepoToRestore]) -> None:
+def _check_paths(request: Request, snapshot: Snapshot, repos: Sequence[RepoToRestore]) -> None:
     """UsageError that names every path of the request that no commit to restore has."""
-    left = Paths(tuple(request.paths))
+    unmatched = Paths(tuple(request.paths))
     try:
-        for repo in found:
+        for repo in repos:
             for head in {branch.head for branch in repo.plan.branches}:
-                left = left.unmatched(repo.history.tree(head)["path"].to_pylist())
-        for repo in found if left.patterns else ():
+                unmatched = unmatched.unmatched(repo.history.tree(head)["path"].to_pylist())
+        for repo in repos if unmatched.patterns else ():
             for step in repo.plan.steps:
-                change = changes(repo.history, step.commit, step.content_parent)
-                left = left.unmatched(change.puts["path"].to_pylist())
+                change = changes(repo.history, step.old.id, step.content_parent)
+                unmatched = unmatched.unmatched(change.puts["path"].to_pylist())
     except DamageError:
         if not request.keep_going:
             raise
-        return  # what the damaged commit has, nobody can say
-    if left.patterns:
-        raise suggestions.no_path(snapshot, list(map(selection.source, request.what)), left.patterns)
+        return  # the damaged commit may have them
+    if unmatched.patterns:
+        raise suggestions.no_path(snapshot, list(map(selection.source, request.what)), unmatched.patterns)

@@ -35,15 +35,15 @@ def plan(
     repos: Sequence[RepoPlan],
     pipelines: Mapping[RepoName, Pipeline],
 ) -> SettingsPlan:
-    """What to set beside commits and branches. Reads the cluster, changes nothing.
+    """The settings to restore. Reads the cluster, changes nothing.
 
-    `pipelines` are those that the request means, whether they are there already or not.
+    `pipelines` are those that the request matches, whether they exist already or not.
 
     Raises UsageError where role bindings are asked for and the cluster has no authentication.
     """
     planner = _Planner(request, snapshot, source)
-    names = {each.to_project for each in repos if each.to_project == each.project}
-    names |= {each.project for each in pipelines.values()}
+    names = {repo.to_project for repo in repos if repo.to_project == repo.project}
+    names |= {pipeline.project for pipeline in pipelines.values()}
     for name in sorted(names):
         planner.project(name)
     for repo in repos:
@@ -57,7 +57,7 @@ def plan(
 
 @dataclass(slots=True)
 class _Planner:
-    """Gathers a plan's settings."""
+    """Collects the settings of a plan."""
 
     request: Request
     snapshot: Snapshot
@@ -67,34 +67,34 @@ class _Planner:
     of_projects: list[ProjectSettings] = field(default_factory=list)
     of_repos: list[MetadataPlan] = field(default_factory=list)
     of_pipelines: list[MetadataPlan] = field(default_factory=list)
-    given: list[RolesPlan] = field(default_factory=list)
+    of_roles: list[RolesPlan] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
     def plan(self) -> SettingsPlan:
-        """All that was gathered."""
+        """The settings that were collected."""
         return SettingsPlan(
             cluster_metadata=self.cluster_metadata,
             cluster_defaults_json=self.cluster_defaults_json,
             projects=self.of_projects,
             repos=self.of_repos,
             pipelines=self.of_pipelines,
-            roles=self.given,
+            roles=self.of_roles,
             notes=self.notes,
         )
 
     @property
-    def _there(self) -> Settings:
+    def _settings(self) -> Settings:
         return Settings(self.source.connection)
 
     def cluster(self, *, has_pipelines: bool) -> None:
         saved = self.snapshot.manifest.cluster
         if self.request.settings:
             self.cluster_metadata = self._wanted_metadata(
-                "the cluster", saved.metadata, self._there.cluster_metadata()
+                "the cluster", saved.metadata, self._settings.cluster_metadata()
             )
         if saved.defaults_json is None or not (has_pipelines or self.request.settings):
             return
-        now = self._there.cluster_defaults()
+        now = self._settings.cluster_defaults()
         if now is not None and now != saved.defaults_json:
             if self.request.settings:
                 self.cluster_defaults_json = saved.defaults_json
@@ -102,11 +102,11 @@ class _Planner:
                 self._note("the cluster's defaults for pipelines differ")
 
     def project(self, name: str) -> None:
-        saved = {each.name: each for each in self.snapshot.manifest.projects}.get(name)
+        saved = {project.name: project for project in self.snapshot.manifest.projects}.get(name)
         if saved is None:
             return
-        now = {each.name: each for each in self.source.projects()}.get(name)
-        # one that is to be created gets its description then
+        now = {project.name: project for project in self.source.projects()}.get(name)
+        # a project that is to be created gets its description when it is created
         description, metadata = (now.description, now.metadata) if now else (saved.description, {})
         wanted_defaults = "" if saved.defaults_json in _NO_DEFAULTS else saved.defaults_json or ""
         defaults = self._project_defaults(name) if wanted_defaults else ""
@@ -131,9 +131,9 @@ class _Planner:
         branches = {branch.name: saved.get(branch.source, {}) for branch in repo.branches}
         if not record.metadata and not any(branches.values()):
             return
-        infos = {each.name: each.metadata for each in self.source.repos()}
-        there = repo.target in infos
-        now = {each.name: each.metadata for each in self.source.branches(repo.target)} if there else {}
+        infos = {info.name: info.metadata for info in self.source.repos()}
+        existing = self.source.branches(repo.target) if repo.target in infos else []
+        now = {branch.name: branch.metadata for branch in existing}
         plan = MetadataPlan(
             project=repo.to_project,
             name=repo.to_repo,
@@ -148,9 +148,10 @@ class _Planner:
             self.of_repos.append(plan)
 
     def pipelines(self, saved: Mapping[RepoName, Pipeline]) -> None:
-        if not any(each.metadata for each in saved.values()):
+        if not any(pipeline.metadata for pipeline in saved.values()):
             return
-        now = {RepoName(each.project, each.name): each.metadata for each in self.source.pipelines()}
+        existing = self.source.pipelines()
+        now = {RepoName(pipeline.project, pipeline.name): pipeline.metadata for pipeline in existing}
         for name, pipeline in saved.items():
             wanted = self._wanted_metadata(f"pipeline {name}", pipeline.metadata, now.get(name, {}))
             if wanted:
@@ -162,17 +163,17 @@ class _Planner:
             self.notes.append("the snapshot has no role bindings")
             return
         saved: list[tuple[RolesPlan, Roles | None, Roles | None]] = [
-            (RolesPlan(kind="cluster"), manifest.cluster.roles, self._there.cluster_roles())
+            (RolesPlan(kind="cluster"), manifest.cluster.roles, self._settings.cluster_roles())
         ]
         for project in manifest.projects:
             if project.name in projects:
                 of_project = RolesPlan(kind="project", project=project.name)
-                saved.append((of_project, project.roles, self._there.project_roles(project.name)))
+                saved.append((of_project, project.roles, self._settings.project_roles(project.name)))
         for repo in repos:
             if repo.target == repo.source:
                 of_repo = RolesPlan(kind="repo", project=repo.project, repo=repo.repo)
                 roles = self.snapshot.vault.repo_record(repo.record).roles
-                saved.append((of_repo, roles, self._there.repo_roles(repo.target)))
+                saved.append((of_repo, roles, self._settings.repo_roles(repo.target)))
         for of_resource, wanted, now in saved:
             if now is None:
                 raise UsageError(
@@ -181,11 +182,11 @@ class _Planner:
                 )
             missing = _missing(wanted or {}, now)
             if missing:
-                self.given.append(of_resource.model_copy(update={"roles": missing}))
+                self.of_roles.append(of_resource.model_copy(update={"roles": missing}))
 
     def _project_defaults(self, name: str) -> str:
         try:
-            return self._there.project_defaults(name) or ""
+            return self._settings.project_defaults(name) or ""
         except SourceGoneError:
             return ""
 

@@ -1,4 +1,4 @@
-"""How long a restore will take: R = D / B, data by the bandwidth that was measured."""
+"""Estimates how long a restore takes: data divided by the throughput that was measured."""
 
 from __future__ import annotations
 
@@ -14,31 +14,31 @@ from pachvault.vault.vault import Vault
 _log = logging.getLogger(__name__)
 
 _LEAST_BYTES = 1_000_000
-"""Of less than this, a run's time says nothing about bandwidth."""
+"""The time of a smaller run does not depend on throughput."""
 _NEWEST = 10
-"""So many restores or snapshots are asked."""
+"""So many restores, or snapshots, are taken into account."""
 
 
 @dataclass(frozen=True, slots=True)
 class Throughput:
-    """Bytes a second, and where that is from, in words."""
+    """Bytes a second, and the source of the figure as text."""
 
     bytes_per_second: float
     source: str
 
 
 def measured(recorded: Sequence[Mapping[str, Any]], vault: Vault) -> Throughput | None:
-    """What finished restores of this vault attained (records, oldest first), else its newest exports."""
-    mine = [
-        said
-        for said in recorded
-        if said.get("vault") == vault.config.vault_id
-        and said.get("seconds")
-        and said["bytes"] >= _LEAST_BYTES
+    """The throughput of finished restores of this vault (records, oldest first), or of its exports."""
+    usable = [
+        record
+        for record in recorded
+        if record.get("vault") == vault.config.vault_id
+        and record.get("seconds")
+        and record["bytes"] >= _LEAST_BYTES
     ][-_NEWEST:]
-    if mine:
-        rate = sum(said["bytes"] for said in mine) / sum(said["seconds"] for said in mine)
-        restores = f"the last {len(mine)} restores" if len(mine) > 1 else "the last restore"
+    if usable:
+        rate = sum(record["bytes"] for record in usable) / sum(record["seconds"] for record in usable)
+        restores = f"the last {len(usable)} restores" if len(usable) > 1 else "the last restore"
         return Throughput(rate, f"{restores} of this vault")
     for name in snapshots.names(vault)[: -_NEWEST - 1 : -1]:
         try:
@@ -48,5 +48,5 @@ def measured(recorded: Sequence[Mapping[str, Any]], vault: Vault) -> Throughput 
             continue
         if totals.bytes_read >= _LEAST_BYTES and totals.export_seconds:
             rate = totals.bytes_read / totals.export_seconds
-            return Throughput(rate, f"the export of snapshot {name.id[:12]}, for no restore was measured yet")
+            return Throughput(rate, f"the export of snapshot {name.id[:12]}, as no restore was measured yet")
     return None

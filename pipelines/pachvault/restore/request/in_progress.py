@@ -1,6 +1,6 @@
-"""Restores that are not finished: those that a run holds, those left by one, those waiting in the pipelines.
+"""Lists restores that are not finished: running, interrupted, or waiting in the pipelines.
 
-Reads the cluster alone. Finished ones are in `records`.
+Reads the cluster only. Finished ones are in `restore_records`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pachvault.format.ids import RepoName
 from pachvault.pach.records import RepoInfo
 from pachvault.pach.source import CommitRef, Source
 from pachvault.policy import DRILL_PROJECT, HOME_PROJECT
-from pachvault.restore.request.request_lock import LockHolder, holder_of, state_in
+from pachvault.restore.request.lock_holder import LockHolder, holder_of, state_in
 from pachvault.restore.restore_messages import RestorePlan
 from pachvault.restore.stage import staging
 
@@ -35,7 +35,8 @@ class RestoreInProgress:
     request: str
     """The first 12 digits of its id."""
     state: Literal["running", "interrupted", "waiting"]
-    """A run holds it; one left parts and will go on when it is asked for again; the pipelines have it."""
+    """running: a run holds it. interrupted: a run left it, and it goes on when it is requested again.
+    waiting: the pipelines have it."""
     phase: str
     since: datetime | None
     summary: str
@@ -43,12 +44,12 @@ class RestoreInProgress:
 
 
 def under_way(source: Source, recorded: Collection[str] = ()) -> list[RestoreInProgress]:
-    """All of them: running ones first. `recorded`: the ids of finished requests, which wait no more."""
+    """All of them, running ones first. `recorded`: the ids of finished requests, which do not wait."""
     now, here = datetime.now(UTC), LockHolder.this_process()
     repos = source.repos()
     drills = _drills(repos)
     planned = _planned(source, recorded)
-    found = []
+    restores = []
     for repo in staging_repos(repos):
         request = repo.name.repo.removeprefix(staging.PREFIX)
         run = holder_of(source, request, repo.description)
@@ -56,26 +57,28 @@ def under_way(source: Source, recorded: Collection[str] = ()) -> list[RestoreInP
         is_drill = request in drills
         if run is not None and not run.is_dead(now) and not here.has_ended(run.holder):
             since = run.since or run.began_at
-            found.append(RestoreInProgress(request, "running", run.phase, since, run.holder.name, is_drill))
+            restores.append(
+                RestoreInProgress(request, "running", run.phase, since, run.holder.name, is_drill)
+            )
         elif plan is not None:
-            found.append(RestoreInProgress(request, "waiting", "planned", repo.created_at, plan))
+            restores.append(RestoreInProgress(request, "waiting", "planned", repo.created_at, plan))
         else:
             since = run.alive_at if run else repo.created_at
             state = state_in(repo.description)
             phase = run.phase if run else state.phase if state else "fetch"
-            then = "the next drill removes it" if is_drill else "goes on when it is asked for again"
-            found.append(RestoreInProgress(request, "interrupted", phase, since, then, is_drill))
-    found += [
+            note = "the next drill removes it" if is_drill else "goes on when it is asked for again"
+            restores.append(RestoreInProgress(request, "interrupted", phase, since, note, is_drill))
+    restores += [
         RestoreInProgress(request, "waiting", "planned", None, plan) for request, plan in planned.items()
     ]
     order = ("running", "waiting", "interrupted")
-    return sorted(found, key=lambda each: (order.index(each.state), each.request))
+    return sorted(restores, key=lambda restore: (order.index(restore.state), restore.request))
 
 
 def _drills(repos: Iterable[RepoInfo]) -> set[str]:
-    """The requests of drills that are under way, or died: their scratch repos name them."""
+    """The requests of drills that run or died: their scratch repos name them."""
     scratch = (repo for repo in repos if repo.name.project == DRILL_PROJECT)
-    return {found[1] for repo in scratch if (found := _REQUEST.search(repo.description))}
+    return {match[1] for repo in scratch if (match := _REQUEST.search(repo.description))}
 
 
 def staging_repos(repos: Iterable[RepoInfo]) -> list[RepoInfo]:
@@ -88,12 +91,12 @@ def staging_repos(repos: Iterable[RepoInfo]) -> list[RepoInfo]:
 
 
 def _planned(source: Source, recorded: Collection[str]) -> dict[str, str]:
-    """Requests that the pipelines have planned and not answered: their ids' first digits, and their plans."""
+    """Requests that the pipelines have planned and not finished: id (12 digits) to summary."""
     plans, answers = _newest(source, _PLANS), _newest(source, _ANSWERS)
     if plans is None:
         return {}
     answered = set(_folders(source, answers, "report.json")) if answers else set()
-    found = {}
+    summaries = {}
     for folder in _folders(source, plans, "plan.json"):
         if folder not in answered:
             path = f"/{folder}/plan.json"
@@ -103,11 +106,11 @@ def _planned(source: Source, recorded: Collection[str]) -> dict[str, str]:
             try:
                 plan = RestorePlan.read(data, f"{_PLANS}:{path}")
             except CorruptError as error:
-                found[folder.rpartition("-")[2]] = str(error)
+                summaries[folder.rpartition("-")[2]] = str(error)
                 continue
             if plan.status == "work" and plan.request_id not in recorded:
-                found[plan.request_id[:12]] = plan.summary
-    return found
+                summaries[plan.request_id[:12]] = plan.summary
+    return summaries
 
 
 def _folders(source: Source, ref: CommitRef, name: str) -> Iterator[str]:

@@ -1,6 +1,6 @@
-"""A file of the requests repo as a restore: the folder that its stages write to, and its plan.
+"""Plans the restore that a file of the requests repo asks for.
 
-Whatever the file says, it comes to a plan: work, done before, or refused with the reason in a line.
+Every file gets a plan: with work, done before, or refused with the reason in one line.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pachvault.restore.plan.fetch_shares import PlanWithShares
 from pachvault.restore.plan.resolve import resolve
 from pachvault.restore.request.restore_records import finished
 from pachvault.restore.request.retry_policy import verdict
-from pachvault.restore.restore_messages import FetchShare, FetchWork, RestorePlan
+from pachvault.restore.restore_messages import FetchShare, RestorePlan
 from pachvault.store.open_store import open_store
 from pachvault.vault.vault import open_vault
 
@@ -27,33 +27,33 @@ SUFFIX = ".yaml"
 
 @dataclass(frozen=True, slots=True)
 class RequestPlan:
-    """The folder of a request in the outputs, its plan, and at least one piece of work for fetch."""
+    """The folder of a request in the outputs, its plan, and at least one share for the fetch stage."""
 
     folder: str
     plan: RestorePlan
-    work: list[FetchWork]
+    shares: list[FetchShare]
 
 
 def take_in(name: str, data: bytes | None, source: Source) -> RequestPlan:
-    """The plan of a request file; `data` is None where the name is a folder's.
+    """The plan of a request file; `data` is None where the name is that of a folder.
 
-    Raises PachvaultError only for what may pass.
+    Raises PachvaultError only for retryable errors.
     """
     try:
         request = _parse(name, data)
     except UsageError as error:
-        # an id that no request has that can be read: two files must not write to one folder
+        # an id that no valid request has: no two files may write to one folder
         request_id = digest(b"\0".join([name.encode(), data or b""])).hex()
-        return _intake(name, PlanWithShares(_without_work(request_id, "refused", str(error)), []))
+        return _request_plan(name, PlanWithShares(_without_work(request_id, "refused", str(error)), []))
     resolved = verdict(lambda: _resolve(request, source))
     if isinstance(resolved, PachvaultError):
         resolved = PlanWithShares(_without_work(request.id, "refused", str(resolved)), [])
-    return _intake(name, resolved)
+    return _request_plan(name, resolved)
 
 
 def done_before(request_id: str, source: Source) -> dict[str, object] | None:
-    """The record of a finished request."""
-    return next((said for said in finished(source) if said["request"] == request_id), None)
+    """The record of a request that is finished; None for any other."""
+    return next((record for record in finished(source) if record["request"] == request_id), None)
 
 
 def _parse(name: str, data: bytes | None) -> Request:
@@ -68,11 +68,11 @@ def _parse(name: str, data: bytes | None) -> Request:
 
 
 def _resolve(request: Request, source: Source) -> PlanWithShares:
-    said = done_before(request.id, source)
-    if said is not None:
-        when = str(said["finished_at"])[:16].replace("T", " ")
-        before = "" if said.get("came_back") else f"done on {when} UTC: "
-        return PlanWithShares(_without_work(request.id, "done", f"{before}{said['summary']}"), [])
+    record = done_before(request.id, source)
+    if record is not None:
+        when = str(record["finished_at"])[:16].replace("T", " ")
+        before = "" if record.get("came_back") else f"done on {when} UTC: "
+        return PlanWithShares(_without_work(request.id, "done", f"{before}{record['summary']}"), [])
     url = request.vault
     if url is None:
         url = policy.parse(
@@ -85,21 +85,9 @@ def _without_work(request_id: str, status: Literal["done", "refused"], summary: 
     return RestorePlan(request_id=request_id, status=status, summary=summary)
 
 
-def _intake(name: str, resolved: PlanWithShares) -> RequestPlan:
+def _request_plan(name: str, resolved: PlanWithShares) -> RequestPlan:
     plan = resolved.plan
     folder = f"{name.removesuffix(SUFFIX)}-{plan.request_id[:12]}"
-    work = [_fetch_work(plan, share) for share in resolved.shares]
     # a request without a share would have no datum downstream, and never a report
-    return RequestPlan(folder, plan, work or [FetchWork(request_id=plan.request_id, number=0)])
-
-
-def _fetch_work(plan: RestorePlan, share: FetchShare) -> FetchWork:
-    """A share with its own steps of the plan: a datum must not carry a history of a million commits."""
-    wanted = {(part.project, part.repo, part.commit) for part in share.parts}
-    repos = []
-    for repo in plan.repos:
-        steps = [step for step in repo.steps if (repo.project, repo.repo, step.commit) in wanted]
-        if steps:
-            repos.append(repo.model_copy(update={"steps": steps, "branches": []}))
-    excerpt = plan.model_copy(update={"repos": repos, "pipelines": []})
-    return FetchWork(request_id=plan.request_id, number=share.number, share=share, plan=excerpt)
+    shares = resolved.shares or [FetchShare(request_id=plan.request_id, number=0)]
+    return RequestPlan(folder, plan, shares)

@@ -1,7 +1,6 @@
-"""The end of a request in a worker: replayed, checked and recorded, or the reason why not.
+"""The last stage of a request in a worker: it is carried out and recorded, or refused with the reason.
 
-The report of a request that was recorded is made from its record, so that a datum done twice reports
-what the first one did.
+The report of a recorded request is made from its record, so that a datum that runs twice reports the same.
 """
 
 from __future__ import annotations
@@ -18,9 +17,10 @@ from pachvault.format.ids import RepoName
 from pachvault.pach.source import Source
 from pachvault.pach.target import Target
 from pachvault.restore.apply.apply import carry_out
-from pachvault.restore.request.request_lock import HeldError, HeldLock, LockHolder, held
+from pachvault.restore.request.lock_holder import LockHolder
+from pachvault.restore.request.request_lock import HeldError, HeldLock, held
 from pachvault.restore.request.request_plan import done_before
-from pachvault.restore.request.restore_records import RestoreReport, said
+from pachvault.restore.request.restore_records import RestoreReport, as_record
 from pachvault.restore.request.retry_policy import verdict
 from pachvault.restore.restore_messages import FetchReceipt, RestorePlan
 from pachvault.runtime.progress import Progress
@@ -33,7 +33,7 @@ IDS = pa.schema([(name, pa.string()) for name in ("project", "repo", "old", "new
 
 @dataclass(frozen=True, slots=True)
 class RequestResult:
-    """What restore_replay says of a request. `ids`: repo to old id to new id."""
+    """The result of a request, as restore_replay writes it. `ids`: repo to old id to new id."""
 
     request: str
     status: str
@@ -83,30 +83,30 @@ def answer(
     holder: LockHolder,
     progress: Progress,
 ) -> RequestResult:
-    """Carry a plan out whose parts are staged, unless it is settled already.
+    """Carry out a plan whose parts are staged, unless it is settled already.
 
-    Raises PachvaultError only for what may pass: it goes on then where it was.
+    Raises PachvaultError only for retryable errors: the next try goes on where this one was.
     """
     if plan.status == "refused":
         return RequestResult(plan.request_id, "refused", plan.summary)
 
     def settled() -> RequestResult:
-        with held(source, target, plan.request_id, holder) as mine:
-            return _settle(source, target, plan, receipts, mine, progress)
+        with held(source, target, plan.request_id, holder) as lock:
+            return _settle(source, target, plan, receipts, lock, progress)
 
     def given_up() -> None:
-        with held(source, target, plan.request_id, holder) as mine:
-            mine.give_up()
+        with held(source, target, plan.request_id, holder) as lock:
+            lock.give_up()
 
-    given = verdict(settled)
-    if isinstance(given, HeldError):  # it reports for itself, and its parts are in use
-        return RequestResult(plan.request_id, "busy", str(given))
-    if isinstance(given, PachvaultError):
+    outcome = verdict(settled)
+    if isinstance(outcome, HeldError):  # the other run reports for itself, and the staged parts are in use
+        return RequestResult(plan.request_id, "busy", str(outcome))
+    if isinstance(outcome, PachvaultError):
         verdict(given_up)
         return RequestResult(
-            plan.request_id, "damaged" if isinstance(given, DamageError) else "failed", str(given)
+            plan.request_id, "damaged" if isinstance(outcome, DamageError) else "failed", str(outcome)
         )
-    return given
+    return outcome
 
 
 def _settle(
@@ -114,22 +114,22 @@ def _settle(
     target: Target,
     plan: RestorePlan,
     receipts: Sequence[FetchReceipt],
-    mine: HeldLock,
+    lock: HeldLock,
     progress: Progress,
 ) -> RequestResult:
     recorded = done_before(plan.request_id, source)
     if recorded is not None:
-        mine.remove()
+        lock.remove()
         return _answered(recorded, "done")
-    if plan.status == "done":  # when it was planned, and the record is gone since
-        mine.remove()
+    if plan.status == "done":  # it was when it was planned, and the record was deleted since
+        lock.remove()
         return RequestResult(plan.request_id, "done", plan.summary)
     for receipt in receipts:
         if receipt.problem and not (receipt.is_damage and plan.keep_going):
             raise (DamageError if receipt.is_damage else UsageError)(receipt.problem)
     vault = open_vault(open_store(plan.vault))
-    report = carry_out(source, target, vault, plan, mine, progress)
-    return _answered(said(report), _status(report), report.kept)
+    report = carry_out(source, target, vault, plan, lock, progress)
+    return _answered(as_record(report), _status(report), report.kept)
 
 
 def _status(report: RestoreReport) -> str:
@@ -144,7 +144,7 @@ def _answered(recorded: dict[str, object], status: str, kept: Sequence[str] = ()
     fields = {
         name: recorded[name] for name in ("request", "summary", "finished_at", "ids", "lost", "differences")
     } | {name: recorded.get(name, []) for name in ("pipelines", "not_restored", "notes")}
-    return RequestResult(status=status, kept=list(kept), **fields)  # type: ignore[arg-type]  # as said() gives them
+    return RequestResult(status=status, kept=list(kept), **fields)  # type: ignore[arg-type]  # as_record has these types
 
 
 def _json(value: object) -> bytes:

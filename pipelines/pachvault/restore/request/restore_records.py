@@ -1,4 +1,4 @@
-"""Finished restores, recorded in the cluster outside of any pipeline's output."""
+"""The records of finished restores: files of repo `restored`, which no pipeline writes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pachvault.restore.apply.commit_check import CommitDifference
 from pachvault.restore.apply.repo_replay import Replayed
 
 DONE = RepoName(HOME_PROJECT, "restored")
-"""A file a request, the newest run of it."""
+"""It has a file for each request, of its newest run."""
 _FIELDS = {"request", "finished_at", "summary", "vault", "bytes", "seconds", "ids", "lost", "differences"}
 _NAME = re.compile("/([0-9a-f]{64})[.]json")
 _log = logging.getLogger(__name__)
@@ -32,12 +32,12 @@ class RestoreReport:
     replayed: list[Replayed]
     differences: list[CommitDifference]
     kept: list[str] = field(default_factory=list)
-    """Where differences kept the heads from being moved: the branches that keep the differing commits."""
+    """The branches that keep differing commits; the heads were not moved then."""
     vault_id: str = ""
     bytes: int = 0
-    """What was brought from the vault."""
+    """Bytes that were restored from the vault."""
     seconds: float | None = None
-    """How long that took, with comparing it; None where it was not done in one go."""
+    """How long that took, comparison included; None where several runs did it."""
     lost_settings: list[str] = field(default_factory=list)
     finished_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     pipelines: list[str] = field(default_factory=list)
@@ -46,12 +46,12 @@ class RestoreReport:
     """A line for each pipeline that was not created, and each output that nothing brings back."""
     notes: list[str] = field(default_factory=list)
     is_unchanged: bool = False
-    """Whether there was nothing to do: the cluster has all that was asked for."""
+    """Whether there was nothing to do: the cluster had all of it already."""
 
     @property
     def lost(self) -> list[str]:
-        """A line for each commit, branch or setting that could not be had."""
-        return [*(line for each in self.replayed for line in each.lost), *self.lost_settings]
+        """A line for each commit, branch or setting that could not be restored."""
+        return [*(line for repo in self.replayed for line in repo.lost), *self.lost_settings]
 
     @property
     def is_settled(self) -> bool:
@@ -61,25 +61,25 @@ class RestoreReport:
     @property
     def ids(self) -> dict[str, dict[str, str]]:
         """Repo to old id to new id."""
-        return {str(each.repo): each.ids | each.appended for each in self.replayed}
+        return {str(result.repo): result.ids | result.appended for result in self.replayed}
 
     @property
     def moved(self) -> list[str]:
         """The branches whose heads were moved, project/repo@branch each."""
-        return [f"{each.repo}@{branch}" for each in self.replayed for branch in each.moved]
+        return [f"{result.repo}@{branch}" for result in self.replayed for branch in result.moved]
 
 
 def record(target: Target, report: RestoreReport) -> dict[str, object]:
-    """Note a finished request in the cluster; what is noted."""
+    """Record a finished request in the cluster. Returns the record."""
     target.ensure_project(DONE.project)
     target.ensure_repo(DONE.project, DONE.repo, "finished restore requests")
-    noted = said(report)
-    data = (json.dumps(noted, indent=1) + "\n").encode()
+    content = as_record(report)
+    data = (json.dumps(content, indent=1) + "\n").encode()
     target.put_file(DONE.project, DONE.repo, cluster_project.MASTER, f"/{report.request_id}.json", data)
-    return noted
+    return content
 
 
-def said(report: RestoreReport) -> dict[str, object]:
+def as_record(report: RestoreReport) -> dict[str, object]:
     """A report as it is recorded."""
     return {
         "request": report.request_id,
@@ -90,7 +90,7 @@ def said(report: RestoreReport) -> dict[str, object]:
         "seconds": report.seconds,
         "ids": report.ids,
         "lost": report.lost,
-        "differences": [asdict(each) for each in report.differences],
+        "differences": [asdict(difference) for difference in report.differences],
         "pipelines": report.pipelines,
         "not_restored": report.not_restored,
         "notes": report.notes,
@@ -115,14 +115,15 @@ def not_carried_out(request_id: str, snapshot: str, at: datetime) -> dict[str, o
 
 def finished(source: Source) -> list[dict[str, object]]:
     """All recorded requests, oldest first."""
-    known = (_recorded(path, data) for path, data in cluster_project.files(source, DONE).items())
-    return sorted((each for each in known if each is not None), key=lambda each: str(each["finished_at"]))
+    records = [_recorded(path, data) for path, data in cluster_project.files(source, DONE).items()]
+    return sorted(filter(None, records), key=lambda record: str(record["finished_at"]))
 
 
 def _recorded(path: str, data: bytes) -> dict[str, object] | None:
-    """A record as it was written; None for what somebody else put there.
+    """A record as it was written; None for a file that is no record.
 
-    One that does not read still counts by its name: its request was carried out. Both are named in the log.
+    A file that has the name of a record but is unreadable still counts: its request was carried out. Both
+    cases are logged.
     """
     try:
         recorded = json.loads(data)
@@ -146,7 +147,7 @@ def is_drill(recorded: dict[str, object]) -> bool:
 
 
 def state_of(recorded: dict[str, object]) -> str:
-    """The state of a recorded request, in a word or three."""
+    """The state of a recorded request, for listings."""
     if recorded.get("came_back"):
         return "not carried out"
     is_partial = recorded["lost"] or recorded.get("not_restored")

@@ -1,8 +1,8 @@
-"""What settles a request in a worker, and what is worth another try.
+"""Which errors settle a request in a worker, and which are retried.
 
-A failed datum fails the job and everything downstream, other requests included: what will not pass by
-itself becomes a record instead. What Pachyderm refuses may pass or not, its answers do not tell: it is
-tried a few times first.
+A failed datum fails the job and all jobs downstream, other requests included. So permanent errors are
+returned, for the report of the request. Whether an error from Pachyderm is permanent cannot be told from
+its answer: the call is retried a few times first.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from pachvault.runtime import logs
 
 _log = logging.getLogger(__name__)
 
-JUDGED = (UsageError, NoVaultError, VaultKeyError, DamageError)
-"""What the request, the vault or the cluster's state decide."""
+PERMANENT = (UsageError, NoVaultError, VaultKeyError, DamageError)
+"""Errors of the request, of the vault or of the state of the cluster."""
 _REFUSED = (PachydermError, BusyError)
 _TRIES = 3
 
@@ -37,9 +37,9 @@ Value = TypeVar("Value")
 
 
 def verdict(call: Callable[[], Value]) -> Value | PachvaultError:
-    """What the call gives, or the error that settles the matter. The call must be one that may be repeated.
+    """The value of the call, or the permanent error that it raised. The call must be repeatable.
 
-    Raises what may pass and did not within half a minute: an unreachable cluster or vault.
+    Raises retryable errors that last longer than half a minute: the cluster or the vault is unreachable.
     """
     attempts = Retrying(
         stop=stop_after_attempt(_TRIES),
@@ -54,7 +54,7 @@ def verdict(call: Callable[[], Value]) -> Value | PachvaultError:
                 return retrying()(call)
     except TransientError:
         raise
-    except (*JUDGED, *_REFUSED) as error:
+    except (*PERMANENT, *_REFUSED) as error:
         _log.info("the request is answered with an error: %s", error)
         return error
     raise PachvaultError("no attempt was made")

@@ -1,6 +1,6 @@
-"""Writing a change into Pachyderm: vault to file sets, every byte checked, memory bounded.
+"""Writes a change into Pachyderm: vault to file sets, every byte checked, memory bounded.
 
-A large change is written in lanes, side by side: a file set each, of paths that follow one another.
+A large change is written as several file sets at a time, each of paths that follow one another.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from pachvault.runtime.progress import Progress
 from pachvault.vault.blob_reader import BlobReader
 
 _AHEAD = 8
-"""Batches read ahead of the stream: at most 8 × 5 MiB."""
+"""Batches that are read ahead of the stream: at most 8 × 5 MiB."""
 _BATCH_BYTES = 1024 * 1024
 _BATCH_BLOBS = 4096
 _THREADS = 4
-_LANES = 2
-"""More were no quicker on a real pachd, and cost memory."""
-_LANE_BYTES = 64 * 1024 * 1024
-"""Below this a lane does not pay. Small files never do: what is slow about them is done by one thread."""
+_FILE_SETS = 2
+"""File sets of one change that are written at a time. More were no faster on a real pachd and cost memory."""
+_LEAST_BYTES = 64 * 1024 * 1024
+"""A change of less is one file set. So are small files, whatever their number: one thread limits them."""
 
 
 @dataclass(slots=True)
@@ -53,66 +53,68 @@ class _Batch:
 
 
 def write_change(
-    target: Target, reader: BlobReader, ref: CommitRef, found: Changes, progress: Progress
+    target: Target, reader: BlobReader, ref: CommitRef, change: Changes, progress: Progress
 ) -> None:
     """Write a change into an open commit.
 
     Raises DamageError where a blob is missing or wrong: nothing of the change is in the commit then.
     """
-    if not found.deletes and not found.puts.num_rows:
+    if not change.deletes and not change.puts.num_rows:
         return
-    for file_set in _file_sets(target, reader, _lanes(found), progress):
+    for file_set in _file_sets(target, reader, _split(change), progress):
         target.add_file_set(ref, file_set)
 
 
-def readable(reader: BlobReader, found: Changes) -> tuple[Changes, dict[str, DamageError]]:
-    """A change without the files that the vault has not whole, and what is wrong with each of these.
+def readable(reader: BlobReader, change: Changes) -> tuple[Changes, dict[str, DamageError]]:
+    """The change without its damaged files, and the damage of each of these.
 
-    Reads all of it: for where something is known to be damaged.
+    Reads every blob: only for a change that is known to be damaged.
     """
     lost: dict[str, DamageError] = {}
-    for path, blob, _, _ in _blobs(found.puts):
+    for path, blob, _, _ in _blobs(change.puts):
         if blob is not None and path not in lost:
             try:
                 reader.read(blob)
             except DamageError as error:
                 lost[path] = error
-    whole = pa.array([path not in lost for path in found.puts["path"].to_pylist()], pa.bool_())
-    return replace(found, puts=found.puts.filter(whole)), lost
+    is_readable = pa.array([path not in lost for path in change.puts["path"].to_pylist()], pa.bool_())
+    return replace(change, puts=change.puts.filter(is_readable)), lost
 
 
-def _lanes(found: Changes) -> list[Changes]:
-    """A change in parts that are about equal; the rest of a file comes after its beginning."""
-    size = found.bytes
-    if size < _LANES * _LANE_BYTES:
-        return [found]
-    weight = size + found.puts.num_rows * FILE_BYTES
-    lanes = (part_of(found, span) for span in spans(found, -(-weight // _LANES)))
-    return [lane for lane in lanes if lane.deletes or lane.puts.num_rows]
+def _split(change: Changes) -> list[Changes]:
+    """The change in parts of about equal size, in order: the rest of a file comes after its beginning."""
+    size = change.bytes
+    if size < _FILE_SETS * _LEAST_BYTES:
+        return [change]
+    weight = size + change.puts.num_rows * FILE_BYTES
+    parts = (part_of(change, span) for span in spans(change, -(-weight // _FILE_SETS)))
+    return [part for part in parts if part.deletes or part.puts.num_rows]
 
 
-def _file_sets(target: Target, reader: BlobReader, lanes: Sequence[Changes], progress: Progress) -> list[str]:
-    """A file set of each lane, made side by side; what fails in one ends them all."""
-    ended = Event()
+def _file_sets(target: Target, reader: BlobReader, parts: Sequence[Changes], progress: Progress) -> list[str]:
+    """A file set of each part, written at the same time. A failure in one ends them all."""
+    stopped = Event()
 
-    def make(lane: Changes) -> str:
-        replaced = [] if lane.is_added else lane.puts["path"].to_pylist()
-        return target.make_file_set([*lane.deletes, *replaced], _contents(reader, lane.puts, progress, ended))
+    def make(part: Changes) -> str:
+        replaced = [] if part.is_added else part.puts["path"].to_pylist()
+        return target.make_file_set(
+            [*part.deletes, *replaced], _contents(reader, part.puts, progress, stopped)
+        )
 
-    with ThreadPoolExecutor(len(lanes), "lane") as pool:
-        made = [pool.submit(make, lane) for lane in lanes]
+    with ThreadPoolExecutor(len(parts), "change") as pool:
+        futures = [pool.submit(make, part) for part in parts]
         try:
-            wait(made, return_when=FIRST_EXCEPTION)
+            wait(futures, return_when=FIRST_EXCEPTION)
         finally:
-            ended.set()
-    failures = [error for each in made if (error := each.exception()) is not None]
+            stopped.set()
+    failures = [error for future in futures if (error := future.exception()) is not None]
     for error in sorted(failures, key=lambda error: isinstance(error, CancelledError)):
         raise error
-    return [each.result() for each in made]
+    return [future.result() for future in futures]
 
 
 def _contents(
-    reader: BlobReader, puts: pa.Table, progress: Progress, ended: Event
+    reader: BlobReader, puts: pa.Table, progress: Progress, stopped: Event
 ) -> Iterator[tuple[str, bytes]]:
     """The files' bytes, piece by piece, in the order in which they lie in the vault.
 
@@ -122,7 +124,7 @@ def _contents(
     with ThreadPoolExecutor(_THREADS, "restore") as pool:
         ahead: deque[tuple[_Batch, Future[list[bytes]]]] = deque()
         for batch in _batches(puts.take(order)):
-            if ended.is_set():
+            if stopped.is_set():
                 raise CancelledError
             ahead.append((batch, pool.submit(reader.read_many, batch.blobs)))
             if len(ahead) >= _AHEAD:

@@ -1,4 +1,4 @@
-"""A file set that lasts as long as it is in use: by itself it is gone after ten minutes."""
+"""Keeps a file set alive while it is in use: by itself it expires after ten minutes."""
 
 from __future__ import annotations
 
@@ -18,16 +18,15 @@ _EVERY_SECONDS = 150.0
 
 @contextmanager
 def lasting(source: Source, file_set_id: str, every_seconds: float = _EVERY_SECONDS) -> Iterator[CommitRef]:
-    """The file set, renewed again and again for as long as the block runs.
+    """The file set, renewed regularly while the block runs.
 
-    Reading one that is gone gives no files, like reading an empty one: whoever misses some asks with
-    `still_there`.
+    Reading an expired one gives no files and no error: where files are missing, call `still_there`.
     """
     ended = threading.Event()
 
     def renew() -> None:
         while not ended.wait(every_seconds):
-            # the next time it may go well; and if not, who reads it is told that it is gone
+            # the next renewal may succeed; if none does, `still_there` reports it
             try:
                 source.renew(file_set_id, _LIFE_SECONDS)
             except PachvaultError as error:

@@ -1,8 +1,8 @@
-"""Staged parts: large changes that fetch workers bring into the cluster ahead of replay.
+"""Staged parts: large changes that fetch workers write into the cluster ahead of replay.
 
-Each request has a repo of its own for them, each part a branch with one finished commit: what is
-finished is not fetched again. A part is made on a branch of its maker's own, so that two that stage the
-same one do not disturb each other. The repo goes when the request is done.
+A request has a repo of its own for them. A part is a branch with one finished commit: it is not fetched
+again. Each worker writes the part on a branch of its own first, so that two workers with the same part do
+not interfere. The repo is deleted when the request is settled.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from pachvault.pach import codec
 from pachvault.pach.source import CommitRef, Source
 from pachvault.pach.target import Target
 from pachvault.policy import HOME_PROJECT
-from pachvault.restore.changes import Changes, Span, changes, part_of
-from pachvault.restore.restore_messages import ChangePart, CommitStep, FetchShare, RestorePlan
+from pachvault.restore.changes import Changes, changes, part_of
+from pachvault.restore.restore_messages import CommitStep, FetchShare
 from pachvault.restore.stage.change_writer import write_change
 from pachvault.runtime.progress import Progress
 from pachvault.vault import blob_index, snapshots
@@ -32,28 +32,28 @@ def staging_repo(request_id: str) -> RepoName:
 
 
 def ensure(target: Target, request_id: str) -> None:
-    """Make the request's repo unless it is there."""
+    """Create the request's repo unless it is there."""
     repo = staging_repo(request_id)
     target.ensure_project(repo.project)
-    target.ensure_repo(repo.project, repo.repo, "parts of a restore under way; goes with it")
+    target.ensure_repo(repo.project, repo.repo, "parts of a restore in progress; deleted with it")
 
 
 def staged(source: Source, request_id: str, branch: str) -> CommitRef | None:
-    """The commit of the part on a branch, if it is there: a branch is pointed at finished ones only."""
+    """The commit of the part on a branch, if it is there. Branches of parts have finished commits only."""
     try:
-        found = source.commit(_ref(request_id, branch))  # a branch's name means its head
+        head = source.commit(_ref(request_id, branch))  # a branch's name means its head
     except SourceGoneError:
         return None
-    return _ref(request_id, found.id)
+    return _ref(request_id, head.id)
 
 
 def part_branches(step: CommitStep) -> list[str]:
     """The branches of a commit's parts, in order.
 
-    They name all that a part depends on, for a later plan of the same request may cut otherwise.
+    A name has all that the part depends on: a later plan of the request may split the change otherwise.
     """
     base = step.content_parent or "nothing"
-    return [f"{step.commit}-on-{base}-{number}-of-{step.parts}" for number in range(step.parts)]
+    return [f"{step.old.id}-on-{base}-{number}-of-{step.parts}" for number in range(step.parts)]
 
 
 def remove(target: Target, request_id: str) -> None:
@@ -71,36 +71,33 @@ def fetch(
     source: Source,
     target: Target,
     vault: Vault,
-    plan: RestorePlan,
     share: FetchShare,
     progress: Progress,
     reader: BlobReader | None = None,
-) -> int:
-    """Stage the parts of a share; how many were fetched now and not before.
+) -> bool:
+    """Stage the part of a share, if it has one; False where it was staged already.
 
-    Damage raises DamageError, or leaves the part to replay where the plan says to keep going.
+    Raises DamageError where the vault is damaged. Where the share says to keep going the part is left to
+    replay then, and the answer is False.
     """
-    if not share.parts:
-        return 0
-    snapshot = snapshots.resolve(vault, plan.snapshot)
+    part = share.part
+    if part is None:
+        return False
+    snapshot = snapshots.resolve(vault, share.snapshot)
     ensure(target, share.request_id)
+    branch = part_branches(part.step)[part.number]
+    if staged(source, share.request_id, branch) is not None:
+        return False
     reader = reader or BlobReader(vault, blob_index.load(vault))
-    count = 0
-    for part in share.parts:
-        step = _step(plan, part)
-        branch = part_branches(step)[part.number]
-        if staged(source, share.request_id, branch) is not None:
-            continue
-        try:
-            history = snapshot.repo(RepoName(part.project, part.repo))
-            whole = changes(history, part.commit, step.content_parent, plan.paths)
-            found = part_of(whole, Span(part.lower, part.upper, part.size_bytes, part.blobs))
-            _stage(source, target, reader, share.request_id, branch, found, progress)
-            count += 1
-        except DamageError:
-            if not plan.keep_going:
-                raise
-    return count
+    try:
+        history = snapshot.repo(RepoName(part.project, part.repo))
+        change = changes(history, part.step.old.id, part.step.content_parent, share.paths)
+        _stage(source, target, reader, share.request_id, branch, part_of(change, part.span), progress)
+    except DamageError:
+        if not share.keep_going:
+            raise
+        return False
+    return True
 
 
 def _stage(
@@ -109,14 +106,14 @@ def _stage(
     reader: BlobReader,
     request_id: str,
     branch: str,
-    found: Changes,
+    change: Changes,
     progress: Progress,
 ) -> None:
     repo = staging_repo(request_id)
     own = f"{branch}-by-{secrets.token_hex(4)}"
     ref = _ref(request_id, target.start(repo.project, repo.repo, own, parent=None, description=""))
     try:
-        write_change(target, reader, ref, found, progress)
+        write_change(target, reader, ref, change, progress)
     except PachvaultError:
         target.clear(ref)
         target.finish(ref, error="could not be staged")
@@ -127,15 +124,6 @@ def _stage(
         raise PachydermError(error, where=str(ref))
     target.point(repo.project, repo.repo, branch, ref.id)
     target.delete_branch(repo.project, repo.repo, own)
-
-
-def _step(plan: RestorePlan, part: ChangePart) -> CommitStep:
-    for repo in plan.repos:
-        if (repo.project, repo.repo) == (part.project, part.repo):
-            for step in repo.steps:
-                if step.commit == part.commit:
-                    return step
-    raise PachvaultError(f"the plan has no commit {part.commit}")
 
 
 def _ref(request_id: str, commit: str) -> CommitRef:
