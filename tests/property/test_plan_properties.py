@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pachvault.backup.backup_messages import CommitPlace, ExportShare, Item
-from pachvault.backup.export.export import _BRIDGE_BYTES, _folders, _spans
+from pachvault.backup.export.delta_reader import _BRIDGE_BYTES, _folders, _spans
 from pachvault.backup.freeze.backup_plan import SHARE_BYTES, SHARE_ITEMS, split
 from pachvault.backup.freeze.commit_selection import (
     chosen_commits,
