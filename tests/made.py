@@ -157,7 +157,7 @@ def _export(
     done: list[tuple[ItemReceipt, RowBuilder]] = []
     tables = TableWriter(into)
     with PackWriter(into, pack_bytes) as writer:
-        with Chunker(writer, blob_index.load(into), into.config.cutting) as chunker:
+        with Chunker(writer, blob_index.load_places(into), into.config.cutting) as chunker:
             for repo, planned in work:
                 for commit in planned.new:
                     receipt = ItemReceipt(

@@ -42,7 +42,9 @@ class Vaulted:
 
     def tree(self, snapshot: Snapshot, repo: RepoName, commit: str) -> Tree:
         """A commit's files as the vault has them."""
-        return _tree(BlobReader(snapshot.vault, blob_index.load(snapshot.vault)), snapshot.repo(repo), commit)
+        return _tree(
+            BlobReader(snapshot.vault, blob_index.load_places(snapshot.vault)), snapshot.repo(repo), commit
+        )
 
 
 def heads_now(project: Project) -> Heads:
@@ -81,7 +83,7 @@ def assert_restorable(
     expected = heads_now(project) if heads is None else heads
     assert heads_in(snapshot, project) == expected
     cluster = project.cluster
-    reader = BlobReader(snapshot.vault, blob_index.load(snapshot.vault))
+    reader = BlobReader(snapshot.vault, blob_index.load_places(snapshot.vault))
     for entry, history in snapshot.repos():
         if entry.project != project.name:
             continue

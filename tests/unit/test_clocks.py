@@ -23,7 +23,7 @@ from pachvault.backup.freeze.survey import Survey
 from pachvault.backup.run_records import Tick
 from pachvault.errors import BusyError, DeniedError
 from pachvault.format import documents, layout
-from pachvault.format.documents import Audit, Audited, Branch, Marked, Problem, Unfinished
+from pachvault.format.documents import Audit, AuditEntry, Branch, PendingDelete, Problem, Unfinished
 from pachvault.format.ids import RepoName, digest
 from pachvault.maintenance.forget import forget
 from pachvault.maintenance.forget.retention import RetentionAction
@@ -328,7 +328,7 @@ def test_no_clock_alone_makes_prune_delete(
     doomed = seal(store, vault, NOW)
     forget.execute(vault, forget.plan_named(vault, [doomed.short_id]))
     pending_deletes.write(
-        vault, [Marked(name=next(iter(vault.store.list(layout.PACKS))).name, reason="test")]
+        vault, [PendingDelete(name=next(iter(vault.store.list(layout.PACKS))).name, reason="test")]
     )
     before = set(store.objects)
     store.now += off if whose == "store" else timedelta()
@@ -341,7 +341,7 @@ def test_no_clock_alone_makes_prune_delete(
 # audits
 
 
-def note(vault: Vault, level: str, at: datetime, *objects: Audited) -> None:
+def note(vault: Vault, level: str, at: datetime, *objects: AuditEntry) -> None:
     data = documents.encode(Audit(audited_at=at, level=level, objects=list(objects)))
     vault.store.put(layout.stamped_path(layout.AUDITS, at, digest(data)), [data], len(data))
 
@@ -350,13 +350,13 @@ def note(vault: Vault, level: str, at: datetime, *objects: Audited) -> None:
 def test_a_good_result_from_the_future_counts_for_nothing_and_a_bad_one_until_it_is_made_up_for(
     store: MemoryStore, vault: Vault, off: timedelta
 ) -> None:
-    note(vault, audits.PACKS, NOW + off, Audited(name=A, result="ok"))
-    note(vault, audits.PACKS, NOW + off, Audited(name=B, result="damaged"))
+    note(vault, audits.PACKS, NOW + off, AuditEntry(name=A, result="ok"))
+    note(vault, audits.PACKS, NOW + off, AuditEntry(name=B, result="damaged"))
     known = audits.results(audits.load(vault), NOW)
     assert (audits.good_at(known, audits.PACKS, A) is None) == (off > timedelta())
     assert audits.has_failed(known, B)
     store.now = NOW + HOUR
-    note(vault, audits.PACKS, store.now, Audited(name=B, result="ok"))
+    note(vault, audits.PACKS, store.now, AuditEntry(name=B, result="ok"))
     assert not audits.has_failed(audits.results(audits.load(vault), store.now), B)
 
 
@@ -364,12 +364,12 @@ def test_a_good_result_from_the_future_counts_for_nothing_and_a_bad_one_until_it
 def test_a_repair_of_a_wrong_clock_hides_no_loss(store: MemoryStore, vault: Vault, off: timedelta) -> None:
     pack = A
     store.put(pack, [b"x"], 1)
-    note(vault, audits.PACKS, NOW - HOUR, Audited(name=pack, result="damaged"))
-    pending_deletes.write(vault, [Marked(name=pack, reason=f"{pending_deletes.DAMAGED}test")])
+    note(vault, audits.PACKS, NOW - HOUR, AuditEntry(name=pack, result="damaged"))
+    pending_deletes.write(vault, [PendingDelete(name=pack, reason=f"{pending_deletes.DAMAGED}test")])
     assert known_damage.known(vault, audits.load(vault), NOW).waiting == [pack]
     note(vault, repair.LEVEL, NOW + off)  # it lost nothing
     store.now = NOW + timedelta(minutes=1)
-    note(vault, repair.LEVEL, store.now, Audited(name="p/r@1:/a", result="damaged"))
+    note(vault, repair.LEVEL, store.now, AuditEntry(name="p/r@1:/a", result="damaged"))
     assert known_damage.known(vault, audits.load(vault), store.now).waiting == []
 
 
@@ -385,14 +385,14 @@ def test_no_clock_that_is_set_back_or_ahead_stops_the_rounds_of_maintenance(
         now = {name: after if name == whose else timedelta() for name in CLOCKS}
         store.now = NOW + was["store"]
         tick = (NOW + was["cluster"]).isoformat()
-        note(vault, LEVEL, NOW + was["machine"], Audited(name="who", result="ok", message=tick))
+        note(vault, LEVEL, NOW + was["machine"], AuditEntry(name="who", result="ok", message=tick))
         later = NOW + DAY
         clocks = Clocks(later + now["store"], later + now["machine"])
         assert not _is_covered(vault, "who", later + now["cluster"], clocks, DAY)
 
 
 def test_a_round_that_was_just_done_is_not_done_again(vault: Vault) -> None:
-    note(vault, LEVEL, NOW, Audited(name="who", result="ok", message=NOW.isoformat()))
+    note(vault, LEVEL, NOW, AuditEntry(name="who", result="ok", message=NOW.isoformat()))
     soon = NOW + HOUR
     assert _is_covered(vault, "who", NOW, Clocks(soon, soon), DAY)
     assert not _is_covered(vault, "other", NOW, Clocks(soon, soon), DAY)

@@ -183,4 +183,4 @@ def drop_receipt(vault: Vault, key: str) -> None:
 
 def _is_there(vault: Vault, name: str, written: WrittenObject) -> bool:
     info = vault.store.stat(name)
-    return info is not None and info.size == written.size and name not in vault.avoid
+    return info is not None and info.size == written.size and name not in vault.pending_deletes

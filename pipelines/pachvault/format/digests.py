@@ -81,7 +81,7 @@ def lookup(ordered: NDArray[np.uint64], at_place: Callable[[Rows], Digests], wan
     return found
 
 
-class Gathered:
+class DigestSet:
     """Digests from many places, each once. What many places have does not pile up."""
 
     def __init__(self) -> None:
@@ -89,9 +89,9 @@ class Gathered:
         self._more: list[Digests] = []
         self._piled = 0
 
-    def copy(self) -> Gathered:
+    def copy(self) -> DigestSet:
         """Another with the same digests."""
-        copied = Gathered()
+        copied = DigestSet()
         copied.add(self.all())
         return copied
 
@@ -112,12 +112,12 @@ class Gathered:
         return self._all
 
 
-class Seen:
+class SeenDigests:
     """Digests as they come up: which of them came up before. A million take about 60 MB."""
 
     def __init__(self) -> None:
         self._new: set[bytes] = set()
-        self._old = Sorted(of([]))
+        self._old = SortedDigests(of([]))
 
     def __contains__(self, name: bytes) -> bool:
         return name in self._new or bool(self._old.has(of([name]))[0])
@@ -132,12 +132,12 @@ class Seen:
                 self._new.add(name)
         # a set takes three times as much room; not each time: to sort takes long
         if len(self._new) > max(_PILED // 4, len(self._old) // 2):
-            self._old = Sorted.of([self._old.digests, of(self._new)])
+            self._old = SortedDigests.of([self._old.digests, of(self._new)])
             self._new = set()
         return first
 
 
-class Sorted:
+class SortedDigests:
     """Sorted digests, to be looked up in."""
 
     def __init__(self, ordered: Digests) -> None:
@@ -145,7 +145,7 @@ class Sorted:
         self._keys = keys(ordered)
 
     @classmethod
-    def of(cls, arrays: Iterable[Digests]) -> Sorted:
+    def of(cls, arrays: Iterable[Digests]) -> SortedDigests:
         """Of all digests of some arrays, each once."""
         return cls(unique(joined(arrays)))
 

@@ -332,7 +332,7 @@ class Totals(Document):
     export_seconds: Seconds = 0.0
 
 
-class Erased(Document):
+class ErasureNote(Document):
     """Something that was taken out of a sealed snapshot."""
 
     what: str
@@ -368,12 +368,12 @@ class Manifest(Document):
     repos: list[RepoEntry]
     pipelines: Hex
     totals: Totals
-    erased: list[Erased] = []
+    erased: list[ErasureNote] = []
     grace_seconds: Annotated[float | None, Field(gt=0, le=_GRACE_MOST_SECONDS, allow_inf_nan=False)] = None
     """The vault's when this was sealed: what a lost `vault.json` is rebuilt with."""
 
 
-class Marked(Document):
+class PendingDelete(Document):
     """An object that is to be deleted, and why."""
 
     name: str
@@ -385,10 +385,10 @@ class Mark(Document):
 
     type: Literal["mark"] = "mark"
     marked_at: Time
-    objects: list[Marked]
+    objects: list[PendingDelete]
 
 
-class Audited(Document):
+class AuditEntry(Document):
     """What became of one object, or one other thing, that was looked at."""
 
     name: str
@@ -405,7 +405,7 @@ class Audit(Document):
     audited_at: Time
     level: str
     """structure, packs, data, source, drill, repair."""
-    objects: list[Audited]
+    objects: list[AuditEntry]
 
 
 class Pin(Document):
@@ -430,7 +430,7 @@ def decode(kind: type[AnyDocument], data: bytes) -> AnyDocument:
     try:
         return kind.model_validate_json(data)
     except ValidationError as error:
-        raise CorruptError(f"not a valid {title(kind)}: {explained(error)}") from error
+        raise CorruptError(f"not a valid {title(kind)}: {first_error(error)}") from error
 
 
 def title(kind: type[Document]) -> str:
@@ -438,7 +438,7 @@ def title(kind: type[Document]) -> str:
     return re.sub(r"(?<!^)(?=[A-Z])", " ", kind.__name__).lower()
 
 
-def explained(error: ValidationError) -> str:
+def first_error(error: ValidationError) -> str:
     """The first thing that is wrong: the field, and why."""
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"])

@@ -24,7 +24,7 @@ RESERVE = "reserve"
 RUNS = "runs"
 SNAPSHOTS = "snapshots"
 TABLES = "tables"
-OF_THE_FILE_SYSTEM = "lost+found"
+LOST_AND_FOUND = "lost+found"
 """What a new ext4 volume holds, for root alone to read: it is no stray."""
 
 _STAMP = "%Y%m%dT%H%M%SZ"
@@ -165,7 +165,7 @@ def forgotten_path(snapshot: str) -> str:
     return f"{FORGOTTEN}/{snapshot.removeprefix(SNAPSHOTS + '/')}"
 
 
-def remembered_path(forgotten: str) -> str:
+def unforgotten_path(forgotten: str) -> str:
     """Where a forgotten manifest was."""
     return f"{SNAPSHOTS}/{forgotten.removeprefix(FORGOTTEN + '/')}"
 

@@ -245,7 +245,7 @@ def _check(toc: Toc, end: int) -> None:
         raise CorruptError("its table of contents places a blob outside its frame")
 
 
-def frame_is_whole(stored: bytes | memoryview, checksum: int) -> bool:
+def frame_is_intact(stored: bytes | memoryview, checksum: int) -> bool:
     """Whether a frame's stored bytes still have the checksum the TOC gives."""
     return xxhash.xxh3_64_intdigest(stored) == checksum
 

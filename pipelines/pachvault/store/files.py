@@ -24,7 +24,7 @@ _NO_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EBADF, errno.EN
 
 
 @contextmanager
-def folder(path: Path) -> Iterator[int]:
+def open_folder(path: Path) -> Iterator[int]:
     """A folder, opened."""
     handle = os.open(path, _DIRECTORY)
     try:
@@ -34,7 +34,7 @@ def folder(path: Path) -> Iterator[int]:
 
 
 @contextmanager
-def below(
+def open_below(
     root: int, names: Iterable[str], *, is_made: bool = False, is_shared: bool = False
 ) -> Iterator[int]:
     """The folder that is reached from `root` by these names, opened; with `is_made` made where it is missing.
@@ -72,7 +72,7 @@ def _inner(handle: int, name: str, *, is_made: bool, is_shared: bool) -> int:
 
 
 @contextmanager
-def opened(handle: int, name: str) -> Iterator[tuple[int, int]]:
+def open_file(handle: int, name: str) -> Iterator[tuple[int, int]]:
     """A regular file, opened for reading, and its size; FileNotFoundError where what has the name is none."""
     try:
         file = os.open(name, _READ, dir_fd=handle)
@@ -110,10 +110,10 @@ def read_at(file: int, offset: int, length: int) -> bytes:
     return data
 
 
-def holds(handle: int, name: str, parts: Iterable[bytes]) -> bool:
+def has_content(handle: int, name: str, parts: Iterable[bytes]) -> bool:
     """Whether that is a file with just this content."""
     try:
-        with opened(handle, name) as (file, _), os.fdopen(file, "rb", closefd=False) as stream:
+        with open_file(handle, name) as (file, _), os.fdopen(file, "rb", closefd=False) as stream:
             return all(stream.read(len(part)) == part for part in parts) and not stream.read(1)
     except FileNotFoundError:
         return False
@@ -148,7 +148,7 @@ def link(handle: int, name: str, new: str) -> None:
     except OSError as error:
         if error.errno not in _NO_LINKS:
             raise
-        with opened(handle, name) as (file, size):
+        with open_file(handle, name) as (file, size):
             data, mode = read_at(file, 0, size), stat.S_IMODE(os.fstat(file).st_mode)
         copy = os.open(new, _NEW_FILE, 0o600, dir_fd=handle)
         os.fchmod(copy, mode)

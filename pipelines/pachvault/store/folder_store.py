@@ -58,7 +58,7 @@ class FolderStore:
             if there is not None:
                 if not files.is_file(there):
                     raise TakenError("what is no object has this name", where=self._where(name))
-                if there.st_size == size and files.holds(folder, last, parts):
+                if there.st_size == size and files.has_content(folder, last, parts):
                     return False
                 if there.st_size >= size:
                     raise TakenError("another object has this name already", where=self._where(name))
@@ -75,7 +75,7 @@ class FolderStore:
                     files.link(folder, temporary, last)
                 except FileExistsError as error:
                     # a network file system may ask twice: then it is ours that is there
-                    if not files.holds(folder, last, [data]):
+                    if not files.has_content(folder, last, [data]):
                         raise TakenError(
                             "an object has this name already", where=self._where(name)
                         ) from error
@@ -150,7 +150,7 @@ class FolderStore:
             for path in reversed([self.root, *self.root.parents]):
                 if not path.is_dir():
                     path.mkdir(0o700, exist_ok=True)
-                    with files.folder(path.parent) as parent:
+                    with files.open_folder(path.parent) as parent:
                         files.sync_folder(parent)
             if is_shared:
                 self.root.chmod(stat.S_IMODE(self.root.stat().st_mode) | 0o2770)
@@ -190,9 +190,9 @@ class FolderStore:
     def _folder(self, name: str, *, is_made: bool = False) -> Iterator[tuple[int, str]]:
         """The folder of an object, opened, and the object's name in it."""
         *folders, last = name.split("/")
-        with files.folder(self.root) as root:
+        with files.open_folder(self.root) as root:
             self._check_identity(os.fstat(root))
-            with files.below(root, folders, is_made=is_made, is_shared=_is_shared(root)) as folder:
+            with files.open_below(root, folders, is_made=is_made, is_shared=_is_shared(root)) as folder:
                 yield folder, last
 
     @contextmanager
@@ -210,7 +210,7 @@ class FolderStore:
     def _opened(self, name: str) -> Iterator[tuple[int, int]]:
         """An object opened for reading, and its size; AbsentError where a link or a file is on the way."""
         try:
-            with self._folder(name) as (folder, last), files.opened(folder, last) as found:
+            with self._folder(name) as (folder, last), files.open_file(folder, last) as found:
                 yield found
         except NotADirectoryError as error:
             self._check_place()

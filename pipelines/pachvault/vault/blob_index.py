@@ -23,35 +23,35 @@ _LISTINGS = 5
 _READS_AT_ONCE = 2
 
 
-def load(vault: Vault) -> BlobPlaces:
+def load_places(vault: Vault) -> BlobPlaces:
     """Where blobs are, without the packs that are missing, cut short, or to be avoided.
 
     What those held is stored again when it is met again, and is then read from its new place. Every
     index object is checked against its name. Packs that no readable index object is about are asked for
     their own tables of contents: a lost index costs time, not data.
     """
-    return BlobPlaces(usable(vault, _placed(vault, NUMBERS)))
+    return BlobPlaces(usable_rows(vault, _placed(vault, NUMBERS)))
 
 
-def held(vault: Vault) -> BlobPlaces:
+def load_digests(vault: Vault) -> BlobPlaces:
     """The same for who only asks whether a blob is there: in half the memory, without places."""
-    return BlobPlaces(usable(vault, _placed(vault, ())))
+    return BlobPlaces(usable_rows(vault, _placed(vault, ())))
 
 
 def _placed(vault: Vault, names: Collection[str]) -> IndexRows:
-    rows = columns(vault, names, is_lenient=True)
+    rows = all_rows(vault, names, is_lenient=True)
     besides = _unindexed(vault, rows)
     return IndexRows.joined([rows, *besides], names) if besides else rows
 
 
-def unindexed(vault: Vault) -> IndexRows:
+def unindexed_rows(vault: Vault) -> IndexRows:
     """What the packs hold that no readable index object is about, and that are not to be avoided."""
-    return IndexRows.joined(_unindexed(vault, columns(vault, (), is_lenient=True)))
+    return IndexRows.joined(_unindexed(vault, all_rows(vault, (), is_lenient=True)))
 
 
 def _unindexed(vault: Vault, rows: IndexRows) -> list[IndexRows]:
     """By the tables of contents of packs that have no row; one that does not read says nothing."""
-    known = {layout.pack_path(name.tobytes()) for name in rows.packs} | vault.avoid
+    known = {layout.pack_path(name.tobytes()) for name in rows.packs} | vault.pending_deletes
     infos = [info for info in vault.objects(layout.PACKS) if info.name not in known]
 
     def said(info: ObjectInfo) -> IndexRows | None:
@@ -65,18 +65,18 @@ def _unindexed(vault: Vault, rows: IndexRows) -> list[IndexRows]:
         return [columns for columns in pool.map(said, infos) if columns is not None]
 
 
-def usable(vault: Vault, rows: IndexRows) -> IndexRows:
+def usable_rows(vault: Vault, rows: IndexRows) -> IndexRows:
     """The rows without the packs that are missing, cut short, or to be avoided."""
     sizes = {info.name: info.size for info in vault.objects(layout.PACKS)}
     bad = [
         name
         for name, end in rows.pack_ends()
-        if sizes.get(layout.pack_path(name), 0) < end or layout.pack_path(name) in vault.avoid
+        if sizes.get(layout.pack_path(name), 0) < end or layout.pack_path(name) in vault.pending_deletes
     ]
     return rows.without(bad) if bad else rows
 
 
-def columns(vault: Vault, names: Collection[str] = NUMBERS, *, is_lenient: bool = False) -> IndexRows:
+def all_rows(vault: Vault, names: Collection[str] = NUMBERS, *, is_lenient: bool = False) -> IndexRows:
     """All that the index says, also of packs that are not there; of its numbers those that are named.
 
     Where `is_lenient`, corrupt index objects are passed over: verify names them.
@@ -96,17 +96,21 @@ def lost_packs(vault: Vault) -> list[str]:
     The vault must be one for writing: prune's marks tell what it deleted.
     """
     ends: dict[str, int] = {}
-    named = each(vault, lambda _, data: index.ends_of(data), is_lenient=True)
+    named = read_each(vault, lambda _, data: index.ends_of(data), is_lenient=True)
     for name, found in named.items():
-        if name not in vault.avoid:
+        if name not in vault.pending_deletes:
             for pack, end in found.items():
                 path = layout.pack_path(pack)
                 ends[path] = max(end, ends.get(path, 0))
     sizes = {info.name: info.size for info in vault.objects(layout.PACKS)}
-    return sorted(name for name, end in ends.items() if sizes.get(name, 0) < end and name not in vault.avoid)
+    return sorted(
+        name for name, end in ends.items() if sizes.get(name, 0) < end and name not in vault.pending_deletes
+    )
 
 
-def each(vault: Vault, read: Callable[[str, bytes], Taken], *, is_lenient: bool = False) -> dict[str, Taken]:
+def read_each(
+    vault: Vault, read: Callable[[str, bytes], Taken], *, is_lenient: bool = False
+) -> dict[str, Taken]:
     """What `read` makes of each index object's name and bytes. Where prune replaced one it begins again.
 
     Raises DamageError, with what to do, where one does not read; corrupt ones are passed over where

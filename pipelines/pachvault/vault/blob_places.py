@@ -15,7 +15,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from pachvault.format import digests, layout
-from pachvault.format.digests import Digests, Rows, Sorted
+from pachvault.format.digests import Digests, Rows, SortedDigests
 from pachvault.format.pack import Toc
 from pachvault.vault.index_rows import IndexRows, RowsByPack, differing
 
@@ -41,7 +41,7 @@ class BlobPlaces:
     def __init__(self, rows: IndexRows | pa.Table) -> None:
         """From rows in any order (as a table: schema index.SCHEMA), with the numbers to be asked for."""
         self.rows = (rows if isinstance(rows, IndexRows) else IndexRows.of([rows])).in_order()
-        self.blobs = Sorted(self.rows.digests)
+        self.blobs = SortedDigests(self.rows.digests)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -83,7 +83,7 @@ class BlobPlaces:
         sizes: NDArray[np.uint32] = self.rows.integers["size"][rows]
         return sizes
 
-    def spots(self, rows: Rows) -> Iterator[tuple[int, int, int, int]]:
+    def positions(self, rows: Rows) -> Iterator[tuple[int, int, int, int]]:
         """For each row its pack by number, and its frame, its offset in there, its size."""
         columns = [self.rows.integers[name][rows].tolist() for name in ("frame_offset", "offset", "size")]
         return zip(self.rows.pack_codes[rows].tolist(), *columns, strict=True)
@@ -108,7 +108,7 @@ class BlobPlaces:
         """Whether any row is about a pack."""
         return pack in self._by_pack.codes
 
-    def unlike(self, pack: bytes, toc: Toc) -> tuple[Rows, IndexRows]:
+    def compare_with_toc(self, pack: bytes, toc: Toc) -> tuple[Rows, IndexRows]:
         """The rows about a pack that its own table of contents does not have, and what that has besides."""
         of_toc = IndexRows.of_toc(pack, toc)
         false, besides = differing(self.rows, self._by_pack.rows(pack), of_toc)

@@ -55,7 +55,7 @@ class BlobReader:
         found: list[bytes] = []
         last, frame = None, b""
         for blob, row, (pack_code, frame_offset, offset, size) in zip(
-            blobs, rows.tolist(), self.index.spots(rows), strict=True
+            blobs, rows.tolist(), self.index.positions(rows), strict=True
         ):
             if last != (pack_code, frame_offset):
                 last, frame = (pack_code, frame_offset), self._whole_frame(row)

@@ -84,22 +84,22 @@ class Graph:
         if at.kind is NodeKind.RECORD:
             return self.records[at.digest].snapshots
         if at.kind is NodeKind.COMMIT_LIST:
-            return self.of_lists(str(at.repo), [at.digest])
-        owners = self.naming(at.digest)
-        affected = {name for repo, digest in owners for name in self.of_lists(repo, [digest])}
+            return self.affected_by_lists(str(at.repo), [at.digest])
+        owners = self.lists_that_name(at.digest)
+        affected = {name for repo, digest in owners for name in self.affected_by_lists(repo, [digest])}
         return [name for name in self.snapshots if name in affected]
 
-    def of_commits(self, repo: str, commits: pa.Array, tables: Iterable[bytes]) -> list[str]:
+    def affected_by_commits(self, repo: str, commits: pa.Array, tables: Iterable[bytes]) -> list[str]:
         """The snapshots that have any of these commits of a repo, with rows in any of these file tables."""
         lists = {
             digest
             for table in tables
-            for owner, digest in self.naming(table)
+            for owner, digest in self.lists_that_name(table)
             if owner == repo and pc.any(pc.is_in(self.lists[owner, digest]["commit"], commits)).as_py()
         }
-        return self.of_lists(repo, lists)
+        return self.affected_by_lists(repo, lists)
 
-    def of_lists(self, repo: str, lists: Iterable[bytes]) -> list[str]:
+    def affected_by_lists(self, repo: str, lists: Iterable[bytes]) -> list[str]:
         """The snapshots whose record of a repo names any of these commit lists."""
         wanted = frozenset(lists)
         records = [record for record in self.records.values() if record.repo == repo]
@@ -108,7 +108,7 @@ class Graph:
         }
         return [name for name in self.snapshots if name in affected]
 
-    def naming(self, table: bytes) -> list[tuple[str, bytes]]:
+    def lists_that_name(self, table: bytes) -> list[tuple[str, bytes]]:
         """The commit lists, each with its repo, that name a file table."""
         if not self._naming:
             for key, rows in self.lists.items():

@@ -9,7 +9,7 @@ from typing import Self
 
 from pachvault.format import index
 from pachvault.format.pack import Frame, Pack, PackBuilder
-from pachvault.vault.vault import Vault, Written
+from pachvault.vault.vault import StoredObject, Vault
 
 PACK_BYTES = 64 * 1024 * 1024
 _UPLOADS_AT_ONCE = 2
@@ -29,8 +29,8 @@ class PackWriter:
         self._uploads: deque[Future[Pack]] = deque()
         self._pool = ThreadPoolExecutor(_UPLOADS_AT_ONCE, "upload")
         self._unindexed: list[Pack] = []
-        self.packs: list[Written] = []
-        self.indexes: list[Written] = []
+        self.packs: list[StoredObject] = []
+        self.indexes: list[StoredObject] = []
         self.blobs = 0
         self.raw_bytes = 0
 
@@ -50,7 +50,7 @@ class PackWriter:
         if self._builder.size >= self._pack_bytes:
             self._close_pack()
 
-    def finish(self) -> list[Written]:
+    def finish(self) -> list[StoredObject]:
         """Upload the rest, then the rest of the index; its objects, none where nothing was new."""
         if self._builder:
             self._close_pack()
@@ -69,7 +69,7 @@ class PackWriter:
     def _uploaded(self) -> None:
         done = self._uploads.popleft().result()
         self._unindexed.append(Pack(done.digest, [], done.size, done.toc))
-        self.packs.append(Written(done.digest, done.size))
+        self.packs.append(StoredObject(done.digest, done.size))
         if sum(len(each.toc.blobs) for each in self._unindexed) >= index.ROWS:
             self._index()
 

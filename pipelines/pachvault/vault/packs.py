@@ -16,13 +16,13 @@ from pachvault.vault.vault import Vault
 
 def read_toc(vault: Vault, name: str, size: int) -> pack.Toc:
     """The TOC of the pack at a path, `size` bytes long; DamageError unless all but the frames is true."""
-    named, toc = any_toc(vault, name, size)
+    named, toc = read_any_toc(vault, name, size)
     if named != layout.named_digest(name):
         raise CorruptError("another pack lies under this name")
     return toc
 
 
-def any_toc(vault: Vault, name: str, size: int) -> tuple[bytes, pack.Toc]:
+def read_any_toc(vault: Vault, name: str, size: int) -> tuple[bytes, pack.Toc]:
     """Which pack lies at a path, whatever the path says, and its TOC; DamageError where that is none."""
     if size < pack.TRAILER_BYTES:
         raise CorruptError("too short for a pack")
@@ -37,7 +37,7 @@ def any_toc(vault: Vault, name: str, size: int) -> tuple[bytes, pack.Toc]:
     )
 
 
-def by_frame(toc: pack.Toc) -> Iterator[tuple[np.void, NDArray[np.intp]]]:
+def blobs_by_frame(toc: pack.Toc) -> Iterator[tuple[np.void, NDArray[np.intp]]]:
     """Every frame of a pack, with the numbers of its blobs in the TOC."""
     of_blob = toc.blobs["frame"]
     order = np.argsort(of_blob, kind="stable")
@@ -46,7 +46,7 @@ def by_frame(toc: pack.Toc) -> Iterator[tuple[np.void, NDArray[np.intp]]]:
         yield frame, order[first:last]
 
 
-def wrong_blobs(toc: pack.Toc, rows: NDArray[np.intp], data: bytes) -> list[int]:
+def damaged_blobs(toc: pack.Toc, rows: NDArray[np.intp], data: bytes) -> list[int]:
     """Of blobs of a frame, given by their numbers in the TOC, those that are not what their digests say."""
     said: Iterable[tuple[int, bytes, int, int]] = zip(rows.tolist(), *_columns(toc.blobs[rows]), strict=True)
     return [row for row, name, first, size in said if digest(data[first : first + size]) != name]

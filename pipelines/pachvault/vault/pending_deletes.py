@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from pachvault.errors import AbsentError, CorruptError, DamageError
 from pachvault.format import documents, layout
-from pachvault.format.documents import Mark, Marked
+from pachvault.format.documents import Mark, PendingDelete
 from pachvault.format.ids import digest
 from pachvault.store.store import ObjectInfo
 from pachvault.vault.vault import Vault
@@ -59,10 +59,12 @@ def for_writing(vault: Vault) -> Vault:
 
     Call it before the index is loaded: a mark that goes in between takes its packs with it.
     """
-    return replace(vault, avoid=frozenset(each.name for found in load(vault) for each in found.mark.objects))
+    return replace(
+        vault, pending_deletes=frozenset(each.name for found in load(vault) for each in found.mark.objects)
+    )
 
 
-def write(vault: Vault, objects: list[Marked]) -> None:
+def write(vault: Vault, objects: list[PendingDelete]) -> None:
     """Mark objects; their grace begins."""
     for first in range(0, len(objects), _OBJECTS_A_MARK):
         mark = Mark(marked_at=datetime.now(UTC), objects=objects[first : first + _OBJECTS_A_MARK])

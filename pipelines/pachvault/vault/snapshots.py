@@ -171,7 +171,7 @@ def rows_of(files: pa.Table, repo: RepoName, commit: str) -> pa.Table:
     return files.filter(pc.and_(pc.equal(files["commit"], commit), pc.equal(files["repo"], str(repo))))
 
 
-def named(path: str) -> SnapshotName | None:
+def parse_path(path: str) -> SnapshotName | None:
     """What a manifest's path says; None where it is not a manifest's."""
     name = layout.parse(path)
     if name is None or name.at is None or name.digest is None or name.kind not in _MANIFESTS:
@@ -181,7 +181,7 @@ def named(path: str) -> SnapshotName | None:
 
 def names(vault: Vault) -> list[SnapshotName]:
     """Every snapshot of the vault, in the order of their sealing (docs/format.md, 8.5)."""
-    listed = (named(info.name) for info in vault.objects(layout.SNAPSHOTS))
+    listed = (parse_path(info.name) for info in vault.objects(layout.SNAPSHOTS))
     known = sorted((name for name in listed if name is not None), key=_place)
     return [name for _, group in groupby(known, key=_place) for name in _untied(vault, list(group))]
 
@@ -189,7 +189,7 @@ def names(vault: Vault) -> list[SnapshotName]:
 def next_sequence(vault: Vault) -> int:
     """The place of a snapshot that is sealed now: after all that are there, forgotten ones included."""
     folders = (layout.SNAPSHOTS, layout.FORGOTTEN)
-    listed = (named(info.name) for folder in folders for info in vault.objects(folder))
+    listed = (parse_path(info.name) for folder in folders for info in vault.objects(folder))
     numbered = [name for name in listed if name is not None and name.sequence]
     for name in sorted(numbered, key=lambda name: name.sequence, reverse=True):
         try:

@@ -38,7 +38,7 @@ _REPAIR = "`pachvault repair --dry-run` says whether it can be rebuilt"
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class StoredObject:
     """An object that was written: its digest and its size in bytes."""
 
     digest: bytes
@@ -47,16 +47,16 @@ class Written:
 
 @dataclass(frozen=True, slots=True)
 class Vault:
-    """A vault in a store. Use `create` or `open_vault`, and for writing `marks.for_writing`."""
+    """A vault in a store. Use `create` or `open_vault`, and `pending_deletes.for_writing` for writing."""
 
     store: Store
     config: Config
-    avoid: frozenset[str] = frozenset()
+    pending_deletes: frozenset[str] = frozenset()
     """Objects that are marked for deletion: not relied on, and not written under their names."""
 
     def objects(self, folder: str, kind: layout.Kind | None = None) -> Iterator[ObjectInfo]:
         """The vault's own objects in a folder, sorted by name, or those of one kind. Others are ignored."""
-        for info in listed(self.store, folder):
+        for info in list_objects(self.store, folder):
             name = layout.parse(info.name)
             if kind is None or (name is not None and name.kind is kind):
                 yield info
@@ -111,11 +111,11 @@ class Vault:
         data = documents.encode(record)
         return self._put(layout.record_path, lambda salt: data + b"\n" * salt).digest
 
-    def put_table(self, data: bytes) -> Written:
+    def put_table(self, data: bytes) -> StoredObject:
         """Write an encoded table."""
         return self._put(layout.table_path, lambda salt: parquet.salted(data, salt))
 
-    def put_index(self, data: bytes) -> Written:
+    def put_index(self, data: bytes) -> StoredObject:
         """Write an encoded index."""
         return self._put(layout.index_path, lambda salt: parquet.salted(data, salt))
 
@@ -127,17 +127,17 @@ class Vault:
                 return made
         raise TakenError("no name is free for a pack", where=self.store.url)
 
-    def _put(self, path: Callable[[bytes], str], salted: Callable[[int], bytes]) -> Written:
+    def _put(self, path: Callable[[bytes], str], salted: Callable[[int], bytes]) -> StoredObject:
         for salt in range(_SALTS):
             data = salted(salt)
             name = digest(data)
             if self._is_put(path(name), [data], len(data)):
-                return Written(name, len(data))
+                return StoredObject(name, len(data))
         raise TakenError("no name is free", where=f"{self.store.url}/{path(name)}")
 
     def _is_put(self, name: str, parts: Iterable[bytes], size: int) -> bool:
         """Write an object unless its name is marked, or taken by what is damaged: another name will do."""
-        if name in self.avoid:
+        if name in self.pending_deletes:
             return False
         try:
             self.store.put(name, parts, size)
@@ -211,7 +211,7 @@ def open_vault(store: Store) -> Vault:
     return Vault(store, config)
 
 
-def listed(store: Store, folder: str) -> Iterator[ObjectInfo]:
+def list_objects(store: Store, folder: str) -> Iterator[ObjectInfo]:
     """The objects in a folder of a store that have exactly the form of a vault's names, in their place.
 
     Raises DeniedError where a folder of the vault's own may not be read.
@@ -236,9 +236,9 @@ def _no_vault(store: Store) -> NoVaultError:
 
 def _is_empty(store: Store) -> bool:
     """Whether nothing is there but what a file system brings with it."""
-    return all(info.name.partition("/")[0] == layout.OF_THE_FILE_SYSTEM for info in store.list(""))
+    return all(info.name.partition("/")[0] == layout.LOST_AND_FOUND for info in store.list(""))
 
 
 def _has_content(store: Store) -> bool:
     """Whether packs or snapshots are there: more than `pachvault init` may build on."""
-    return any(next(listed(store, folder), None) for folder in (layout.PACKS, layout.SNAPSHOTS))
+    return any(next(list_objects(store, folder), None) for folder in (layout.PACKS, layout.SNAPSHOTS))

@@ -187,6 +187,6 @@ def manifests(vault: Vault) -> Iterator[SnapshotName]:
     """Every manifest, those of forgotten snapshots included."""
     for folder in (layout.SNAPSHOTS, layout.FORGOTTEN):
         for info in vault.objects(folder):
-            name = snapshots.named(info.name)
+            name = snapshots.parse_path(info.name)
             if name is not None:
                 yield name

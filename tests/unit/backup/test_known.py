@@ -159,8 +159,8 @@ def test_an_index_object_that_is_lost_is_made_again_by_the_next_backup(tmp_path:
     after = back_up(vault, repo)
     assert not after.manifest.partial
     assert [problem.kind for problem in after.manifest.problems] == [INDEX_HEALED]
-    assert len(blob_index.unindexed(vault)) == 0
-    reader = BlobReader(vault, blob_index.load(vault))
+    assert len(blob_index.unindexed_rows(vault)) == 0
+    reader = BlobReader(vault, blob_index.load_places(vault))
     for number in range(2):
         assert reader.read(digest(b"content %d" % number)) == b"content %d" % number
     repo.commit({"/a": b"content 1"})

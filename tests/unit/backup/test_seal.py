@@ -14,7 +14,7 @@ from pachvault.backup.freeze.freeze import refused
 from pachvault.backup.seal.seal import seal
 from pachvault.errors import BusyError, DamageError, PachvaultError
 from pachvault.format import layout
-from pachvault.format.documents import Marked
+from pachvault.format.documents import PendingDelete
 from pachvault.format.ids import RepoName, digest
 from pachvault.vault import blob_index, pending_deletes, snapshots
 from pachvault.vault.blob_reader import BlobReader
@@ -100,7 +100,7 @@ def test_what_a_lost_pack_of_an_earlier_run_held_is_stored_again(tmp_path: Path)
     vault.store.delete(pack.name)
     repo.commit({"/b": b"kept by an earlier run"})
     back_up(vault, repo)
-    assert BlobReader(vault, blob_index.load(vault)).read(digest(b"kept by an earlier run"))
+    assert BlobReader(vault, blob_index.load_places(vault)).read(digest(b"kept by an earlier run"))
     assert len(snapshots.names(vault)) == 2
 
 
@@ -141,7 +141,7 @@ def test_a_marked_pack_seals_nothing(tmp_path: Path) -> None:
     vault = begun(tmp_path)
     name = digest(b"pack")
     vault.store.put(layout.pack_path(name), [bytes(5)], 5)
-    pending_deletes.write(vault, [Marked(name=layout.pack_path(name), reason="unreferenced")])
+    pending_deletes.write(vault, [PendingDelete(name=layout.pack_path(name), reason="unreferenced")])
     with pytest.raises(BusyError, match="marked for deletion"):
         seal(vault, PLAN, [receipt(0, packs=[WrittenObject(digest=name, size=5)]), receipt(1)])
     assert snapshots.names(vault) == []

@@ -213,7 +213,7 @@ def test_clause_11_2_a_writer_does_not_rely_on_a_pack_that_is_missing_or_shorter
         story.store.objects[pack] = data[:300], at
     again = story.back_up(5, 10, 11)
     assert again.manifest.totals.blobs_new == 2
-    assert not blob_index.load(story.vault).find_all([digest(CONTENT[10])]).min() < 0
+    assert not blob_index.load_places(story.vault).find_all([digest(CONTENT[10])]).min() < 0
     assert gone.name.path in story.store.objects
 
 
@@ -275,7 +275,7 @@ def test_clause_11_2_an_index_object_is_written_for_packs_that_none_is_about() -
     again = story.back_up(6, 20)
     assert [problem.kind for problem in again.manifest.problems] == ["index-healed"]
     assert not again.manifest.partial
-    rows = blob_index.columns(story.vault, ())
+    rows = blob_index.all_rows(story.vault, ())
     assert len(rows.packs) == len(story.names(layout.PACKS))
     story.check()
 

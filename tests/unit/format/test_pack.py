@@ -41,7 +41,7 @@ def contents(data: bytes) -> dict[bytes, bytes]:
     for name, row in zip(pack.split_digests(toc.blobs["digest"]), toc.blobs, strict=True):
         at = toc.frames[row["frame"]]
         stored = data[int(at["offset"]) : int(at["offset"]) + int(at["stored"])]
-        assert pack.frame_is_whole(stored, int(at["checksum"]))
+        assert pack.frame_is_intact(stored, int(at["checksum"]))
         raw = pack.open_frame(stored, int(at["raw"]), int(at["codec"]))
         found[name] = raw[int(row["offset"]) : int(row["offset"]) + int(row["size"])]
     return found
@@ -151,10 +151,10 @@ def test_a_flipped_bit_of_a_frame_changes_its_checksum() -> None:
     made = build(frame(b"hello" * 100))
     row = made.toc.frames[0]
     stored = bytearray(made.parts[1])
-    assert pack.frame_is_whole(bytes(stored), int(row["checksum"]))
+    assert pack.frame_is_intact(bytes(stored), int(row["checksum"]))
     for bit in range(len(stored) * 8):
         stored[bit // 8] ^= 1 << bit % 8
-        assert not pack.frame_is_whole(bytes(stored), int(row["checksum"]))
+        assert not pack.frame_is_intact(bytes(stored), int(row["checksum"]))
         stored[bit // 8] ^= 1 << bit % 8
 
 

@@ -17,7 +17,7 @@ from made import Repo, age, back_up, cut_points, flip, tree_of
 from pachvault.backup.export.row_builder import RowBuilder
 from pachvault.errors import BusyError, DamageError, UsageError
 from pachvault.format import documents, layout, pack
-from pachvault.format.documents import Audit, Audited, Cutting, Problem
+from pachvault.format.documents import Audit, AuditEntry, Cutting, Problem
 from pachvault.format.ids import RepoName, digest
 from pachvault.maintenance import pins
 from pachvault.maintenance.erase import erase, erase_plan
@@ -204,7 +204,7 @@ def test_audits_and_problems_that_name_the_files_go(kept: Kept) -> None:
         audit = Audit(
             audited_at=clock.store_now(kept.vault),
             level="repair",
-            objects=[Audited(name=f"crm/people@c0ffee:{path}", result="damaged")],
+            objects=[AuditEntry(name=f"crm/people@c0ffee:{path}", result="damaged")],
         )
         data = documents.encode(audit)
         kept.vault.store.put(

@@ -93,7 +93,7 @@ def test_a_flipped_frame_is_healed_and_the_rest_of_its_pack_is_saved(made: Damag
     assert (done.healed, done.copied) == (1, 2)
     assert done.marked == [str(bad.relative_to(made.root))]
     assert bad.exists(), "only prune deletes packs"
-    assert str(bad.relative_to(made.root)) in pending_deletes.for_writing(made.vault).avoid
+    assert str(bad.relative_to(made.root)) in pending_deletes.for_writing(made.vault).pending_deletes
     made.assert_whole()
 
 

@@ -12,7 +12,7 @@ from made import Repo, back_up, flip, new_vault
 from pachvault.backup import run_records
 from pachvault.errors import PachvaultError, UsageError
 from pachvault.format import documents, layout, pack, table
-from pachvault.format.documents import Marked, Segment
+from pachvault.format.documents import PendingDelete, Segment
 from pachvault.format.ids import RepoName, digest
 from pachvault.maintenance import pins
 from pachvault.maintenance.forget import forget
@@ -406,7 +406,9 @@ def test_what_is_no_share_is_refused(text: str) -> None:
 def test_documents_beside_the_snapshots_that_do_not_read_are_found(made: Damaged, folder: str) -> None:
     first, second = snapshots.names(made.vault)
     pins.pin(made.vault, second.id)
-    pending_deletes.write(made.vault, [Marked(name=f"{layout.INDEX}/{'0' * 64}.parquet", reason="a test")])
+    pending_deletes.write(
+        made.vault, [PendingDelete(name=f"{layout.INDEX}/{'0' * 64}.parquet", reason="a test")]
+    )
     audits.record(made.vault, "packs", [])
     run_records.announce(made.vault, "another", "default", "cluster", made.vault.config.created_at)
     forget.execute(made.vault, forget.plan_named(made.vault, [first.id]))

@@ -158,7 +158,7 @@ def _index_healed(vault: Vault) -> list[Problem]:
 
     The snapshot may rely on these packs (docs/format.md, 6.1).
     """
-    rows = blob_index.unindexed(vault)
+    rows = blob_index.unindexed_rows(vault)
     if not len(rows):
         return []
     index_objects.write(vault, rows)

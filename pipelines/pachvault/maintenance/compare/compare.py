@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from pachvault.errors import DamageError, PachvaultError, SourceGoneError, UsageError
 from pachvault.format import layout
-from pachvault.format.documents import Audited
+from pachvault.format.documents import AuditEntry
 from pachvault.format.ids import RepoName
 from pachvault.maintenance.compare.compare_files import (
     FileDifference,
@@ -51,11 +51,11 @@ class Compared:
     bytes: int = 0
     seconds: float = 0.0
 
-    def audited(self, snapshot: Snapshot) -> Audited:
+    def audited(self, snapshot: Snapshot) -> AuditEntry:
         """For the audit record."""
         bad = [each for each in self.findings if each.severity is not Severity.CHANGE]
         is_damaged = any(each.severity is Severity.DAMAGE for each in bad)
-        return Audited(
+        return AuditEntry(
             name=snapshot.name.path,
             result="damaged" if is_damaged else "unreadable" if bad else "ok",
             message=f"{bad[0].object}: {bad[0].message}" if bad else "",

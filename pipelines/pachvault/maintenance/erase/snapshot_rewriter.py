@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from pachvault.errors import CorruptError
 from pachvault.format import documents, layout, table
-from pachvault.format.documents import Erased, Manifest, Problem, RepoEntry, Segment
+from pachvault.format.documents import ErasureNote, Manifest, Problem, RepoEntry, Segment
 from pachvault.format.ids import digest
 from pachvault.maintenance.erase.erase_selection import REMOVED, EraseSelection
 from pachvault.maintenance.erase.erase_tables import AffectedSnapshot
@@ -52,7 +52,7 @@ class Rewriter:
     def rewrite(self, hit: AffectedSnapshot) -> SnapshotName:
         """Write all that the new snapshot needs, then its manifest; its name. The old one is not touched."""
         manifest = hit.manifest
-        erased = Erased(
+        erased = ErasureNote(
             what=str(self.selection),
             at=self.at,
             files=hit.files,

@@ -22,7 +22,7 @@ class QuickCheck:
         self._vault = vault
         self._tables = {info.name for info in vault.objects(layout.TABLES)}
         is_pack_missing = bool(blob_index.lost_packs(pending_deletes.for_writing(vault)))
-        self._index = blob_index.held(vault) if is_pack_missing else None
+        self._index = blob_index.load_digests(vault) if is_pack_missing else None
         self._branches: dict[bytes, tuple[str, ...]] = {}
         self._intact: set[str] = set()
         """Objects that are intact, with all that they need."""

@@ -13,7 +13,7 @@ from pachvault.format.documents import GRACE_SECONDS, Config, Header, Manifest
 from pachvault.format.ids import digest
 from pachvault.store.store import Store
 from pachvault.vault import snapshots
-from pachvault.vault.vault import Vault, listed, open_vault
+from pachvault.vault.vault import Vault, list_objects, open_vault
 
 _log = logging.getLogger(__name__)
 
@@ -74,7 +74,7 @@ def _owners(store: Store) -> dict[str, list[_Said]]:
     """What manifests say, by the id of the vault that they name."""
     found: dict[str, list[_Said]] = {}
     for folder in (layout.SNAPSHOTS, layout.FORGOTTEN):
-        for info in listed(store, folder):
+        for info in list_objects(store, folder):
             manifest = _manifest(store, info.name)
             if manifest is not None:
                 said = _Said(
@@ -108,7 +108,7 @@ def _is_lost(store: Store) -> bool:
 
 
 def _manifest(store: Store, path: str) -> Manifest | None:
-    if snapshots.named(path) is None:
+    if snapshots.parse_path(path) is None:
         return None
     try:
         data = store.get(path, layout.most_bytes(path))

@@ -66,7 +66,7 @@ class _Damage:
 
     @cached_property
     def reader(self) -> BlobReader:
-        return BlobReader(self.vault, blob_index.load(self.vault))
+        return BlobReader(self.vault, blob_index.load_places(self.vault))
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,7 +69,7 @@ class Replay:
         """The repos of the plan, created where they are missing, each with what earlier runs left in it."""
         plan, target = self._plan, self._target
         from_vault = any(repo.origin == "vault" for repo in plan.repos)
-        reader = BlobReader(self._vault, blob_index.load(self._vault)) if from_vault else None
+        reader = BlobReader(self._vault, blob_index.load_places(self._vault)) if from_vault else None
         for project in plan.projects:
             target.ensure_project(project.name, project.description)
         repos = []

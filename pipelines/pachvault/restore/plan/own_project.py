@@ -65,7 +65,7 @@ def settle_requests(
     lost: list[str] = []
     new: dict[str, bytes] = {}
     if plan.done_requests is not None:
-        reader = BlobReader(vault, blob_index.load(vault))
+        reader = BlobReader(vault, blob_index.load_places(vault))
         for path, names in _saved(vault, plan.done_requests):
             if path in known:
                 continue
