@@ -11,8 +11,8 @@ from pachvault.backup.export.chunker import Chunker
 from pachvault.backup.export.row_builder import RowBuilder
 from pachvault.errors import DamageError
 from pachvault.format import documents, layout, pack, table
-from pachvault.format.documents import Manifest
 from pachvault.format.ids import RepoName, digest
+from pachvault.format.manifest import Manifest
 from pachvault.maintenance.erase import erase, erase_plan
 from pachvault.maintenance.erase.erase import Erasure
 from pachvault.maintenance.erase.erase_plan import ErasePlan

@@ -22,8 +22,10 @@ from pachvault.backup.export.table_writer import TableWriter
 from pachvault.backup.freeze.backup_plan import plan_repo
 from pachvault.backup.freeze.survey import SurveyedRepo
 from pachvault.backup.seal.seal import seal
-from pachvault.format.documents import Cluster, Cutting, Pipeline, Problem, Project
+from pachvault.format.config import Cutting
 from pachvault.format.ids import RepoName, digest
+from pachvault.format.manifest import Cluster, Problem, Project
+from pachvault.format.records import Pipeline
 from pachvault.pach.records import BranchInfo, CommitInfo, RepoInfo
 from pachvault.pach.tar import FilePiece
 from pachvault.policy import History

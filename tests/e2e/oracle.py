@@ -11,7 +11,8 @@ from pachvault.runtime.progress import Quiet
 from pachvault.store.open_store import open_store
 from pachvault.vault import blob_index, snapshots
 from pachvault.vault.blob_reader import BlobReader
-from pachvault.vault.snapshots import RepoHistory, Snapshot
+from pachvault.vault.repo_history import RepoHistory
+from pachvault.vault.snapshots import Snapshot
 from pachvault.vault.vault import Vault, open_vault
 
 Heads = dict[str, str | None]

@@ -19,7 +19,7 @@ from made import age_all, flip
 from pachvault import policy as policies
 from pachvault.errors import DeniedError
 from pachvault.format import layout
-from pachvault.format.documents import AuditEntry
+from pachvault.format.maintenance_documents import AuditEntry
 from pachvault.maintenance import maintenance_steps, pins
 from pachvault.maintenance.maintenance import exit_code, maintenance
 from pachvault.maintenance.verify import audits

@@ -9,7 +9,7 @@ import pytest
 import time_machine
 
 from e2e.backup import Backup
-from pachvault.format.documents import Problem
+from pachvault.format.manifest import Problem
 from pachvault.vault.snapshots import Snapshot
 
 pytestmark = pytest.mark.e2e

@@ -9,8 +9,8 @@ import pytest
 import stored
 from pachvault.errors import DamageError, NoVaultError
 from pachvault.format import documents, index, layout
-from pachvault.format.documents import Manifest
 from pachvault.format.ids import digest
+from pachvault.format.manifest import Manifest
 from pachvault.vault import pending_deletes, snapshots, vault
 from stored import CONTENT, Stored, attempt
 

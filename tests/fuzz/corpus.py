@@ -15,24 +15,11 @@ import pyarrow as pa
 
 from pachvault.backup.run_records import Announcement
 from pachvault.format import documents, index, pack, parquet, table
-from pachvault.format.documents import (
-    Audit,
-    AuditEntry,
-    Branch,
-    Cluster,
-    Config,
-    Manifest,
-    Mark,
-    PendingDelete,
-    Pin,
-    Pipeline,
-    PipelinesRecord,
-    RepoEntry,
-    RepoRecord,
-    Segment,
-    Totals,
-)
+from pachvault.format.config import Config
 from pachvault.format.ids import digest
+from pachvault.format.maintenance_documents import Audit, AuditEntry, Mark, PendingDelete, Pin
+from pachvault.format.manifest import Cluster, Manifest, RepoEntry, Totals
+from pachvault.format.records import Branch, Pipeline, PipelinesRecord, RepoRecord, Segment
 
 _FOLDER = Path(__file__).parent / "corpus"
 _ROOT = Path(__file__).parents[2]

@@ -16,18 +16,12 @@ from pachvault.backup.run_records import Announcement
 from pachvault.cli.file_reference import FileReference
 from pachvault.errors import CorruptError, PachvaultError, TransientError, UsageError
 from pachvault.format import digests, documents, index, layout, pack, table
-from pachvault.format.documents import (
-    Audit,
-    Config,
-    Document,
-    Header,
-    Manifest,
-    Mark,
-    Pin,
-    PipelinesRecord,
-    RepoRecord,
-)
+from pachvault.format.config import Config, Header
+from pachvault.format.documents import Document
 from pachvault.format.ids import RepoName, digest
+from pachvault.format.maintenance_documents import Audit, Mark, Pin
+from pachvault.format.manifest import Manifest
+from pachvault.format.records import PipelinesRecord, RepoRecord
 from pachvault.maintenance.maintenance_report import MaintenanceReport
 from pachvault.maintenance.verify.stray_objects import shown
 from pachvault.maintenance.verify.verify import PackShare as VerifyShare

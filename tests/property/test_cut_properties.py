@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from made import cut_points, new_vault
 from pachvault.backup.export.chunker import Chunker
 from pachvault.errors import TransientError
-from pachvault.format.documents import Cutting
+from pachvault.format.config import Cutting
 from pachvault.format.ids import digest
 from pachvault.format.pack import split_digests
 from pachvault.pach import tar

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from made import Repo, back_up, flip, new_vault
 from pachvault.format import layout
-from pachvault.format.documents import AuditEntry
 from pachvault.format.ids import RepoName, digest
+from pachvault.format.maintenance_documents import AuditEntry
 from pachvault.maintenance.verify.audits import AuditResult
 from pachvault.maintenance.verify.findings import Severity
 from pachvault.maintenance.verify.verify import Level, PackShare, verify

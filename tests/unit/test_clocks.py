@@ -22,9 +22,11 @@ from pachvault.backup.freeze.snapshot_notes import clock_notes, dated, history_e
 from pachvault.backup.freeze.survey import Survey
 from pachvault.backup.run_records import Tick
 from pachvault.errors import BusyError, DeniedError
-from pachvault.format import documents, layout
-from pachvault.format.documents import Audit, AuditEntry, Branch, PendingDelete, Problem, Unfinished
+from pachvault.format import documents, layout, problem_kinds
 from pachvault.format.ids import RepoName, digest
+from pachvault.format.maintenance_documents import Audit, AuditEntry, PendingDelete
+from pachvault.format.manifest import Problem
+from pachvault.format.records import Branch, Unfinished
 from pachvault.maintenance.forget import forget
 from pachvault.maintenance.forget.retention import RetentionAction
 from pachvault.maintenance.maintenance import LEVEL, _is_covered
@@ -405,7 +407,7 @@ def test_a_round_that_was_just_done_is_not_done_again(vault: Vault) -> None:
 def test_status_says_what_is_dated_in_the_future_and_never_counts_it(
     store: MemoryStore, vault: Vault, off: timedelta
 ) -> None:
-    problem = Problem(repo="p/x", kind=documents.REPO_DELETED, message="missing since snapshot 0")
+    problem = Problem(repo="p/x", kind=problem_kinds.REPO_DELETED, message="missing since snapshot 0")
     good = seal(store, vault, NOW, problems=(problem,))
     other = seal(store, vault, NOW + off)
     shown = status(vault, POLICY, NOW + timedelta(minutes=1))

@@ -17,7 +17,7 @@ from pachvault.cli.results.verify import (
     severities_of,
 )
 from pachvault.errors import EXIT_DAMAGE, EXIT_OK, EXIT_PARTIAL, PachvaultError, UsageError
-from pachvault.format.documents import AuditEntry
+from pachvault.format.maintenance_documents import AuditEntry
 from pachvault.maintenance.verify import audits
 from pachvault.maintenance.verify.findings import Finding, exit_code
 from pachvault.maintenance.verify.verify import Level, PackShare, examine

@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 
 from pachvault.errors import EXIT_DAMAGE, EXIT_OK, EXIT_PARTIAL, PachvaultError
 from pachvault.format import layout
-from pachvault.format.documents import AuditEntry
+from pachvault.format.maintenance_documents import AuditEntry
 from pachvault.maintenance.maintenance_report import MaintenanceReport, MaintenanceRound, MaintenanceStep
 from pachvault.maintenance.maintenance_steps import STEPS, Context
 from pachvault.maintenance.prune import reserve

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from pachvault.backup.run_records import Announcement
 from pachvault.errors import AbsentError, CorruptError
 from pachvault.format import layout
-from pachvault.format.documents import AuditEntry
+from pachvault.format.maintenance_documents import AuditEntry
 from pachvault.maintenance import pins
 from pachvault.maintenance.forget import forget
 from pachvault.maintenance.maintenance import LEVEL as MAINTENANCE

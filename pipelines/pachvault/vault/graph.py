@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pachvault.errors import PachvaultError
-from pachvault.format.documents import Manifest
+from pachvault.format.manifest import Manifest
 from pachvault.format.table import tables_of
 from pachvault.vault.snapshots import SnapshotName
 from pachvault.vault.vault import Vault

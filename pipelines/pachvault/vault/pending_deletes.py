@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 
 from pachvault.errors import AbsentError, CorruptError, DamageError
 from pachvault.format import documents, layout
-from pachvault.format.documents import Mark, PendingDelete
 from pachvault.format.ids import digest
+from pachvault.format.maintenance_documents import Mark, PendingDelete
 from pachvault.store.store import ObjectInfo
 from pachvault.vault.vault import Vault
 

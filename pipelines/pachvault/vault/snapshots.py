@@ -6,25 +6,20 @@ import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cached_property
 from itertools import groupby
 
-import pyarrow as pa
-import pyarrow.compute as pc
-
 from pachvault.errors import CorruptError, DamageError, StoreError, UsageError
-from pachvault.format import documents, layout, table
-from pachvault.format.documents import Branch, Manifest, RepoEntry, RepoRecord
+from pachvault.format import documents, layout
 from pachvault.format.ids import RepoName
+from pachvault.format.manifest import Manifest, RepoEntry
 from pachvault.syntax import selection
-from pachvault.syntax.selection import SnapshotRef, SourcePattern
+from pachvault.syntax.selection import SnapshotRef
 from pachvault.vault import clock
+from pachvault.vault.repo_history import RepoHistory
 from pachvault.vault.vault import Vault
 
 _log = logging.getLogger(__name__)
 _MANIFESTS = (layout.Kind.SNAPSHOT, layout.Kind.FORGOTTEN)
-_HELD, _HELD_BYTES = 4, 16_000_000
-"""How many file tables a history holds in memory, and up to which size."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,112 +58,6 @@ class Snapshot:
             if (entry.project, entry.repo) == (name.project, name.repo):
                 return RepoHistory(self.vault, self.vault.repo_record(entry.record))
         raise UsageError(f"snapshot {self.short_id} has no repo {name}", hint="`pachvault show` lists them")
-
-
-@dataclass(frozen=True)
-class RepoHistory:
-    """The commits of one repo record, and the trees they fold to."""
-
-    vault: Vault
-    record: RepoRecord
-
-    @property
-    def name(self) -> RepoName:
-        """The repo."""
-        return RepoName(self.record.project, self.record.repo)
-
-    @cached_property
-    def commits(self) -> pa.Table:
-        """All commits, each after its base, in the order in which they came (schema table.COMMITS)."""
-        lists = [self.vault.commit_list(segment.table) for segment in self.record.segments]
-        return pa.concat_tables([table.COMMITS.empty_table(), *lists])
-
-    @cached_property
-    def by_id(self) -> dict[str, int]:
-        """Row of each commit in `commits`."""
-        return {commit: row for row, commit in enumerate(self.commits["commit"].to_pylist())}
-
-    def row_of(self, commit_id: str) -> int:
-        """The row of a commit in `commits`; CorruptError where the record lacks it."""
-        if commit_id not in self.by_id:
-            raise CorruptError(f"the record of {self.name} lacks commit {commit_id}, which it names")
-        return self.by_id[commit_id]
-
-    def commit(self, commit_id: str) -> dict[str, object]:
-        """One commit's row."""
-        row: dict[str, object] = self.commits.slice(self.row_of(commit_id), 1).to_pylist()[0]
-        return row
-
-    def size_of(self, commit_id: str) -> int:
-        """Size in bytes of a commit's tree."""
-        return int(self.commits["size"][self.row_of(commit_id)].as_py())
-
-    def chain(self, commit_id: str) -> list[int]:
-        """Rows of the commits whose tables fold to this commit's tree: a full one first."""
-        rows: list[int] = []
-        bases = self.commits["base"]
-        current: str | None = commit_id
-        while current is not None:
-            if current not in self.by_id or len(rows) > len(self.by_id):
-                raise CorruptError(f"commit {commit_id} needs commit {current}, which the record lacks")
-            rows.append(self.by_id[current])
-            current = bases[rows[-1]].as_py()
-        return rows[::-1]
-
-    def tree(self, commit_id: str) -> pa.Table:
-        """The commit's files, sorted by path (schema table.FILES)."""
-        return table.fold([self.changes(row) for row in self.chain(commit_id)])
-
-    def changes(self, row: int) -> pa.Table:
-        """What the commit in a row of `commits` changed against its base (schema table.FILES)."""
-        commit = self.commits["commit"][row].as_py()
-        tables = [self._file_table(name) for name in self.commits["tables"][row].as_py()]
-        mine = [rows_of(each, self.name, commit) for each in tables]
-        return pa.concat_tables([table.FILES.empty_table(), *mine])
-
-    def _file_table(self, name: bytes) -> pa.Table:
-        """A file table; small ones are held for a while, for the next commits are likely in them, too."""
-        held = self._held
-        if name in held:
-            return held[name]
-        found = self.vault.file_table(name)
-        if found.nbytes <= _HELD_BYTES:
-            while len(held) >= _HELD:
-                del held[next(iter(held))]
-            held[name] = found
-        return found
-
-    @cached_property
-    def _held(self) -> dict[bytes, pa.Table]:
-        return {}
-
-    def branch(self, name: str) -> Branch:
-        """A branch by name; UsageError where there is none."""
-        for branch in self.record.branches:
-            if branch.name == name:
-                return branch
-        known = ", ".join(branch.name for branch in self.record.branches) or "none"
-        raise UsageError(f"{self.name} has no branch {name!r} in this snapshot", hint=f"branches: {known}")
-
-    def branches(self, source: SourcePattern) -> list[Branch]:
-        """The branches that are meant; a commit that is named by its id, as a branch of that name."""
-        hits = [branch for branch in self.record.branches if source.means(self.name, branch.name)]
-        if hits or source.literal_reference is None or not source.means_repo(self.name):
-            return hits
-        commit = self.commit_id(source.literal_reference)
-        return [Branch(name=commit, head=commit)] if commit else []
-
-    def commit_id(self, prefix: str) -> str | None:
-        """The commit that an id or its beginning means; None where none does."""
-        if len(prefix) < selection.COMMIT_DIGITS:
-            return None
-        listed = self.commits.filter(self.commits["listed"])["commit"].to_pylist()
-        return selection.pick(listed, prefix, f"commit of {self.name}", selection.COMMIT_DIGITS)
-
-
-def rows_of(files: pa.Table, repo: RepoName, commit: str) -> pa.Table:
-    """One commit's rows of a file table, which may hold those of many."""
-    return files.filter(pc.and_(pc.equal(files["commit"], commit), pc.equal(files["repo"], str(repo))))
 
 
 def parse_path(path: str) -> SnapshotName | None:

@@ -11,12 +11,13 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 
 from pachvault.errors import DamageError, UsageError
-from pachvault.format.documents import RepoEntry
 from pachvault.format.ids import RepoName
+from pachvault.format.manifest import RepoEntry
 from pachvault.syntax import selection
 from pachvault.syntax.selection import Paths, SourcePattern
 from pachvault.vault import snapshots
-from pachvault.vault.snapshots import RepoHistory, Snapshot, SnapshotName
+from pachvault.vault.repo_history import RepoHistory
+from pachvault.vault.snapshots import Snapshot, SnapshotName
 
 _log = logging.getLogger(__name__)
 

@@ -20,17 +20,12 @@ from pachvault.errors import (
     VaultKeyError,
 )
 from pachvault.format import documents, layout, parquet, table
+from pachvault.format.config import FORMAT, GRACE_SECONDS, Config, Header
 from pachvault.format.digests import Digests
-from pachvault.format.documents import (
-    GRACE_SECONDS,
-    Config,
-    Document,
-    Header,
-    PipelinesRecord,
-    RepoRecord,
-)
+from pachvault.format.documents import Document
 from pachvault.format.ids import digest
 from pachvault.format.pack import Pack
+from pachvault.format.records import PipelinesRecord, RepoRecord
 from pachvault.store.store import UNREADABLE, ObjectInfo, Store
 
 _SALTS = 16
@@ -190,9 +185,9 @@ def open_vault(store: Store) -> Vault:
     except CorruptError as error:
         hint = _REPAIR if _has_content(store) else ""
         raise NoVaultError("not a pachvault vault", where=where, hint=hint) from error
-    if version > documents.FORMAT:
+    if version > FORMAT:
         raise NoVaultError(
-            f"the vault has format {version}, this pachvault reads up to {documents.FORMAT}",
+            f"the vault has format {version}, this pachvault reads up to {FORMAT}",
             where=store.url,
             hint="use a newer pachvault",
         )

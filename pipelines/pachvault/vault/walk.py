@@ -18,8 +18,9 @@ import pyarrow as pa
 
 from pachvault.errors import CorruptError, PachvaultError
 from pachvault.format import layout
-from pachvault.format.documents import Manifest, RepoEntry, RepoRecord
 from pachvault.format.ids import RepoName
+from pachvault.format.manifest import Manifest, RepoEntry
+from pachvault.format.records import RepoRecord
 from pachvault.format.table import tables_of
 from pachvault.vault import snapshots
 from pachvault.vault.snapshots import SnapshotName

@@ -14,7 +14,7 @@ from made import cut_points, new_vault
 from pachvault.backup.export.chunker import Chunker, StoredFiles
 from pachvault.backup.export.frame_writer import FRAME_BLOBS
 from pachvault.errors import TransientError
-from pachvault.format.documents import Cutting
+from pachvault.format.config import Cutting
 from pachvault.format.ids import digest
 from pachvault.pach.tar import FilePiece
 from pachvault.vault import blob_index

@@ -10,7 +10,7 @@ import pytest
 from made import new_vault
 from pachvault.backup.export.chunker import Chunker
 from pachvault.backup.export.frame_writer import FRAME_BYTES
-from pachvault.format.documents import Cutting
+from pachvault.format.config import Cutting
 from pachvault.pach.tar import FilePiece, FileRun
 from pachvault.vault import blob_index
 from pachvault.vault.blob_reader import BlobReader

@@ -21,8 +21,8 @@ from pachvault.backup.base_lookup import (
 )
 from pachvault.backup.run_records import Tick
 from pachvault.format import layout, table
-from pachvault.format.documents import INDEX_HEALED, METADATA_LOST
 from pachvault.format.ids import RepoName, digest
+from pachvault.format.problem_kinds import INDEX_HEALED, METADATA_LOST
 from pachvault.pach.records import Change
 from pachvault.vault import blob_index
 from pachvault.vault.blob_reader import BlobReader

@@ -14,8 +14,8 @@ from pachvault.backup.freeze.freeze import refused
 from pachvault.backup.seal.seal import seal
 from pachvault.errors import BusyError, DamageError, PachvaultError
 from pachvault.format import layout
-from pachvault.format.documents import PendingDelete
 from pachvault.format.ids import RepoName, digest
+from pachvault.format.maintenance_documents import PendingDelete
 from pachvault.vault import blob_index, pending_deletes, snapshots
 from pachvault.vault.blob_reader import BlobReader
 from pachvault.vault.vault import Vault

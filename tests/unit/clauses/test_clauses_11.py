@@ -15,8 +15,9 @@ from pachvault.backup.backup_messages import Plan, Receipt, WrittenObject
 from pachvault.backup.seal.seal import seal
 from pachvault.errors import DamageError, TakenError, UsageError
 from pachvault.format import documents, index, layout, table
-from pachvault.format.documents import Manifest, RepoRecord
 from pachvault.format.ids import RepoName, digest
+from pachvault.format.manifest import Manifest
+from pachvault.format.records import RepoRecord
 from pachvault.maintenance.prune.prune_plan import PruneAction
 from pachvault.store.folder_store import FolderStore
 from pachvault.vault import blob_index, vault

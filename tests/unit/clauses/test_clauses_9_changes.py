@@ -14,8 +14,8 @@ from pachvault.backup.backup_messages import Plan, Receipt, WrittenObject
 from pachvault.backup.seal.seal import seal
 from pachvault.errors import BusyError
 from pachvault.format import documents, layout
-from pachvault.format.documents import Audit, AuditEntry, PendingDelete
 from pachvault.format.ids import digest
+from pachvault.format.maintenance_documents import Audit, AuditEntry, PendingDelete
 from pachvault.maintenance.erase import erase, erase_plan
 from pachvault.maintenance.erase.erase_selection import EraseSelection
 from pachvault.maintenance.repair import repair

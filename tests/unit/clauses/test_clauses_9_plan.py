@@ -10,8 +10,8 @@ from made import Repo, back_up
 from pachvault.backup import run_records
 from pachvault.backup.backup_messages import Receipt, WrittenObject
 from pachvault.format import layout
-from pachvault.format.documents import PendingDelete
 from pachvault.format.ids import RepoName, digest
+from pachvault.format.maintenance_documents import PendingDelete
 from pachvault.maintenance.prune import receipt_references
 from pachvault.maintenance.prune.prune_plan import PruneAction
 from pachvault.vault import pending_deletes

@@ -13,8 +13,8 @@ from pachvault.backup.backup_messages import Plan, Receipt, WrittenObject
 from pachvault.backup.seal.seal import seal
 from pachvault.errors import BusyError, DamageError, UsageError
 from pachvault.format import documents, layout
-from pachvault.format.documents import Mark, PendingDelete
 from pachvault.format.ids import digest
+from pachvault.format.maintenance_documents import Mark, PendingDelete, Pin
 from pachvault.maintenance import pins
 from pachvault.maintenance.forget import forget
 from pachvault.maintenance.forget.retention import RetentionAction as Fate
@@ -229,7 +229,7 @@ def test_clause_9_2_a_shorter_object_beside_a_whole_forgotten_one_is_an_aborted_
 def test_clause_9_3_a_pinned_snapshot_is_forgotten_neither_by_rules_nor_by_name() -> None:
     story, kept, gone, _ = made()
     pins.pin(story.vault, kept.name.id, "audit")
-    pin = documents.decode(documents.Pin, story.store.get(layout.pin_path(kept.name.id)))
+    pin = documents.decode(Pin, story.store.get(layout.pin_path(kept.name.id)))
     assert (pin.type, pin.snapshot, pin.reason) == ("pin", kept.name.id, "audit")
     decisions = forget.plan(story.vault, [Retention(keep_last=1)], story.store.now + timedelta(days=1))
     assert {each.name: each.action for each in decisions} == {kept.name: Fate.KEEP, gone.name: Fate.KEEP}

@@ -13,8 +13,8 @@ from made import Repo, back_up, flip, new_vault
 from pachvault.cli.main import run
 from pachvault.errors import DeniedError, StoreError
 from pachvault.format import layout
-from pachvault.format.documents import Audit
 from pachvault.format.ids import RepoName
+from pachvault.format.maintenance_documents import Audit
 from pachvault.maintenance import retrying_store
 from pachvault.maintenance.verify import audits
 from pachvault.store.folder_store import FolderStore

@@ -13,8 +13,8 @@ import pytest
 from made import Repo, back_up, new_vault
 from pachvault.errors import DeniedError
 from pachvault.format import documents, layout
-from pachvault.format.documents import Audit, AuditEntry
 from pachvault.format.ids import RepoName, digest
+from pachvault.format.maintenance_documents import Audit, AuditEntry
 from pachvault.maintenance.verify import audits
 from pachvault.maintenance.verify.audits import Results, compact, good_at, has_failed, load
 from pachvault.maintenance.verify.verify_schedule import DueReason, due, is_drill_due, verified_share

@@ -17,8 +17,10 @@ from made import Repo, age, back_up, cut_points, flip, tree_of
 from pachvault.backup.export.row_builder import RowBuilder
 from pachvault.errors import BusyError, DamageError, UsageError
 from pachvault.format import documents, layout, pack
-from pachvault.format.documents import Audit, AuditEntry, Cutting, Problem
+from pachvault.format.config import Cutting
 from pachvault.format.ids import RepoName, digest
+from pachvault.format.maintenance_documents import Audit, AuditEntry
+from pachvault.format.manifest import Problem
 from pachvault.maintenance import pins
 from pachvault.maintenance.erase import erase, erase_plan
 from pachvault.maintenance.erase.erase_selection import EraseSelection

@@ -13,8 +13,10 @@ from fault.dying import killed
 from made import CLUSTER, Repo, age, age_all, back_up, flip, new_vault
 from pachvault.errors import DamageError, DeniedError, PachvaultError, UsageError
 from pachvault.format import layout
-from pachvault.format.documents import AuditEntry, Pipeline, Problem
 from pachvault.format.ids import RepoName
+from pachvault.format.maintenance_documents import AuditEntry
+from pachvault.format.manifest import Problem
+from pachvault.format.records import Pipeline
 from pachvault.maintenance import pins
 from pachvault.maintenance.forget import forget
 from pachvault.maintenance.forget.forget import Decision

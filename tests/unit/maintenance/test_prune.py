@@ -11,8 +11,8 @@ import pytest
 from made import Repo, age, age_all, back_up, new_vault
 from pachvault.errors import DamageError, PachvaultError, UsageError
 from pachvault.format import layout
-from pachvault.format.documents import PendingDelete
 from pachvault.format.ids import RepoName
+from pachvault.format.maintenance_documents import PendingDelete
 from pachvault.maintenance.prune import prune
 from pachvault.maintenance.prune.prune import Pruned
 from pachvault.maintenance.prune.prune_plan import PruneAction, PruneLimits, PrunePlan, plan

@@ -12,8 +12,9 @@ from damaged import CONTENT, NAME, Damaged, from_memory
 from made import Repo, age_all, back_up, flip, new_vault, tree_of
 from pachvault.errors import DamageError, NoVaultError
 from pachvault.format import documents, layout, pack
-from pachvault.format.documents import Audit, Manifest
 from pachvault.format.ids import RepoName, digest
+from pachvault.format.maintenance_documents import Audit
+from pachvault.format.manifest import Manifest
 from pachvault.maintenance.prune import prune, prune_plan
 from pachvault.maintenance.repair import repair
 from pachvault.maintenance.verify.verify import Level, verify

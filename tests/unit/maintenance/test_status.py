@@ -11,8 +11,8 @@ from made import Repo, back_up, flip, new_vault
 from pachvault import policy
 from pachvault.backup import run_records
 from pachvault.format import layout
-from pachvault.format.documents import AuditEntry, PendingDelete
 from pachvault.format.ids import RepoName
+from pachvault.format.maintenance_documents import AuditEntry, PendingDelete
 from pachvault.maintenance.maintenance import LEVEL as MAINTENANCE
 from pachvault.maintenance.repair import repair
 from pachvault.maintenance.status import Status, status

@@ -12,8 +12,9 @@ from made import Repo, back_up, flip, new_vault
 from pachvault.backup import run_records
 from pachvault.errors import PachvaultError, UsageError
 from pachvault.format import documents, layout, pack, table
-from pachvault.format.documents import PendingDelete, Segment
 from pachvault.format.ids import RepoName, digest
+from pachvault.format.maintenance_documents import PendingDelete
+from pachvault.format.records import Segment
 from pachvault.maintenance import pins
 from pachvault.maintenance.forget import forget
 from pachvault.maintenance.repair import repair

@@ -9,9 +9,10 @@ import pytest
 
 from made import Repo, back_up, flip, new_vault
 from pachvault.format import digests, documents, index, layout, pack, table
-from pachvault.format.documents import PendingDelete, Segment
 from pachvault.format.ids import RepoName, digest
+from pachvault.format.maintenance_documents import PendingDelete
 from pachvault.format.pack import split_digests
+from pachvault.format.records import Segment
 from pachvault.maintenance.repair import repair
 from pachvault.maintenance.verify.findings import Finding, Severity, exit_code
 from pachvault.maintenance.verify.verify import Level, verify

@@ -14,6 +14,7 @@ from pachvault.format.ids import RepoName, digest
 from pachvault.policy import History
 from pachvault.syntax.selection import SourcePattern
 from pachvault.vault import snapshots
+from pachvault.vault.repo_history import RepoHistory
 from pachvault.vault.vault import Vault
 
 NAME = RepoName("p", "r")
@@ -32,7 +33,7 @@ def story(vault: Vault) -> Repo:
     return repo
 
 
-def heads(history: snapshots.RepoHistory, reference: str) -> list[str]:
+def heads(history: RepoHistory, reference: str) -> list[str]:
     found = history.branches(SourcePattern(NAME.project, NAME.repo, reference))
     return [branch.head for branch in found if branch.head]
 
@@ -194,7 +195,7 @@ def test_a_record_that_lacks_a_base_is_damage(tmp_path: Path) -> None:
     repo = story(vault)
     history = snapshots.resolve(vault, "latest").repo(NAME)
     last = history.commits.slice(2, 1)
-    broken = snapshots.RepoHistory(vault, history.record)
+    broken = RepoHistory(vault, history.record)
     broken.__dict__["commits"] = last
     with pytest.raises(DamageError, match="which the record lacks"):
         broken.chain(last["commit"][0].as_py())

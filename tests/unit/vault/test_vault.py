@@ -19,8 +19,8 @@ from pachvault.errors import (
     VaultKeyError,
 )
 from pachvault.format import layout, table
-from pachvault.format.documents import PipelinesRecord
 from pachvault.format.ids import digest
+from pachvault.format.records import PipelinesRecord
 from pachvault.store.folder_store import FolderStore
 from pachvault.vault import vault
 

@@ -21,7 +21,7 @@ from pyfastcdc import FastCDC
 from pachvault.backup.export.frame_writer import FRAME_BLOBS, Data, FrameWriter
 from pachvault.errors import PachydermError
 from pachvault.format import digests
-from pachvault.format.documents import Cutting
+from pachvault.format.config import Cutting
 from pachvault.format.ids import digest
 from pachvault.pach.tar import FilePiece, FileRun
 from pachvault.vault.blob_places import BlobPlaces

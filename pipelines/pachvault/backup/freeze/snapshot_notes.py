@@ -8,7 +8,9 @@ from datetime import datetime, timedelta
 
 from pachvault.backup.backup_messages import PlannedRepo
 from pachvault.backup.freeze.survey import Survey
-from pachvault.format.documents import CLOCKS_DIFFER, LEFT_OPEN, UNFINISHED, Branch, Problem, Unfinished
+from pachvault.format.manifest import Problem
+from pachvault.format.problem_kinds import CLOCKS_DIFFER, LEFT_OPEN, UNFINISHED
+from pachvault.format.records import Branch, Unfinished
 from pachvault.vault import clock
 from pachvault.vault.clock import Clocks
 

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Collection
 
 from pachvault.errors import DamageError
-from pachvault.format.documents import ErasureNote
+from pachvault.format.manifest import ErasureNote
 from pachvault.vault import snapshots
 from pachvault.vault.vault import Vault
 

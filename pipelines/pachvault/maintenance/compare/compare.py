@@ -15,8 +15,8 @@ import pyarrow.compute as pc
 
 from pachvault.errors import DamageError, PachvaultError, SourceGoneError, UsageError
 from pachvault.format import layout
-from pachvault.format.documents import AuditEntry
 from pachvault.format.ids import RepoName
+from pachvault.format.maintenance_documents import AuditEntry
 from pachvault.maintenance.compare.compare_files import (
     FileDifference,
     Judge,
@@ -31,7 +31,8 @@ from pachvault.maintenance.verify.findings import NAMED, Finding, Severity
 from pachvault.mirror import mirrors
 from pachvault.pach.source import CommitRef, Source
 from pachvault.runtime.progress import Progress
-from pachvault.vault.snapshots import RepoHistory, Snapshot
+from pachvault.vault.repo_history import RepoHistory
+from pachvault.vault.snapshots import Snapshot
 from pachvault.vault.vault import Vault
 
 _JUDGED = 200

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from pachvault.errors import DamageError, DeniedError, PachvaultError, PachydermError
-from pachvault.format.documents import AuditEntry
+from pachvault.format.maintenance_documents import AuditEntry
 from pachvault.maintenance.drill.drill_sample import Trial, sample
 from pachvault.maintenance.verify import audits
 from pachvault.pach.connection import connect

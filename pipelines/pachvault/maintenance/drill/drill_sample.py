@@ -12,9 +12,10 @@ import numpy as np
 import pyarrow.compute as pc
 
 from pachvault.errors import DamageError, PachvaultError
-from pachvault.format.documents import AuditEntry
 from pachvault.format.ids import RepoName
-from pachvault.vault.snapshots import RepoHistory, Snapshot
+from pachvault.format.maintenance_documents import AuditEntry
+from pachvault.vault.repo_history import RepoHistory
+from pachvault.vault.snapshots import Snapshot
 
 _REPOS = 3
 """Files are taken from at most so many repos,"""

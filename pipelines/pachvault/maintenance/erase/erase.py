@@ -13,7 +13,7 @@ from datetime import datetime
 from pachvault.errors import BusyError, DamageError, PachvaultError
 from pachvault.format import documents, layout
 from pachvault.format.digests import SortedDigests
-from pachvault.format.documents import PendingDelete, Pin
+from pachvault.format.maintenance_documents import PendingDelete, Pin
 from pachvault.maintenance import pins
 from pachvault.maintenance.erase import erase_packs
 from pachvault.maintenance.erase.erase_plan import ErasePlan

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pachvault.errors import CorruptError, DamageError
 from pachvault.format import digests, documents, index, layout, table
 from pachvault.format.digests import Digests, SortedDigests
-from pachvault.format.documents import Audit
+from pachvault.format.maintenance_documents import Audit
 from pachvault.maintenance.blob_copy import copy, in_order, read
 from pachvault.maintenance.erase.erase_plan import ErasePlan
 from pachvault.maintenance.erase.erase_selection import EraseSelection

@@ -12,8 +12,8 @@ import pyarrow.compute as pc
 from pachvault.errors import DamageError
 from pachvault.format import digests, layout
 from pachvault.format.digests import Digests, SortedDigests
-from pachvault.format.documents import Manifest
 from pachvault.format.ids import RepoName
+from pachvault.format.manifest import Manifest
 from pachvault.maintenance.erase.erase_selection import EraseSelection
 from pachvault.maintenance.erase.erase_tables import AffectedSnapshot, TableScan, unknown
 from pachvault.runtime.progress import Progress

@@ -12,8 +12,9 @@ import pyarrow.compute as pc
 from pachvault.errors import DamageError
 from pachvault.format import layout, table
 from pachvault.format.digests import Digests, SortedDigests
-from pachvault.format.documents import Manifest, RepoRecord
 from pachvault.format.ids import RepoName
+from pachvault.format.manifest import Manifest
+from pachvault.format.records import RepoRecord
 from pachvault.maintenance.erase.erase_selection import EraseSelection
 from pachvault.vault.snapshots import SnapshotName
 from pachvault.vault.vault import Vault

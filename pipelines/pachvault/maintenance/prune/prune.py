@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 
 from pachvault.errors import BusyError, DamageError, FullError
 from pachvault.format import index, layout
-from pachvault.format.documents import PendingDelete
+from pachvault.format.maintenance_documents import PendingDelete
 from pachvault.format.pack import split_digests
 from pachvault.maintenance.blob_copy import copy
 from pachvault.maintenance.prune import prune_plan, reachability, receipt_references

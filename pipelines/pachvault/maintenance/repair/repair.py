@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from pachvault.format import digests, documents, layout
-from pachvault.format.documents import Audit, AuditEntry, PendingDelete
 from pachvault.format.ids import digest
+from pachvault.format.maintenance_documents import Audit, AuditEntry, PendingDelete
 from pachvault.format.pack import split_digests
 from pachvault.maintenance import pins
 from pachvault.maintenance.blob_copy import copy, in_order

@@ -9,8 +9,9 @@ from typing import NamedTuple
 
 from pachvault.errors import DamageError, NoVaultError
 from pachvault.format import documents, layout
-from pachvault.format.documents import GRACE_SECONDS, Config, Header, Manifest
+from pachvault.format.config import FORMAT, GRACE_SECONDS, Config, Header
 from pachvault.format.ids import digest
+from pachvault.format.manifest import Manifest
 from pachvault.store.store import Store
 from pachvault.vault import snapshots
 from pachvault.vault.vault import Vault, list_objects, open_vault
@@ -99,7 +100,7 @@ def _is_lost(store: Store) -> bool:
         return True
     try:
         data = store.get(layout.CONFIG, layout.most_bytes(layout.CONFIG))
-        if documents.decode(Header, data).format <= documents.FORMAT:
+        if documents.decode(Header, data).format <= FORMAT:
             documents.decode(Config, data)
     except DamageError as error:
         _log.info("the configuration is rebuilt: %s", error)

@@ -13,8 +13,8 @@ from datetime import UTC, datetime, timedelta
 
 from pachvault.errors import DamageError, DeniedError
 from pachvault.format import documents, layout
-from pachvault.format.documents import Audit, AuditEntry
 from pachvault.format.ids import digest
+from pachvault.format.maintenance_documents import Audit, AuditEntry
 from pachvault.vault import clock
 from pachvault.vault.vault import Vault
 

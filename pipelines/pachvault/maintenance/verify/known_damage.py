@@ -11,7 +11,7 @@ from datetime import datetime
 
 from pachvault.errors import DamageError
 from pachvault.format import layout
-from pachvault.format.documents import AuditEntry
+from pachvault.format.maintenance_documents import AuditEntry
 from pachvault.maintenance.repair.repair import LEVEL as REPAIR
 from pachvault.maintenance.verify import audits
 from pachvault.maintenance.verify.audits import AuditResult, Results, StoredAudit

@@ -8,8 +8,8 @@ from functools import partial
 
 from pachvault.errors import DamageError
 from pachvault.format import documents, layout
-from pachvault.format.documents import Manifest
 from pachvault.format.ids import digest
+from pachvault.format.manifest import Manifest
 from pachvault.maintenance.verify.findings import Damage, tried
 from pachvault.vault import snapshots
 from pachvault.vault.vault import Vault

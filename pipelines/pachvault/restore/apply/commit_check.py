@@ -20,7 +20,7 @@ from pachvault.runtime.progress import Progress
 from pachvault.syntax.selection import Paths
 from pachvault.vault import blob_index
 from pachvault.vault.blob_reader import BlobReader
-from pachvault.vault.snapshots import RepoHistory
+from pachvault.vault.repo_history import RepoHistory
 from pachvault.vault.vault import Vault
 
 

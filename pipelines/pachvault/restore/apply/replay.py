@@ -24,7 +24,7 @@ from pachvault.restore.restore_messages import CommitStep, RestorePlan
 from pachvault.runtime.progress import Progress
 from pachvault.vault import blob_index
 from pachvault.vault.blob_reader import BlobReader
-from pachvault.vault.snapshots import RepoHistory
+from pachvault.vault.repo_history import RepoHistory
 from pachvault.vault.vault import Vault
 
 

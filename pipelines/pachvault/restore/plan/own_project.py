@@ -24,7 +24,7 @@ from pachvault.restore.restore_messages import RestorePlan
 from pachvault.syntax.selection import SourcePattern
 from pachvault.vault import blob_index
 from pachvault.vault.blob_reader import BlobReader
-from pachvault.vault.snapshots import RepoHistory
+from pachvault.vault.repo_history import RepoHistory
 from pachvault.vault.vault import Vault
 
 _log = logging.getLogger(__name__)
