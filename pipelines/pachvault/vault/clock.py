@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 from pachvault.errors import PachvaultError
 from pachvault.format import layout
+from pachvault.syntax.quantities import rounded_in_words
 from pachvault.vault.vault import Vault
 
 TOLERANCE = timedelta(minutes=5)
@@ -38,7 +39,7 @@ class Clocks:
         if abs(self.ahead) <= TOLERANCE:
             return ""
         side = "ahead of" if self.ahead > timedelta() else "behind"
-        return f"this machine's clock is {told(abs(self.ahead))} {side} the store's"
+        return f"this machine's clock is {rounded_in_words(abs(self.ahead))} {side} the store's"
 
 
 def read(vault: Vault, *, is_cleared: bool = True) -> Clocks:
@@ -50,12 +51,6 @@ def read(vault: Vault, *, is_cleared: bool = True) -> Clocks:
 def is_future(at: datetime, now: datetime) -> bool:
     """Whether a time lies further ahead of `now` than clocks may differ."""
     return at - now > TOLERANCE
-
-
-def told(duration: timedelta) -> str:
-    """A duration for people, in days or to the second."""
-    whole = timedelta(seconds=round(duration.total_seconds()))
-    return f"{whole.days} days" if whole.days > 1 else str(whole)
 
 
 def store_now(vault: Vault, *, is_cleared: bool = True) -> datetime:

@@ -101,7 +101,7 @@ def test_nothing_is_deleted_where_something_was_written_just_now(story: Stored, 
     story.store.put(name, [b"x"], 1)
     story.pass_time(4 / 24 / 60)
     before = dict(story.store.objects)
-    with pytest.raises(BusyError, match=f"{name} was written 240 s ago"):
+    with pytest.raises(BusyError, match=f"{name} was written 4 minutes ago"):
         emergency_prune.execute(here, LIMITS, Quiet())
     assert story.store.objects == before
     story.store.delete(name)
