@@ -16,13 +16,13 @@ from pachvault.syntax import selection
 from pachvault.syntax.selection import SourcePattern
 from pachvault.vault.vault import Vault
 
-_HELD, _HELD_BYTES = 4, 16_000_000
-"""How many file tables a history holds in memory, and up to which size."""
+_CACHED_TABLES, _CACHED_TABLE_BYTES = 4, 16_000_000
+"""How many file tables a history caches, and the most bytes that a cached one has in memory."""
 
 
 @dataclass(frozen=True)
 class RepoHistory:
-    """The commits of one repo record, and the trees they fold to."""
+    """The commits of one repo record, and their trees."""
 
     vault: Vault
     record: RepoRecord
@@ -34,19 +34,19 @@ class RepoHistory:
 
     @cached_property
     def commits(self) -> pa.Table:
-        """All commits, each after its base, in the order in which they came (schema table.COMMITS)."""
+        """All commits, in the order of the segments: each after its base (schema table.COMMITS)."""
         lists = [self.vault.commit_list(segment.table) for segment in self.record.segments]
         return pa.concat_tables([table.COMMITS.empty_table(), *lists])
 
     @cached_property
     def by_id(self) -> dict[str, int]:
-        """Row of each commit in `commits`."""
+        """The row of each commit in `commits`."""
         return {commit: row for row, commit in enumerate(self.commits["commit"].to_pylist())}
 
     def row_of(self, commit_id: str) -> int:
         """The row of a commit in `commits`; CorruptError where the record lacks it."""
         if commit_id not in self.by_id:
-            raise CorruptError(f"the record of {self.name} lacks commit {commit_id}, which it names")
+            raise CorruptError(f"the record of {self.name} names commit {commit_id} and does not list it")
         return self.by_id[commit_id]
 
     def commit(self, commit_id: str) -> dict[str, object]:
@@ -59,7 +59,7 @@ class RepoHistory:
         return int(self.commits["size"][self.row_of(commit_id)].as_py())
 
     def chain(self, commit_id: str) -> list[int]:
-        """Rows of the commits whose tables fold to this commit's tree: a full one first."""
+        """The rows of the commits that give this commit's tree: the full one, then each delta."""
         rows: list[int] = []
         bases = self.commits["base"]
         current: str | None = commit_id
@@ -78,23 +78,23 @@ class RepoHistory:
         """What the commit in a row of `commits` changed against its base (schema table.FILES)."""
         commit = self.commits["commit"][row].as_py()
         tables = [self._file_table(name) for name in self.commits["tables"][row].as_py()]
-        mine = [rows_of_commit(each, self.name, commit) for each in tables]
-        return pa.concat_tables([table.FILES.empty_table(), *mine])
+        rows_by_table = [rows_of_commit(files, self.name, commit) for files in tables]
+        return pa.concat_tables([table.FILES.empty_table(), *rows_by_table])
 
     def _file_table(self, name: bytes) -> pa.Table:
-        """A file table; small ones are held for a while, for the next commits are likely in them, too."""
-        held = self._held
-        if name in held:
-            return held[name]
-        found = self.vault.file_table(name)
-        if found.nbytes <= _HELD_BYTES:
-            while len(held) >= _HELD:
-                del held[next(iter(held))]
-            held[name] = found
-        return found
+        """A file table. Small ones are cached, because the next commits often have rows in the same table."""
+        cache = self._table_cache
+        if name in cache:
+            return cache[name]
+        files = self.vault.file_table(name)
+        if files.nbytes <= _CACHED_TABLE_BYTES:
+            while len(cache) >= _CACHED_TABLES:
+                del cache[next(iter(cache))]
+            cache[name] = files
+        return files
 
     @cached_property
-    def _held(self) -> dict[bytes, pa.Table]:
+    def _table_cache(self) -> dict[bytes, pa.Table]:
         return {}
 
     def branch(self, name: str) -> Branch:
@@ -102,19 +102,19 @@ class RepoHistory:
         for branch in self.record.branches:
             if branch.name == name:
                 return branch
-        known = ", ".join(branch.name for branch in self.record.branches) or "none"
-        raise UsageError(f"{self.name} has no branch {name!r} in this snapshot", hint=f"branches: {known}")
+        branches = ", ".join(branch.name for branch in self.record.branches) or "none"
+        raise UsageError(f"{self.name} has no branch {name!r} in this snapshot", hint=f"branches: {branches}")
 
     def branches(self, source: SourcePattern) -> list[Branch]:
-        """The branches that are meant; a commit that is named by its id, as a branch of that name."""
-        hits = [branch for branch in self.record.branches if source.means(self.name, branch.name)]
-        if hits or source.literal_reference is None or not source.means_repo(self.name):
-            return hits
+        """The branches that a source selects. A commit named by id counts as a branch of that name."""
+        selected = [branch for branch in self.record.branches if source.means(self.name, branch.name)]
+        if selected or source.literal_reference is None or not source.means_repo(self.name):
+            return selected
         commit = self.commit_id(source.literal_reference)
         return [Branch(name=commit, head=commit)] if commit else []
 
     def commit_id(self, prefix: str) -> str | None:
-        """The commit that an id or its beginning means; None where none does."""
+        """The commit whose id begins with `prefix`; None where none does, UsageError where several do."""
         if len(prefix) < selection.COMMIT_DIGITS:
             return None
         listed = self.commits.filter(self.commits["listed"])["commit"].to_pylist()
@@ -122,5 +122,5 @@ class RepoHistory:
 
 
 def rows_of_commit(files: pa.Table, repo: RepoName, commit: str) -> pa.Table:
-    """One commit's rows of a file table, which may hold those of many."""
+    """One commit's rows of a file table, which may have rows of many commits."""
     return files.filter(pc.and_(pc.equal(files["commit"], commit), pc.equal(files["repo"], str(repo))))

@@ -100,7 +100,9 @@ def _extend(vault: Vault, roots: Iterable[str], reachable: Reachable, *besides: 
             if root in reachable.roots:
                 continue
             below = [
-                at for at in walk(vault, [_name(root)], is_known=is_known) if at.kind is not NodeKind.MANIFEST
+                at
+                for at in walk(vault, [_name(root)], is_skipped=is_known)
+                if at.kind is not NodeKind.MANIFEST
             ]
             tables = [at.digest for at in below if at.kind is NodeKind.FILE_TABLE]
             reachable.add(root, (at.path for at in below), pool.map(vault.blobs_of_table, tables))
