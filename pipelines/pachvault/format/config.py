@@ -17,14 +17,14 @@ GRACE_MOST_SECONDS = 100 * 366 * 86400
 
 
 class Header(Document):
-    """What `vault.json` says in every format."""
+    """The fields that `vault.json` has in every format."""
 
     type: Literal["pachvault"]
     format: Annotated[int, Field(gt=0, lt=2**31, strict=True)]
 
 
 class Cutting(Document):
-    """How files are cut into blobs: FastCDC 2020, sizes in bytes."""
+    """How the chunker divides files into blobs: FastCDC 2020. Sizes in bytes."""
 
     method: Literal["fastcdc-2020"] = "fastcdc-2020"
     min_bytes: Annotated[int, Field(ge=64, le=2**22)] = 512 * 1024
@@ -34,13 +34,13 @@ class Cutting(Document):
     @model_validator(mode="after")
     def _in_order(self) -> Self:
         if not self.min_bytes <= self.avg_bytes <= self.max_bytes:
-            raise ValueError("sizes in another order than min, avg, max")
+            raise ValueError("the sizes must be in the order min, avg, max")
         return self
 
 
-def _checksum(said: dict[str, object]) -> str:
-    """The digest of a JSON object, whatever the order of its fields and its white space."""
-    return digest(json.dumps(said, sort_keys=True, separators=(",", ":")).encode()).hex()
+def _checksum(fields: dict[str, object]) -> str:
+    """The digest of a JSON object, independent of the order of its fields and of white space."""
+    return digest(json.dumps(fields, sort_keys=True, separators=(",", ":")).encode()).hex()
 
 
 class Config(Document):
@@ -54,24 +54,24 @@ class Config(Document):
     digest: str = "blake3"
     cutting: Cutting = Cutting()
     grace_seconds: Annotated[float, Field(gt=0, le=GRACE_MOST_SECONDS, allow_inf_nan=False)] = GRACE_SECONDS
-    """How long an object is marked before it may be deleted. Of the vault, so that no two writers differ."""
+    """The grace period. It is a property of the vault, so that all writers use the same one."""
 
     @model_validator(mode="before")
     @classmethod
-    def _is_as_written(cls, said: object) -> object:
-        """Raises ValueError where there is a checksum, and it is another one."""
-        if isinstance(said, dict) and "checksum" in said:
-            rest = {name: value for name, value in said.items() if name != "checksum"}
-            if said["checksum"] != _checksum(rest):
-                raise ValueError("it is not what was written: its checksum is that of something else")
-        return said
+    def _check_checksum(cls, fields: object) -> object:
+        """Raises ValueError for a wrong checksum. Earlier versions wrote none."""
+        if isinstance(fields, dict) and "checksum" in fields:
+            others = {name: value for name, value in fields.items() if name != "checksum"}
+            if fields["checksum"] != _checksum(others):
+                raise ValueError("its checksum is wrong: it was changed since it was written")
+        return fields
 
     def encode(self) -> bytes:
-        """As it lies in the vault: with a checksum of its own, for no name vouches for it."""
-        said = self.model_dump(mode="json")
-        return (json.dumps(said | {"checksum": _checksum(said)}, indent=1) + "\n").encode()
+        """The bytes of `vault.json`. They include a checksum, because its name has no digest."""
+        fields = self.model_dump(mode="json")
+        return (json.dumps(fields | {"checksum": _checksum(fields)}, indent=1) + "\n").encode()
 
     @property
     def grace(self) -> timedelta:
-        """How long an object is marked before it may be deleted."""
+        """The grace period: the time between listing an object as a pending delete and deleting it."""
         return timedelta(seconds=self.grace_seconds)

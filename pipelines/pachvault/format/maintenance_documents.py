@@ -8,14 +8,14 @@ from pachvault.format.documents import Document, Time
 
 
 class PendingDelete(Document):
-    """An object that is to be deleted, and why."""
+    """An object that prune will delete after the grace period, and the reason."""
 
     name: str
     reason: str
 
 
 class Mark(Document):
-    """What a prune found that no snapshot needs: to be deleted after the grace, unless needed by then."""
+    """A list of pending deletes. Each is deleted after the grace period, unless it is needed by then."""
 
     type: Literal["mark"] = "mark"
     marked_at: Time
@@ -23,22 +23,22 @@ class Mark(Document):
 
 
 class AuditEntry(Document):
-    """What became of one object, or one other thing, that was looked at."""
+    """The result of verifying one object, or one other thing."""
 
     name: str
     result: Literal["ok", "damaged", "unreadable"]
     message: str = ""
     audited_at: Time | None = None
-    """Where several audits were folded into one: when it was."""
+    """Where several audits were merged into one: the time of this result."""
 
 
 class Audit(Document):
-    """What one verification looked at, and what it found."""
+    """The results of one verification."""
 
     type: Literal["audit"] = "audit"
     audited_at: Time
     level: str
-    """structure, packs, data, source, drill, repair."""
+    """One of: structure, packs, data, source, drill, repair."""
     objects: list[AuditEntry]
 
 

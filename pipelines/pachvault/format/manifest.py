@@ -18,7 +18,7 @@ class Cluster(Document):
     version: str
     metadata: dict[str, str] = {}
     defaults_json: str | None = None
-    """What pipelines get where their spec says nothing; None before Pachyderm 2.8, and where not read."""
+    """Defaults of pipeline specs; None before Pachyderm 2.8, and where they could not be read."""
     roles: Roles | None = None
 
 
@@ -30,12 +30,12 @@ class Project(Document):
     metadata: dict[str, str] = {}
     created_by: str = ""
     defaults_json: str | None = None
-    """The same for the pipelines of the project."""
+    """The same, for pipelines of the project."""
     roles: Roles | None = None
 
 
 class Problem(Document):
-    """Something that could not be saved, or that people should know: what, where, why."""
+    """Something that could not be saved, or that users should know: what, where, why."""
 
     repo: str
     commit: str | None = None
@@ -43,13 +43,13 @@ class Problem(Document):
     kind: str
     message: str
     last_seen: str | None = None
-    """Of what is missing, the id of the snapshot sealed last that has it."""
+    """Of a missing thing: the id of the snapshot sealed last that has it."""
     since: str | None = None
     """The id of the first snapshot without it; None for this one."""
 
     @property
     def is_note(self) -> bool:
-        """Whether it leaves nothing out."""
+        """Whether it is a note: the snapshot is not partial because of it."""
         return self.kind in NOTES
 
     @property
@@ -72,13 +72,13 @@ class RepoEntry(Document):
 
 
 class Totals(Document):
-    """What one run did, for people and for estimates."""
+    """The totals of one run, for users and for estimates."""
 
     commits_new: Count = 0
     files_read: Count = 0
     bytes_read: Count = 0
     files_known: Count = 0
-    """Files not read because their content was known."""
+    """Files that were not read, because the vault has their content."""
     blobs_new: Count = 0
     bytes_new: Count = 0
     """Bytes of new blobs before compression."""
@@ -92,17 +92,17 @@ class Totals(Document):
 
 
 class ErasureNote(Document):
-    """Something that was taken out of a sealed snapshot."""
+    """A record of files that were erased from a sealed snapshot."""
 
     what: str
-    """For people."""
+    """A description for users."""
     at: Time
     files: Count
-    """How many of the snapshot, of all its commits together."""
+    """The number of files in the snapshot, over all its commits."""
     repos: list[str] = []
-    """Patterns of the repos that were meant."""
+    """The patterns of repos that the user gave."""
     paths: list[str] = []
-    """Patterns of the paths that went; all of them, where empty."""
+    """The patterns of paths that the user gave; empty for all paths."""
 
 
 class Manifest(Document):
@@ -116,11 +116,11 @@ class Manifest(Document):
     cluster: Cluster
     freeze_began_at: Time
     frozen_at: Time
-    """By the store's clock where this machine's differs from it."""
+    """By the store's clock, where this machine's clock differs from it."""
     sealed_at: Time
     """By the store's clock."""
     sequence: Annotated[int, Field(ge=0, lt=10**18)] = 0
-    """Its place in the order of sealing; 0 in manifests of versions that gave none."""
+    """Its number in the order of sealing; 0 where an earlier version wrote none."""
     partial: bool
     problems: list[Problem] = []
     projects: list[Project]

@@ -37,4 +37,4 @@ NOTES = frozenset(
         PIPELINE_DELETED,
     }
 )
-"""Problems that a snapshot notes but that leave nothing out (docs/format.md, 8.4.2)."""
+"""The kinds that are notes: they do not make a snapshot partial."""

@@ -8,7 +8,7 @@ from pachvault.format.documents import Count, Document, Hex, Name, Roles, Time
 
 
 class Unfinished(Document):
-    """Commits of a branch that were there at the freeze and not finished: they come with a later snapshot."""
+    """Commits of a branch that were not finished at the freeze. A later snapshot will have them."""
 
     count: Count
     head: str
@@ -20,15 +20,15 @@ class Unfinished(Document):
 
 
 class Branch(Document):
-    """A branch as it stood at the freeze."""
+    """A branch at the freeze."""
 
     name: Name
     head: str | None
     """The newest readable commit, or None where the branch has none."""
     missing: str | None = None
-    """The real head, where that could not be read."""
+    """The real head, where it could not be read."""
     unfinished: Unfinished | None = None
-    """What follows on `head` and was not finished; None where the head is the branch's own."""
+    """The unfinished commits after `head`; None where `head` is the real head."""
     provenance: list[str] = []
     trigger: dict[str, str | int | bool] | None = None
     metadata: dict[str, str] = {}
@@ -60,7 +60,7 @@ class RepoRecord(Document):
 
 
 class Pipeline(Document):
-    """A pipeline's definition, as its user wrote it where the server still knows that."""
+    """A pipeline's definition: as the user wrote it, where the server still has that."""
 
     project: Name
     name: Name
