@@ -49,10 +49,10 @@ class Store(Protocol):
         """
 
     def get(self, name: str, most: int = WHOLE_BYTES) -> bytes:
-        """All bytes of an object; AbsentError where it is missing, CorruptError where it has more than `most`."""
+        """All bytes of an object; AbsentError where it is missing, CorruptError where it is too long."""
 
     def get_range(self, name: str, offset: int, length: int) -> bytes:
-        """`length` bytes from `offset`; AbsentError where it is missing, CorruptError where it ends before."""
+        """`length` bytes from `offset`; AbsentError where it is missing, CorruptError where it is short."""
 
     def stat(self, name: str) -> ObjectInfo | None:
         """The object's listing entry, or None."""
