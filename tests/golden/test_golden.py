@@ -123,5 +123,5 @@ def test_it_is_extracted_byte_for_byte(folder: Path, tmp_path: Path) -> None:
 
 def test_a_golden_blob_that_is_not_there_is_still_damage(folder: Path) -> None:
     vault, _ = golden(folder)
-    with pytest.raises(DamageError, match="in no pack"):
+    with pytest.raises(DamageError, match="in no usable pack"):
         BlobReader(vault, blob_index.load_places(vault)).read(bytes(32))

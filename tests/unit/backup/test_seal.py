@@ -85,7 +85,7 @@ def test_a_damaged_index_or_table_seals_nothing(tmp_path: Path) -> None:
     name = digest(b"promised")
     for path, kind in ((layout.index_path(name), "index"), (layout.table_path(name), "tables")):
         vault.store.put(path, [b"x"], 1)
-        with pytest.raises(DamageError, match="not what its name promises"):
+        with pytest.raises(DamageError, match="does not have the digest in its name"):
             seal(vault, PLAN, [receipt(0, **{kind: [WrittenObject(digest=name, size=1)]}), receipt(1)])
         vault.store.delete(path)
     assert snapshots.names(vault) == []

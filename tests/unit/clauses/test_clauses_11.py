@@ -116,7 +116,7 @@ def test_clause_11_1_of_two_that_make_a_vault_at_once_one_succeeds() -> None:
             super().put_new(name, data)
 
     store = Late()
-    with pytest.raises(UsageError, match="another `init` has just made a vault here") as raised:
+    with pytest.raises(UsageError, match="another `init` has just created a vault here") as raised:
         vault.create(store)
     assert isinstance(raised.value.__cause__, TakenError)
     assert store.get(layout.CONFIG) == b"the other's"

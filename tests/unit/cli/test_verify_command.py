@@ -147,7 +147,7 @@ def test_a_vault_that_takes_no_notes_is_verified_all_the_same(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(self: FolderStore, *_: object) -> bool:
-        raise DeniedError("no right to read or write here", where=self.url)
+        raise DeniedError("permission to read or write is missing", where=self.url)
 
     monkeypatch.setattr(FolderStore, "put", refuse)
     ran = bench.verify("--level", "data")

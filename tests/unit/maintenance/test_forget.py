@@ -237,7 +237,7 @@ def test_a_forgotten_manifest_that_is_damaged_is_not_brought_back(
 ) -> None:
     forget_all_but_the_last(vault)
     flip(tmp_path / "vault" / layout.forgotten_path(made[0].name.path), 30)
-    with pytest.raises(DamageError, match="not what its name promises"):
+    with pytest.raises(DamageError, match="does not have the digest in its name"):
         forget.bring_back(vault, made[0].short_id)
     assert pins.load(vault) == {}
 

@@ -148,7 +148,7 @@ def test_a_missing_or_short_pack_is_damage(tmp_path: Path) -> None:
 def test_a_blob_that_no_index_names_is_damage(tmp_path: Path) -> None:
     vault = new_vault(tmp_path)
     reader = BlobReader(vault, blob_index.load_places(vault))
-    with pytest.raises(DamageError, match="in no pack that is there"):
+    with pytest.raises(DamageError, match="in no usable pack"):
         reader.read(digest(b"never stored"))
 
 
@@ -173,7 +173,7 @@ def test_without_the_index_packs_tell_themselves_what_they_hold(tmp_path: Path, 
         file.unlink()
     else:
         flip(file, 100)
-        with pytest.raises(CorruptError, match="not what its name promises"):
+        with pytest.raises(CorruptError, match="does not have the digest in its name"):
             blob_index.all_rows(vault)
     reader = BlobReader(vault, blob_index.load_places(vault))
     assert [reader.read(digest(noise(seed))) for seed in (1, 2)] == [noise(1), noise(2)]
@@ -212,8 +212,8 @@ def test_a_reader_shared_by_threads_holds_a_bounded_number_of_frames(
     with ThreadPoolExecutor(8) as pool:
         names = [*data] * 5
         assert list(pool.map(reader.read, names)) == [data[name] for name in names]
-    assert 0 < reader._held <= 3500
-    assert reader._held == sum(map(len, reader._frames.values()))
+    assert 0 < reader._cached_bytes <= 3500
+    assert reader._cached_bytes == sum(map(len, reader._frames.values()))
 
 
 def test_a_toc_that_names_a_frame_it_does_not_list_is_damage(tmp_path: Path) -> None:
