@@ -112,7 +112,7 @@ def test_an_edited_a_renamed_and_a_foreign_manifest_are_damage(tmp_path: Path) -
 
     later = path.with_name(path.name.replace("-00000001-", "-00000009-"))
     path.rename(later)
-    with pytest.raises(DamageError, match="another place in the order"):
+    with pytest.raises(DamageError, match="another sequence number"):
         snapshots.resolve(vault, first.id)
     later.rename(path)
 
