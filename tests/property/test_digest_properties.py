@@ -57,7 +57,7 @@ def test_what_is_gathered_is_there_once(parts: list[list[bytes]]) -> None:
 @given(st.lists(NAMES, max_size=8), NAMES)
 def test_what_came_up_before_is_known(parts: list[list[bytes]], others: list[bytes]) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(digests, "_PILED", 20)  # so few that they are sorted in
+        patch.setattr(digests, "_BATCH", 20)  # so few that they are sorted in
         seen, known = SeenDigests(), set[bytes]()
         for part in parts:
             expected = [each not in known and each not in part[:number] for number, each in enumerate(part)]
