@@ -210,7 +210,7 @@ class _Comparison:
 
 _WHAT = {
     problem_kinds.REPO_DELETED: "the cluster no longer lists this repo (it was deleted, or may not be seen)",
-    problem_kinds.REPO_MADE_ANEW: "the repo was deleted and created again: this snapshot lacks its old history",
+    problem_kinds.REPO_MADE_ANEW: "the repo was deleted and created again: its old history is missing here",
     problem_kinds.BRANCH_DELETED: "the cluster no longer lists this branch",
     problem_kinds.PIPELINE_DELETED: "the cluster no longer lists this pipeline",
 }
