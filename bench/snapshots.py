@@ -8,18 +8,9 @@ from pathlib import Path
 import pyarrow as pa
 
 from pachvault.format import documents, layout, pack, table
-from pachvault.format.documents import (
-    Branch,
-    Cluster,
-    Manifest,
-    PipelinesRecord,
-    Project,
-    RepoEntry,
-    RepoRecord,
-    Segment,
-    Totals,
-)
 from pachvault.format.ids import digest
+from pachvault.format.manifest import Cluster, Manifest, Project, RepoEntry, Totals
+from pachvault.format.records import Branch, PipelinesRecord, RepoRecord, Segment
 from pachvault.store.open_store import open_store
 from pachvault.vault import vault
 from pachvault.vault.pack_writer import PackWriter

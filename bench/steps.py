@@ -29,7 +29,7 @@ STEPS = {
     "read": r"pach/source\.py|pach/tar\.py|pach/codec\.py|grpc/",
     "cut": r"Chunker\._split_segment|Chunker\._add_|Chunker\._add |Chunker\._submit",
     "digest": r"Chunker\._digest|Chunker\._collect|FrameWriter\.add|^digest |vault/blob_index\.py",
-    "compress": r"FrameWriter\._make_frame|make_frame|_pays|_sample",
+    "compress": r"FrameWriter\._make_frame|make_frame|_compressed|_sample",
     "write": r"store/folder_store\.py|PackBuilder|put_pack|vault/pack_writer\.py",
     "rows": r"export/(row_builder|table_writer)\.py|format/table\.py",
     "index": r"format/index\.py|put_index",

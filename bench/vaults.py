@@ -35,7 +35,7 @@ def main() -> None:
     else:
         allocator.share()
         began = time.perf_counter()
-        count = len(blob_index.load(vault.open_vault(open_store(options.folder.as_uri()))))
+        count = len(blob_index.load_places(vault.open_vault(open_store(options.folder.as_uri()))))
         sys.stdout.write(json.dumps({"seconds": time.perf_counter() - began, "blobs": count}) + "\n")
 
 

@@ -67,7 +67,7 @@ class Damaged:
         assert self.damages() == []
 
     def assert_reads(self, content: dict[str, bytes]) -> None:
-        reader = BlobReader(self.vault, blob_index.load(self.vault))
+        reader = BlobReader(self.vault, blob_index.load_places(self.vault))
         assert {path: reader.read(digest(data)) for path, data in content.items()} == content
 
 

@@ -11,8 +11,8 @@ from pachvault.backup.export.chunker import Chunker
 from pachvault.backup.export.row_builder import RowBuilder
 from pachvault.errors import DamageError
 from pachvault.format import documents, layout, pack, table
-from pachvault.format.documents import Manifest
 from pachvault.format.ids import RepoName, digest
+from pachvault.format.manifest import Manifest
 from pachvault.maintenance.erase import erase, erase_plan
 from pachvault.maintenance.erase.erase import Erasure
 from pachvault.maintenance.erase.erase_plan import ErasePlan
@@ -111,7 +111,7 @@ class Kept:
         """What a run leaves that died before it sealed: packs, an index object, a table; the table's name."""
         rows = RowBuilder(PEOPLE, "f" * 32)
         with PackWriter(self.vault) as writer:
-            with Chunker(writer, blob_index.load(self.vault), self.vault.config.cutting) as chunker:
+            with Chunker(writer, blob_index.load_places(self.vault), self.vault.config.cutting) as chunker:
                 for stored in chunker.store(file_pieces(files)):
                     rows.files(*stored)
             writer.finish()
@@ -129,7 +129,7 @@ class Kept:
         small = [BODIES["/people/42/a"], BODIES["/people/42/b"], body(10)]
         assert not going & self.blobs_in_packs()
         assert not any(data in file.read_bytes() for file in self.packs() for data in small)
-        assert not blob_index.load(self.vault).has(list(going)).any()
+        assert not blob_index.load_places(self.vault).has(list(going)).any()
         for info in self.vault.store.list(layout.TABLES):
             assert not any(path.startswith("/people/42/") for path in self._paths(info.name))
 
@@ -138,7 +138,7 @@ class Kept:
 
     def assert_tree(self, repo: Repo) -> None:
         """Every commit of every snapshot that has it is what it was, but for what was erased."""
-        reader = BlobReader(self.vault, blob_index.load(self.vault))
+        reader = BlobReader(self.vault, blob_index.load_places(self.vault))
         for name in snapshots.names(self.vault):
             snapshot = snapshots.load(self.vault, name)
             for commit in snapshot.repo(repo.name).by_id:

@@ -22,8 +22,10 @@ from pachvault.backup.export.table_writer import TableWriter
 from pachvault.backup.freeze.backup_plan import plan_repo
 from pachvault.backup.freeze.survey import SurveyedRepo
 from pachvault.backup.seal.seal import seal
-from pachvault.format.documents import Cluster, Cutting, Pipeline, Problem, Project
+from pachvault.format.config import Cutting
 from pachvault.format.ids import RepoName, digest
+from pachvault.format.manifest import Cluster, Problem, Project
+from pachvault.format.records import Pipeline
 from pachvault.pach.records import BranchInfo, CommitInfo, RepoInfo
 from pachvault.pach.tar import FilePiece
 from pachvault.policy import History
@@ -157,7 +159,7 @@ def _export(
     done: list[tuple[ItemReceipt, RowBuilder]] = []
     tables = TableWriter(into)
     with PackWriter(into, pack_bytes) as writer:
-        with Chunker(writer, blob_index.load(into), into.config.cutting) as chunker:
+        with Chunker(writer, blob_index.load_places(into), into.config.cutting) as chunker:
             for repo, planned in work:
                 for commit in planned.new:
                     receipt = ItemReceipt(

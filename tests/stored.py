@@ -84,7 +84,7 @@ class Stored:
             found = self.damages()
         for each in found:
             assert each.kind == "manifest-damaged"
-            name = snapshots.named(each.object)
+            name = snapshots.parse_path(each.object)
             assert name is not None
             assert name not in self.kept
             if name.id != self.forgotten.id:  # that is brought back once more
@@ -117,7 +117,7 @@ class Stored:
         """Nothing is damaged, every snapshot reads back, and none is gone."""
         assert not is_verified or self.damages() == []
         opened = vault.open_vault(self.store)
-        reader = BlobReader(opened, blob_index.load(opened))
+        reader = BlobReader(opened, blob_index.load_places(opened))
         known = snapshots.names(opened)
         assert {*self.kept} <= {*known}
         back = {each.name for each in forget.forgotten(opened)}

@@ -112,7 +112,7 @@ class Timed(Stored):
         return {name for folder in folders for name in self.names(folder)}
 
     def marked(self) -> set[str]:
-        return set(pending_deletes.for_writing(self.vault).avoid)
+        return set(pending_deletes.for_writing(self.vault).pending_deletes)
 
     def mark_names(self) -> set[str]:
         return set(self.names(layout.MARKS))

@@ -1,30 +1,30 @@
-"""Every way pachvault fails, and the exit code of each.
+"""All errors of pachvault, and the exit code of each.
 
     PachvaultError        1   failed
     ├── UsageError        2   bad input: a flag, a policy, an address
     │   └── InvalidInputError     a text has a form that means nothing
-    ├── NoVaultError     10   no vault there, or not one this version reads
+    ├── NoVaultError     10   no vault at the target, or one that this version cannot read
     ├── BusyError        11   the vault or the backup repo is in use by another run
     ├── VaultKeyError    12   wrong or missing key
-    ├── DamageError      13   the vault is not what was stored; one of:
-    │   ├── AbsentError       an object that should be there is not there
-    │   └── CorruptError      an object is there, and its bytes are wrong
+    ├── DamageError      13   stored objects are missing or damaged; one of:
+    │   ├── AbsentError       an object that should exist is missing
+    │   └── CorruptError      an object exists, and its bytes are wrong
     │       └── TakenError    another object has the name already
-    ├── StoreError        1   the target does not answer or refuses: says nothing of what is stored
-    │   ├── FullError         there is no room left
-    │   └── DeniedError       this user may not do that
+    ├── StoreError        1   the target does not answer or refuses; nothing is known of its objects
+    │   ├── FullError         the target is full
+    │   └── DeniedError       this user lacks a permission
     └── PachydermError    1   the cluster refused
-        ├── TransientError    the cluster does not answer: worth another try
+        ├── TransientError    the cluster does not answer; a retry may succeed
         ├── UnsupportedError  this Pachyderm has no such call, or the feature is switched off
-        └── SourceGoneError   pachd says that what was to be read is no longer there
+        └── SourceGoneError   pachd reports that the source no longer exists
 
-Unreachable is not absent, and absent is not corrupt. Whoever takes "absent" for an answer catches
-AbsentError (a store) or SourceGoneError (a cluster) by name. DamageError is caught where either kind is a
-finding of one thing. Running out of memory is Python's own MemoryError, which nothing but the outermost
-layer catches: it says nothing of the data either.
+Unreachable is not absent, and absent is not corrupt. Code for which absence is a valid answer catches
+AbsentError (a store) or SourceGoneError (a cluster) by name. Code that records damage as a finding catches
+DamageError. Out of memory is Python's MemoryError; only the outermost layer catches it, because it says
+nothing about the data.
 
-An error carries fields (what, where); the sentence a user reads is its `str`, one line, and is
-printed once, by the outermost layer.
+An error has fields (what, where, hint). Its `str` is the one line that the user reads; the outermost layer
+prints it once.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ EXIT_INTERRUPTED = 130
 
 
 class PachvaultError(Exception):
-    """What went wrong, where, and what to do about it, in one line."""
+    """The base of all errors: what went wrong, where, and a hint what to do; one line."""
 
     exit_code = EXIT_FAILED
 
@@ -57,49 +57,49 @@ class PachvaultError(Exception):
 
 
 class UsageError(PachvaultError):
-    """The input is wrong: nothing was done."""
+    """The input is wrong. Nothing was done."""
 
     exit_code = EXIT_USAGE
 
 
 class InvalidInputError(UsageError, ValueError):
-    """A text has a form that means nothing. A ValueError too: pydantic adds the field's name to it."""
+    """A text has the wrong form. It is a ValueError, too, so that pydantic adds the name of the field."""
 
 
 class NoVaultError(PachvaultError):
-    """The target holds no vault, or one this version does not read."""
+    """The target holds no vault, or one that this version cannot read."""
 
     exit_code = EXIT_NO_VAULT
 
 
 class BusyError(PachvaultError):
-    """Another run holds what this one needs."""
+    """Another run uses the vault or the repo that this one needs."""
 
     exit_code = EXIT_BUSY
 
 
 class VaultKeyError(PachvaultError):
-    """The objects are sealed with a key that was not given."""
+    """The objects are encrypted with a key that was not given."""
 
     exit_code = EXIT_KEY
 
 
 class DamageError(PachvaultError):
-    """Stored objects are absent or corrupt. Raise one of its kinds."""
+    """Stored objects are absent or corrupt. Raise one of the subclasses."""
 
     exit_code = EXIT_DAMAGE
 
 
 class AbsentError(DamageError):
-    """An object that should be in the store is not there, by the store's own word."""
+    """An object that should exist is missing: the store itself reports that."""
 
 
 class CorruptError(DamageError):
-    """Stored bytes are not what their name, or what names them, promises."""
+    """Stored bytes do not match their name, or what the object that names them records."""
 
 
 class TakenError(CorruptError):
-    """Another complete object has the name already: it is damaged, or what was to be written is."""
+    """Another complete object has the name already. One of the two is damaged."""
 
 
 class StoreError(PachvaultError):
@@ -107,11 +107,11 @@ class StoreError(PachvaultError):
 
 
 class FullError(StoreError):
-    """The target has no room left."""
+    """The target is full."""
 
 
 class DeniedError(StoreError):
-    """The target does not allow this to this user."""
+    """The target does not permit this to this user."""
 
 
 class PachydermError(PachvaultError):
@@ -119,12 +119,12 @@ class PachydermError(PachvaultError):
 
 
 class TransientError(PachydermError):
-    """Pachyderm does not answer, or failed in a way that may pass: worth another try."""
+    """Pachyderm does not answer, or fails in a way that may pass. A retry may succeed."""
 
 
 class UnsupportedError(PachydermError):
-    """This Pachyderm has no such call: it is older, or the feature (authentication) is switched off."""
+    """This Pachyderm has no such call: it is older, or the feature (authentication) is disabled."""
 
 
 class SourceGoneError(PachydermError):
-    """Pachyderm says that a source can no longer be read: deleted, squashed, forgotten."""
+    """Pachyderm reports that a source no longer exists: it was deleted, squashed or dropped."""

@@ -26,5 +26,5 @@ class StageMessage(Document):
         try:
             return cls.model_validate_json(data)
         except ValidationError as error:
-            reason = f"not a valid {documents.title(cls)}: {documents.explained(error)}"
+            reason = f"not a valid {documents.title(cls)}: {documents.first_error(error)}"
             raise CorruptError(reason, where=where, hint="was it written by another version?") from error

@@ -11,7 +11,8 @@ from pachvault.runtime.progress import Quiet
 from pachvault.store.open_store import open_store
 from pachvault.vault import blob_index, snapshots
 from pachvault.vault.blob_reader import BlobReader
-from pachvault.vault.snapshots import RepoHistory, Snapshot
+from pachvault.vault.repo_history import RepoHistory
+from pachvault.vault.snapshots import Snapshot
 from pachvault.vault.vault import Vault, open_vault
 
 Heads = dict[str, str | None]
@@ -42,7 +43,9 @@ class Vaulted:
 
     def tree(self, snapshot: Snapshot, repo: RepoName, commit: str) -> Tree:
         """A commit's files as the vault has them."""
-        return _tree(BlobReader(snapshot.vault, blob_index.load(snapshot.vault)), snapshot.repo(repo), commit)
+        return _tree(
+            BlobReader(snapshot.vault, blob_index.load_places(snapshot.vault)), snapshot.repo(repo), commit
+        )
 
 
 def heads_now(project: Project) -> Heads:
@@ -81,7 +84,7 @@ def assert_restorable(
     expected = heads_now(project) if heads is None else heads
     assert heads_in(snapshot, project) == expected
     cluster = project.cluster
-    reader = BlobReader(snapshot.vault, blob_index.load(snapshot.vault))
+    reader = BlobReader(snapshot.vault, blob_index.load_places(snapshot.vault))
     for entry, history in snapshot.repos():
         if entry.project != project.name:
             continue

@@ -27,7 +27,7 @@ def test_init_makes_one_vault_and_no_second(tmp_path: Path) -> None:
     url = (tmp_path / "a b%").as_uri()
     made = pachvault("--json", "--vault", url, "init").only("init_summary")
     assert made["vault"] == url
-    assert "there is a vault already" in pachvault("--vault", url, "init").says(2)
+    assert "a vault exists already" in pachvault("--vault", url, "init").says(2)
     shown = pachvault("--vault", url, "snapshots")
     assert (shown.code, len(shown.out.splitlines())) == (0, 1)
     (tmp_path / "full").mkdir()

@@ -19,7 +19,7 @@ from made import age_all, flip
 from pachvault import policy as policies
 from pachvault.errors import DeniedError
 from pachvault.format import layout
-from pachvault.format.documents import Audited
+from pachvault.format.maintenance_documents import AuditEntry
 from pachvault.maintenance import maintenance_steps, pins
 from pachvault.maintenance.maintenance import exit_code, maintenance
 from pachvault.maintenance.verify import audits
@@ -295,7 +295,9 @@ def test_a_drill_that_finds_damage_keeps_snapshots_from_being_forgotten(
         flip(backup.vault.folder / pack, 12)  # in the first frame
     # the packs were all read a moment ago, as far as the audits say
     audits.record(
-        backup.vault.vault, "packs", [Audited(name=each, result="ok") for each in backup.vault.files("packs")]
+        backup.vault.vault,
+        "packs",
+        [AuditEntry(name=each, result="ok") for each in backup.vault.files("packs")],
     )
     ran = deployed.ended(deployed.policy(policy(backup, LAST)))
     assert ran.summary("verify").startswith("3 snapshots, 0 of 3 packs")
@@ -308,12 +310,12 @@ def test_what_other_verifications_know_keeps_snapshots_from_being_forgotten_too(
     deployed: Deployed, backup: Backup
 ) -> None:
     pack = min(backup.vault.files("packs"))
-    audits.record(backup.vault.vault, "data", [Audited(name=pack, result="damaged")])
+    audits.record(backup.vault.vault, "data", [AuditEntry(name=pack, result="damaged")])
     ran = deployed.ended(deployed.policy(policy(backup)))
     assert ran.steps["forget"] == "skipped"
     assert f"a vault that is damaged: {pack} (" in ran.summary("forget")
     assert len(backup.vault.snapshots()) == 3
-    audits.record(backup.vault.vault, "data", [Audited(name=pack, result="ok")])
+    audits.record(backup.vault.vault, "data", [AuditEntry(name=pack, result="ok")])
     assert deployed.ended(deployed.tick()).summary("forget") == "forgot 2 of 3 snapshots"
 
 

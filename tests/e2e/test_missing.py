@@ -9,7 +9,7 @@ import pytest
 import time_machine
 
 from e2e.backup import Backup
-from pachvault.format.documents import Problem
+from pachvault.format.manifest import Problem
 from pachvault.vault.snapshots import Snapshot
 
 pytestmark = pytest.mark.e2e
@@ -71,7 +71,7 @@ def test_open_commits_are_counted_and_one_left_open_is_a_problem(backup: Backup)
     late = backup.run_policy(3, interval="1s")
     assert [each.kind for each in late.manifest.problems] == ["left-open"]
     assert late.manifest.partial
-    assert "longer than the interval of 0:00:01" in backup.command("status").out
+    assert "longer than the interval of 1 second" in backup.command("status").out
     project.finish("data", left)
     assert backup.run_policy(interval="1s").manifest.problems == []
 

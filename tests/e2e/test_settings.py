@@ -17,8 +17,8 @@ from e2e.cluster import Cluster, Project
 from e2e.restored import new_ids, restore
 from fault.proxy import FOR_EVER, Fault, Proxy
 from pachvault.format import table
-from pachvault.format.documents import PipelinesRecord
 from pachvault.format.ids import RepoName
+from pachvault.format.records import PipelinesRecord
 from pachvault.pach.pipelines import Pipelines
 from pachvault.pach.settings import Settings, SettingsScope
 from pachvault.vault.snapshots import Snapshot

@@ -13,8 +13,9 @@ import pytest
 from e2e.backup import Backup
 from e2e.cluster import Project
 from pachvault.format import documents, layout, table
-from pachvault.format.documents import Cluster, Manifest, Segment
 from pachvault.format.ids import RepoName, digest
+from pachvault.format.manifest import Cluster, Manifest
+from pachvault.format.records import Segment
 from pachvault.maintenance.compare.compare import Compared, compare
 from pachvault.maintenance.verify.findings import Finding, Severity
 from pachvault.mirror import mirrors

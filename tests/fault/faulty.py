@@ -151,11 +151,11 @@ def fails(_: Call) -> object:
 
 
 def refuses(_: Call) -> object:
-    raise DeniedError("no right to read or write here")
+    raise DeniedError("permission to read or write is missing")
 
 
 def is_full(_: Call) -> object:
-    raise FullError("the target is full", hint="make room, run again")
+    raise FullError("the target is full", hint="make room and run again")
 
 
 def tears_and_fails(call: Call) -> object:

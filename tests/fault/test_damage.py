@@ -97,4 +97,4 @@ def test_a_damaged_manifest_does_not_hide_the_others(flipped: Backup) -> None:
     assert [each["id"] for each in listed] == [first, second]
     assert "damaged" in listed[0]
     assert flipped.json("show", "latest")[0]["id"] == second
-    assert "not what its name promises" in flipped.command("show", first).says(13)
+    assert "does not have the digest in its name" in flipped.command("show", first).says(13)

@@ -71,7 +71,7 @@ def test_a_read_only_vault_takes_no_backup_but_can_be_read(backup: Backup) -> No
     folder = backup.vault.folder
     with mounted(folder, "--bind", str(folder)):
         subprocess.run(["mount", "-o", "remount,ro,bind", str(folder)], check=True)
-        assert "no right to read or write here" in backup.attempt("--quiet").says(1)
+        assert "permission to read or write is missing" in backup.attempt("--quiet").says(1)
         assert len(backup.json("snapshots")) == 1
         assert backup.command("--quiet", "verify", "--level", "data").code == 0
     backup.run()
@@ -80,7 +80,7 @@ def test_a_read_only_vault_takes_no_backup_but_can_be_read(backup: Backup) -> No
 
 def test_init_where_nothing_can_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("a file")
-    assert "cannot make the folder" in pachvault("--vault", str(tmp_path / "file/vault"), "init").says(2)
+    assert "cannot create the folder" in pachvault("--vault", str(tmp_path / "file/vault"), "init").says(2)
 
 
 def test_a_target_that_runs_full_and_gets_room_again(project: Project, tmp_path: Path) -> None:

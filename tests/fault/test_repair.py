@@ -100,7 +100,7 @@ class FullStore(DyingStore):
     def _counted(self, call: Callable[[], Answer]) -> Answer:
         self.calls += 1
         if self.calls >= self._nth:
-            raise FullError("the target is full", where=self.url, hint="make room, run again")
+            raise FullError("the target is full", where=self.url, hint="make room and run again")
         return call()
 
 

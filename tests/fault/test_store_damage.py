@@ -9,8 +9,8 @@ import pytest
 import stored
 from pachvault.errors import DamageError, NoVaultError
 from pachvault.format import documents, index, layout
-from pachvault.format.documents import Manifest
 from pachvault.format.ids import digest
+from pachvault.format.manifest import Manifest
 from pachvault.vault import pending_deletes, snapshots, vault
 from stored import CONTENT, Stored, attempt
 
@@ -27,7 +27,7 @@ def the_index(story: Stored) -> str:
     (found,) = [
         name
         for name in story.names(layout.INDEX)
-        if name not in opened.avoid
+        if name not in opened.pending_deletes
         and layout.named_digest(the_pack(story)) in index.decode(opened.read(name))["pack"].to_pylist()
     ]
     return found
@@ -159,7 +159,7 @@ def test_a_manifest_that_is_not_what_it_seems_is_refused(how: str) -> None:
     if how == "edited":
         data = data.replace(b'"partial": false', b'"partial": true ')
     story.store.put(path, [data], len(data))
-    name = snapshots.named(path)
+    name = snapshots.parse_path(path)
     assert name is not None
     with pytest.raises(DamageError):
         snapshots.load(vault.open_vault(story.store), name)

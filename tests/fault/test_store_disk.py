@@ -20,7 +20,7 @@ from stored import NamedError, Stored, attempt
 ERRORS = {
     errno.ENOSPC: "the target is full",
     errno.EIO: "input or output failed",
-    errno.EROFS: "no right to read or write here",
+    errno.EROFS: "permission to read or write is missing",
 }
 WRITERS = ["back up", "forget", "prune"]
 

@@ -15,24 +15,11 @@ import pyarrow as pa
 
 from pachvault.backup.run_records import Announcement
 from pachvault.format import documents, index, pack, parquet, table
-from pachvault.format.documents import (
-    Audit,
-    Audited,
-    Branch,
-    Cluster,
-    Config,
-    Manifest,
-    Mark,
-    Marked,
-    Pin,
-    Pipeline,
-    PipelinesRecord,
-    RepoEntry,
-    RepoRecord,
-    Segment,
-    Totals,
-)
+from pachvault.format.config import Config
 from pachvault.format.ids import digest
+from pachvault.format.maintenance_documents import Audit, AuditEntry, Mark, PendingDelete, Pin
+from pachvault.format.manifest import Cluster, Manifest, RepoEntry, Totals
+from pachvault.format.records import Branch, Pipeline, PipelinesRecord, RepoRecord, Segment
 
 _FOLDER = Path(__file__).parent / "corpus"
 _ROOT = Path(__file__).parents[2]
@@ -215,14 +202,14 @@ def _vault_documents() -> list[bytes]:
         totals=Totals(),
         repos=[RepoEntry(project="p", repo="r", record=_NAME, branches=1, commits=1, size_bytes=3)],
     )
-    audit = Audit(audited_at=_AT, level="packs", objects=[Audited(name="x", result="ok", audited_at=_AT)])
+    audit = Audit(audited_at=_AT, level="packs", objects=[AuditEntry(name="x", result="ok", audited_at=_AT)])
     made = [
         Config(vault_id="0" * 32, created_at=_AT),
         record,
         PipelinesRecord(pipelines=[pipeline]),
         manifest,
         audit,
-        Mark(marked_at=_AT, objects=[Marked(name="x", reason="y")]),
+        Mark(marked_at=_AT, objects=[PendingDelete(name="x", reason="y")]),
         Pin(snapshot=_HEX, pinned_at=_AT, reason="z"),
     ]
     whole = [documents.encode(each) for each in made]

@@ -16,18 +16,12 @@ from pachvault.backup.run_records import Announcement
 from pachvault.cli.file_reference import FileReference
 from pachvault.errors import CorruptError, PachvaultError, TransientError, UsageError
 from pachvault.format import digests, documents, index, layout, pack, table
-from pachvault.format.documents import (
-    Audit,
-    Config,
-    Document,
-    Header,
-    Manifest,
-    Mark,
-    Pin,
-    PipelinesRecord,
-    RepoRecord,
-)
+from pachvault.format.config import Config, Header
+from pachvault.format.documents import Document
 from pachvault.format.ids import RepoName, digest
+from pachvault.format.maintenance_documents import Audit, Mark, Pin
+from pachvault.format.manifest import Manifest
+from pachvault.format.records import PipelinesRecord, RepoRecord
 from pachvault.maintenance.maintenance_report import MaintenanceReport
 from pachvault.maintenance.verify.stray_objects import shown
 from pachvault.maintenance.verify.verify import PackShare as VerifyShare
@@ -40,7 +34,7 @@ from pachvault.syntax.selection import Paths, SnapshotRef, SourcePattern
 from pachvault.vault import snapshots
 from pachvault.vault.blob_places import BlobPlaces
 from pachvault.vault.index_rows import IndexRows
-from pachvault.vault.packs import any_toc, by_frame, wrong_blobs
+from pachvault.vault.packs import blobs_by_frame, damaged_blobs, read_any_toc
 from pachvault.vault.vault import Vault
 
 CONFIG = Config(vault_id="0" * 32, created_at=datetime(2026, 1, 1, tzinfo=UTC))
@@ -82,7 +76,7 @@ def names(data: bytes) -> None:
         assert layout.is_folder(text.rpartition("/")[0])
         if name.digest is not None:
             assert name.digest.hex() in text
-    manifest = snapshots.named(text)
+    manifest = snapshots.parse_path(text)
     if manifest is not None:
         assert (
             layout.snapshot_path(
@@ -138,20 +132,20 @@ def _read_pack(data: bytes) -> None:
     store = MemoryStore()
     store.put("pack", [data], len(data))
     try:
-        name, toc = any_toc(Vault(store, CONFIG), "pack", len(data))
+        name, toc = read_any_toc(Vault(store, CONFIG), "pack", len(data))
     except CorruptError:
         return
     index_of_it = BlobPlaces(IndexRows.of_toc(name, toc))
     assert len(index_of_it) == len(toc.blobs)
-    for frame, rows in by_frame(toc):
+    for frame, rows in blobs_by_frame(toc):
         stored = store.get_range("pack", int(frame["offset"]), int(frame["stored"]))
-        pack.frame_is_whole(stored, int(frame["checksum"]))
+        pack.frame_is_intact(stored, int(frame["checksum"]))
         try:
             raw = pack.open_frame(stored, int(frame["raw"]), int(frame["codec"]))
         except CorruptError:
             continue
         assert len(raw) == int(frame["raw"])
-        wrong_blobs(toc, rows, raw)
+        damaged_blobs(toc, rows, raw)
 
 
 def frames(data: bytes) -> None:
@@ -196,7 +190,7 @@ def file_tables(data: bytes) -> None:
     rows, blobs = table.digests_by_row(files)
     assert len(rows) == len(blobs)
     table.files_with(files, pack.split_digests(wanted[:3]))
-    digests.Sorted.of([wanted]).has(np.ascontiguousarray(blobs))
+    digests.SortedDigests.of([wanted]).has(np.ascontiguousarray(blobs))
 
 
 def commit_lists(data: bytes) -> None:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from made import cut_points, new_vault
 from pachvault.backup.export.chunker import Chunker
 from pachvault.errors import TransientError
-from pachvault.format.documents import Cutting
+from pachvault.format.config import Cutting
 from pachvault.format.ids import digest
 from pachvault.format.pack import split_digests
 from pachvault.pach import tar
@@ -61,14 +61,14 @@ def test_cutting_depends_on_content_alone(files: list[tuple[int, int]], data: st
                     for part in again:
                         stream.append(FilePiece(f"/{number}", size, offset, part))
                         offset += len(part)
-            with Chunker(writer, blob_index.load(vault), CUTTING) as chunker:
+            with Chunker(writer, blob_index.load_places(vault), CUTTING) as chunker:
                 for stored in chunker.store(stream):
                     for path, size, name, blobs in zip(*stored, strict=True):
                         assert path not in emitted
                         emitted[path] = (size, name, blobs)
             writer.finish()
         assert len(emitted) == len(files)
-        reader = BlobReader(vault, blob_index.load(vault))
+        reader = BlobReader(vault, blob_index.load_places(vault))
         stored = set()
         for number, (size, seed) in enumerate(files):
             whole = content(size, seed)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pachvault.format import digests
-from pachvault.format.digests import Gathered, Seen, Sorted
+from pachvault.format.digests import DigestSet, SeenDigests, SortedDigests
 from pachvault.format.pack import split_digests
 
 # few values for each part: equal ones, and equal beginnings, are met often; zeros at the end must count
@@ -35,12 +35,12 @@ def test_unique_and_order_are_those_of_sets_and_sorting(names: list[bytes]) -> N
 def test_what_is_there_is_found_where_it_first_is(names: list[bytes], wanted: list[bytes]) -> None:
     names = sorted(names)
     expected = [bisect_left(names, each) if each in names else -1 for each in wanted]
-    assert Sorted(digests.of(names)).find(digests.of(wanted)).tolist() == expected
+    assert SortedDigests(digests.of(names)).find(digests.of(wanted)).tolist() == expected
 
 
 @given(NAMES, NAMES)
 def test_all_that_are_known_are_counted(names: list[bytes], others: list[bytes]) -> None:
-    known = Sorted.of([digests.of(names)])
+    known = SortedDigests.of([digests.of(names)])
     counts = Counter(others)
     assert known.count(digests.of(others)).tolist() == [counts[each] for each in sorted(set(names))]
     assert known.has(digests.of(others)).tolist() == [each in names for each in others]
@@ -48,7 +48,7 @@ def test_all_that_are_known_are_counted(names: list[bytes], others: list[bytes])
 
 @given(st.lists(NAMES, max_size=5))
 def test_what_is_gathered_is_there_once(parts: list[list[bytes]]) -> None:
-    gathered = Gathered()
+    gathered = DigestSet()
     for part in parts:
         gathered.add(digests.of(part))
     assert split_digests(gathered.all()) == sorted({each for part in parts for each in part})
@@ -57,8 +57,8 @@ def test_what_is_gathered_is_there_once(parts: list[list[bytes]]) -> None:
 @given(st.lists(NAMES, max_size=8), NAMES)
 def test_what_came_up_before_is_known(parts: list[list[bytes]], others: list[bytes]) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(digests, "_PILED", 20)  # so few that they are sorted in
-        seen, known = Seen(), set[bytes]()
+        patch.setattr(digests, "_BATCH", 20)  # so few that they are sorted in
+        seen, known = SeenDigests(), set[bytes]()
         for part in parts:
             expected = [each not in known and each not in part[:number] for number, each in enumerate(part)]
             assert seen.add(part) == expected

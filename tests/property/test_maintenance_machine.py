@@ -231,7 +231,7 @@ class Maintenance(RuleBasedStateMachine):
         names = snapshots.names(opened)
         there = {name.path for name in names}
         self.forgotten = {each.name.id for each in forget.forgotten(opened)}
-        reader = BlobReader(opened, blob_index.load(opened))
+        reader = BlobReader(opened, blob_index.load_places(opened))
         wanted: dict[bytes, bytes] = {}
         for name in names:
             wanted |= self._read_back(name)

@@ -41,7 +41,7 @@ def read(data: bytes) -> list[bytes]:
     found = []
     for number, at in enumerate(toc.frames):
         stored = data[int(at["offset"]) : int(at["offset"]) + int(at["stored"])]
-        if not pack.frame_is_whole(stored, int(at["checksum"])):
+        if not pack.frame_is_intact(stored, int(at["checksum"])):
             raise DamageError("another checksum")
         raw = pack.open_frame(stored, int(at["raw"]), int(at["codec"]))
         rows = toc.blobs[toc.blobs["frame"] == number].tolist()

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from made import Repo, back_up, flip, new_vault
 from pachvault.format import layout
-from pachvault.format.documents import Audited
 from pachvault.format.ids import RepoName, digest
+from pachvault.format.maintenance_documents import AuditEntry
 from pachvault.maintenance.verify.audits import AuditResult
 from pachvault.maintenance.verify.findings import Severity
 from pachvault.maintenance.verify.verify import Level, PackShare, verify
@@ -42,12 +42,12 @@ def test_who_keeps_to_the_calendar_reads_every_pack_within_the_period(
     """Runs once every `between`, each reading what is due: nothing is ever older than the period."""
     period, between = timedelta(days=days), timedelta(hours=hours)
     now = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=start)
-    known = {("packs", name): AuditResult(Audited(name=name, result="ok"), now) for name in names}
+    known = {("packs", name): AuditResult(AuditEntry(name=name, result="ok"), now) for name in names}
     sizes = dict.fromkeys(names, 1)
     for _ in range(2 * (period // between) + 2):
         now += between
         for each in due(known, sizes, now=now, period=period, between=between):
-            known["packs", each.name] = AuditResult(Audited(name=each.name, result="ok"), now)
+            known["packs", each.name] = AuditResult(AuditEntry(name=each.name, result="ok"), now)
         oldest = min((result.at for result in known.values() if result.at), default=now)
         assert now - oldest <= period
 

@@ -22,9 +22,11 @@ from pachvault.backup.freeze.snapshot_notes import clock_notes, dated, history_e
 from pachvault.backup.freeze.survey import Survey
 from pachvault.backup.run_records import Tick
 from pachvault.errors import BusyError, DeniedError
-from pachvault.format import documents, layout
-from pachvault.format.documents import Audit, Audited, Branch, Marked, Problem, Unfinished
+from pachvault.format import documents, layout, problem_kinds
 from pachvault.format.ids import RepoName, digest
+from pachvault.format.maintenance_documents import Audit, AuditEntry, PendingDelete
+from pachvault.format.manifest import Problem
+from pachvault.format.records import Branch, Unfinished
 from pachvault.maintenance.forget import forget
 from pachvault.maintenance.forget.retention import RetentionAction
 from pachvault.maintenance.maintenance import LEVEL, _is_covered
@@ -36,6 +38,7 @@ from pachvault.maintenance.verify import audits, known_damage
 from pachvault.pach.records import CommitInfo
 from pachvault.policy import Retention
 from pachvault.runtime.progress import Quiet
+from pachvault.syntax.quantities import rounded_in_words
 from pachvault.vault import clock, pending_deletes, snapshots
 from pachvault.vault import vault as vaults
 from pachvault.vault.clock import Clocks
@@ -328,7 +331,7 @@ def test_no_clock_alone_makes_prune_delete(
     doomed = seal(store, vault, NOW)
     forget.execute(vault, forget.plan_named(vault, [doomed.short_id]))
     pending_deletes.write(
-        vault, [Marked(name=next(iter(vault.store.list(layout.PACKS))).name, reason="test")]
+        vault, [PendingDelete(name=next(iter(vault.store.list(layout.PACKS))).name, reason="test")]
     )
     before = set(store.objects)
     store.now += off if whose == "store" else timedelta()
@@ -341,7 +344,7 @@ def test_no_clock_alone_makes_prune_delete(
 # audits
 
 
-def note(vault: Vault, level: str, at: datetime, *objects: Audited) -> None:
+def note(vault: Vault, level: str, at: datetime, *objects: AuditEntry) -> None:
     data = documents.encode(Audit(audited_at=at, level=level, objects=list(objects)))
     vault.store.put(layout.stamped_path(layout.AUDITS, at, digest(data)), [data], len(data))
 
@@ -350,13 +353,13 @@ def note(vault: Vault, level: str, at: datetime, *objects: Audited) -> None:
 def test_a_good_result_from_the_future_counts_for_nothing_and_a_bad_one_until_it_is_made_up_for(
     store: MemoryStore, vault: Vault, off: timedelta
 ) -> None:
-    note(vault, audits.PACKS, NOW + off, Audited(name=A, result="ok"))
-    note(vault, audits.PACKS, NOW + off, Audited(name=B, result="damaged"))
+    note(vault, audits.PACKS, NOW + off, AuditEntry(name=A, result="ok"))
+    note(vault, audits.PACKS, NOW + off, AuditEntry(name=B, result="damaged"))
     known = audits.results(audits.load(vault), NOW)
     assert (audits.good_at(known, audits.PACKS, A) is None) == (off > timedelta())
     assert audits.has_failed(known, B)
     store.now = NOW + HOUR
-    note(vault, audits.PACKS, store.now, Audited(name=B, result="ok"))
+    note(vault, audits.PACKS, store.now, AuditEntry(name=B, result="ok"))
     assert not audits.has_failed(audits.results(audits.load(vault), store.now), B)
 
 
@@ -364,12 +367,12 @@ def test_a_good_result_from_the_future_counts_for_nothing_and_a_bad_one_until_it
 def test_a_repair_of_a_wrong_clock_hides_no_loss(store: MemoryStore, vault: Vault, off: timedelta) -> None:
     pack = A
     store.put(pack, [b"x"], 1)
-    note(vault, audits.PACKS, NOW - HOUR, Audited(name=pack, result="damaged"))
-    pending_deletes.write(vault, [Marked(name=pack, reason=f"{pending_deletes.DAMAGED}test")])
+    note(vault, audits.PACKS, NOW - HOUR, AuditEntry(name=pack, result="damaged"))
+    pending_deletes.write(vault, [PendingDelete(name=pack, reason=f"{pending_deletes.DAMAGED}test")])
     assert known_damage.known(vault, audits.load(vault), NOW).waiting == [pack]
     note(vault, repair.LEVEL, NOW + off)  # it lost nothing
     store.now = NOW + timedelta(minutes=1)
-    note(vault, repair.LEVEL, store.now, Audited(name="p/r@1:/a", result="damaged"))
+    note(vault, repair.LEVEL, store.now, AuditEntry(name="p/r@1:/a", result="damaged"))
     assert known_damage.known(vault, audits.load(vault), store.now).waiting == []
 
 
@@ -385,14 +388,14 @@ def test_no_clock_that_is_set_back_or_ahead_stops_the_rounds_of_maintenance(
         now = {name: after if name == whose else timedelta() for name in CLOCKS}
         store.now = NOW + was["store"]
         tick = (NOW + was["cluster"]).isoformat()
-        note(vault, LEVEL, NOW + was["machine"], Audited(name="who", result="ok", message=tick))
+        note(vault, LEVEL, NOW + was["machine"], AuditEntry(name="who", result="ok", message=tick))
         later = NOW + DAY
         clocks = Clocks(later + now["store"], later + now["machine"])
         assert not _is_covered(vault, "who", later + now["cluster"], clocks, DAY)
 
 
 def test_a_round_that_was_just_done_is_not_done_again(vault: Vault) -> None:
-    note(vault, LEVEL, NOW, Audited(name="who", result="ok", message=NOW.isoformat()))
+    note(vault, LEVEL, NOW, AuditEntry(name="who", result="ok", message=NOW.isoformat()))
     soon = NOW + HOUR
     assert _is_covered(vault, "who", NOW, Clocks(soon, soon), DAY)
     assert not _is_covered(vault, "other", NOW, Clocks(soon, soon), DAY)
@@ -405,16 +408,15 @@ def test_a_round_that_was_just_done_is_not_done_again(vault: Vault) -> None:
 def test_status_says_what_is_dated_in_the_future_and_never_counts_it(
     store: MemoryStore, vault: Vault, off: timedelta
 ) -> None:
-    problem = Problem(repo="p/x", kind=documents.REPO_DELETED, message="missing since snapshot 0")
+    problem = Problem(repo="p/x", kind=problem_kinds.REPO_DELETED, message="missing since snapshot 0")
     good = seal(store, vault, NOW, problems=(problem,))
     other = seal(store, vault, NOW + off)
     shown = status(vault, POLICY, NOW + timedelta(minutes=1))
     assert shown.latest is not None
     if off > timedelta():
         assert shown.latest.id == good.name.id
-        assert shown.future == [
-            f"{other.short_id}, dated {clock.told(off - timedelta(minutes=1))} ahead of this machine's clock"
-        ]
+        ahead = rounded_in_words(off - timedelta(minutes=1))
+        assert shown.future == [f"{other.short_id}, dated {ahead} ahead of this machine's clock"]
         assert any("a clock is wrong" in line for line in shown.due)
         assert [line.partition(": ")[2] for line in shown.notes] == [f"repo-deleted: p/x: {problem.message}"]
     else:

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from pachvault.errors import InvalidInputError
-from pachvault.syntax.quantities import count, duration, in_words, size
+from pachvault.syntax.quantities import count, duration, in_words, rounded_in_words, size
 
 
 @pytest.mark.parametrize(
@@ -25,6 +25,23 @@ from pachvault.syntax.quantities import count, duration, in_words, size
 )
 def test_a_duration_is_said_in_words(text: str, words: str) -> None:
     assert in_words(duration(text)) == words
+
+
+@pytest.mark.parametrize(
+    ("length", "words"),
+    [
+        (timedelta(days=3, hours=12), "3 days 12 hours"),
+        (timedelta(days=1, hours=1, minutes=59), "1 day 1 hour"),
+        (timedelta(days=2, minutes=5), "2 days"),
+        (timedelta(minutes=4), "4 minutes"),
+        (timedelta(minutes=6, seconds=1), "6 minutes 1 second"),
+        (timedelta(milliseconds=1600), "2 seconds"),
+        (timedelta(milliseconds=400), "0 seconds"),
+        (timedelta(seconds=-5), "0 seconds"),
+    ],
+)
+def test_a_measured_duration_is_rounded_to_two_units(length: timedelta, words: str) -> None:
+    assert rounded_in_words(length) == words
 
 
 @pytest.mark.parametrize("value", ["7", 7, "7mo", "2y5m7d3h", "1.5h", "-1h", "٣d", "9" * 5000 + "d", None])

@@ -142,7 +142,7 @@ def _say_snapshot(snapshot: Snapshot, seconds: float, say: Say) -> None:
 
 def _read_back(connection: Connection, snapshot: Snapshot, destination: Path, say: Say) -> tuple[float, int]:
     began = time.monotonic()
-    reader = BlobReader(snapshot.vault, blob_index.load(snapshot.vault))
+    reader = BlobReader(snapshot.vault, blob_index.load_places(snapshot.vault))
     done = extract.Extracted()
     with opened(destination, snapshot.name.id, overwrite=False) as out:
         for chosen in extract.choose(snapshot, [], [], []):

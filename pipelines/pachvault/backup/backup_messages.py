@@ -8,8 +8,10 @@ from __future__ import annotations
 import json
 from typing import Literal
 
-from pachvault.format.documents import Branch, Cluster, Hex, Pipeline, Problem, Project, Roles, Time
+from pachvault.format.documents import Hex, Roles, Time
 from pachvault.format.ids import RepoName, digest
+from pachvault.format.manifest import Cluster, Problem, Project
+from pachvault.format.records import Branch, Pipeline
 from pachvault.messages import StageMessage
 from pachvault.pach.records import CommitInfo
 from pachvault.pach.source import CommitRef

@@ -13,12 +13,14 @@ import pyarrow.compute as pc
 from pachvault.backup.backup_messages import Link
 from pachvault.errors import DamageError
 from pachvault.format import layout, table
-from pachvault.format.documents import METADATA_LOST, Problem
 from pachvault.format.ids import RepoName
+from pachvault.format.manifest import Problem
+from pachvault.format.problem_kinds import METADATA_LOST
 from pachvault.pach.records import Change, CommitInfo
 from pachvault.store.store import ObjectInfo
 from pachvault.vault import snapshots
-from pachvault.vault.snapshots import RepoHistory, Snapshot
+from pachvault.vault.repo_history import RepoHistory, rows_of_commit
+from pachvault.vault.snapshots import Snapshot
 from pachvault.vault.vault import Vault
 
 _log = logging.getLogger(__name__)
@@ -167,7 +169,7 @@ def sealed_layers(vault: Vault, repo: RepoName, chain: Sequence[Link]) -> list[p
     """The rows of a sealed commit's chain, from a full commit on; none where a table is damaged."""
     try:
         return [
-            snapshots.rows_of(vault.file_table(name), repo, link.commit)
+            rows_of_commit(vault.file_table(name), repo, link.commit)
             for link in chain
             for name in link.tables
         ]

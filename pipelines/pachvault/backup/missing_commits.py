@@ -7,8 +7,9 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from pachvault.errors import PachydermError, SourceGoneError
-from pachvault.format.documents import GONE, SQUASHED, UNREADABLE, Problem
 from pachvault.format.ids import RepoName
+from pachvault.format.manifest import Problem
+from pachvault.format.problem_kinds import GONE, SQUASHED, UNREADABLE
 from pachvault.pach.source import CommitRef, Source
 
 

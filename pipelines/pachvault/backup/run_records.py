@@ -15,6 +15,7 @@ from pachvault.errors import BusyError, DamageError, StoreError, TakenError
 from pachvault.format import layout
 from pachvault.format.documents import Time
 from pachvault.messages import StageMessage
+from pachvault.syntax.quantities import rounded_in_words
 from pachvault.vault import clock, snapshots
 from pachvault.vault.vault import Vault
 
@@ -58,8 +59,9 @@ def check_age(vault: Vault, run_id: str) -> datetime:
     announced = vault.store.stat(layout.announcement_path(run_id))
     now = clock.store_now(vault, is_cleared=False)
     if announced is None or not _is_in_time(now - announced.modified_at, vault):
+        limit = rounded_in_words(vault.config.grace / 2)
         raise BusyError(
-            f"the run froze more than {vault.config.grace / 2} ago, or its announcement has gone, "
+            f"the run froze more than {limit} ago, or its announcement has gone, "
             "or the store's clock was set back: not sealed",
             where=f"run {run_id}",
             hint="the next run reuses what this one has stored",
@@ -183,4 +185,4 @@ def drop_receipt(vault: Vault, key: str) -> None:
 
 def _is_there(vault: Vault, name: str, written: WrittenObject) -> bool:
     info = vault.store.stat(name)
-    return info is not None and info.size == written.size and name not in vault.avoid
+    return info is not None and info.size == written.size and name not in vault.pending_deletes

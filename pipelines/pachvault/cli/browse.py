@@ -84,7 +84,7 @@ def cat_command(context: CommandContext, snap: str, place: str) -> int:
             )
         raise reference.absent_in([snapshot])
     row = rows[0]
-    reader = BlobReader(vault, blob_index.load(vault))
+    reader = BlobReader(vault, blob_index.load_places(vault))
     put_bytes(reader.stream(row["blobs"] or ([row["digest"]] if row["size"] else [])))
     return 0
 

@@ -75,7 +75,7 @@ def extract_command(
         raise UsageError("--include and --exclude leave no file", hint="`pachvault ls` lists paths")
     total = extraction.Extracted()
     with opened(destination, snapshot.name.id, overwrite=overwrite, is_shared=shared) as folder:
-        reader = BlobReader(vault, blob_index.load(vault))
+        reader = BlobReader(vault, blob_index.load_places(vault))
         with context.progress() as progress:
             progress.start("extract", sum(row["size"] for branch in chosen for row in branch.files))
             for branch in chosen:

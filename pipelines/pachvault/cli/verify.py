@@ -17,7 +17,7 @@ from pachvault.cli.results.verify import (
     severities_of,
 )
 from pachvault.errors import EXIT_DAMAGE, EXIT_OK, EXIT_PARTIAL, PachvaultError, UsageError
-from pachvault.format.documents import Audited
+from pachvault.format.maintenance_documents import AuditEntry
 from pachvault.maintenance.verify import audits
 from pachvault.maintenance.verify.findings import Finding, exit_code
 from pachvault.maintenance.verify.verify import Level, PackShare, examine
@@ -153,7 +153,7 @@ def _show_findings(context: CommandContext, findings: Sequence[Finding]) -> None
     show_all(context, FindingResult, [FindingResult.of(finding) for finding in findings])
 
 
-def _record(vault: Vault, level: str, audited: Sequence[Audited]) -> None:
+def _record(vault: Vault, level: str, audited: Sequence[AuditEntry]) -> None:
     try:
         audits.record(vault, level, audited)
     except PachvaultError as error:

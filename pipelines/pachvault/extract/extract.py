@@ -21,7 +21,8 @@ from pachvault.runtime.progress import Progress
 from pachvault.syntax.selection import Paths, SourcePattern
 from pachvault.vault import suggestions
 from pachvault.vault.blob_reader import BlobReader
-from pachvault.vault.snapshots import RepoHistory, Snapshot
+from pachvault.vault.repo_history import RepoHistory
+from pachvault.vault.snapshots import Snapshot
 
 _FILES_A_TASK = 64
 

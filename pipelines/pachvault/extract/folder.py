@@ -69,7 +69,7 @@ class Folder:
         """Whether a regular file of this size and BLAKE3 digest is in an entered folder."""
         with ExitStack() as stack:
             try:
-                handle, actual_size = stack.enter_context(files.opened(parent, name))
+                handle, actual_size = stack.enter_context(files.open_file(parent, name))
             except OSError:
                 return False  # absent, a link, or unreadable for this user: writing it reports what is wrong
             if actual_size != size:

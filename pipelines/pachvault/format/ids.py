@@ -10,11 +10,11 @@ DIGEST_BYTES = 32
 
 
 def digest(data: bytes | bytearray | memoryview, *more: bytes) -> bytes:
-    """BLAKE3-256 of `data`, and of what follows it: 32 bytes."""
-    made = blake3(data)
-    for each in more:
-        made.update(each)
-    return made.digest()
+    """The BLAKE3 digest of `data` and `more`, one after the other: 32 bytes."""
+    hasher = blake3(data)
+    for part in more:
+        hasher.update(part)
+    return hasher.digest()
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -1,4 +1,4 @@
-"""The index: which pack holds a blob, and where (docs/format.md, section 6)."""
+"""Index objects: which pack has a blob, and where (docs/format.md, section 6)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pachvault.format.pack import MOST_FRAME_BYTES, MOST_STORED_BYTES, Pack, Toc
 from pachvault.format.parquet import Form
 
 ROWS = 250_000
-"""An index object is written as soon as it has so many rows: they do not pile up, nor do small objects."""
+"""The size of an index object. Fewer rows would give many small objects, more rows would need more memory."""
 
 DIGEST = pa.binary(32)
 SCHEMA = pa.schema(
@@ -39,10 +39,10 @@ _RANGES = {
     "offset": MOST_FRAME_BYTES,
     "size": MOST_FRAME_BYTES,
 }
-"""How large each number may be; none is below zero."""
+"""The largest value of each number column; none is negative."""
 
 
-def _wrong(rows: pa.Table) -> str:
+def _first_problem(rows: pa.Table) -> str:
     for name, most in _RANGES.items():
         if name in rows.column_names and len(rows):
             bounds = pc.min_max(rows[name])
@@ -51,13 +51,13 @@ def _wrong(rows: pa.Table) -> str:
     return ""
 
 
-FORM = Form(SCHEMA, most_rows=2**23, check=_wrong)
-"""An index object as it is read."""
+FORM = Form(SCHEMA, most_rows=2**23, check=_first_problem)
+"""What an index object must be to be read."""
 
 
 def of_packs(packs: list[Pack]) -> pa.Table:
-    """One index table of several packs, a row a blob, sorted by blob."""
-    # a column after the other: a million rows are a hundred megabytes
+    """One index table of several packs: one row for each blob, sorted by blob."""
+    # one column at a time: a million rows take a hundred megabytes
     blobs = digests.joined(pack.toc.blobs["digest"] for pack in packs)
     order = digests.order(blobs)
     columns = [as_column(blobs.take(order))]
@@ -72,7 +72,7 @@ def of_packs(packs: list[Pack]) -> pa.Table:
 
 
 def numbers_of(toc: Toc, name: str) -> NDArray[np.int64]:
-    """One of the index's columns of numbers, by what a pack says of itself."""
+    """A number column of the index, from the table of contents of a pack."""
     if name in ("offset", "size"):
         return np.asarray(toc.blobs[name], np.int64)
     return np.asarray(toc.frames[name.removeprefix("frame_")], np.int64).take(toc.blobs["frame"])
@@ -84,16 +84,19 @@ def as_column(blobs: Digests) -> pa.Array:
 
 
 def ends_of(data: bytes) -> dict[bytes, int]:
-    """The packs that an index object is about, and up to which byte it places frames; or DamageError."""
+    """The packs that an index object names, and for each the byte up to which it places frames in it.
+
+    Raises CorruptError where `data` is not an index object.
+    """
     names = ("pack", "frame_offset", "frame_stored")
     rows = parquet.decode(data, FORM.of(*names))
     rows = rows.append_column("end", pc.add(rows["frame_offset"], rows["frame_stored"]))
-    found = rows.group_by("pack").aggregate([("end", "max")])
-    return dict(zip(found["pack"].to_pylist(), found["end_max"].to_pylist(), strict=True))
+    ends = rows.group_by("pack").aggregate([("end", "max")])
+    return dict(zip(ends["pack"].to_pylist(), ends["end_max"].to_pylist(), strict=True))
 
 
 def packs_of(data: bytes) -> tuple[list[bytes], int]:
-    """The packs that an index object is about, and how many rows it has; or DamageError."""
+    """The packs that an index object names, and its number of rows; or CorruptError."""
     rows = parquet.decode(data, FORM.of("pack"))
     return pc.unique(rows["pack"]).to_pylist(), len(rows)
 
@@ -104,10 +107,10 @@ def encode(table: pa.Table) -> bytes:
 
 
 def columns(data: bytes) -> Iterator[Callable[[str], pa.Array]]:
-    """For some rows after the other of the index table in `data` what reads a column, by name."""
+    """For each row group of the index table in `data` a function that reads a column by name."""
     return parquet.columns(data, FORM)
 
 
 def decode(data: bytes) -> pa.Table:
-    """The index table in `data`, or DamageError."""
+    """The index table in `data`, or CorruptError."""
     return parquet.decode(data, FORM)

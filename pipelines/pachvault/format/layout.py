@@ -1,7 +1,7 @@
-"""Where each kind of object lives in a vault, and which names are ours (docs/format.md, section 3).
+"""The names of objects in a vault, and their kinds (docs/format.md, section 3).
 
-`parse` is the only judge of a name: what it does not know is no object of the vault. It is not read, not
-relied on and never deleted.
+`parse` alone decides whether a name is one of an object. A file with any other name is never read, relied on
+or deleted.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ RESERVE = "reserve"
 RUNS = "runs"
 SNAPSHOTS = "snapshots"
 TABLES = "tables"
-OF_THE_FILE_SYSTEM = "lost+found"
-"""What a new ext4 volume holds, for root alone to read: it is no stray."""
+LOST_AND_FOUND = "lost+found"
+"""A folder that a new ext4 volume has, and that only root can read. It is ignored."""
 
 _STAMP = "%Y%m%dT%H%M%SZ"
 _MIB = 2**20
 
 
 class Kind(StrEnum):
-    """What an object is, by its name."""
+    """The kind of an object, by its name."""
 
     CONFIG = "configuration"
     PACK = "pack"
@@ -53,17 +53,17 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Name:
-    """What an object's name says."""
+    """The parts of an object's name."""
 
     kind: Kind
     digest: bytes | None = None
-    """That of the object; None where the name promises none."""
+    """The digest of the object; None where the name has none."""
     at: datetime | None = None
     """The time in the name, UTC."""
     sequence: int = 0
-    """Of a manifest, its place in the order of sealing; 0 where the name has none."""
+    """Of a manifest: its number in the order of sealing; 0 where the name has none."""
     subject: str = ""
-    """Of an announcement the run's id, of a pin the snapshot's, of a receipt the key of its share."""
+    """An announcement's run id, a pin's snapshot id, a receipt's key of a share; else empty."""
 
 
 _DIGEST = "(?P<digest>[0-9a-f]{64})"
@@ -102,7 +102,7 @@ _MOST_DOCUMENT_BYTES = 256 * _MIB
 
 
 def parse(name: str) -> Name | None:
-    """What a name in the store says; None where it has not exactly the form of one of ours."""
+    """The parts of a name; None where it does not have exactly the form of an object's name."""
     if name == CONFIG:
         return Name(Kind.CONFIG)
     for kind, form in _BY_FOLDER.get(name.partition("/")[0], ()):
@@ -121,99 +121,99 @@ def parse(name: str) -> Name | None:
 
 
 def is_folder(name: str) -> bool:
-    """Whether objects of ours lie directly in a folder of this name."""
+    """Whether a folder of this name directly contains objects."""
     return not name or name in _BY_FOLDER or _FOLDER.fullmatch(name) is not None
 
 
 def most_bytes(name: str) -> int:
-    """How many bytes an object that is read whole may have (docs/format.md, 3.9)."""
-    known = parse(name)
-    return _MOST_BYTES.get(known.kind, _MOST_DOCUMENT_BYTES) if known else _MOST_DOCUMENT_BYTES
+    """The most bytes that an object with this name may have (docs/format.md, 3.9)."""
+    parsed = parse(name)
+    return _MOST_BYTES.get(parsed.kind, _MOST_DOCUMENT_BYTES) if parsed else _MOST_DOCUMENT_BYTES
 
 
 def pack_path(digest: bytes) -> str:
-    """A pack, named by the digest of its table of contents."""
+    """The path of a pack, named by the digest of its table of contents."""
     return _fanned(PACKS, digest, "")
 
 
 def table_path(digest: bytes) -> str:
-    """A file table or a commit list, named by the digest of its bytes."""
+    """The path of a file table or a commit list, named by the digest of its bytes."""
     return _fanned(TABLES, digest, ".parquet")
 
 
 def record_path(digest: bytes) -> str:
-    """A repo or pipelines record, named by the digest of its bytes."""
+    """The path of a repo or pipelines record, named by the digest of its bytes."""
     return _fanned(RECORDS, digest, ".json")
 
 
 def index_path(digest: bytes) -> str:
-    """An index object, named by the digest of its bytes."""
+    """The path of an index object, named by the digest of its bytes."""
     return f"{INDEX}/{digest.hex()}.parquet"
 
 
 def snapshot_path(frozen_at: datetime, sequence: int, digest: bytes, folder: str = SNAPSHOTS) -> str:
-    """A manifest: the time of its freeze, its place in the order of sealing, the digest of its bytes.
+    """The path of a manifest: the time of its freeze, its number in the order of sealing, its digest.
 
-    A manifest without a place, 0, is of a version that gave none, and its name has none either.
+    An earlier version wrote manifests without a number (0); their names have none either.
     """
-    place = f"{sequence:08d}-" if sequence else ""
-    return f"{folder}/{_stamp(frozen_at)}-{place}{digest.hex()}.json"
+    number = f"{sequence:08d}-" if sequence else ""
+    return f"{folder}/{_stamp(frozen_at)}-{number}{digest.hex()}.json"
 
 
 def forgotten_path(snapshot: str) -> str:
-    """Where a manifest goes that is forgotten, by where it was; and back, see `remembered_path`."""
+    """The path of a manifest after it is forgotten. `unforgotten_path` is the inverse."""
     return f"{FORGOTTEN}/{snapshot.removeprefix(SNAPSHOTS + '/')}"
 
 
-def remembered_path(forgotten: str) -> str:
-    """Where a forgotten manifest was."""
+def unforgotten_path(forgotten: str) -> str:
+    """The path of a forgotten manifest before it was forgotten, and after it is brought back."""
     return f"{SNAPSHOTS}/{forgotten.removeprefix(FORGOTTEN + '/')}"
 
 
 def stamped_path(folder: str, at: datetime, digest: bytes) -> str:
-    """An object named by a time and the digest of its bytes: marks, audits."""
+    """The path of an object that is named by a time and the digest of its bytes: a mark or an audit."""
     return f"{folder}/{_stamp(at)}-{digest.hex()}.json"
 
 
 def pin_path(snapshot_id: str) -> str:
-    """What keeps a snapshot from being forgotten, by the snapshot's 64 digits."""
+    """The path of the pin of a snapshot; `snapshot_id` has 64 digits."""
     return f"{PINS}/{snapshot_id}.json"
 
 
 def announcement_path(run_id: str) -> str:
-    """What other processes learn a run in progress from. Advisory."""
+    """The path of the announcement of a run. Advisory."""
     return f"{RUNS}/frozen-{run_id}.json"
 
 
 def receipt_path(key: str) -> str:
-    """The receipt of a share, which a later run may use again. Advisory."""
+    """The path of the receipt of a share. A later run may use it. Advisory."""
     return f"{RUNS}/share-{key}.json"
 
 
 def clock_path(token: str) -> str:
-    """An object that is written to learn the store's time, and deleted."""
+    """The path of a probe object, which is written to read the store's clock, and deleted."""
     return f"{RUNS}/clock-{token}.json"
 
 
 def reserve_path(number: int) -> str:
-    """A part of the reserve, see `maintenance.reserve`."""
+    """The path of a part of the reserve (docs/format.md, 9.13)."""
     return f"{RESERVE}/{number}"
 
 
 def named_digest(path: str) -> bytes | None:
-    """The digest that an object's name promises; None where the name is none of ours, or promises none."""
+    """The digest in an object's name; None where it has none, or is not an object's name."""
     name = parse(path)
     return name.digest if name else None
 
 
 def subject_of(path: str) -> str:
-    """What an object is about, by its name (see Name.subject)."""
+    """The subject in an object's name (see Name.subject); empty where it has none."""
     name = parse(path)
     return name.subject if name else ""
 
 
 def _time(text: str) -> datetime | None:
-    """The time in a name; None for one that no calendar has, or from before computers had clocks."""
+    """The time in a name; None where the calendar does not have it, or it is before 1970."""
     try:
         at = datetime.strptime(text, _STAMP).replace(tzinfo=UTC)
     except ValueError:

@@ -1,8 +1,8 @@
-"""Packs: many blobs in one object that describes itself (docs/format.md, section 5).
+"""Packs: objects that hold many blobs and list them (docs/format.md, section 5).
 
-A pack is a header, frames, a table of contents (the TOC) and a trailer. A frame holds one blob or
-a batch of small ones, compressed together. The pack's name is the digest of its TOC, and the TOC
-holds a checksum of each frame, so a name vouches for every byte, and no key is needed to check.
+A pack is a header, frames, a table of contents (TOC) and a trailer. A frame holds one blob, or several small
+ones that are compressed together. A pack is named by the digest of its TOC, and the TOC has a checksum of
+each frame. So the name covers every byte, and a reader can verify it without a key.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _COUNTS = struct.Struct("<QIIB3xI")  # the trailer up to its digest
 TRAILER_BYTES = TRAILER.size
 
 MOST_FRAME_BYTES = 64 * 2**20
-"""Of a frame after decoding; what says more is refused before anything is allocated (docs/format.md, 5.7)."""
+"""The most bytes of a decoded frame. Larger ones are refused before allocation (docs/format.md, 5.7)."""
 MOST_STORED_BYTES = MOST_FRAME_BYTES + 2**20
 MOST_TOC_BYTES = 2**30
 
@@ -43,8 +43,8 @@ _COMPRESSION = zstandard.ZstdCompressionParameters(
     strategy=zstandard.STRATEGY_FAST,
     write_content_size=True,
 )
-"""zstd's fastest strategy, with a table as large as a frame needs: text, tables and source code get about as
-small as by level 3 (0 to 5 % larger), in three fifths of its time."""
+"""zstd's fastest strategy with a hash table of the size of a frame. Measured on text, tables and source code:
+0 to 5 % larger than level 3, in three fifths of its time."""
 _SAMPLE_BYTES = 16 * 1024
 _SLICE_BYTES = 2 * 1024
 
@@ -56,7 +56,7 @@ BLOB = np.dtype([("digest", "V32"), ("frame", "<u4"), ("offset", "<u4"), ("size"
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One frame ready to be written: its stored bytes and the blobs inside, in order."""
+    """A frame ready to be written: its stored bytes, and its blobs in order."""
 
     stored: bytes
     raw_bytes: int
@@ -75,7 +75,7 @@ class Toc:
 
 @dataclass(frozen=True, slots=True)
 class Pack:
-    """A finished pack: its name, its bytes in parts, and its TOC."""
+    """A complete pack: its digest, its bytes in parts, and its TOC."""
 
     digest: bytes
     parts: list[bytes]
@@ -84,37 +84,37 @@ class Pack:
 
 
 def new_compressor() -> zstandard.ZstdCompressor:
-    """For `make_frame`, in one thread."""
+    """A compressor for `make_frame`. It must be used by one thread at a time."""
     return zstandard.ZstdCompressor(compression_params=_COMPRESSION)
 
 
 def make_frame(
     data: bytes | memoryview, digests: list[bytes], sizes: list[int], compressor: zstandard.ZstdCompressor
 ) -> Frame:
-    """Compress `data`, the blobs' bytes one after the other; kept raw where that does not pay."""
-    if len(data) < 2 * _SAMPLE_BYTES or _pays(_sample(data), compressor) is not None:
-        packed = _pays(data, compressor)
+    """A frame of `data`, the blobs one after the other; stored raw where compression gains little."""
+    if len(data) < 2 * _SAMPLE_BYTES or _compressed(_sample(data), compressor) is not None:
+        packed = _compressed(data, compressor)
         if packed is not None:
             return Frame(packed, len(data), CODEC_ZSTD, tuple(digests), tuple(sizes))
     return Frame(bytes(data), len(data), CODEC_RAW, tuple(digests), tuple(sizes))
 
 
-def _pays(data: bytes | memoryview, compressor: zstandard.ZstdCompressor) -> bytes | None:
-    """`data` compressed, or None where that spares next to nothing."""
+def _compressed(data: bytes | memoryview, compressor: zstandard.ZstdCompressor) -> bytes | None:
+    """`data` compressed; None where that saves less than a 32nd."""
     packed = compressor.compress(data)
     return packed if len(packed) < len(data) - len(data) // 32 else None
 
 
 def _sample(data: bytes | memoryview) -> bytes:
-    """Bytes from all over `data`: what is dense there need not be compressed to find that out."""
+    """Slices from all parts of `data`. If they do not compress, `data` is not compressed: that saves time."""
     slices, step = _SAMPLE_BYTES // _SLICE_BYTES, len(data) * _SLICE_BYTES // _SAMPLE_BYTES
     return b"".join(data[number * step : number * step + _SLICE_BYTES] for number in range(slices))
 
 
 def open_frame(stored: bytes | memoryview, raw_bytes: int, codec: int) -> bytes:
-    """A frame's blobs, one after the other.
+    """The decoded frame: its blobs, one after the other.
 
-    Raises DamageError where the bytes do not decode to `raw_bytes` bytes.
+    Raises CorruptError where the bytes do not decode to `raw_bytes` bytes.
     """
     if raw_bytes > MOST_FRAME_BYTES:
         raise CorruptError(
@@ -124,12 +124,12 @@ def open_frame(stored: bytes | memoryview, raw_bytes: int, codec: int) -> bytes:
         data = bytes(stored)
     elif codec == CODEC_ZSTD:
         try:
-            # what a damaged frame says of its own size must not be allocated
+            # a damaged frame may claim any size, and that much memory would be allocated
             if zstandard.frame_content_size(stored) > raw_bytes:
                 raise CorruptError(f"frame says it holds more than the {raw_bytes} bytes promised")
             data = zstandard.ZstdDecompressor().decompress(stored, max_output_size=raw_bytes)
         except zstandard.ZstdError as error:
-            # libzstd's own words; a frame that claims to need too much is one that is damaged
+            # libzstd's message for real lack of memory; a frame that claims too much fails otherwise
             if "Allocation error" in str(error):
                 raise MemoryError(str(error)) from error
             raise CorruptError(f"frame does not decompress: {error}") from error
@@ -142,15 +142,15 @@ def open_frame(stored: bytes | memoryview, raw_bytes: int, codec: int) -> bytes:
 
 @dataclass(slots=True)
 class PackBuilder:
-    """Gathers frames into one pack, in the order they are added."""
+    """Builds one pack from frames, in the order in which they are added."""
 
     size: int = len(HEADER) + TRAILER_BYTES
-    """Of the pack, were it finished now."""
+    """The size of the pack if it were finished now."""
     _frames: list[tuple[bytes, int, int]] = field(default_factory=list)
     _blobs: list[NDArray[np.void]] = field(default_factory=list)
 
     def add(self, frame: Frame) -> None:
-        """Append a frame. Its blobs become rows of the TOC now: as objects a million would be large."""
+        """Append a frame. Its blobs become array rows at once: a million objects would take much memory."""
         blobs = np.zeros(len(frame.digests), BLOB)
         sizes = np.array(frame.sizes, "<u4")
         blobs["digest"] = np.frombuffer(b"".join(frame.digests), "V32")
@@ -165,7 +165,7 @@ class PackBuilder:
         return bool(self._frames)
 
     def finish(self, salt: int = 0) -> Pack:
-        """The pack's bytes and name; another name for each `salt`, for when a name must not be used."""
+        """The complete pack. Each `salt` gives it another name (docs/format.md, 3.7)."""
         frames = np.zeros(len(self._frames), FRAME)
         offset = len(HEADER)
         for number, (stored, raw_bytes, codec) in enumerate(self._frames):
@@ -183,7 +183,7 @@ class PackBuilder:
 
 @dataclass(frozen=True, slots=True)
 class Trailer:
-    """What a pack's last 64 bytes say."""
+    """The fields of a pack's last 64 bytes."""
 
     toc_offset: int
     frame_count: int
@@ -194,35 +194,35 @@ class Trailer:
 
     @property
     def toc_bytes(self) -> int:
-        """Length of the TOC that these counts promise."""
+        """The length of the TOC, by the counts."""
         return self.frame_count * FRAME.itemsize + self.blob_count * BLOB.itemsize
 
     @property
     def pack_bytes(self) -> int:
-        """Length of the whole pack that these counts promise."""
+        """The length of the pack, by the counts."""
         return self.toc_offset + self.toc_bytes + TRAILER_BYTES
 
 
 def parse_trailer(tail: bytes) -> Trailer:
-    """The trailer from a pack's last TRAILER_BYTES bytes, or DamageError."""
+    """The trailer from a pack's last TRAILER_BYTES bytes, or CorruptError."""
     if len(tail) != TRAILER_BYTES or not tail.endswith(END):
-        raise CorruptError("no pack trailer at the end: the object is cut short or is no pack")
-    said = TRAILER.unpack(tail)
-    if tail != TRAILER.pack(*said):
+        raise CorruptError("no trailer at the end: the object is incomplete or is not a pack")
+    fields = TRAILER.unpack(tail)
+    if tail != TRAILER.pack(*fields):
         raise CorruptError("the pack's trailer holds bytes that should be zero")
-    trailer = Trailer(*said[:-1])
+    trailer = Trailer(*fields[:-1])
     if trailer.seal != SEAL_PLAIN:
-        raise CorruptError("the pack is sealed with a key, which this version does not know")
+        raise CorruptError("the pack is encrypted, and this version reads plain packs only")
     if trailer.toc_bytes > MOST_TOC_BYTES:
         raise CorruptError(f"the pack says that its table of contents has {trailer.toc_bytes:,} bytes")
     return trailer
 
 
 def parse_toc(trailer: Trailer, toc_bytes: bytes) -> Toc:
-    """The TOC, checked against the digest in the trailer, or DamageError."""
+    """The TOC, verified against the digest in the trailer, or CorruptError."""
     counts = (trailer.toc_offset, trailer.frame_count, trailer.blob_count, trailer.seal, trailer.salt)
     if digest(toc_bytes, _COUNTS.pack(*counts)) != trailer.digest:
-        raise CorruptError("the table of contents is not what the pack's digest promises")
+        raise CorruptError("the table of contents does not have the digest in the trailer")
     split = trailer.frame_count * FRAME.itemsize
     frames = np.frombuffer(toc_bytes, FRAME, trailer.frame_count)
     toc = Toc(frames, np.frombuffer(toc_bytes, BLOB, trailer.blob_count, split))
@@ -231,7 +231,7 @@ def parse_toc(trailer: Trailer, toc_bytes: bytes) -> Toc:
 
 
 def _check(toc: Toc, end: int) -> None:
-    """CorruptError where frames lie outside the pack or blobs outside their frames, or a size is absurd."""
+    """CorruptError where a frame is outside the pack, a blob is outside its frame, or a size is too large."""
     stored, raw = toc.frames["stored"].astype(np.uint64), toc.frames["raw"]
     is_outside = (toc.frames["offset"] > end) | (toc.frames["offset"] + stored > end)
     if is_outside.any() or (toc.frames["offset"] < len(HEADER)).any():
@@ -245,8 +245,8 @@ def _check(toc: Toc, end: int) -> None:
         raise CorruptError("its table of contents places a blob outside its frame")
 
 
-def frame_is_whole(stored: bytes | memoryview, checksum: int) -> bool:
-    """Whether a frame's stored bytes still have the checksum the TOC gives."""
+def frame_is_intact(stored: bytes | memoryview, checksum: int) -> bool:
+    """Whether a frame's stored bytes have the checksum that the TOC gives."""
     return xxhash.xxh3_64_intdigest(stored) == checksum
 
 

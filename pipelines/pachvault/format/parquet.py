@@ -1,4 +1,4 @@
-"""Arrow tables to Parquet bytes and back, one way for every kind (docs/format.md, section 4)."""
+"""Arrow tables to Parquet bytes and back, for all kinds of tables (docs/format.md, section 4)."""
 
 from __future__ import annotations
 
@@ -13,33 +13,33 @@ import pyarrow.parquet as pq
 
 from pachvault.errors import CorruptError
 
-SEALED_MAGIC = b"PVSEAL"
+ENCRYPTED_MAGIC = b"PVSEAL"
 ROW_GROUP_ROWS = 128 * 1024
 _MOST_GROUP_BYTES = 2**30
 
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """What a kind of table must be, to be read at all."""
+    """What a kind of table must be to be read."""
 
     schema: pa.Schema
     most_rows: int
-    """More rows are refused by the file's footer, before anything is decoded."""
+    """Tables whose footer gives more rows are refused before they are decoded."""
     nullable: Collection[str] = ()
     """The columns in which nulls are allowed."""
     check: Callable[[pa.Table], str] = lambda _: ""
-    """What is wrong with rows of these columns, or of some of them; empty where nothing is."""
+    """The first problem of the rows, as text; empty where there is none. The table may lack columns."""
     optional: Collection[str] = ()
-    """The columns that an older version did not write: where one is not there, it is null in every row."""
+    """Columns that earlier versions did not write. A missing one is read as null in every row."""
 
     def of(self, *names: str) -> Form:
-        """The same for some of the columns."""
+        """The form of a table with some of the columns."""
         schema = pa.schema([self.schema.field(name) for name in names])
         return Form(schema, self.most_rows, self.nullable, self.check, self.optional)
 
 
 def encode(table: pa.Table, *, plain_columns: frozenset[str] = frozenset()) -> bytes:
-    """Parquet bytes of `table`; `plain_columns` (digests) are left uncompressed.
+    """Parquet bytes of `table`; `plain_columns` (digests) are not compressed.
 
     The same table gives the same bytes with the same library, so a repeated run writes an object
     of the same name; another library version may give another name for the same rows.
@@ -50,7 +50,7 @@ def encode(table: pa.Table, *, plain_columns: frozenset[str] = frozenset()) -> b
 def encode_batches(
     tables: Iterable[pa.Table], schema: pa.Schema, *, plain_columns: frozenset[str] = frozenset()
 ) -> bytes:
-    """The same of the rows of several tables of a schema, each let go before the next one."""
+    """As `encode`, for the rows of several tables; each is freed before the next one is read."""
     names = [name for name in schema.names if name not in plain_columns]
     encodings = {
         name: encoding
@@ -77,7 +77,7 @@ def encode_batches(
 
 
 def salted(data: bytes, salt: int) -> bytes:
-    """The same rows in other bytes for each `salt` above 0, for when a name must not be used."""
+    """The same rows in other bytes for each `salt` above 0: they get another name (docs/format.md, 3.7)."""
     if salt == 0:
         return data
     table = pq.read_table(pa.BufferReader(data)).replace_schema_metadata({"salt": str(salt)})
@@ -87,10 +87,10 @@ def salted(data: bytes, salt: int) -> bytes:
 def decode(data: bytes, form: Form) -> pa.Table:
     """The table in `data`, cast to the form's schema; columns this version does not know are dropped.
 
-    Raises CorruptError where the bytes are no such table.
+    Raises CorruptError where the bytes are not such a table.
     """
     with _as_damage():
-        # without the detour by which read_table comes to the same: half the time of a small one
+        # not read_table: for a small table it takes twice the time
         file = _opened(data, form)
         return _like(file.read(columns=form.schema.names, use_threads=False), form)
 
@@ -107,7 +107,7 @@ def batches(data: bytes, form: Form) -> Iterator[pa.Table]:
 
 
 def columns(data: bytes, form: Form) -> Iterator[Callable[[str], pa.Array]]:
-    """For each row group of the table in `data` what reads one of its columns, by name."""
+    """For each row group of the table in `data` a function that reads one of its columns, by name."""
     with _as_damage():
         file = _opened(data, form)
         numbers = range(file.num_row_groups)
@@ -118,34 +118,34 @@ def columns(data: bytes, form: Form) -> Iterator[Callable[[str], pa.Array]]:
 def _column(file: pq.ParquetFile, number: int, form: Form, name: str) -> pa.Array:
     with _as_damage():
         rows = file.read_row_group(number, columns=[name], use_threads=False)
-        found = _like(rows, form.of(name))[name]
-        if len(found) != file.metadata.row_group(number).num_rows:
-            raise CorruptError(f"column {name} has another number of rows than the footer says")
-        return found.chunk(0) if found.num_chunks == 1 else found.combine_chunks()
+        column = _like(rows, form.of(name))[name]
+        if len(column) != file.metadata.row_group(number).num_rows:
+            raise CorruptError(f"column {name} does not have the number of rows in the footer")
+        return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
 
 
 def _opened(data: bytes, form: Form) -> pq.ParquetFile:
-    if data[:6] == SEALED_MAGIC:
-        raise CorruptError("the object is sealed with a key, which this version does not know")
+    if data[:6] == ENCRYPTED_MAGIC:
+        raise CorruptError("the object is encrypted, and this version reads plain objects only")
     file = pq.ParquetFile(pa.BufferReader(data))
-    if wrong := _wrong_footer(file.metadata, form):
-        raise CorruptError(wrong)
+    if problem := _footer_problem(file.metadata, form):
+        raise CorruptError(problem)
     return file
 
 
-def _wrong_footer(footer: pq.FileMetaData, form: Form) -> str:
-    """What makes a file one that must not be decoded: it would take all memory, or for ever."""
+def _footer_problem(footer: pq.FileMetaData, form: Form) -> str:
+    """Why a file must not be decoded: it could take all memory or endless time. Empty where it may."""
     if footer.num_rows > form.most_rows:
-        return f"it says that it has {footer.num_rows:,} rows, no such table has more than {form.most_rows:,}"
+        return f"its footer gives {footer.num_rows:,} rows, the limit is {form.most_rows:,}"
     groups = [footer.row_group(number) for number in range(footer.num_row_groups)]
     if (
         any(group.num_rows < 0 for group in groups)
         or sum(group.num_rows for group in groups) != footer.num_rows
     ):
-        return "its row groups have other numbers of rows than its footer says"
-    # columns are not looked at here: of a damaged one Arrow would end the process
+        return "its row groups do not have the number of rows in its footer"
+    # columns are not inspected: Arrow ends the process at a damaged one
     if any(not 0 <= group.total_byte_size <= _MOST_GROUP_BYTES for group in groups):
-        return "it says that it has a row group of more than a gigabyte"
+        return "its footer gives a row group of more than a gigabyte"
     return ""
 
 
@@ -153,7 +153,7 @@ def _wrong_footer(footer: pq.FileMetaData, form: Form) -> str:
 def _as_damage() -> Iterator[None]:
     try:
         yield
-    except MemoryError:  # Arrow's own is one of its exceptions, too: it says nothing of the bytes
+    except MemoryError:  # Arrow's is an ArrowException, too; it says nothing about the bytes
         raise
     except (pa.ArrowException, ValueError, KeyError, OSError) as error:
         reason = next(iter(str(error).splitlines()), "unreadable")
@@ -161,14 +161,14 @@ def _as_damage() -> Iterator[None]:
 
 
 def _like(table: pa.Table, form: Form) -> pa.Table:
-    """The table with the columns of the form, checked. Casting takes as long as reading, and is rare."""
+    """The table with the columns of the form, checked. It is cast only if it must be: that is slow."""
     schema = form.schema
     for name in form.optional:
         if name in schema.names and name not in table.column_names:
             table = table.append_column(name, pa.nulls(table.num_rows, schema.field(name).type))
     if not table.schema.equals(schema):
         table = table.select(schema.names).cast(schema)
-    table.validate(full=True)  # text that is no UTF-8, lists that end before they begin
+    table.validate(full=True)  # finds text that is not UTF-8, and lists that end before they begin
     for name in schema.names:
         column = table[name]
         is_list = pa.types.is_list(column.type)
@@ -176,8 +176,8 @@ def _like(table: pa.Table, form: Form) -> pa.Table:
             is_list and pc.list_flatten(column).null_count
         ):
             raise CorruptError(f"column {name} has nulls")
-    if wrong := form.check(table):
-        raise CorruptError(wrong)
+    if problem := form.check(table):
+        raise CorruptError(problem)
     return table
 
 

@@ -1,8 +1,8 @@
 """File tables and commit lists (docs/format.md, section 7).
 
-A **file table** says what commits changed: a row a path. A commit is *full* (its rows are its whole
-tree) or a *delta* on a base commit (its rows are what differs, deletions included).
-A **commit list** has a row a commit: its place in the history, and which file tables hold its rows.
+A **file table** has one row for each path that a commit changed. A commit is *full* (its rows are its
+complete tree) or a *delta* on a base commit (its rows are the differences, deletions included).
+A **commit list** has one row for each commit: its parent, its base, and the file tables that have its rows.
 """
 
 from __future__ import annotations
@@ -61,41 +61,41 @@ COMMITS = pa.schema(
     ]
 )
 _LATER_COLUMNS = ("metadata", "created_by")
-"""Of COMMITS: a list without them is read as if they were null."""
+"""Columns of COMMITS that earlier versions did not write. They are read as null."""
 _METADATA = TypeAdapter(dict[str, str])
 
 _MOST_ROWS = 2**24
 _EARLIEST, _LATEST = datetime(1, 1, 2, tzinfo=UTC), datetime(9000, 1, 1, tzinfo=UTC)
 
 
-def _wrong_files(rows: pa.Table) -> str:
-    """What is wrong with rows of a file table as such; their paths are for who uses them to judge."""
-    there = set(rows.column_names)
-    if "kind" in there and not _all(pc.is_in(rows["kind"], pa.array([DELETED, FILE], pa.int8()))):
-        return "a row is neither of a file nor of a deleted one"
-    if "size" in there and not _all(pc.greater_equal(rows["size"], 0)):
-        return "a file has a size below zero"
-    if {"size", "digest"} <= there and not _all(
+def _files_problem(rows: pa.Table) -> str:
+    """The first problem of rows of a file table. Paths are not checked here: readers of files check them."""
+    columns = set(rows.column_names)
+    if "kind" in columns and not _all(pc.is_in(rows["kind"], pa.array([DELETED, FILE], pa.int8()))):
+        return "a row has an unknown kind"
+    if "size" in columns and not _all(pc.greater_equal(rows["size"], 0)):
+        return "a file has a negative size"
+    if {"size", "digest"} <= columns and not _all(
         pc.or_(pc.equal(rows["size"], 0), pc.is_valid(rows["digest"]))
     ):
         return "a file has no digest"
-    if {"kind", "digest"} <= there and not _all(
+    if {"kind", "digest"} <= columns and not _all(
         pc.or_(pc.equal(rows["kind"], DELETED), pc.is_valid(rows["digest"]))
     ):
         return "a file has no digest"
     return ""
 
 
-def _wrong_commits(rows: pa.Table) -> str:
-    there = set(rows.column_names)
-    for name in {"size", "depth", "rows"} & there:
+def _commits_problem(rows: pa.Table) -> str:
+    columns = set(rows.column_names)
+    for name in {"size", "depth", "rows"} & columns:
         if not _all(pc.greater_equal(rows[name], 0)):
-            return f"a commit has a {name} below zero"
-    for name in {"started", "finished"} & there:
+            return f"a commit has a negative {name}"
+    for name in {"started", "finished"} & columns:
         times = rows[name].drop_null()
         if not _all(pc.and_(pc.greater_equal(times, _EARLIEST), pc.less(times, _LATEST))):
-            return f"a commit has {name} at a time that no calendar has"
-    if "metadata" in there:
+            return f"a commit has a time in {name} that is out of range"
+    if "metadata" in columns:
         for text in pc.unique(rows["metadata"]).to_pylist():
             try:
                 decode_metadata(text)
@@ -108,16 +108,16 @@ def _all(flags: pa.ChunkedArray) -> bool:
     return bool(pc.all(flags, min_count=0).as_py())
 
 
-FILES_FORM = Form(FILES, _MOST_ROWS, ("digest", "blobs", "pfs_hash"), _wrong_files)
-"""A file table as it is read."""
+FILES_FORM = Form(FILES, _MOST_ROWS, ("digest", "blobs", "pfs_hash"), _files_problem)
+"""What a file table must be to be read."""
 COMMITS_FORM = Form(
     COMMITS,
     _MOST_ROWS,
     ("parent", "base", "started", "finished", *_LATER_COLUMNS),
-    _wrong_commits,
+    _commits_problem,
     optional=_LATER_COLUMNS,
 )
-"""A commit list as it is read."""
+"""What a commit list must be to be read."""
 _CONTENTS = FILES_FORM.of("size", "digest", "blobs")
 
 
@@ -127,12 +127,12 @@ def encode_files(table: pa.Table) -> bytes:
 
 
 def encode_file_batches(tables: Iterable[pa.Table]) -> bytes:
-    """The same of the rows of several tables of schema FILES, each let go before the next one."""
+    """As `encode_files`, for the rows of several tables; each is freed before the next one is read."""
     return parquet.encode_batches(tables, FILES, plain_columns=frozenset({"digest"}))
 
 
 def decode_files(data: bytes) -> pa.Table:
-    """The file table in `data`, or DamageError."""
+    """The file table in `data`, or CorruptError."""
     return parquet.decode(data, FILES_FORM)
 
 
@@ -142,12 +142,12 @@ def encode_commits(table: pa.Table) -> bytes:
 
 
 def decode_commits(data: bytes) -> pa.Table:
-    """The commit list in `data`, or DamageError."""
+    """The commit list in `data`, or CorruptError."""
     return parquet.decode(data, COMMITS_FORM)
 
 
 def encode_metadata(metadata: Mapping[str, str]) -> str | None:
-    """A commit's metadata as its column has it."""
+    """A commit's metadata as the text of its column; None where it is empty."""
     return json.dumps(metadata, sort_keys=True, ensure_ascii=False) if metadata else None
 
 
@@ -160,16 +160,16 @@ def decode_metadata(text: str | None) -> dict[str, str]:
 
 
 def tables_of(commits: pa.Table) -> list[bytes]:
-    """The file tables that commits of a list name, each once."""
+    """The file tables that a commit list names, each once."""
     names: list[bytes] = pc.unique(pc.list_flatten(commits["tables"])).to_pylist()
     return names
 
 
 def fold(layers: list[pa.Table]) -> pa.Table:
-    """The tree that `layers` of one commit chain give: first the full one, then each delta in order.
+    """The tree of a commit from the `layers` of its chain: the full one, then each delta in order.
 
-    Each layer has schema FILES; so has the result: kind FILE only, sorted by path. Where a path is
-    in several layers the last one counts.
+    Layers and result have schema FILES. The result has rows of kind FILE only, sorted by path. Where several
+    layers have a path, the last one counts.
     """
     if not layers:
         return FILES.empty_table()
@@ -186,7 +186,7 @@ def fold(layers: list[pa.Table]) -> pa.Table:
 
 
 def digests_of(files: pa.Table) -> Digests:
-    """Every blob that rows of a file table name, each once, sorted."""
+    """The blobs that rows of a file table name, each once, sorted."""
     return digests.unique(_digests_of(files))
 
 
@@ -200,13 +200,13 @@ def digests_by_row(files: pa.Table) -> tuple[NDArray[np.int64], Digests]:
 
 
 def digests_in(data: bytes) -> Digests:
-    """The same of the file table in `data`, of which only what tells them is decoded; or DamageError."""
+    """As `digests_of`, for an encoded file table; only three columns are decoded. Or CorruptError."""
     return digests.unique(digests.joined(_digests_of(files) for files in parquet.batches(data, _CONTENTS)))
 
 
 def _digests_of(files: pa.Table) -> Digests:
     has_content = pc.greater(files["size"], 0)
-    if files["blobs"].null_count == len(files):  # as it is of small files
+    if files["blobs"].null_count == len(files):  # the usual case: small files
         return as_array(files["digest"].filter(has_content))
     single = files["digest"].filter(pc.and_(pc.is_null(files["blobs"]), has_content))
     return digests.joined([as_array(single), as_array(pc.list_flatten(files["blobs"]))])
@@ -223,20 +223,20 @@ def as_array(column: pa.ChunkedArray | pa.Array) -> NDArray[np.void]:
 
 
 def rows_with(files: pa.Table, blobs: Iterable[bytes]) -> NDArray[np.int64]:
-    """The numbers of the rows that name any of the blobs."""
+    """The numbers of the rows that name any of some blobs."""
     wanted = pa.array(list(blobs), DIGEST)
     pieces = pc.list_flatten(files["blobs"])
     rows = pc.list_parent_indices(files["blobs"]).filter(pc.is_in(pieces, wanted))
-    whole = pc.and_(pc.is_null(files["blobs"]), pc.is_in(files["digest"], wanted))
-    return np.union1d(rows.to_numpy(), np.flatnonzero(whole.to_numpy())).astype(np.int64)
+    is_single = pc.and_(pc.is_null(files["blobs"]), pc.is_in(files["digest"], wanted))
+    return np.union1d(rows.to_numpy(), np.flatnonzero(is_single.to_numpy())).astype(np.int64)
 
 
 def files_with(files: pa.Table, blobs: Iterable[bytes]) -> list[str]:
-    """The files, as project/repo@commit:/path, that have any of the blobs."""
+    """The files that have any of some blobs, as project/repo@commit:/path."""
     return file_names(files.take(rows_with(files, blobs)))
 
 
 def file_names(files: pa.Table) -> list[str]:
-    """The files as project/repo@commit:/path."""
+    """The files of rows, as project/repo@commit:/path."""
     rows = files.select(["repo", "commit", "path"]).to_pylist()
     return [f"{row['repo']}@{row['commit']}:{row['path']}" for row in rows]

@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 
 from pachvault.errors import EXIT_DAMAGE, EXIT_OK, EXIT_PARTIAL, PachvaultError
 from pachvault.format import layout
-from pachvault.format.documents import Audited
+from pachvault.format.maintenance_documents import AuditEntry
 from pachvault.maintenance.maintenance_report import MaintenanceReport, MaintenanceRound, MaintenanceStep
 from pachvault.maintenance.maintenance_steps import STEPS, Context
 from pachvault.maintenance.prune import reserve
@@ -161,5 +161,5 @@ def _audits(vault: Vault) -> set[str]:
 def _note(vault: Vault, who: str, tick: datetime | None, failed: list[str]) -> None:
     result = "unreadable" if failed else "ok"
     said = tick.isoformat() if tick else ""
-    audited = Audited.model_validate({"name": who, "result": result, "message": said})
+    audited = AuditEntry.model_validate({"name": who, "result": result, "message": said})
     audits.record(vault, LEVEL, [audited])

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from pachvault.errors import DamageError
+from pachvault.syntax.quantities import rounded_in_words
 from pachvault.vault import clock, snapshots
 from pachvault.vault.snapshots import Snapshot, SnapshotName
 from pachvault.vault.vault import Vault
@@ -60,7 +61,7 @@ def newest(vault: Vault, policy: str | None, now: datetime) -> NewestSnapshots:
             if isinstance(found, DamageError):
                 damaged.append(f"{name.path}: {found.what}")
             elif clock.is_future(name.frozen_at, now):
-                ahead = clock.told(name.frozen_at - now)
+                ahead = rounded_in_words(name.frozen_at - now)
                 future.append(f"{found.short_id}, dated {ahead} ahead of this machine's clock")
             else:
                 key = found.manifest.cluster.id, found.manifest.policy

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from pachvault.errors import AbsentError, CorruptError, TakenError
 from pachvault.format import documents, layout
-from pachvault.format.documents import Pin
+from pachvault.format.maintenance_documents import Pin
 from pachvault.store.store import ObjectInfo
 from pachvault.vault.vault import Vault
 

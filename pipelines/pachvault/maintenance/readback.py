@@ -11,13 +11,13 @@ from pachvault.maintenance.blob_copy import in_order, read
 from pachvault.vault.blob_places import BlobPlaces
 from pachvault.vault.blob_reader import BlobReader
 from pachvault.vault.index_rows import IndexRows
-from pachvault.vault.vault import Vault, Written
+from pachvault.vault.vault import StoredObject, Vault
 
 _CACHE_BYTES = 8 * 1024 * 1024
 """Of frames: blobs are read in their order."""
 
 
-def read_back(vault: Vault, written: Iterable[Written]) -> Digests:
+def read_back(vault: Vault, written: Iterable[StoredObject]) -> Digests:
     """The blobs that new index objects place, each read and checked; DamageError where one is not there."""
     rows = IndexRows.joined(IndexRows.read(vault.read(layout.index_path(each.digest))) for each in written)
     places = BlobPlaces(rows)

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from pachvault.backup.run_records import Announcement
 from pachvault.errors import AbsentError, CorruptError
 from pachvault.format import layout
-from pachvault.format.documents import Audited
+from pachvault.format.maintenance_documents import AuditEntry
 from pachvault.maintenance import pins
 from pachvault.maintenance.forget import forget
 from pachvault.maintenance.maintenance import LEVEL as MAINTENANCE
@@ -120,14 +120,14 @@ class _Times:
 
     good_at: datetime | None
     failed_at: datetime | None = None
-    bad: tuple[Audited, ...] = ()
+    bad: tuple[AuditEntry, ...] = ()
     """What failed then."""
 
     @classmethod
     def of(cls, tries: Iterable[Sequence[AuditResult]], now: datetime) -> _Times:
         """Of the results of each try; one fails where any of them is bad."""
         goods: list[datetime] = []
-        fails: list[tuple[datetime, tuple[Audited, ...]]] = []
+        fails: list[tuple[datetime, tuple[AuditEntry, ...]]] = []
         for each in tries:
             bad = tuple(line.audited for line in each if line.audited.result != "ok")
             times = [line.at for line in each if line.at is not None]
@@ -158,7 +158,7 @@ def _rounds(found: Iterable[StoredAudit], now: datetime) -> dict[str, _Times]:
     return {who: _Times.of(tries, now) for who, tries in rounds.items()}
 
 
-def _line(bad: Audited) -> str:
+def _line(bad: AuditEntry) -> str:
     return f"{bad.name}: {bad.message or bad.result}"
 
 

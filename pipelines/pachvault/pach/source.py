@@ -13,8 +13,9 @@ from python_pachyderm.proto.v2.pfs import pfs_pb2
 from python_pachyderm.proto.v2.pps import pps_pb2
 
 from pachvault.errors import SourceGoneError, TransientError
-from pachvault.format.documents import Pipeline, Project
 from pachvault.format.ids import RepoName
+from pachvault.format.manifest import Project
+from pachvault.format.records import Pipeline
 from pachvault.pach import codec, records, tar, unknown_fields
 from pachvault.pach.connection import (
     Connection,

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from pachvault.format import table
 from pachvault.pach.source import after
 from pachvault.syntax.selection import Paths
-from pachvault.vault.snapshots import RepoHistory
+from pachvault.vault.repo_history import RepoHistory
 
 FILE_BYTES = 2_000
 """The time that a file costs besides its content, as the bytes that could be written in it."""

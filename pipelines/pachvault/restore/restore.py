@@ -86,7 +86,7 @@ def _fetch_all(
     if workers > 1 and len(shares) > 1:
         return sum(spread(_fetch, None, shares, address, token, progress, workers))
     source, target = Source(connection), Target(connection)
-    reader = BlobReader(vault, blob_index.load(vault))
+    reader = BlobReader(vault, blob_index.load_places(vault))
     return sum(retrying()(fetch, source, target, vault, share, progress, reader) for share in shares)
 
 
@@ -104,4 +104,4 @@ def _fetch(connection: Connection, _: None, share: FetchShare, progress: Progres
 def _reader(url: str) -> BlobReader:
     """Loads the index once in a process, not for each share. These processes live as long as one fetch."""
     vault = open_vault(open_store(url))
-    return BlobReader(vault, blob_index.load(vault))
+    return BlobReader(vault, blob_index.load_places(vault))

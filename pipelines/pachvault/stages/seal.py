@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pachvault.backup.backup_messages import Plan, Receipt
 from pachvault.backup.seal.seal import seal
 from pachvault.errors import BusyError, DamageError, PachvaultError
-from pachvault.format.documents import Problem
+from pachvault.format.manifest import Problem
 from pachvault.store.open_store import open_store
 from pachvault.vault.snapshots import Snapshot
 from pachvault.vault.vault import open_vault

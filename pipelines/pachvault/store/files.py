@@ -1,7 +1,7 @@
-"""Files and folders by their names in an open folder: below it no link is followed.
+"""Opens and writes files below an open folder without following links.
 
-A folder is given as an open file descriptor. What stands for a folder or for an object and is neither, a link
-above all, is never looked through.
+A folder is passed as an open file descriptor. Every component of a path is opened by itself, so a link that
+somebody puts below the folder leads nowhere.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from pathlib import Path
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-# not blocking: it may be a pipe that nobody writes to
+# not blocking: opening a pipe would wait for a writer
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.EMLINK)
-"""What a file system without hard links answers."""
+"""The errors of file systems without hard links."""
 _NO_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EBADF, errno.ENOSYS)
-"""What a file system answers that syncs no folders (CIFS, some of FUSE)."""
+"""The errors of file systems that cannot sync folders (CIFS, some of FUSE)."""
 
 
 @contextmanager
-def folder(path: Path) -> Iterator[int]:
+def open_folder(path: Path) -> Iterator[int]:
     """A folder, opened."""
     handle = os.open(path, _DIRECTORY)
     try:
@@ -34,13 +34,13 @@ def folder(path: Path) -> Iterator[int]:
 
 
 @contextmanager
-def below(
+def open_below(
     root: int, names: Iterable[str], *, is_made: bool = False, is_shared: bool = False
 ) -> Iterator[int]:
-    """The folder that is reached from `root` by these names, opened; with `is_made` made where it is missing.
+    """The folder below `root` with this path, opened; with `is_made` it is created where it is missing.
 
-    What is made is for its owner alone, or for the group, too, where `is_shared`.
-    Raises NotADirectoryError where a link or a file stands for a folder.
+    Only the owner has access to a new folder; with `is_shared` the group has, too.
+    Raises NotADirectoryError where a component is a link or a file.
     """
     handle = os.dup(root)
     try:
@@ -60,60 +60,60 @@ def _inner(handle: int, name: str, *, is_made: bool, is_shared: bool) -> int:
     except FileNotFoundError:
         if not is_made:
             raise
-    is_own = False
-    with suppress(FileExistsError):  # another writer was quicker
+    is_new = False
+    with suppress(FileExistsError):  # another writer created it first
         os.mkdir(name, 0o700, dir_fd=handle)
-        is_own = True
-    made = os.open(name, flags, dir_fd=handle)
-    if is_own and is_shared:
-        os.fchmod(made, 0o2770)  # by its descriptor: the name may lead elsewhere by now
+        is_new = True
+    inner = os.open(name, flags, dir_fd=handle)
+    if is_new and is_shared:
+        os.fchmod(inner, 0o2770)  # by its descriptor: another folder may have the name by now
     sync_folder(handle)
-    return made
+    return inner
 
 
 @contextmanager
-def opened(handle: int, name: str) -> Iterator[tuple[int, int]]:
-    """A regular file, opened for reading, and its size; FileNotFoundError where what has the name is none."""
+def open_file(handle: int, name: str) -> Iterator[tuple[int, int]]:
+    """A regular file, opened for reading, and its size; FileNotFoundError for anything else."""
     try:
         file = os.open(name, _READ, dir_fd=handle)
     except OSError as error:
         if error.errno in (errno.ELOOP, errno.ENXIO):  # a link, a socket
-            raise FileNotFoundError(errno.ENOENT, "no regular file") from error
+            raise FileNotFoundError(errno.ENOENT, "not a regular file") from error
         raise
     try:
-        found = os.fstat(file)
-        if not stat.S_ISREG(found.st_mode):
-            raise FileNotFoundError(errno.ENOENT, "no regular file")
-        yield file, found.st_size
+        status = os.fstat(file)
+        if not stat.S_ISREG(status.st_mode):
+            raise FileNotFoundError(errno.ENOENT, "not a regular file")
+        yield file, status.st_size
     finally:
         os.close(file)
 
 
 def status(handle: int, name: str) -> os.stat_result | None:
-    """What has the name, itself: of a link not what it leads to; None where nothing has."""
+    """The status of a name in a folder, without following a link; None where it does not exist."""
     try:
         return os.stat(name, dir_fd=handle, follow_symlinks=False)
     except FileNotFoundError:
         return None
 
 
-def is_file(found: os.stat_result | None) -> bool:
-    """Whether that is a regular file."""
-    return found is not None and stat.S_ISREG(found.st_mode)
+def is_file(entry: os.stat_result | None) -> bool:
+    """Whether a status is that of a regular file."""
+    return entry is not None and stat.S_ISREG(entry.st_mode)
 
 
 def read_at(file: int, offset: int, length: int) -> bytes:
     """`length` bytes from `offset`, fewer where the file ends before."""
     data = os.pread(file, length, offset)
     while len(data) < length and (more := os.pread(file, length - len(data), offset + len(data))):
-        data += more  # a call reads 2 GiB at most
+        data += more  # one call reads at most 2 GiB
     return data
 
 
-def holds(handle: int, name: str, parts: Iterable[bytes]) -> bool:
-    """Whether that is a file with just this content."""
+def has_content(handle: int, name: str, parts: Iterable[bytes]) -> bool:
+    """Whether a name is that of a regular file with exactly this content."""
     try:
-        with opened(handle, name) as (file, _), os.fdopen(file, "rb", closefd=False) as stream:
+        with open_file(handle, name) as (file, _), os.fdopen(file, "rb", closefd=False) as stream:
             return all(stream.read(len(part)) == part for part in parts) and not stream.read(1)
     except FileNotFoundError:
         return False
@@ -121,7 +121,7 @@ def holds(handle: int, name: str, parts: Iterable[bytes]) -> bool:
 
 @contextmanager
 def written(handle: int, name: str, parts: Iterable[bytes], *, is_shared: bool = False) -> Iterator[int]:
-    """A new file with this content, synced, and its size; it goes at the end, if it still has its name."""
+    """Write and sync a new file; its size. At the end it is deleted, unless it was renamed."""
     try:
         file = os.open(name, _NEW_FILE, 0o600, dir_fd=handle)
         if is_shared:
@@ -139,16 +139,16 @@ def written(handle: int, name: str, parts: Iterable[bytes], *, is_shared: bool =
 
 
 def link(handle: int, name: str, new: str) -> None:
-    """Give a file a second name; FileExistsError where something has it.
+    """Give a file a second name; FileExistsError where the name is taken.
 
-    A file system without hard links gets a copy: exclusive, too, but not whole at once.
+    On a file system without hard links the file is copied: exclusively, too, but not atomically.
     """
     try:
         os.link(name, new, src_dir_fd=handle, dst_dir_fd=handle, follow_symlinks=False)
     except OSError as error:
         if error.errno not in _NO_LINKS:
             raise
-        with opened(handle, name) as (file, size):
+        with open_file(handle, name) as (file, size):
             data, mode = read_at(file, 0, size), stat.S_IMODE(os.fstat(file).st_mode)
         copy = os.open(new, _NEW_FILE, 0o600, dir_fd=handle)
         os.fchmod(copy, mode)
@@ -159,7 +159,7 @@ def link(handle: int, name: str, new: str) -> None:
 
 
 def sync_folder(handle: int) -> None:
-    """Make the names in a folder durable, as far as the file system can."""
+    """Make the names in a folder durable, if the file system can."""
     try:
         os.fsync(handle)
     except OSError as error:

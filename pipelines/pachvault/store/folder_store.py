@@ -1,13 +1,12 @@
 """A vault in a folder or on a mount.
 
-Durability: an object is written under a temporary name, synced, renamed, and its folder synced, so
-that after a power cut it is there whole or not at all. Temporary names begin with a dot and are
-never listed.
+Durability: an object is written under a temporary name, synced and renamed, and its folder is synced. So
+after a power failure an object is complete or absent. Temporary names begin with a dot and are never listed.
 
-An object is a regular file. Links below the root are not followed, for reading, writing or deleting.
+An object is a regular file. Below the root no call follows a link.
 
-Permissions: files and folders are for their owner alone, whatever the umask. Where the root is for its group,
-set-group-ID and writable (`chmod g+ws`), all that is written below it is, too.
+Permissions: only the owner has access to files and folders, whatever the umask is. Where the root is
+set-group-ID and writable for its group (`chmod g+ws`), the group has access, too.
 """
 
 from __future__ import annotations
@@ -54,13 +53,13 @@ class FolderStore:
         """See Store.put."""
         parts = list(parts)
         with self._explained(name), self._made_folder(name) as (folder, last):
-            there = files.status(folder, last)
-            if there is not None:
-                if not files.is_file(there):
-                    raise TakenError("what is no object has this name", where=self._where(name))
-                if there.st_size == size and files.holds(folder, last, parts):
+            existing = files.status(folder, last)
+            if existing is not None:
+                if not files.is_file(existing):
+                    raise TakenError("something that is not an object has this name", where=self._where(name))
+                if existing.st_size == size and files.has_content(folder, last, parts):
                     return False
-                if there.st_size >= size:
+                if existing.st_size >= size:
                     raise TakenError("another object has this name already", where=self._where(name))
             with self._temporary(folder, name, parts, size) as temporary:
                 os.rename(temporary, last, src_dir_fd=folder, dst_dir_fd=folder)
@@ -74,8 +73,8 @@ class FolderStore:
                 try:
                     files.link(folder, temporary, last)
                 except FileExistsError as error:
-                    # a network file system may ask twice: then it is ours that is there
-                    if not files.holds(folder, last, [data]):
+                    # a network file system may send the call twice; then the existing object is ours
+                    if not files.has_content(folder, last, [data]):
                         raise TakenError(
                             "an object has this name already", where=self._where(name)
                         ) from error
@@ -86,7 +85,7 @@ class FolderStore:
         with self._explained(name), self._opened(name) as (file, size):
             if size > most:
                 raise CorruptError(
-                    f"{size:,} bytes long where such an object has at most {most:,}", where=self._where(name)
+                    f"{size:,} bytes long, such an object has at most {most:,}", where=self._where(name)
                 )
             with os.fdopen(file, "rb", buffering=0, closefd=False) as stream:
                 return stream.read()
@@ -95,34 +94,34 @@ class FolderStore:
         """See Store.get_range."""
         end = offset + length
         with self._explained(name), self._opened(name) as (file, size):
-            # nothing is allocated for what cannot be there
+            # checked first: no memory is allocated for a range that does not exist
             data = files.read_at(file, offset, length) if 0 <= offset <= end <= size else b""
         if len(data) != length:
             raise CorruptError(
-                f"the object ends at byte {size}, {end} were promised", where=self._where(name)
+                f"the object ends at byte {size}, a read goes up to {end}", where=self._where(name)
             )
         return data
 
     def stat(self, name: str) -> ObjectInfo | None:
         """See Store.stat."""
-        found = None
+        status = None
         with self._explained(name):
             try:
                 with self._folder(name) as (folder, last):
-                    found = files.status(folder, last)
+                    status = files.status(folder, last)
             except (FileNotFoundError, NotADirectoryError):
                 self._check_place()
-        return _entry(name, found) if found is not None and files.is_file(found) else None
+        return _entry(name, status) if status is not None and files.is_file(status) else None
 
     def list(self, folder: str) -> Iterator[ObjectInfo]:
         """See Store.list."""
-        found: list[ObjectInfo] = []
+        entries: list[ObjectInfo] = []
         with self._explained(folder):
             try:
-                found += self._listed(folder)
+                entries += self._listed(folder)
             except (FileNotFoundError, NotADirectoryError):
                 self._check_place()
-        yield from sorted(found, key=lambda info: info.name)
+        yield from sorted(entries, key=lambda info: info.name)
 
     def delete(self, name: str) -> None:
         """See Store.delete."""
@@ -150,13 +149,13 @@ class FolderStore:
             for path in reversed([self.root, *self.root.parents]):
                 if not path.is_dir():
                     path.mkdir(0o700, exist_ok=True)
-                    with files.folder(path.parent) as parent:
+                    with files.open_folder(path.parent) as parent:
                         files.sync_folder(parent)
             if is_shared:
                 self.root.chmod(stat.S_IMODE(self.root.stat().st_mode) | 0o2770)
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or str(error)
-            raise UsageError(f"cannot make the folder: {reason}", where=self.url) from error
+            raise UsageError(f"cannot create the folder: {reason}", where=self.url) from error
 
     def exists(self) -> bool:
         """See Store.exists."""
@@ -168,68 +167,68 @@ class FolderStore:
             return self.root.is_dir()
 
     def _check_place(self) -> None:
-        """StoreError where the folder is another one than at first, AbsentError where there never was one.
+        """StoreError where the root is another folder than at first, AbsentError where it never existed.
 
-        An unmounted folder is empty or gone: what was in it is not absent, it cannot be reached.
+        After an unmount the root is empty or missing. Its objects are then unreachable, not absent.
         """
         try:
             self._check_identity(self.root.stat())
         except (FileNotFoundError, NotADirectoryError) as error:
             if self._identity is None:
                 raise AbsentError("no such place", where=self.url) from error
-            raise StoreError("the place is gone", where=self.url, hint=_MOUNTED) from error
+            raise StoreError("the place no longer exists", where=self.url, hint=_MOUNTED) from error
 
-    def _check_identity(self, found: os.stat_result) -> None:
-        identity = (found.st_dev, found.st_ino)
+    def _check_identity(self, status: os.stat_result) -> None:
+        identity = (status.st_dev, status.st_ino)
         if self._identity is None:
             self._identity = identity
         elif self._identity != identity:
-            raise StoreError("the place is another one than before", where=self.url, hint=_MOUNTED)
+            raise StoreError("the place was replaced by another folder", where=self.url, hint=_MOUNTED)
 
     @contextmanager
     def _folder(self, name: str, *, is_made: bool = False) -> Iterator[tuple[int, str]]:
         """The folder of an object, opened, and the object's name in it."""
         *folders, last = name.split("/")
-        with files.folder(self.root) as root:
+        with files.open_folder(self.root) as root:
             self._check_identity(os.fstat(root))
-            with files.below(root, folders, is_made=is_made, is_shared=_is_shared(root)) as folder:
+            with files.open_below(root, folders, is_made=is_made, is_shared=_is_shared(root)) as folder:
                 yield folder, last
 
     @contextmanager
     def _made_folder(self, name: str) -> Iterator[tuple[int, str]]:
         try:
-            with self._folder(name, is_made=True) as found:
-                yield found
+            with self._folder(name, is_made=True) as folder_and_name:
+                yield folder_and_name
         except NotADirectoryError as error:
             if not self.root.is_dir():
                 raise
-            what = "a file or a link is where a folder of the vault should be"
+            what = "a file or a link has the name of a folder of the vault"
             raise TakenError(what, where=self._where(name)) from error
 
     @contextmanager
     def _opened(self, name: str) -> Iterator[tuple[int, int]]:
-        """An object opened for reading, and its size; AbsentError where a link or a file is on the way."""
+        """An object opened for reading, and its size; AbsentError where a component is a link or a file."""
         try:
-            with self._folder(name) as (folder, last), files.opened(folder, last) as found:
-                yield found
+            with self._folder(name) as (folder, last), files.open_file(folder, last) as file_and_size:
+                yield file_and_size
         except NotADirectoryError as error:
             self._check_place()
             raise AbsentError("no such object", where=self._where(name)) from error
 
     @contextmanager
     def _temporary(self, folder: int, name: str, parts: Iterable[bytes], size: int) -> Iterator[str]:
-        """The content under a temporary name, whole and synced; what is left of it goes at the end."""
+        """The synced content under a temporary name. At the end that is removed, unless it was renamed."""
         temporary = f".{name.rpartition('/')[2][:200]}.{secrets.token_hex(4)}{_TEMPORARY}"
-        with files.written(folder, temporary, parts, is_shared=_is_shared(folder)) as arrived:
-            if arrived != size:
-                what = f"{arrived} bytes arrived where {size} were sent"
+        with files.written(folder, temporary, parts, is_shared=_is_shared(folder)) as written:
+            if written != size:
+                what = f"{written} bytes were written, {size} were expected"
                 raise CorruptError(what, where=self._where(name))
             yield temporary
 
     def _listed(self, folder: str, *, is_temporary: bool = False) -> Iterator[ObjectInfo]:
-        """What lies in a folder and in those below it; hidden is all but temporary files, or these alone are.
+        """The files in a folder and below: those without a dot, or with `is_temporary` those with one.
 
-        A folder that was deleted since its name was read is empty.
+        A folder that was deleted since its name was read counts as empty.
         """
         pending = [folder]
         while pending:
@@ -242,7 +241,7 @@ class FolderStore:
                         if entry.is_dir(follow_symlinks=False):
                             pending += [] if is_hidden else [name]
                         elif is_hidden == is_temporary:
-                            with suppress(FileNotFoundError):  # deleted since
+                            with suppress(FileNotFoundError):  # deleted since the name was read
                                 yield _entry(name, entry.stat(follow_symlinks=False))
             except (FileNotFoundError, NotADirectoryError):
                 if place == folder:
@@ -257,7 +256,7 @@ class FolderStore:
 
     @contextmanager
     def _explained(self, name: str) -> Iterator[None]:
-        """Turn the system's errors into one line that says what to do."""
+        """Raise errors of the system as errors of pachvault."""
         try:
             yield
         except OSError as error:
@@ -267,20 +266,24 @@ class FolderStore:
                 self._check_place()
                 raise AbsentError("no such object", where=where) from error
             if number in (errno.ENOSPC, errno.EDQUOT):
-                raise FullError("the target is full", where=self.url, hint="make room, run again") from error
+                raise FullError(
+                    "the target is full", where=self.url, hint="make room and run again"
+                ) from error
             if number in (*_DENIED, errno.EROFS):
-                raise DeniedError("no right to read or write here", where=where) from error
+                raise DeniedError("permission to read or write is missing", where=where) from error
             reason = os.strerror(number) if number else str(error).splitlines()[0]
             raise StoreError(f"input or output failed: {reason}", where=where) from error
 
 
 def _is_shared(folder: int) -> bool:
-    """Whether a folder of the vault is for its group, too: those below the root inherit that."""
+    """Whether the group of a folder has access, too. Folders below the root inherit that."""
     return os.fstat(folder).st_mode & _SHARED == _SHARED
 
 
-def _entry(name: str, found: os.stat_result) -> ObjectInfo:
-    """As a listing shows it. A time that no calendar has is the nearest one that it has."""
-    seconds = min(max(found.st_mtime_ns / 1e9, _FIRST.timestamp()), _LAST.timestamp())
-    other = "" if files.is_file(found) else "a link" if stat.S_ISLNK(found.st_mode) else "no regular file"
-    return ObjectInfo(name, found.st_size, datetime.fromtimestamp(seconds, UTC), other)
+def _entry(name: str, status: os.stat_result) -> ObjectInfo:
+    """A listing entry. A time out of range becomes the nearest one in range."""
+    seconds = min(max(status.st_mtime_ns / 1e9, _FIRST.timestamp()), _LAST.timestamp())
+    other = (
+        "" if files.is_file(status) else "a link" if stat.S_ISLNK(status.st_mode) else "not a regular file"
+    )
+    return ObjectInfo(name, status.st_size, datetime.fromtimestamp(seconds, UTC), other)

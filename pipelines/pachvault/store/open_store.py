@@ -1,4 +1,4 @@
-"""How a target's URL names a store."""
+"""Opens the store that a target's URL names."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def open_store(url: str) -> Store:
         parts = urlsplit(url)
     except ValueError as error:
         raise UsageError(f"not a target: {error}", where="target", hint="allowed: file:///folder") from error
-    if any(ord(sign) < 32 for sign in unquote(url)):
+    if any(ord(character) < 32 for character in unquote(url)):
         raise UsageError("a target has no control characters", where="target", hint="allowed: file:///folder")
     if not parts.scheme and parts.path:
         return FolderStore(Path(url).absolute())
@@ -29,7 +29,7 @@ def open_store(url: str) -> Store:
         if parts.query or parts.fragment:
             raise UsageError("? and # in a file target are written %3F and %23", where=url)
         return FolderStore(Path(unquote(parts.path)))
-    raise UsageError(  # the rest of the URL may hold a password
+    raise UsageError(  # the URL is not shown: it may contain a password
         f"target scheme {parts.scheme!r} is not supported" if parts.scheme else "the target is empty",
         where="target",
         hint="allowed: file:///folder",

@@ -1,6 +1,6 @@
-"""What a vault asks of the place it lives in.
+"""The interface of a store: a place that holds the objects of a vault.
 
-A store holds immutable objects under names with `/`. It knows nothing of their meaning.
+A store holds immutable objects under names with `/`. It does not depend on what the objects mean.
 """
 
 from __future__ import annotations
@@ -11,48 +11,48 @@ from datetime import datetime
 from typing import Protocol
 
 WHOLE_BYTES = 2 * 2**30
-"""No object that is read whole is longer."""
+"""The most bytes of an object that is read in one piece."""
 UNREADABLE = "a folder that may not be read"
 
 
 @dataclass(frozen=True, slots=True)
 class ObjectInfo:
-    """An object as a listing shows it; `modified_at` is the store's own clock, UTC."""
+    """An object in a listing. `modified_at` is by the store's clock, in UTC."""
 
     name: str
     size: int
     modified_at: datetime
     other: str = ""
-    """What it is where it is no object: UNREADABLE, a link, a device."""
+    """What it is, where it is not an object: UNREADABLE, a link, a device. Empty for an object."""
 
 
 class Store(Protocol):
     """A place for objects.
 
-    Every method raises StoreError where the place does not answer or refuses: that says nothing of what is
-    in it. AbsentError and CorruptError are the place's own word of one object.
+    Every method raises StoreError where the place does not answer or refuses the call; then nothing is known
+    of its objects. AbsentError and CorruptError mean that the place itself reports this of one object.
     """
 
     url: str
 
     def put(self, name: str, parts: Iterable[bytes], size: int) -> bool:
-        """Write an object of `size` bytes; durable on return. False if it was there already.
+        """Write an object of `size` bytes; durable on return. False if it exists already.
 
-        An object that is there and shorter is an aborted write and is replaced; one that is there
-        and differs otherwise raises TakenError: nothing complete is ever overwritten.
+        A shorter object under the name is an aborted write and is replaced. Any other object that differs
+        raises TakenError: a complete object is never overwritten.
         """
 
     def put_new(self, name: str, data: bytes) -> None:
-        """Write an object that must not be there yet, durable on return; TakenError where one is.
+        """Create an object; durable on return. TakenError where it exists.
 
-        Of several writers at once one succeeds.
+        Of several concurrent writers exactly one succeeds.
         """
 
     def get(self, name: str, most: int = WHOLE_BYTES) -> bytes:
-        """All bytes of an object; AbsentError where there is none, CorruptError where it is too long."""
+        """All bytes of an object; AbsentError where it is missing, CorruptError where it is too long."""
 
     def get_range(self, name: str, offset: int, length: int) -> bytes:
-        """`length` bytes from `offset`; AbsentError without an object, CorruptError where it is too short."""
+        """`length` bytes from `offset`; AbsentError where it is missing, CorruptError where it is short."""
 
     def stat(self, name: str) -> ObjectInfo | None:
         """The object's listing entry, or None."""
@@ -60,24 +60,24 @@ class Store(Protocol):
     def list(self, folder: str) -> Iterator[ObjectInfo]:
         """All objects below `folder`, sorted by name; none where the folder does not exist.
 
-        Whose they are does not matter here. What is no object (`ObjectInfo.other`) is listed, too, and not
-        looked into. Names that begin with a dot are left out. A name may be no UTF-8: then it has surrogates.
+        Files of others are listed, too. So is what is not an object (`ObjectInfo.other`); links are not
+        followed. Names that begin with a dot are left out. A name that is not UTF-8 has surrogates.
         """
 
     def delete(self, name: str) -> None:
-        """Remove an object; no error where there is none, and nothing else is removed."""
+        """Delete an object; no error where it is missing. Nothing but an object is deleted."""
 
     def sweep(self, before: datetime, is_own: Callable[[str], bool]) -> None:
-        """Remove what aborted writes left behind before a time of the store's clock.
+        """Remove what aborted writes left before a time of the store's clock.
 
-        Of objects whose names `is_own` knows, and of nothing else.
+        Only what was to become an object whose name `is_own` accepts is removed.
         """
 
     def create(self, *, is_shared: bool = False) -> None:
-        """Make the place itself, if it is not there; UsageError where that cannot be.
+        """Create the place itself, if it does not exist; UsageError where that fails.
 
-        With `is_shared` it is for a group, where the place knows groups, else for its owner alone.
+        With `is_shared` its group has access, too, where the place has groups; else only its owner has.
         """
 
     def exists(self) -> bool:
-        """Whether the place itself is there."""
+        """Whether the place itself exists."""

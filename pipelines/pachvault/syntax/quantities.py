@@ -49,7 +49,22 @@ def in_words(length: timedelta) -> str:
     unit = next(
         (unit for unit, size in _IN_WORDS.items() if seconds >= size and not seconds % size), "second"
     )
-    number = f"{seconds / _IN_WORDS[unit]:g}"
+    return _counted(f"{seconds / _IN_WORDS[unit]:g}", unit)
+
+
+def rounded_in_words(length: timedelta) -> str:
+    """A measured duration, rounded down to two units: `3 days 12 hours`. A negative one is zero."""
+    seconds = max(0, round(length / timedelta(seconds=1)))
+    counts = []
+    for unit, unit_seconds in _IN_WORDS.items():
+        number, seconds = divmod(seconds, unit_seconds)
+        counts.append((number, unit))
+    largest = next((place for place, (number, _) in enumerate(counts) if number), len(counts) - 1)
+    words = [_counted(str(number), unit) for number, unit in counts[largest : largest + 2] if number]
+    return " ".join(words) or "0 seconds"
+
+
+def _counted(number: str, unit: str) -> str:
     return f"{number} {unit}" if number == "1" else f"{number} {unit}s"
 
 

@@ -15,7 +15,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from pachvault.format import digests, layout
-from pachvault.format.digests import Digests, Rows, Sorted
+from pachvault.format.digests import Digests, Rows, SortedDigests
 from pachvault.format.pack import Toc
 from pachvault.vault.index_rows import IndexRows, RowsByPack, differing
 
@@ -36,12 +36,12 @@ class BlobLocation:
 
 
 class BlobPlaces:
-    """A sorted index; with all numbers a million places take about 70 MB."""
+    """The index, sorted by blob. With all number columns a million places take about 70 MB."""
 
     def __init__(self, rows: IndexRows | pa.Table) -> None:
-        """From rows in any order (as a table: schema index.SCHEMA), with the numbers to be asked for."""
+        """From rows in any order, as arrays or as a table of schema index.SCHEMA."""
         self.rows = (rows if isinstance(rows, IndexRows) else IndexRows.of([rows])).in_order()
-        self.blobs = Sorted(self.rows.digests)
+        self.blobs = SortedDigests(self.rows.digests)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -51,7 +51,7 @@ class BlobPlaces:
         return self.blobs.find(wanted)
 
     def find_all(self, wanted: Sequence[bytes]) -> Rows:
-        """The same of digests in a list."""
+        """As `find`, for digests in a list."""
         return self.find(digests.of(wanted))
 
     def has(self, wanted: Sequence[bytes]) -> Flags:
@@ -83,40 +83,40 @@ class BlobPlaces:
         sizes: NDArray[np.uint32] = self.rows.integers["size"][rows]
         return sizes
 
-    def spots(self, rows: Rows) -> Iterator[tuple[int, int, int, int]]:
-        """For each row its pack by number, and its frame, its offset in there, its size."""
+    def positions(self, rows: Rows) -> Iterator[tuple[int, int, int, int]]:
+        """For each row: the number of its pack, its frame's offset, its offset in the frame, its size."""
         columns = [self.rows.integers[name][rows].tolist() for name in ("frame_offset", "offset", "size")]
         return zip(self.rows.pack_codes[rows].tolist(), *columns, strict=True)
 
     def place_order(self, rows: Rows) -> NDArray[np.intp]:
-        """What sorts rows as they lie in the packs."""
+        """The order that sorts rows by pack and by frame, so that reads are sequential."""
         if not len(self):
             return np.arange(len(rows))
         keys = (self.rows.integers["frame_offset"][rows], self.rows.pack_codes[rows])
         return np.lexsort(keys)
 
     def in_pack(self, pack: bytes | None) -> Rows:
-        """The rows about a pack, in the order in which the blobs lie there; none where none is."""
+        """The rows of a pack, in the order of its frames; none where the index does not name it."""
         rows = self._by_pack.rows(pack)
         return rows[np.argsort(self.rows.integers["frame_offset"][rows], kind="stable")]
 
     def blobs_in(self, pack: bytes) -> Digests:
-        """The blobs that are placed in a pack."""
+        """The blobs that the index places in a pack."""
         return self.rows.digests.take(self._by_pack.rows(pack))
 
     def has_pack(self, pack: bytes) -> bool:
-        """Whether any row is about a pack."""
+        """Whether any row names a pack."""
         return pack in self._by_pack.codes
 
-    def unlike(self, pack: bytes, toc: Toc) -> tuple[Rows, IndexRows]:
-        """The rows about a pack that its own table of contents does not have, and what that has besides."""
+    def compare_with_toc(self, pack: bytes, toc: Toc) -> tuple[Rows, IndexRows]:
+        """The rows of a pack that its table of contents does not have, and the rows that only this has."""
         of_toc = IndexRows.of_toc(pack, toc)
-        false, besides = differing(self.rows, self._by_pack.rows(pack), of_toc)
-        return false, of_toc.take(besides)
+        only_in_index, only_in_toc = differing(self.rows, self._by_pack.rows(pack), of_toc)
+        return only_in_index, of_toc.take(only_in_toc)
 
     @cached_property
     def pack_paths(self) -> list[str]:
-        """The packs, by their numbers, as paths."""
+        """The path of each pack, by its number."""
         return [layout.pack_path(name.tobytes()) for name in self.rows.packs]
 
     @cached_property
@@ -130,7 +130,7 @@ class BlobPlaces:
         return np.cumsum(self._is_first, dtype=np.int32) - 1
 
     def any_of_blob(self, flags: Flags) -> Flags:
-        """For each row whether any place of its blob has the flag."""
+        """For each row whether any row of the same blob has the flag."""
         if not len(self):
             return flags
         return np.logical_or.reduceat(flags, self.starts)[self.groups]

@@ -1,4 +1,4 @@
-"""Reading blobs back: frames by range, decoded, every blob checked against its digest.
+"""Reads blobs: fetches frames by byte range, decodes them, and verifies every blob's digest.
 
 Where a blob is damaged in one place, every other place that the index has for it is tried.
 """
@@ -19,49 +19,49 @@ CACHE_BYTES = 64 * 1024 * 1024
 
 
 class BlobReader:
-    """Reads blobs of one vault; safe to share between threads. Holds at most `cache_bytes` of frames."""
+    """Reads blobs of one vault; threads may share it. Caches at most `cache_bytes` of decoded frames."""
 
     def __init__(self, vault: Vault, index: BlobPlaces, cache_bytes: int | None = None) -> None:
         self.vault = vault
         self.index = index
         self._frames: OrderedDict[tuple[bytes, int], bytes] = OrderedDict()
-        self._held = 0
+        self._cached_bytes = 0
         self._cache_bytes = CACHE_BYTES if cache_bytes is None else cache_bytes
         self._lock = threading.Lock()
 
     def place(self, blob: bytes) -> BlobLocation:
-        """Where a blob is; DamageError where no index names it."""
+        """The first place of a blob; AbsentError where the index has none."""
         row = int(self.index.find_all([blob])[0])
         if row < 0:
-            raise AbsentError(f"blob {blob.hex()} is in no pack that is there")
+            raise AbsentError(f"blob {blob.hex()} is in no usable pack")
         return self.index.location(row)
 
     def read(self, blob: bytes) -> bytes:
-        """A blob's bytes, checked; DamageError where no place of it has them whole."""
+        """A blob's bytes, verified; DamageError where no place has them intact."""
         first = self.place(blob)
         try:
             return self._blob_at(first, blob)
         except DamageError:
             for other in self.index.locations(blob):
-                if other != first and (data := self._tried(other, blob)) is not None:
+                if other != first and (data := self._blob_if_intact(other, blob)) is not None:
                     return data
             raise
 
     def read_many(self, blobs: list[bytes]) -> list[bytes]:
-        """Several blobs, as `read` gives them; quick where neighbours lie in one frame."""
+        """Several blobs, as `read` gives them. Blobs of one frame that follow each other cost one fetch."""
         if not len(self.index):
             return list(self.stream(blobs))
         rows = self.index.find_all(blobs)
-        found: list[bytes] = []
+        contents: list[bytes] = []
         last, frame = None, b""
         for blob, row, (pack_code, frame_offset, offset, size) in zip(
-            blobs, rows.tolist(), self.index.spots(rows), strict=True
+            blobs, rows.tolist(), self.index.positions(rows), strict=True
         ):
             if last != (pack_code, frame_offset):
-                last, frame = (pack_code, frame_offset), self._whole_frame(row)
+                last, frame = (pack_code, frame_offset), self._frame_or_nothing(row)
             data = frame[offset : offset + size]
-            found.append(data if row >= 0 and digest(data) == blob else self.read(blob))
-        return found
+            contents.append(data if row >= 0 and digest(data) == blob else self.read(blob))
+        return contents
 
     def stream(self, blobs: list[bytes]) -> Iterator[bytes]:
         """The bytes of several blobs, one after the other."""
@@ -74,14 +74,14 @@ class BlobReader:
             raise CorruptError(f"blob {blob.hex()} is damaged", where=self._where(place))
         return data
 
-    def _tried(self, place: BlobLocation, blob: bytes) -> bytes | None:
+    def _blob_if_intact(self, place: BlobLocation, blob: bytes) -> bytes | None:
         try:
             return self._blob_at(place, blob)
         except DamageError:
             return None
 
-    def _whole_frame(self, row: int) -> bytes:
-        """The frame that a row places its blob in; nothing where it is damaged: `read` says how."""
+    def _frame_or_nothing(self, row: int) -> bytes:
+        """The frame of a row; empty where it is damaged: then `read` tries the other places."""
         try:
             return self._frame(self.index.location(row))
         except DamageError:
@@ -102,9 +102,9 @@ class BlobReader:
         with self._lock:
             if key not in self._frames:
                 self._frames[key] = data
-                self._held += len(data)
-            while self._held > self._cache_bytes:
-                self._held -= len(self._frames.popitem(last=False)[1])
+                self._cached_bytes += len(data)
+            while self._cached_bytes > self._cache_bytes:
+                self._cached_bytes -= len(self._frames.popitem(last=False)[1])
         return data
 
     def _where(self, place: BlobLocation) -> str:

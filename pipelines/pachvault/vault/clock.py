@@ -1,4 +1,4 @@
-"""The store's own clock, beside this machine's: no decision rests on one machine's clock alone."""
+"""The store's clock and this machine's: no decision depends on one machine's clock alone."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 from pachvault.errors import PachvaultError
 from pachvault.format import layout
+from pachvault.syntax.quantities import rounded_in_words
 from pachvault.vault.vault import Vault
 
 TOLERANCE = timedelta(minutes=5)
@@ -24,7 +25,7 @@ class Clocks:
 
     @property
     def earlier(self) -> datetime:
-        """The one by which less time has passed: for ages that must not be overrated."""
+        """The earlier time. Ages by it are never too great unless both clocks are ahead."""
         return min(self.store, self.here)
 
     @property
@@ -34,15 +35,15 @@ class Clocks:
 
     @property
     def difference(self) -> str:
-        """How they differ, in words; empty where they agree."""
+        """A text for users about the difference; empty where it is within TOLERANCE."""
         if abs(self.ahead) <= TOLERANCE:
             return ""
         side = "ahead of" if self.ahead > timedelta() else "behind"
-        return f"this machine's clock is {told(abs(self.ahead))} {side} the store's"
+        return f"this machine's clock is {rounded_in_words(abs(self.ahead))} {side} the store's"
 
 
 def read(vault: Vault, *, is_cleared: bool = True) -> Clocks:
-    """Both clocks. Raises what `store_now` raises."""
+    """Both clocks, read now. Raises what `store_now` raises."""
     store = store_now(vault, is_cleared=is_cleared)
     return Clocks(store, datetime.now(UTC))
 
@@ -52,17 +53,11 @@ def is_future(at: datetime, now: datetime) -> bool:
     return at - now > TOLERANCE
 
 
-def told(duration: timedelta) -> str:
-    """A duration for people, in days or to the second."""
-    whole = timedelta(seconds=round(duration.total_seconds()))
-    return f"{whole.days} days" if whole.days > 1 else str(whole)
-
-
 def store_now(vault: Vault, *, is_cleared: bool = True) -> datetime:
-    """The time by the store's clock, UTC: that of an object written now, and deleted again.
+    """The store's time, UTC: the modification time of a probe object, which is written and deleted again.
 
-    Raises PachvaultError where the store refuses to write, or, unless `is_cleared` is false, to delete:
-    whoever is about to delete learns here that it cannot.
+    Raises StoreError where the store refuses to write. With `is_cleared` it also raises PachvaultError where
+    the store refuses to delete: forget and prune then stop before they change anything.
     """
     name = layout.clock_path(secrets.token_hex(8))
     vault.store.put(name, [b"{}\n"], 3)
@@ -77,5 +72,5 @@ def store_now(vault: Vault, *, is_cleared: bool = True) -> datetime:
                 hint="nothing was deleted; forget and prune need a target that allows it",
             ) from error
     if probe is None:
-        raise PachvaultError("an object that was just written is not there", where=vault.store.url)
+        raise PachvaultError("an object that was just written is missing", where=vault.store.url)
     return probe.modified_at

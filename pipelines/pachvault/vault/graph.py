@@ -1,6 +1,6 @@
 """Which snapshots need an object: the graph of manifests, records, commit lists and file tables, in memory.
 
-It is slim: no file's row is in it, and of commit lists only the columns that are asked for.
+It is small: it has no rows of files, and of commit lists only the columns that the caller names.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pachvault.errors import PachvaultError
-from pachvault.format.documents import Manifest
+from pachvault.format.manifest import Manifest
 from pachvault.format.table import tables_of
 from pachvault.vault.snapshots import SnapshotName
 from pachvault.vault.vault import Vault
@@ -21,18 +21,18 @@ from pachvault.vault.walk import NodeKind, Reached, walk
 
 @dataclass(slots=True)
 class RecordNode:
-    """A repo record, and who names it."""
+    """A repo record, and the snapshots that name it."""
 
     repo: str
     snapshots: list[str] = field(default_factory=list)
     """Short ids, in the order of the walk."""
     lists: dict[bytes, int] = field(default_factory=dict)
-    """Its commit lists, each with its number of commits; none where the record does not read."""
+    """Its commit lists, each with its number of commits; empty where the record is unreadable."""
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """An object that does not read."""
+    """An object that is unreadable or damaged."""
 
     at: Reached
     error: PachvaultError
@@ -40,29 +40,29 @@ class Failure:
 
 @dataclass(slots=True)
 class Graph:
-    """What names what."""
+    """Which object names which."""
 
     snapshots: list[str] = field(default_factory=list)
-    """Short ids, in the order of the walk; those whose manifest does not read, too."""
+    """Short ids, in the order of the walk; those with a damaged manifest, too."""
     pipelines: dict[bytes, list[str]] = field(default_factory=dict)
     """The snapshots that name a pipelines record."""
     records: dict[bytes, RecordNode] = field(default_factory=dict)
     lists: dict[tuple[str, bytes], pa.Table] = field(default_factory=dict)
-    """Commit lists by repo and digest; those that read."""
+    """Readable commit lists by repo and digest."""
     tables: dict[bytes, None] = field(default_factory=dict)
     """Every file table, in the order of the walk."""
     failures: list[Failure] = field(default_factory=list)
-    _naming: dict[bytes, list[tuple[str, bytes]]] = field(default_factory=dict)
+    _lists_by_table: dict[bytes, list[tuple[str, bytes]]] = field(default_factory=dict)
 
     @classmethod
     def read(cls, vault: Vault, names: Sequence[SnapshotName], columns: Sequence[str]) -> Graph:
-        """Walk these snapshots; what does not read is a failure, and does not end the walk."""
+        """Walk these snapshots. A damaged object is recorded in `failures`, and the walk goes on."""
         graph = cls(snapshots=[name.id[:12] for name in names])
 
-        def note(at: Reached, error: PachvaultError) -> None:
+        def record_failure(at: Reached, error: PachvaultError) -> None:
             graph.failures.append(Failure(at, error))
 
-        for at in walk(vault, names, note, columns=columns):
+        for at in walk(vault, names, record_failure, columns=columns):
             if at.manifest is not None:
                 graph._add_manifest(at.digest.hex()[:12], at.manifest)
             elif at.record is not None:
@@ -76,7 +76,7 @@ class Graph:
         return graph
 
     def affected(self, at: Reached) -> list[str]:
-        """The snapshots that need an object which does not read."""
+        """The snapshots that need a damaged object."""
         if at.kind is NodeKind.MANIFEST:
             return [at.digest.hex()[:12]]
         if at.kind is NodeKind.PIPELINES:
@@ -84,22 +84,22 @@ class Graph:
         if at.kind is NodeKind.RECORD:
             return self.records[at.digest].snapshots
         if at.kind is NodeKind.COMMIT_LIST:
-            return self.of_lists(str(at.repo), [at.digest])
-        owners = self.naming(at.digest)
-        affected = {name for repo, digest in owners for name in self.of_lists(repo, [digest])}
+            return self.affected_by_lists(str(at.repo), [at.digest])
+        owners = self.lists_that_name(at.digest)
+        affected = {name for repo, digest in owners for name in self.affected_by_lists(repo, [digest])}
         return [name for name in self.snapshots if name in affected]
 
-    def of_commits(self, repo: str, commits: pa.Array, tables: Iterable[bytes]) -> list[str]:
+    def affected_by_commits(self, repo: str, commits: pa.Array, tables: Iterable[bytes]) -> list[str]:
         """The snapshots that have any of these commits of a repo, with rows in any of these file tables."""
         lists = {
             digest
             for table in tables
-            for owner, digest in self.naming(table)
+            for owner, digest in self.lists_that_name(table)
             if owner == repo and pc.any(pc.is_in(self.lists[owner, digest]["commit"], commits)).as_py()
         }
-        return self.of_lists(repo, lists)
+        return self.affected_by_lists(repo, lists)
 
-    def of_lists(self, repo: str, lists: Iterable[bytes]) -> list[str]:
+    def affected_by_lists(self, repo: str, lists: Iterable[bytes]) -> list[str]:
         """The snapshots whose record of a repo names any of these commit lists."""
         wanted = frozenset(lists)
         records = [record for record in self.records.values() if record.repo == repo]
@@ -108,13 +108,13 @@ class Graph:
         }
         return [name for name in self.snapshots if name in affected]
 
-    def naming(self, table: bytes) -> list[tuple[str, bytes]]:
+    def lists_that_name(self, table: bytes) -> list[tuple[str, bytes]]:
         """The commit lists, each with its repo, that name a file table."""
-        if not self._naming:
+        if not self._lists_by_table:
             for key, rows in self.lists.items():
                 for name in tables_of(rows):
-                    self._naming.setdefault(name, []).append(key)
-        return self._naming.get(table, [])
+                    self._lists_by_table.setdefault(name, []).append(key)
+        return self._lists_by_table.get(table, [])
 
     def _add_manifest(self, short_id: str, manifest: Manifest) -> None:
         self.pipelines.setdefault(manifest.pipelines, []).append(short_id)

@@ -1,4 +1,4 @@
-"""Writing the index anew: rows into index objects of a good size, each read back."""
+"""Writes rows as new index objects of at most index.ROWS rows, and reads each back."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from pachvault.vault.vault import Vault
 
 
 def write(vault: Vault, rows: IndexRows) -> set[str]:
-    """Write rows, all numbers of them, sorted; the index objects that have them now."""
+    """Write rows, which must have all number columns; the names of the new index objects."""
     rows = rows.in_order()
-    made = set()
+    names = set()
     for first in range(0, len(rows), index.ROWS):
-        some = rows.take(np.arange(first, min(first + index.ROWS, len(rows))))
-        name = layout.index_path(vault.put_index(index.encode(some.table())).digest)
+        part = rows.take(np.arange(first, min(first + index.ROWS, len(rows))))
+        name = layout.index_path(vault.put_index(index.encode(part.table())).digest)
         vault.read(name)
-        made.add(name)
-    return made
+        names.add(name)
+    return names

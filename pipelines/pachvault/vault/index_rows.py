@@ -1,4 +1,4 @@
-"""Index rows as numpy arrays, packs by number: of a row what is asked for, in as few bytes as it takes."""
+"""Rows of the index as numpy arrays: packs by number, and only the number columns that the caller needs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pachvault.format.digests import Digests, Rows
 from pachvault.format.pack import Toc
 from pachvault.format.table import as_array
 
-_KINDS = {
+_TYPES = {
     "frame_offset": pa.int64(),
     "frame_stored": pa.uint32(),
     "frame_raw": pa.uint32(),
@@ -24,26 +24,26 @@ _KINDS = {
     "offset": pa.uint32(),
     "size": pa.uint32(),
 }
-"""As in a pack's table of contents."""
-NUMBERS = tuple(_KINDS)
+"""The number columns, each of the type that it has in a pack's table of contents."""
+NUMBERS = tuple(_TYPES)
 
 
 def at_most(size: int) -> int:
-    """So many rows index objects of `size` bytes together may have: digests do not compress."""
+    """The most rows that index objects of `size` bytes in total can have: digests do not compress."""
     return size // digests.DTYPE.itemsize
 
 
 @dataclass(frozen=True, slots=True)
 class IndexRows:
-    """A row a place: the blob's digest, its pack as a number in `packs`, and some of the index's numbers."""
+    """One row a place: the blob's digest, its pack as a number in `packs`, some number columns."""
 
     digests: Digests
     packs: Digests
     ends: NDArray[np.int64]
-    """Up to which byte frames of each pack are placed."""
+    """For each pack the byte up to which the index places frames in it."""
     pack_codes: NDArray[np.uint32]
     integers: dict[str, NDArray[Any]]
-    """By the name of the index's column."""
+    """The number columns by name."""
 
     @classmethod
     def of(cls, tables: Iterable[pa.Table]) -> IndexRows:
@@ -53,42 +53,42 @@ class IndexRows:
 
     @classmethod
     def read(cls, data: bytes, names: Collection[str] = NUMBERS) -> IndexRows:
-        """The rows of an index object; DamageError where it is none."""
+        """The rows of an index object; CorruptError where it is not one."""
         return cls.joined(cls.parts(data, names), names, at_most(len(data)))
 
     @classmethod
     def parts(cls, data: bytes, names: Collection[str]) -> Iterator[IndexRows]:
-        """The same, some rows after the other."""
+        """As `read`, a row group at a time."""
         return (_of_rows(column, names) for column in index.columns(data))
 
     @classmethod
     def of_toc(cls, name: bytes, toc: Toc) -> IndexRows:
-        """What a pack says of itself, in the order of its TOC."""
+        """The rows that the table of contents of a pack gives, in its order."""
         end = (toc.frames["offset"] + toc.frames["stored"]).max(initial=0)
-        kinds = {each: kind.to_pandas_dtype() for each, kind in _KINDS.items()}
+        types = {column: kind.to_pandas_dtype() for column, kind in _TYPES.items()}
         return cls(
             np.ascontiguousarray(toc.blobs["digest"]),
             digests.of([name]),
             np.array([end], np.int64),
             np.zeros(len(toc.blobs), np.uint32),
-            {each: index.numbers_of(toc, each).astype(kind) for each, kind in kinds.items()},
+            {column: index.numbers_of(toc, column).astype(kind) for column, kind in types.items()},
         )
 
     @classmethod
     def joined(cls, parts: Iterable[IndexRows], names: Collection[str] = NUMBERS, room: int = 0) -> IndexRows:
-        """All rows of the parts, in order. Where they are no more than `room`, nothing is held twice."""
+        """All rows of the parts, in order. With enough `room` (in rows) no array is copied while it grows."""
         numbers: dict[bytes, int] = {}
         ends: list[int] = []
         blobs = _Growing(digests.DTYPE, room)
         codes = _Growing(np.dtype(np.uint32), room)
-        integers = {name: _Growing(_KINDS[name].to_pandas_dtype(), room) for name in names}
+        integers = {name: _Growing(_TYPES[name].to_pandas_dtype(), room) for name in names}
         for part in parts:
             blobs.append(part.digests)
-            own = [numbers.setdefault(pack.tobytes(), len(numbers)) for pack in part.packs]
+            new_codes = [numbers.setdefault(pack.tobytes(), len(numbers)) for pack in part.packs]
             ends += [0] * (len(numbers) - len(ends))
-            for code, end in zip(own, part.ends.tolist(), strict=True):
+            for code, end in zip(new_codes, part.ends.tolist(), strict=True):
                 ends[code] = max(ends[code], end)
-            codes.append(np.array(own, np.uint32).take(part.pack_codes))
+            codes.append(np.array(new_codes, np.uint32).take(part.pack_codes))
             for name, column in integers.items():
                 column.append(part.integers[name])
         return cls(
@@ -103,11 +103,11 @@ class IndexRows:
         return len(self.digests)
 
     def pack_ends(self) -> list[tuple[bytes, int]]:
-        """Every pack that is named, and the byte up to which frames of it are placed."""
+        """Every pack that the rows name, and the byte up to which they place frames in it."""
         return [(name.tobytes(), int(end)) for name, end in zip(self.packs, self.ends, strict=True)]
 
     def without(self, packs: Iterable[bytes]) -> IndexRows:
-        """The rows, but for those of some packs."""
+        """The rows without those of some packs."""
         left_out = frozenset(packs)
         is_left_out = np.array([pack.tobytes() in left_out for pack in self.packs], bool)
         kept = ~is_left_out[self.pack_codes]
@@ -121,7 +121,7 @@ class IndexRows:
         )
 
     def take(self, rows: Rows) -> IndexRows:
-        """Some rows, by number; packs and how far they go stay what they are."""
+        """Some rows, by number. `packs` and `ends` stay as they are."""
         return IndexRows(
             self.digests.take(rows),
             self.packs,
@@ -135,7 +135,7 @@ class IndexRows:
         return self.take(digests.order(self.digests))
 
     def table(self) -> pa.Table:
-        """The rows as schema index.SCHEMA has them; all NUMBERS must be there."""
+        """The rows as a table of schema index.SCHEMA; they must have all NUMBERS."""
         columns = {
             "blob": index.as_column(self.digests),
             "pack": index.as_column(self.packs.take(self.pack_codes)),
@@ -145,32 +145,38 @@ class IndexRows:
 
 
 def differing(columns: IndexRows, rows: Rows, other: IndexRows) -> tuple[Rows, Rows]:
-    """Of some rows those that the other columns do not have, and of the others those that are none of these.
+    """The numbers of the `rows` that `other` lacks, and of the rows of `other` that `rows` lack.
 
-    Compared is all but the pack.
+    Everything but the pack is compared.
     """
     pairs = [(columns.digests, other.digests)]
     pairs += [(column, other.integers[name]) for name, column in columns.integers.items()]
     if len(rows) == len(other):
-        # as it mostly is, and without a copy of all columns
-        mine, theirs = rows[digests.order(columns.digests.take(rows))], digests.order(other.digests)
-        if all((ours.take(mine) == others.take(theirs)).all() for ours, others in pairs):
+        # the usual case: compare in sorted order, without a copy of all columns
+        left_order, right_order = (
+            rows[digests.order(columns.digests.take(rows))],
+            digests.order(other.digests),
+        )
+        if all((left.take(left_order) == right.take(right_order)).all() for left, right in pairs):
             return rows[:0], rows[:0]
-    here = _entries([ours.take(rows) for ours, _ in pairs])
-    there = _entries([others for _, others in pairs])
-    return rows[~np.isin(here, there)], np.flatnonzero(~np.isin(there, here))
+    left_values = _as_values([left.take(rows) for left, _ in pairs])
+    right_values = _as_values([right for _, right in pairs])
+    is_in_right, is_in_left = np.isin(left_values, right_values), np.isin(right_values, left_values)
+    return rows[~is_in_right], np.flatnonzero(~is_in_left)
 
 
-def _entries(columns: Sequence[NDArray[Any]]) -> NDArray[np.void]:
-    """What the columns say of each row, as one value."""
-    made = np.empty(len(columns[0]), [(f"f{number}", column.dtype) for number, column in enumerate(columns)])
+def _as_values(columns: Sequence[NDArray[Any]]) -> NDArray[np.void]:
+    """The columns of each row as one value."""
+    values = np.empty(
+        len(columns[0]), [(f"f{number}", column.dtype) for number, column in enumerate(columns)]
+    )
     for number, column in enumerate(columns):
-        made[f"f{number}"] = column
-    return made.view(f"V{made.itemsize}")
+        values[f"f{number}"] = column
+    return values.view(f"V{values.itemsize}")
 
 
 class RowsByPack:
-    """Rows by the pack that they are about."""
+    """Row numbers by pack."""
 
     def __init__(self, columns: IndexRows) -> None:
         self.codes = {name.tobytes(): code for code, name in enumerate(columns.packs)}
@@ -178,7 +184,7 @@ class RowsByPack:
         self._bounds = np.searchsorted(columns.pack_codes[self._order], np.arange(len(self.codes) + 1))
 
     def rows(self, pack: bytes | None) -> Rows:
-        """The numbers of the rows about a pack, in their order; none where none is."""
+        """The numbers of the rows of a pack, in their order; none where no row names it."""
         code = self.codes.get(pack) if pack else None
         if code is None:
             return np.empty(0, np.int64)
@@ -186,23 +192,23 @@ class RowsByPack:
 
 
 def _of_rows(column: Callable[[str], pa.Array], names: Collection[str]) -> IndexRows:
-    """Some rows, of which `column` gives a column by its name; each is let go before the next."""
+    """The rows of one row group; `column` reads a column by name. Columns are freed one by one."""
     blobs = as_array(column("blob"))
     packs = column("pack").dictionary_encode()
     codes = packs.indices.to_numpy().astype(np.uint32)
-    named = as_array(packs.dictionary)
+    pack_names = as_array(packs.dictionary)
     del packs
-    ends = np.zeros(len(named), np.int64)
+    ends = np.zeros(len(pack_names), np.int64)
     np.maximum.at(ends, codes, column("frame_offset").to_numpy() + column("frame_stored").to_numpy())
     try:
-        integers = {name: column(name).cast(_KINDS[name]).to_numpy().copy() for name in names}
+        integers = {name: column(name).cast(_TYPES[name]).to_numpy().copy() for name in names}
     except pa.ArrowInvalid as error:
         raise CorruptError("the index places blobs where no pack can have them") from error
-    return IndexRows(blobs, named, ends, codes, integers)
+    return IndexRows(blobs, pack_names, ends, codes, integers)
 
 
 class _Growing:
-    """An array that others are appended to. Room that is not used takes no memory: nobody touches it."""
+    """An array that grows. Unused room takes no memory: the system maps a page when it is first written."""
 
     def __init__(self, kind: np.dtype[Any], room: int) -> None:
         self._rows = np.empty(room, kind)

@@ -1,4 +1,4 @@
-"""Writing packs and their index: frames in, packs out, uploaded while the next one fills."""
+"""Writes packs and their index objects. A pack is uploaded while the next one is filled."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from typing import Self
 
 from pachvault.format import index
 from pachvault.format.pack import Frame, Pack, PackBuilder
-from pachvault.vault.vault import Vault, Written
+from pachvault.vault.vault import StoredObject, Vault
 
 PACK_BYTES = 64 * 1024 * 1024
 _UPLOADS_AT_ONCE = 2
 
 
 class PackWriter:
-    """Gathers frames into packs of about PACK_BYTES; at most three packs are in memory.
+    """Puts frames into packs of about PACK_BYTES; at most three packs are in memory.
 
-    Frames given in the same order make the same packs under the same names, so a repeated run finds its
-    packs and uploads none twice. What it has indexed already it does not even put in frames again.
+    The same frames in the same order give the same packs under the same names. So a run that is repeated
+    finds its packs and uploads none twice.
     """
 
     def __init__(self, vault: Vault, pack_bytes: int = PACK_BYTES) -> None:
@@ -29,8 +29,8 @@ class PackWriter:
         self._uploads: deque[Future[Pack]] = deque()
         self._pool = ThreadPoolExecutor(_UPLOADS_AT_ONCE, "upload")
         self._unindexed: list[Pack] = []
-        self.packs: list[Written] = []
-        self.indexes: list[Written] = []
+        self.packs: list[StoredObject] = []
+        self.indexes: list[StoredObject] = []
         self.blobs = 0
         self.raw_bytes = 0
 
@@ -43,19 +43,19 @@ class PackWriter:
         self._pool.shutdown(cancel_futures=True)
 
     def add(self, frame: Frame) -> None:
-        """Append a frame; may wait for an upload."""
+        """Append a frame. Waits for an upload where two are in progress."""
         self._builder.add(frame)
         self.blobs += len(frame.digests)
         self.raw_bytes += frame.raw_bytes
         if self._builder.size >= self._pack_bytes:
             self._close_pack()
 
-    def finish(self) -> list[Written]:
-        """Upload the rest, then the rest of the index; its objects, none where nothing was new."""
+    def finish(self) -> list[StoredObject]:
+        """Upload the last pack and index object; all index objects, none where no frame was added."""
         if self._builder:
             self._close_pack()
         while self._uploads:
-            self._uploaded()
+            self._complete_upload()
         if self._unindexed:
             self._index()
         return self.indexes
@@ -63,17 +63,18 @@ class PackWriter:
     def _close_pack(self) -> None:
         full, self._builder = self._builder, PackBuilder()
         while len(self._uploads) >= _UPLOADS_AT_ONCE:
-            self._uploaded()
+            self._complete_upload()
         self._uploads.append(self._pool.submit(self._vault.put_pack, full.finish))
 
-    def _uploaded(self) -> None:
-        done = self._uploads.popleft().result()
-        self._unindexed.append(Pack(done.digest, [], done.size, done.toc))
-        self.packs.append(Written(done.digest, done.size))
-        if sum(len(each.toc.blobs) for each in self._unindexed) >= index.ROWS:
+    def _complete_upload(self) -> None:
+        pack = self._uploads.popleft().result()
+        # without its bytes: only the table of contents is needed for the index
+        self._unindexed.append(Pack(pack.digest, [], pack.size, pack.toc))
+        self.packs.append(StoredObject(pack.digest, pack.size))
+        if sum(len(unindexed.toc.blobs) for unindexed in self._unindexed) >= index.ROWS:
             self._index()
 
     def _index(self) -> None:
-        """Write an index object of the packs that none names yet."""
+        """Write an index object for the packs that no index object names yet."""
         packs, self._unindexed = self._unindexed, []
         self.indexes.append(self._vault.put_index(index.encode(index.of_packs(packs))))

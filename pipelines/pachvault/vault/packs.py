@@ -1,4 +1,4 @@
-"""Packs as they lie in a vault: their tables of contents, read and checked, without their frames."""
+"""Tables of contents of packs in a vault, read and checked without reading the frames."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ from pachvault.vault.vault import Vault
 
 
 def read_toc(vault: Vault, name: str, size: int) -> pack.Toc:
-    """The TOC of the pack at a path, `size` bytes long; DamageError unless all but the frames is true."""
-    named, toc = any_toc(vault, name, size)
-    if named != layout.named_digest(name):
-        raise CorruptError("another pack lies under this name")
+    """The TOC of the pack at a path, `size` bytes long; DamageError where anything but a frame is damaged."""
+    actual, toc = read_any_toc(vault, name, size)
+    if actual != layout.named_digest(name):
+        raise CorruptError("this name holds another pack")
     return toc
 
 
-def any_toc(vault: Vault, name: str, size: int) -> tuple[bytes, pack.Toc]:
-    """Which pack lies at a path, whatever the path says, and its TOC; DamageError where that is none."""
+def read_any_toc(vault: Vault, name: str, size: int) -> tuple[bytes, pack.Toc]:
+    """The digest and the TOC of the pack at a path, whatever its name; DamageError where it is none."""
     if size < pack.TRAILER_BYTES:
         raise CorruptError("too short for a pack")
     if vault.store.get_range(name, 0, len(pack.HEADER)) != pack.HEADER:
-        raise CorruptError("does not begin as a pack does")
+        raise CorruptError("does not begin with the header of a pack")
     tail = vault.store.get_range(name, size - pack.TRAILER_BYTES, pack.TRAILER_BYTES)
     trailer = pack.parse_trailer(tail)
     if trailer.pack_bytes != size:
-        raise CorruptError(f"{size} bytes long where its trailer promises {trailer.pack_bytes}")
+        raise CorruptError(f"{size} bytes long, its trailer promises {trailer.pack_bytes}")
     return trailer.digest, pack.parse_toc(
         trailer, vault.store.get_range(name, trailer.toc_offset, trailer.toc_bytes)
     )
 
 
-def by_frame(toc: pack.Toc) -> Iterator[tuple[np.void, NDArray[np.intp]]]:
+def blobs_by_frame(toc: pack.Toc) -> Iterator[tuple[np.void, NDArray[np.intp]]]:
     """Every frame of a pack, with the numbers of its blobs in the TOC."""
     of_blob = toc.blobs["frame"]
     order = np.argsort(of_blob, kind="stable")
@@ -46,10 +46,12 @@ def by_frame(toc: pack.Toc) -> Iterator[tuple[np.void, NDArray[np.intp]]]:
         yield frame, order[first:last]
 
 
-def wrong_blobs(toc: pack.Toc, rows: NDArray[np.intp], data: bytes) -> list[int]:
-    """Of blobs of a frame, given by their numbers in the TOC, those that are not what their digests say."""
-    said: Iterable[tuple[int, bytes, int, int]] = zip(rows.tolist(), *_columns(toc.blobs[rows]), strict=True)
-    return [row for row, name, first, size in said if digest(data[first : first + size]) != name]
+def damaged_blobs(toc: pack.Toc, rows: NDArray[np.intp], data: bytes) -> list[int]:
+    """Those of a frame's blobs that do not have their digest; `rows` are their numbers in the TOC."""
+    entries: Iterable[tuple[int, bytes, int, int]] = zip(
+        rows.tolist(), *_columns(toc.blobs[rows]), strict=True
+    )
+    return [row for row, name, first, size in entries if digest(data[first : first + size]) != name]
 
 
 def _columns(blobs: NDArray[np.void]) -> tuple[list[Any], ...]:

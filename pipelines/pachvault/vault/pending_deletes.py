@@ -1,4 +1,7 @@
-"""Marks: what prune will delete. Writers keep away from it (docs/format.md, section 9.4)."""
+"""Pending deletes: the objects that marks list, and that prune deletes after the grace period.
+
+Writers treat them as absent (docs/format.md, 9.4 and 9.5).
+"""
 
 from __future__ import annotations
 
@@ -8,33 +11,34 @@ from datetime import UTC, datetime
 
 from pachvault.errors import AbsentError, CorruptError, DamageError
 from pachvault.format import documents, layout
-from pachvault.format.documents import Mark, Marked
 from pachvault.format.ids import digest
+from pachvault.format.maintenance_documents import Mark, PendingDelete
 from pachvault.store.store import ObjectInfo
 from pachvault.vault.vault import Vault
 
 _log = logging.getLogger(__name__)
 
 _OBJECTS_A_MARK = 250_000
-"""More are several marks: a document must not be longer than docs/format.md, 3.9, allows."""
+"""A mark with more objects could be longer than docs/format.md, 3.9, allows; then several are written."""
 DAMAGED = "damaged: "
-"""How the reason begins for which repair marks a pack."""
+"""How the reason of a pending delete begins where repair lists a damaged pack."""
 
 
 @dataclass(frozen=True, slots=True)
 class StoredMark:
-    """A mark as it lies in the vault; its age is that of its listing entry."""
+    """A mark in the vault. Its age is computed from the time in the listing, not from `marked_at`."""
 
     info: ObjectInfo
     mark: Mark
 
 
 def load(vault: Vault) -> list[StoredMark]:
-    """Every mark that can be read, oldest first. A corrupt one marks nothing, for prune either.
+    """Every readable mark, oldest first. A corrupt mark lists nothing, for writers and for prune alike.
 
-    It is read once more before it is taken for corrupt: prune may read what a writer once misread.
+    A mark is read twice before it counts as corrupt: a writer that misreads it once must not ignore what
+    prune, reading it correctly, deletes.
     """
-    found = []
+    marks = []
     for info in vault.objects(layout.MARKS):
         try:
             mark = _read(vault, info.name)
@@ -46,8 +50,8 @@ def load(vault: Vault) -> list[StoredMark]:
             except DamageError as error:
                 _log.info("a list of pending deletes cannot be read, its objects stay: %s", error)
                 continue
-        found.append(StoredMark(info, mark))
-    return sorted(found, key=lambda each: each.info.modified_at)
+        marks.append(StoredMark(info, mark))
+    return sorted(marks, key=lambda stored: stored.info.modified_at)
 
 
 def _read(vault: Vault, name: str) -> Mark:
@@ -55,15 +59,19 @@ def _read(vault: Vault, name: str) -> Mark:
 
 
 def for_writing(vault: Vault) -> Vault:
-    """The vault for a writer that begins now: marked objects count as absent.
+    """The vault for a writer that begins now: it has the pending deletes, which count as absent.
 
-    Call it before the index is loaded: a mark that goes in between takes its packs with it.
+    Call this before the index is loaded. Prune deletes a mark after the packs that it lists: a writer that
+    loads the index first could rely on such a pack and find the mark gone.
     """
-    return replace(vault, avoid=frozenset(each.name for found in load(vault) for each in found.mark.objects))
+    return replace(
+        vault,
+        pending_deletes=frozenset(pending.name for stored in load(vault) for pending in stored.mark.objects),
+    )
 
 
-def write(vault: Vault, objects: list[Marked]) -> None:
-    """Mark objects; their grace begins."""
+def write(vault: Vault, objects: list[PendingDelete]) -> None:
+    """List objects as pending deletes; their grace period begins."""
     for first in range(0, len(objects), _OBJECTS_A_MARK):
         mark = Mark(marked_at=datetime.now(UTC), objects=objects[first : first + _OBJECTS_A_MARK])
         data = documents.encode(mark)

@@ -1,4 +1,4 @@
-"""Snapshots: finding them, reading them, and the trees of their commits."""
+"""Snapshots: their names, their order, the latest one, and how users refer to them (docs/format.md, 8.5)."""
 
 from __future__ import annotations
 
@@ -6,37 +6,32 @@ import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cached_property
 from itertools import groupby
 
-import pyarrow as pa
-import pyarrow.compute as pc
-
 from pachvault.errors import CorruptError, DamageError, StoreError, UsageError
-from pachvault.format import documents, layout, table
-from pachvault.format.documents import Branch, Manifest, RepoEntry, RepoRecord
+from pachvault.format import documents, layout
 from pachvault.format.ids import RepoName
+from pachvault.format.manifest import Manifest, RepoEntry
 from pachvault.syntax import selection
-from pachvault.syntax.selection import SnapshotRef, SourcePattern
+from pachvault.syntax.selection import SnapshotRef
 from pachvault.vault import clock
+from pachvault.vault.repo_history import RepoHistory
 from pachvault.vault.vault import Vault
 
 _log = logging.getLogger(__name__)
 _MANIFESTS = (layout.Kind.SNAPSHOT, layout.Kind.FORGOTTEN)
-_HELD, _HELD_BYTES = 4, 16_000_000
-"""How many file tables a history holds in memory, and up to which size."""
 
 
 @dataclass(frozen=True, slots=True)
 class SnapshotName:
-    """A manifest as a listing shows it."""
+    """What the name of a manifest gives."""
 
     path: str
     frozen_at: datetime
     id: str
     """64 hexadecimal digits: the digest of the manifest."""
     sequence: int = 0
-    """Its place in the order of sealing; 0 before those that have one."""
+    """Its number in the order of sealing; 0 where the name has none. Those come first."""
 
 
 @dataclass(frozen=True)
@@ -65,114 +60,8 @@ class Snapshot:
         raise UsageError(f"snapshot {self.short_id} has no repo {name}", hint="`pachvault show` lists them")
 
 
-@dataclass(frozen=True)
-class RepoHistory:
-    """The commits of one repo record, and the trees they fold to."""
-
-    vault: Vault
-    record: RepoRecord
-
-    @property
-    def name(self) -> RepoName:
-        """The repo."""
-        return RepoName(self.record.project, self.record.repo)
-
-    @cached_property
-    def commits(self) -> pa.Table:
-        """All commits, each after its base, in the order in which they came (schema table.COMMITS)."""
-        lists = [self.vault.commit_list(segment.table) for segment in self.record.segments]
-        return pa.concat_tables([table.COMMITS.empty_table(), *lists])
-
-    @cached_property
-    def by_id(self) -> dict[str, int]:
-        """Row of each commit in `commits`."""
-        return {commit: row for row, commit in enumerate(self.commits["commit"].to_pylist())}
-
-    def row_of(self, commit_id: str) -> int:
-        """The row of a commit in `commits`; CorruptError where the record lacks it."""
-        if commit_id not in self.by_id:
-            raise CorruptError(f"the record of {self.name} lacks commit {commit_id}, which it names")
-        return self.by_id[commit_id]
-
-    def commit(self, commit_id: str) -> dict[str, object]:
-        """One commit's row."""
-        row: dict[str, object] = self.commits.slice(self.row_of(commit_id), 1).to_pylist()[0]
-        return row
-
-    def size_of(self, commit_id: str) -> int:
-        """Size in bytes of a commit's tree."""
-        return int(self.commits["size"][self.row_of(commit_id)].as_py())
-
-    def chain(self, commit_id: str) -> list[int]:
-        """Rows of the commits whose tables fold to this commit's tree: a full one first."""
-        rows: list[int] = []
-        bases = self.commits["base"]
-        current: str | None = commit_id
-        while current is not None:
-            if current not in self.by_id or len(rows) > len(self.by_id):
-                raise CorruptError(f"commit {commit_id} needs commit {current}, which the record lacks")
-            rows.append(self.by_id[current])
-            current = bases[rows[-1]].as_py()
-        return rows[::-1]
-
-    def tree(self, commit_id: str) -> pa.Table:
-        """The commit's files, sorted by path (schema table.FILES)."""
-        return table.fold([self.changes(row) for row in self.chain(commit_id)])
-
-    def changes(self, row: int) -> pa.Table:
-        """What the commit in a row of `commits` changed against its base (schema table.FILES)."""
-        commit = self.commits["commit"][row].as_py()
-        tables = [self._file_table(name) for name in self.commits["tables"][row].as_py()]
-        mine = [rows_of(each, self.name, commit) for each in tables]
-        return pa.concat_tables([table.FILES.empty_table(), *mine])
-
-    def _file_table(self, name: bytes) -> pa.Table:
-        """A file table; small ones are held for a while, for the next commits are likely in them, too."""
-        held = self._held
-        if name in held:
-            return held[name]
-        found = self.vault.file_table(name)
-        if found.nbytes <= _HELD_BYTES:
-            while len(held) >= _HELD:
-                del held[next(iter(held))]
-            held[name] = found
-        return found
-
-    @cached_property
-    def _held(self) -> dict[bytes, pa.Table]:
-        return {}
-
-    def branch(self, name: str) -> Branch:
-        """A branch by name; UsageError where there is none."""
-        for branch in self.record.branches:
-            if branch.name == name:
-                return branch
-        known = ", ".join(branch.name for branch in self.record.branches) or "none"
-        raise UsageError(f"{self.name} has no branch {name!r} in this snapshot", hint=f"branches: {known}")
-
-    def branches(self, source: SourcePattern) -> list[Branch]:
-        """The branches that are meant; a commit that is named by its id, as a branch of that name."""
-        hits = [branch for branch in self.record.branches if source.means(self.name, branch.name)]
-        if hits or source.literal_reference is None or not source.means_repo(self.name):
-            return hits
-        commit = self.commit_id(source.literal_reference)
-        return [Branch(name=commit, head=commit)] if commit else []
-
-    def commit_id(self, prefix: str) -> str | None:
-        """The commit that an id or its beginning means; None where none does."""
-        if len(prefix) < selection.COMMIT_DIGITS:
-            return None
-        listed = self.commits.filter(self.commits["listed"])["commit"].to_pylist()
-        return selection.pick(listed, prefix, f"commit of {self.name}", selection.COMMIT_DIGITS)
-
-
-def rows_of(files: pa.Table, repo: RepoName, commit: str) -> pa.Table:
-    """One commit's rows of a file table, which may hold those of many."""
-    return files.filter(pc.and_(pc.equal(files["commit"], commit), pc.equal(files["repo"], str(repo))))
-
-
-def named(path: str) -> SnapshotName | None:
-    """What a manifest's path says; None where it is not a manifest's."""
+def parse_path(path: str) -> SnapshotName | None:
+    """The parts of a manifest's path; None where the path is not one of a manifest."""
     name = layout.parse(path)
     if name is None or name.at is None or name.digest is None or name.kind not in _MANIFESTS:
         return None
@@ -180,32 +69,34 @@ def named(path: str) -> SnapshotName | None:
 
 
 def names(vault: Vault) -> list[SnapshotName]:
-    """Every snapshot of the vault, in the order of their sealing (docs/format.md, 8.5)."""
-    listed = (named(info.name) for info in vault.objects(layout.SNAPSHOTS))
-    known = sorted((name for name in listed if name is not None), key=_place)
-    return [name for _, group in groupby(known, key=_place) for name in _untied(vault, list(group))]
+    """Every snapshot of the vault, in the order of sealing (docs/format.md, 8.5)."""
+    listed = (parse_path(info.name) for info in vault.objects(layout.SNAPSHOTS))
+    in_order = sorted((name for name in listed if name is not None), key=_order_by_name)
+    return [
+        name for _, tied in groupby(in_order, key=_order_by_name) for name in _by_seal_time(vault, list(tied))
+    ]
 
 
 def next_sequence(vault: Vault) -> int:
-    """The place of a snapshot that is sealed now: after all that are there, forgotten ones included."""
+    """The number of a snapshot that is sealed now: after the highest, forgotten snapshots included."""
     folders = (layout.SNAPSHOTS, layout.FORGOTTEN)
-    listed = (named(info.name) for folder in folders for info in vault.objects(folder))
+    listed = (parse_path(info.name) for folder in folders for info in vault.objects(folder))
     numbered = [name for name in listed if name is not None and name.sequence]
     for name in sorted(numbered, key=lambda name: name.sequence, reverse=True):
         try:
             return load(vault, name).manifest.sequence + 1
         except DamageError:
-            continue  # anybody can make up a name
+            continue  # a number counts only where the manifest is readable and has it, too
     return 1
 
 
-def _place(name: SnapshotName) -> tuple[int, datetime | None]:
-    """What names tell of the order; those without a number have but the time of their freeze."""
+def _order_by_name(name: SnapshotName) -> tuple[int, datetime | None]:
+    """The order as far as names give it: the number, or the time of the freeze where there is none."""
     return name.sequence, None if name.sequence else name.frozen_at
 
 
-def _untied(vault: Vault, tied: list[SnapshotName]) -> list[SnapshotName]:
-    """Snapshots of one place: they were sealed at the same time, which only the manifests tell exactly."""
+def _by_seal_time(vault: Vault, tied: list[SnapshotName]) -> list[SnapshotName]:
+    """Snapshots with the same number, by the exact time of sealing, which only their manifests have."""
     return sorted(tied, key=lambda name: _sealed_at(vault, name)) if len(tied) > 1 else tied
 
 
@@ -217,95 +108,94 @@ def _sealed_at(vault: Vault, name: SnapshotName) -> datetime:
 
 
 def load(vault: Vault, name: SnapshotName) -> Snapshot:
-    """Open a snapshot; DamageError where the manifest is not what its name promises."""
+    """Open a snapshot; DamageError where the manifest is damaged or contradicts its name."""
     manifest = documents.decode(Manifest, vault.read(name.path))
     if manifest.vault_id != vault.config.vault_id:
         raise CorruptError("the manifest belongs to another vault", where=f"{vault.store.url}/{name.path}")
     if manifest.frozen_at.replace(microsecond=0) != name.frozen_at:
         raise CorruptError(
-            "the manifest was frozen at another time than its name says",
+            "the manifest has another time of freeze than its name",
             where=f"{vault.store.url}/{name.path}",
         )
     if manifest.sequence != name.sequence:
         raise CorruptError(
-            "the manifest has another place in the order of sealing than its name says",
+            "the manifest has another sequence number than its name",
             where=f"{vault.store.url}/{name.path}",
         )
     return Snapshot(vault, name, manifest)
 
 
 def resolve(vault: Vault, reference: str | SnapshotRef) -> Snapshot:
-    """The snapshot that a reference means, opened; see `find`."""
+    """The snapshot that a reference selects, opened; see `find`."""
     return load(vault, find(vault, reference))
 
 
 def find(vault: Vault, reference: str | SnapshotRef) -> SnapshotName:
-    """The name of the snapshot that a reference means; UsageError where there is none, or more than one."""
+    """The name of the snapshot that a reference selects; UsageError where none or several match."""
     wanted = SnapshotRef.parse(reference) if isinstance(reference, str) else reference
-    known = names(vault)
-    if not known:
+    in_order = names(vault)
+    if not in_order:
         raise UsageError("the vault has no snapshot yet", where=vault.store.url)
     if wanted.at is not None:
-        return _at(vault, known, wanted.at)
-    return _latest(vault, known) if wanted.id == selection.LATEST else pick(known, wanted.id, vault)
+        return _at(vault, in_order, wanted.at)
+    return _latest(vault, in_order) if wanted.id == selection.LATEST else pick(in_order, wanted.id, vault)
 
 
-def _latest(vault: Vault, known: Sequence[SnapshotName]) -> SnapshotName:
-    """The one sealed last that is not dated in the future; the last one where all are.
+def _latest(vault: Vault, in_order: Sequence[SnapshotName]) -> SnapshotName:
+    """The snapshot sealed last that is not dated in the future; the last of all where all are.
 
-    In the future is what both this machine's clock and the store's say is. The store's is asked only where
-    this machine's says so: most readers need not be able to write.
+    A date is in the future where it is ahead of this machine's clock and of the store's. The store's clock is
+    read only where it decides: reading it writes a probe object, and most readers cannot write.
     """
     now = datetime.now(UTC)
-    if clock.is_future(known[-1].frozen_at, now):
+    if clock.is_future(in_order[-1].frozen_at, now):
         try:
             now = max(now, clock.store_now(vault, is_cleared=False))
         except StoreError:
-            now = known[-1].frozen_at  # one clock alone decides nothing
-    past = [name for name in known if not clock.is_future(name.frozen_at, now)] or known
-    if past[-1] != known[-1]:
+            # one clock alone must not decide, so no snapshot counts as dated in the future
+            now = in_order[-1].frozen_at
+    past = [name for name in in_order if not clock.is_future(name.frozen_at, now)] or in_order
+    if past[-1] != in_order[-1]:
         _log.warning(
             "snapshot %s was sealed last, but is dated in the future (%s UTC): latest is %s",
-            known[-1].id[:12],
-            f"{known[-1].frozen_at:%Y-%m-%d %H:%M}",
+            in_order[-1].id[:12],
+            f"{in_order[-1].frozen_at:%Y-%m-%d %H:%M}",
             past[-1].id[:12],
         )
     return up_to_readable(vault, past)[-1]
 
 
-def up_to_readable(vault: Vault, known: Sequence[SnapshotName]) -> Sequence[SnapshotName]:
-    """The snapshots up to the newest that can be read: newer ones must not hide it, and are named in the log.
+def up_to_readable(vault: Vault, in_order: Sequence[SnapshotName]) -> Sequence[SnapshotName]:
+    """The snapshots up to the newest readable one; newer damaged ones are logged.
 
-    All of them, where none can be read.
+    All snapshots, where none is readable.
     """
-    for count in range(len(known), 0, -1):
-        name = known[count - 1]
+    for count in range(len(in_order), 0, -1):
+        name = in_order[count - 1]
         try:
             load(vault, name)
         except DamageError as error:
             when = f"{name.frozen_at:%Y-%m-%d %H:%M} UTC"
-            _log.warning(
-                "snapshot %s of %s is passed over, it is damaged: %s", name.id[:12], when, error.what
-            )
+            _log.warning("snapshot %s of %s is damaged and is left out: %s", name.id[:12], when, error.what)
         else:
-            return known[:count]
-    return known
+            return in_order[:count]
+    return in_order
 
 
-def pick(known: Sequence[SnapshotName], prefix: str, vault: Vault) -> SnapshotName:
-    """The one name whose id begins so; UsageError where there is none, or more than one."""
-    by_id = {name.id: name for name in known}
-    found = selection.pick(by_id, prefix, "snapshot", selection.SNAPSHOT_DIGITS)
-    if found is None:
+def pick(in_order: Sequence[SnapshotName], prefix: str, vault: Vault) -> SnapshotName:
+    """The snapshot whose id begins with `prefix`; UsageError where none or several match."""
+    by_id = {name.id: name for name in in_order}
+    snapshot_id = selection.pick(by_id, prefix, "snapshot", selection.SNAPSHOT_DIGITS)
+    if snapshot_id is None:
         raise UsageError(
             f"no snapshot {prefix!r}", where=vault.store.url, hint="`pachvault snapshots` lists them"
         )
-    return by_id[found]
+    return by_id[snapshot_id]
 
 
-def _at(vault: Vault, known: Sequence[SnapshotName], at: datetime) -> SnapshotName:
-    """The newest that was frozen at or before a time, and can be read."""
-    by_freeze = sorted(known, key=lambda name: name.frozen_at)
+def _at(vault: Vault, in_order: Sequence[SnapshotName], at: datetime) -> SnapshotName:
+    """The newest readable snapshot that was frozen at or before a time."""
+    by_freeze = sorted(in_order, key=lambda name: name.frozen_at)
     older = [name for name in by_freeze if _is_frozen_by(vault, name, at)]
     if older:
         return up_to_readable(vault, older)[-1]
@@ -317,7 +207,7 @@ def _at(vault: Vault, known: Sequence[SnapshotName], at: datetime) -> SnapshotNa
 
 
 def _is_frozen_by(vault: Vault, name: SnapshotName, at: datetime) -> bool:
-    """Whether it was frozen at or before a time. Names tell seconds, as people do; manifests tell exactly."""
+    """Whether it was frozen at or before a time. The name has whole seconds, the manifest fractions."""
     if name.frozen_at > at or not at.microsecond:
         return name.frozen_at <= at
     try:

@@ -1,6 +1,6 @@
-"""What to say of what a snapshot does not have: names that are near, and the newest snapshot that has it.
+"""Hints for errors about what a snapshot does not have: similar names, and the newest snapshot that has it.
 
-For errors alone: how far it looks is bounded, and it says so.
+The search is bounded; where it ends early the hint says how far it went.
 """
 
 from __future__ import annotations
@@ -11,25 +11,26 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 
 from pachvault.errors import DamageError, UsageError
-from pachvault.format.documents import RepoEntry
 from pachvault.format.ids import RepoName
+from pachvault.format.manifest import RepoEntry
 from pachvault.syntax import selection
 from pachvault.syntax.selection import Paths, SourcePattern
 from pachvault.vault import snapshots
-from pachvault.vault.snapshots import RepoHistory, Snapshot, SnapshotName
+from pachvault.vault.repo_history import RepoHistory
+from pachvault.vault.snapshots import Snapshot, SnapshotName
 
 _log = logging.getLogger(__name__)
 
 _SNAPSHOTS = 500
 _TREES = 100
-"""So many snapshots, and file lists of commits, are looked at."""
+"""The most snapshots, and trees of commits, that a search reads."""
 _NEAR = 3
 _LISTED = 5
 _CHILDREN = 5000
 
 
 def no_source(snapshot: Snapshot, sources: Sequence[SourcePattern], notes: Sequence[str] = ()) -> UsageError:
-    """The error for sources that mean nothing in a snapshot; `notes` end its advice."""
+    """The error for sources that match nothing in a snapshot; `notes` are added to its hint."""
     names = [str(source) for source in sources]
     advice = [_advice(snapshot, source, Paths(), _near_sources(snapshot, source)) for source in sources]
     return UsageError(
@@ -39,7 +40,7 @@ def no_source(snapshot: Snapshot, sources: Sequence[SourcePattern], notes: Seque
 
 
 def no_path(snapshot: Snapshot, sources: Sequence[SourcePattern], paths: Sequence[str]) -> UsageError:
-    """The error for paths that match no file of the sources, each of which the snapshot has."""
+    """The error for paths that match no file of the sources. The snapshot has all sources."""
     files = list(_files(snapshot, sources))
     where = ", ".join(map(str, sources)) or "any branch"
     advice = [
@@ -54,7 +55,7 @@ def no_path(snapshot: Snapshot, sources: Sequence[SourcePattern], paths: Sequenc
 
 
 def repo(snapshot: Snapshot, name: RepoName) -> RepoHistory:
-    """A repo's history; UsageError with advice where the snapshot has no such repo."""
+    """A repo's history; UsageError with a hint where the snapshot does not have the repo."""
     for entry in snapshot.manifest.repos:
         if (entry.project, entry.repo) == (name.project, name.repo):
             return snapshot.repo(name)
@@ -62,7 +63,7 @@ def repo(snapshot: Snapshot, name: RepoName) -> RepoHistory:
 
 
 def commit(snapshot: Snapshot, history: RepoHistory, reference: str) -> str:
-    """The commit that a branch or an id means; UsageError with advice where the snapshot has none."""
+    """The commit of a branch or an id; UsageError with a hint where the snapshot has none."""
     source = SourcePattern(history.name.project, history.name.repo, reference)
     for branch in history.branches(source):
         if branch.head is None:
@@ -90,11 +91,15 @@ def _near_sources(snapshot: Snapshot, source: SourcePattern) -> str:
     repos = {f"{entry.project}/{entry.repo}": entry for entry in snapshot.manifest.repos}
     wanted = f"{source.project}/{source.repo}"
     if wanted not in repos or source.reference is None:
-        # names of one project share so much that all would be near
+        # names of one project begin alike, so all would count as similar
         prefix = f"{source.project}/"
-        there = [name.removeprefix(prefix) for name in repos if name.startswith(prefix) and name != wanted]
-        if there:
-            return _did_you_mean([prefix + name for name in get_close_matches(source.repo, there, _NEAR)])
+        repos_in_project = [
+            name.removeprefix(prefix) for name in repos if name.startswith(prefix) and name != wanted
+        ]
+        if repos_in_project:
+            return _did_you_mean(
+                [prefix + name for name in get_close_matches(source.repo, repos_in_project, _NEAR)]
+            )
         return _did_you_mean(get_close_matches(wanted, repos, _NEAR))
     try:
         history = RepoHistory(snapshot.vault, snapshot.vault.repo_record(repos[wanted].record))
@@ -102,7 +107,7 @@ def _near_sources(snapshot: Snapshot, source: SourcePattern) -> str:
         return ""
     branches = [branch.name for branch in history.record.branches]
     if source.reference in branches:
-        return "the branch has no readable commit there; "
+        return "the branch has no readable commit in this snapshot; "
     near = get_close_matches(source.reference, branches, _NEAR)
     if near:
         return _did_you_mean([f"{wanted}@{branch}" for branch in near])
@@ -111,7 +116,7 @@ def _near_sources(snapshot: Snapshot, source: SourcePattern) -> str:
 
 
 def _near_paths(path: str, files: Sequence[str]) -> str:
-    """Names near the first part of a path that is not there, in the folder up to which it is."""
+    """Names that resemble the first missing part of a path, in the folder where it is missing."""
     folder = ""
     for part in path.strip("/").split("/"):
         rest = (file[len(folder) + 1 :] for file in files if file.startswith(f"{folder}/"))
@@ -146,24 +151,28 @@ class _Search:
     snapshot: Snapshot
     source: SourcePattern
     paths: Paths
-    _known: dict[bytes, bool] = field(default_factory=dict)
-    _heads: dict[str, bool] = field(default_factory=dict)
-    _looked_at: int = 0
+    _is_in_record: dict[bytes, bool] = field(default_factory=dict)
+    _is_in_commit: dict[str, bool] = field(default_factory=dict)
+    _searched_count: int = 0
     _is_bounded: bool = False
 
     @property
     def extent(self) -> str:
-        """Which snapshots do not have it, once `newest` found none."""
-        return f"none of the {self._looked_at} newest snapshots" if self._is_bounded else "no other snapshot"
+        """The snapshots that were searched without a match, as text."""
+        return (
+            f"none of the {self._searched_count} newest snapshots"
+            if self._is_bounded
+            else "no other snapshot"
+        )
 
     def newest(self) -> SnapshotName | None:
-        """None where none has it, as far as was looked."""
+        """The newest snapshot that has it; None where none of those that were searched has."""
         vault = self.snapshot.vault
         for name in reversed(snapshots.names(vault)):
-            if self._looked_at == _SNAPSHOTS or len(self._heads) >= _TREES:
+            if self._searched_count == _SNAPSHOTS or len(self._is_in_commit) >= _TREES:
                 self._is_bounded = True
                 return None
-            self._looked_at += 1
+            self._searched_count += 1
             if name.id == self.snapshot.name.id:
                 continue
             try:
@@ -176,24 +185,24 @@ class _Search:
     def _has(self, entry: RepoEntry) -> bool:
         if not self.source.means_repo(RepoName(entry.project, entry.repo)):
             return False
-        if entry.record not in self._known:
-            self._known[entry.record] = self._looked(entry.record)
-        return self._known[entry.record]
+        if entry.record not in self._is_in_record:
+            self._is_in_record[entry.record] = self._record_has(entry.record)
+        return self._is_in_record[entry.record]
 
-    def _looked(self, record: bytes) -> bool:
+    def _record_has(self, record: bytes) -> bool:
         vault = self.snapshot.vault
         history = RepoHistory(vault, vault.repo_record(record))
         try:
             heads = [branch.head for branch in history.branches(self.source) if branch.head]
-        except UsageError:  # the beginning of several commits' ids
+        except UsageError:  # the digits match several commits
             return False
         if not self.paths.patterns:
             return bool(heads)
         for head in heads:
             key = f"{history.name}@{head}"
-            if key not in self._heads:
+            if key not in self._is_in_commit:
                 files = history.tree(head)["path"].to_pylist()
-                self._heads[key] = not self.paths.unmatched(files).patterns
-            if self._heads[key]:
+                self._is_in_commit[key] = not self.paths.unmatched(files).patterns
+            if self._is_in_commit[key]:
                 return True
         return False

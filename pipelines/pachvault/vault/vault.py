@@ -1,4 +1,4 @@
-"""An open vault: its configuration, and its named objects, each checked against its name."""
+"""An open vault: its configuration, and its objects by name, each verified against the digest in its name."""
 
 from __future__ import annotations
 
@@ -20,26 +20,22 @@ from pachvault.errors import (
     VaultKeyError,
 )
 from pachvault.format import documents, layout, parquet, table
+from pachvault.format.config import FORMAT, GRACE_SECONDS, Config, Header
 from pachvault.format.digests import Digests
-from pachvault.format.documents import (
-    GRACE_SECONDS,
-    Config,
-    Document,
-    Header,
-    PipelinesRecord,
-    RepoRecord,
-)
+from pachvault.format.documents import Document
 from pachvault.format.ids import digest
 from pachvault.format.pack import Pack
+from pachvault.format.records import PipelinesRecord, RepoRecord
 from pachvault.store.store import UNREADABLE, ObjectInfo, Store
 
 _SALTS = 16
-_REPAIR = "`pachvault repair --dry-run` says whether it can be rebuilt"
+"""How many names are tried for one content. Few are taken: by pending deletes and damaged objects."""
+_REPAIR = "`pachvault repair --dry-run` reports whether it can be rebuilt"
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
-    """An object that was written: its digest and its size in bytes."""
+class StoredObject:
+    """The digest and the size in bytes of an object that was written."""
 
     digest: bytes
     size: int
@@ -47,39 +43,41 @@ class Written:
 
 @dataclass(frozen=True, slots=True)
 class Vault:
-    """A vault in a store. Use `create` or `open_vault`, and for writing `marks.for_writing`."""
+    """A vault in a store. Use `create` or `open_vault`, and `pending_deletes.for_writing` for writing."""
 
     store: Store
     config: Config
-    avoid: frozenset[str] = frozenset()
-    """Objects that are marked for deletion: not relied on, and not written under their names."""
+    pending_deletes: frozenset[str] = frozenset()
+    """Names of objects that are listed in `marks/`: they count as absent, and their names are not used."""
 
     def objects(self, folder: str, kind: layout.Kind | None = None) -> Iterator[ObjectInfo]:
-        """The vault's own objects in a folder, sorted by name, or those of one kind. Others are ignored."""
-        for info in listed(self.store, folder):
+        """The vault's objects in a folder, sorted by name; with `kind` only those. Others are left out."""
+        for info in list_objects(self.store, folder):
             name = layout.parse(info.name)
             if kind is None or (name is not None and name.kind is kind):
                 yield info
 
     def delete(self, name: str) -> None:
-        """Remove an object of the vault; no error where there is none. Nothing else is ever removed."""
+        """Delete an object, if it is there; PachvaultError where the name is not one of a vault."""
         if layout.parse(name) is None:
-            raise PachvaultError(f"{name!r} is no object of the vault: not deleted", where=self.store.url)
+            raise PachvaultError(f"{name!r} is not an object of the vault: not deleted", where=self.store.url)
         self.store.delete(name)
 
     def sweep(self, before: datetime) -> None:
-        """Remove what aborted writes of objects left behind before a time of the store's clock."""
+        """Remove temporary files that aborted writes left before a time of the store's clock."""
         self.store.sweep(before, lambda name: layout.parse(name) is not None)
 
     def get(self, name: str) -> bytes:
-        """An object's bytes, as they are; CorruptError where they are more than such an object may have."""
+        """An object's bytes, not verified; CorruptError where it is longer than its kind may be."""
         return self.store.get(name, layout.most_bytes(name))
 
     def read(self, name: str) -> bytes:
         """An object's bytes; DamageError unless they have the digest in its name."""
         data = self.get(name)
         if digest(data) != layout.named_digest(name):
-            raise CorruptError("the object is not what its name promises", where=f"{self.store.url}/{name}")
+            raise CorruptError(
+                "the object does not have the digest in its name", where=f"{self.store.url}/{name}"
+            )
         return data
 
     def repo_record(self, name: bytes) -> RepoRecord:
@@ -103,7 +101,7 @@ class Vault:
         return parquet.batches(self.read(layout.table_path(name)), table.FILES_FORM.of(*columns))
 
     def blobs_of_table(self, name: bytes) -> Digests:
-        """Every blob that a file table names, each once; of the table only what tells them is decoded."""
+        """Every blob that a file table names, each once. Only the columns that this takes are decoded."""
         return table.digests_in(self.read(layout.table_path(name)))
 
     def put_record(self, record: Document) -> bytes:
@@ -111,33 +109,33 @@ class Vault:
         data = documents.encode(record)
         return self._put(layout.record_path, lambda salt: data + b"\n" * salt).digest
 
-    def put_table(self, data: bytes) -> Written:
+    def put_table(self, data: bytes) -> StoredObject:
         """Write an encoded table."""
         return self._put(layout.table_path, lambda salt: parquet.salted(data, salt))
 
-    def put_index(self, data: bytes) -> Written:
+    def put_index(self, data: bytes) -> StoredObject:
         """Write an encoded index."""
         return self._put(layout.index_path, lambda salt: parquet.salted(data, salt))
 
     def put_pack(self, build: Callable[[int], Pack]) -> Pack:
-        """Write the pack that `build` makes of a salt."""
+        """Write a pack; `build` makes it with a salt, which gives the same content another name."""
         for salt in range(_SALTS):
-            made = build(salt)
-            if self._is_put(layout.pack_path(made.digest), made.parts, made.size):
-                return made
-        raise TakenError("no name is free for a pack", where=self.store.url)
+            pack = build(salt)
+            if self._is_put(layout.pack_path(pack.digest), pack.parts, pack.size):
+                return pack
+        raise TakenError(f"pack name still taken after {_SALTS} salts", where=self.store.url)
 
-    def _put(self, path: Callable[[bytes], str], salted: Callable[[int], bytes]) -> Written:
+    def _put(self, path: Callable[[bytes], str], salted: Callable[[int], bytes]) -> StoredObject:
         for salt in range(_SALTS):
             data = salted(salt)
             name = digest(data)
             if self._is_put(path(name), [data], len(data)):
-                return Written(name, len(data))
-        raise TakenError("no name is free", where=f"{self.store.url}/{path(name)}")
+                return StoredObject(name, len(data))
+        raise TakenError(f"name still taken after {_SALTS} salts", where=f"{self.store.url}/{path(name)}")
 
     def _is_put(self, name: str, parts: Iterable[bytes], size: int) -> bool:
-        """Write an object unless its name is marked, or taken by what is damaged: another name will do."""
-        if name in self.avoid:
+        """Write an object; False where its name is a pending delete or taken by another object."""
+        if name in self.pending_deletes:
             return False
         try:
             self.store.put(name, parts, size)
@@ -149,37 +147,37 @@ class Vault:
 def create(
     store: Store, grace: timedelta = timedelta(seconds=GRACE_SECONDS), *, is_shared: bool = False
 ) -> Vault:
-    """Make an empty vault; UsageError where the place is taken by a vault or by anything else.
+    """Create an empty vault; UsageError where the place holds a vault or anything else.
 
-    `grace`: how long what is no longer needed is kept before prune deletes it; a run may take half of it.
-    With `is_shared` the vault's folder, and what is written in it, is for its group, too.
+    `grace`: the time between listing an object as a pending delete and deleting it. A run may take half.
+    With `is_shared` the vault's folder, and what is written in it, is accessible to its group, too.
     """
     store.create(is_shared=is_shared)
     if store.stat(layout.CONFIG):
-        raise UsageError("there is a vault already", where=store.url)
+        raise UsageError("a vault exists already", where=store.url)
     if _has_content(store):
-        raise UsageError("a vault without its vault.json is there", where=store.url, hint=_REPAIR)
+        raise UsageError("the place holds a vault without its vault.json", where=store.url, hint=_REPAIR)
     if not _is_empty(store):
-        raise UsageError("the place is not empty and holds no vault", where=store.url, hint="choose another")
+        raise UsageError("the place is not empty and is not a vault", where=store.url, hint="choose another")
     config = Config(
         vault_id=secrets.token_hex(16), created_at=datetime.now(UTC), grace_seconds=grace.total_seconds()
     )
     try:
         store.put_new(layout.CONFIG, config.encode())
     except TakenError as error:
-        raise UsageError("another `init` has just made a vault here", where=store.url) from error
+        raise UsageError("another `init` has just created a vault here", where=store.url) from error
     return Vault(store, config)
 
 
 def open_vault(store: Store) -> Vault:
     """The vault in `store`.
 
-    Raises NoVaultError where there is none or its format is newer, VaultKeyError where it is sealed
-    in a way this version does not know.
+    Raises NoVaultError where there is none or its format is newer, VaultKeyError where it is encrypted:
+    this version reads plain vaults only.
     """
     if not store.exists():
         raise NoVaultError(
-            "no such place", where=store.url, hint="is it mounted? `pachvault init` makes a vault"
+            "no such place", where=store.url, hint="is it mounted? `pachvault init` creates a vault"
         )
     if not store.stat(layout.CONFIG):
         raise _no_vault(store)
@@ -190,9 +188,9 @@ def open_vault(store: Store) -> Vault:
     except CorruptError as error:
         hint = _REPAIR if _has_content(store) else ""
         raise NoVaultError("not a pachvault vault", where=where, hint=hint) from error
-    if version > documents.FORMAT:
+    if version > FORMAT:
         raise NoVaultError(
-            f"the vault has format {version}, this pachvault reads up to {documents.FORMAT}",
+            f"the vault has format {version}, this pachvault reads up to {FORMAT}",
             where=store.url,
             hint="use a newer pachvault",
         )
@@ -202,7 +200,7 @@ def open_vault(store: Store) -> Vault:
         raise type(error)(error.what, where=where, hint=_REPAIR) from error
     if config.seal != "plain":
         raise VaultKeyError(
-            f"the vault is sealed with {config.seal!r}", where=store.url, hint="use a newer pachvault"
+            f"the vault is encrypted with {config.seal!r}", where=store.url, hint="use a newer pachvault"
         )
     if config.digest != "blake3":
         raise NoVaultError(
@@ -211,34 +209,34 @@ def open_vault(store: Store) -> Vault:
     return Vault(store, config)
 
 
-def listed(store: Store, folder: str) -> Iterator[ObjectInfo]:
-    """The objects in a folder of a store that have exactly the form of a vault's names, in their place.
+def list_objects(store: Store, folder: str) -> Iterator[ObjectInfo]:
+    """The objects in a folder whose names have a form of docs/format.md, section 3. Others are left out.
 
-    Raises DeniedError where a folder of the vault's own may not be read.
+    Raises DeniedError where a folder of the vault is not readable.
     """
     for info in store.list(folder):
         if info.other == UNREADABLE and layout.is_folder(info.name):
-            raise DeniedError("no right to read here", where=f"{store.url}/{info.name}")
+            raise DeniedError("permission to read is missing", where=f"{store.url}/{info.name}")
         if not info.other and layout.parse(info.name) is not None:
             yield info
 
 
 def _no_vault(store: Store) -> NoVaultError:
     if _has_content(store):
-        return NoVaultError("the vault has lost its vault.json", where=store.url, hint=_REPAIR)
+        return NoVaultError("vault.json is missing", where=store.url, hint=_REPAIR)
     if _is_empty(store):
         hint = "is it mounted? If this is the place for a new vault: `pachvault init`"
         return NoVaultError("no vault here, the folder is empty", where=store.url, hint=hint)
     return NoVaultError(
-        "no vault here", where=store.url, hint="`pachvault init` makes one in an empty folder"
+        "no vault here", where=store.url, hint="`pachvault init` creates one in an empty folder"
     )
 
 
 def _is_empty(store: Store) -> bool:
-    """Whether nothing is there but what a file system brings with it."""
-    return all(info.name.partition("/")[0] == layout.OF_THE_FILE_SYSTEM for info in store.list(""))
+    """Whether a folder is empty, but for what a new file system contains."""
+    return all(info.name.partition("/")[0] == layout.LOST_AND_FOUND for info in store.list(""))
 
 
 def _has_content(store: Store) -> bool:
-    """Whether packs or snapshots are there: more than `pachvault init` may build on."""
-    return any(next(listed(store, folder), None) for folder in (layout.PACKS, layout.SNAPSHOTS))
+    """Whether there are packs or snapshots: then `init` must not create a vault here."""
+    return any(next(list_objects(store, folder), None) for folder in (layout.PACKS, layout.SNAPSHOTS))

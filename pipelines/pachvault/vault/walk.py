@@ -1,7 +1,7 @@
 """The graph walker: from manifests to pipelines records, repo records, commit lists and file tables.
 
-Verify, repair, erase, prune and forget are its consumers; what to do about an object that does not read is
-theirs to decide. File tables are reached and not read: what a consumer needs of them differs.
+Verify, repair, erase, prune and forget are its consumers; they decide what an unreadable
+object means. File tables are listed and not read, because each consumer needs other columns of them.
 """
 
 from __future__ import annotations
@@ -18,15 +18,16 @@ import pyarrow as pa
 
 from pachvault.errors import CorruptError, PachvaultError
 from pachvault.format import layout
-from pachvault.format.documents import Manifest, RepoEntry, RepoRecord
 from pachvault.format.ids import RepoName
+from pachvault.format.manifest import Manifest, RepoEntry
+from pachvault.format.records import RepoRecord
 from pachvault.format.table import tables_of
 from pachvault.vault import snapshots
 from pachvault.vault.snapshots import SnapshotName
 from pachvault.vault.vault import Vault
 
 Content = TypeVar("Content")
-Named = TypeVar("Named")
+Reference = TypeVar("Reference")
 
 _READS_AT_ONCE = 4
 
@@ -43,24 +44,24 @@ class NodeKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Reached:
-    """An object that a snapshot needs, and its content; None where it was not read."""
+    """An object that a snapshot needs. The field of its kind has its content; the others are None."""
 
     kind: NodeKind
     path: str
     digest: bytes
-    """In its name."""
+    """The digest in its name."""
     repo: RepoName | None = None
-    """Whose record or commit list it is; of a file table the first repo that names it."""
+    """The repo of a record or commit list; of a file table the first repo that names it."""
     parent: str = ""
-    """The object that names it: of several the first one."""
+    """The path of the object that names it; of several the first one."""
     manifest: Manifest | None = None
     record: RepoRecord | None = None
     commits: pa.Table | None = None
-    """Of a commit list the columns that were asked for."""
+    """Of a commit list the columns that the caller named."""
 
 
 OnError = Callable[[Reached, PachvaultError], None]
-"""Takes an object that does not read, and why. Where it returns, the walk goes on without that object."""
+"""Called with an unreadable object and the error. If it returns, the walk goes on without that object."""
 
 
 def stop(_: Reached, error: PachvaultError) -> None:
@@ -74,17 +75,17 @@ def walk(
     on_error: OnError = stop,
     *,
     columns: Sequence[str] = ("tables",),
-    is_known: Callable[[str], bool] = lambda _: False,
+    is_skipped: Callable[[str], bool] = lambda _: False,
 ) -> Iterator[Reached]:
-    """Every object that snapshots need, a parent before its children; each once, and read once.
+    """Every object that snapshots need, a parent before its children; each is returned and read once.
 
-    `columns`: what is decoded of commit lists (schema table.COMMITS); "tables" must be among them.
-    `is_known`: whether an object, by its path, is left out, with all that it needs. A commit list is reached
-    once for each repo that names it. Reads run ahead in a few threads. MemoryError, and what `on_error` or
-    `is_known` raise, end the walk.
+    `columns`: the columns of commit lists to decode (schema table.COMMITS); "tables" must be one of them.
+    `is_skipped`: called with a path; where it is true, the object and what it names are left out. A commit
+    list is returned once for each repo that names it. A few threads read ahead. MemoryError, and errors that
+    `on_error` or `is_skipped` raise, end the walk.
     """
     with ThreadPoolExecutor(_READS_AT_ONCE, "walk") as pool:
-        yield from _Walk(vault, pool, on_error, columns, is_known).all(roots)
+        yield from _Walk(vault, pool, on_error, columns, is_skipped).all(roots)
 
 
 @dataclass(slots=True)
@@ -93,7 +94,7 @@ class _Walk:
     pool: ThreadPoolExecutor
     on_error: OnError
     columns: Sequence[str]
-    is_known: Callable[[str], bool]
+    is_skipped: Callable[[str], bool]
     visited: set[tuple[str, RepoName | None]] = field(default_factory=set)
 
     def all(self, roots: Iterable[SnapshotName]) -> Iterator[Reached]:
@@ -107,7 +108,7 @@ class _Walk:
         pipelines = Reached(NodeKind.PIPELINES, layout.record_path(name), name, parent=parent)
         for at, _ in self._read_ahead(self._new([(pipelines, name)]), self.vault.pipelines_record):
             yield at
-        named = (
+        records = (
             (
                 Reached(
                     NodeKind.RECORD,
@@ -120,12 +121,12 @@ class _Walk:
             )
             for entry in manifest.repos
         )
-        for at, record in self._read_ahead(self._new(named), self._record):
+        for at, record in self._read_ahead(self._new(records), self._record):
             yield replace(at, record=record)
             yield from self._below_record(at, record)
 
     def _below_record(self, of_record: Reached, record: RepoRecord) -> Iterator[Reached]:
-        named = (
+        commit_lists = (
             (
                 Reached(
                     NodeKind.COMMIT_LIST,
@@ -139,7 +140,7 @@ class _Walk:
             for segment in record.segments
         )
         for at, commits in self._read_ahead(
-            self._new(named), lambda name: self.vault.commit_list(name, self.columns)
+            self._new(commit_lists), lambda name: self.vault.commit_list(name, self.columns)
         ):
             yield replace(at, commits=commits)
             tables = (
@@ -150,28 +151,28 @@ class _Walk:
 
     def _record(self, entry: RepoEntry) -> RepoRecord:
         record = self.vault.repo_record(entry.record)
-        repo, named = RepoName(entry.project, entry.repo), RepoName(record.project, record.repo)
-        if named != repo:
-            raise CorruptError(f"the manifest names it for {repo}, it is that of {named}")
+        expected, actual = RepoName(entry.project, entry.repo), RepoName(record.project, record.repo)
+        if actual != expected:
+            raise CorruptError(f"the manifest names this record for {expected}, it is one of {actual}")
         return record
 
-    def _new(self, objects: Iterable[tuple[Reached, Named]]) -> Iterator[tuple[Reached, Named]]:
-        """Those that were not reached before and are not known."""
+    def _new(self, objects: Iterable[tuple[Reached, Reference]]) -> Iterator[tuple[Reached, Reference]]:
+        """Those that were not visited before and are not skipped."""
         for at, name in objects:
             key = at.path, at.repo if at.kind is NodeKind.COMMIT_LIST else None
-            if key not in self.visited and not self.is_known(at.path):
+            if key not in self.visited and not self.is_skipped(at.path):
                 self.visited.add(key)
                 yield at, name
 
     def _read_ahead(
-        self, objects: Iterable[tuple[Reached, Named]], read: Callable[[Named], Content]
+        self, objects: Iterable[tuple[Reached, Reference]], read: Callable[[Reference], Content]
     ) -> Iterator[tuple[Reached, Content]]:
-        """Those of the objects that read, in order, each with what `read` makes of its name."""
+        """The readable objects, in order, each with the result of `read`."""
         waiting: deque[tuple[Reached, Future[Content]]] = deque()
         following = iter(objects)
         while True:
-            for at, name in islice(following, _READS_AT_ONCE - len(waiting)):
-                waiting.append((at, self.pool.submit(read, name)))
+            for at, reference in islice(following, _READS_AT_ONCE - len(waiting)):
+                waiting.append((at, self.pool.submit(read, reference)))
             if not waiting:
                 return
             at, reading = waiting.popleft()
@@ -184,9 +185,9 @@ class _Walk:
 
 
 def manifests(vault: Vault) -> Iterator[SnapshotName]:
-    """Every manifest, those of forgotten snapshots included."""
+    """The names of all manifests, those of forgotten snapshots included."""
     for folder in (layout.SNAPSHOTS, layout.FORGOTTEN):
         for info in vault.objects(folder):
-            name = snapshots.named(info.name)
+            name = snapshots.parse_path(info.name)
             if name is not None:
                 yield name

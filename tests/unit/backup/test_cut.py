@@ -14,7 +14,7 @@ from made import cut_points, new_vault
 from pachvault.backup.export.chunker import Chunker, StoredFiles
 from pachvault.backup.export.frame_writer import FRAME_BLOBS
 from pachvault.errors import TransientError
-from pachvault.format.documents import Cutting
+from pachvault.format.config import Cutting
 from pachvault.format.ids import digest
 from pachvault.pach.tar import FilePiece
 from pachvault.vault import blob_index
@@ -58,7 +58,7 @@ class Job:
 @contextmanager
 def cutting(vault: Vault, sizes: Cutting = SMALL) -> Iterator[Job]:
     with PackWriter(vault) as writer:
-        with Chunker(writer, blob_index.load(vault), sizes) as chunker:
+        with Chunker(writer, blob_index.load_places(vault), sizes) as chunker:
             job = Job(chunker, writer)
             yield job
             job.emitted += one_by_one(chunker.store(job.pieces))
@@ -78,7 +78,7 @@ def test_files_around_every_bound_are_cut_as_whole_files_are(tmp_path: Path) -> 
         for path, data in files.items():
             job.file(path, data, len(data) // 3, len(data) // 2)
     assert job.emitted == [expected(path, data) for path, data in files.items()]
-    reader = BlobReader(vault, blob_index.load(vault))
+    reader = BlobReader(vault, blob_index.load_places(vault))
     for path, size, content, pieces in job.emitted:
         names = pieces or ([content] if size else [])
         assert b"".join(reader.stream(names)) == files[path]
@@ -155,7 +155,7 @@ def test_many_small_files_share_frames(tmp_path: Path) -> None:
     with cutting(vault) as job:
         for number in range(FRAME_BLOBS + 5):
             job.file(f"/{number}", b"%d" % number)
-    known = blob_index.load(vault)
+    known = blob_index.load_places(vault)
     names = [content for _, _, content, _ in job.emitted]
     frames = {
         (place.pack, place.frame_offset) for place in map(known.location, known.find_all(names).tolist())
@@ -203,4 +203,4 @@ def test_what_is_abandoned_is_not_told_but_its_blobs_stay(tmp_path: Path) -> Non
             job.emitted += one_by_one(job.chunker.store(broken()))
         job.file("/next", b"next")
     assert job.emitted == [expected("/next", b"next")]
-    assert blob_index.load(vault).has([digest(b"small"), digest(b"next")]).all()
+    assert blob_index.load_places(vault).has([digest(b"small"), digest(b"next")]).all()

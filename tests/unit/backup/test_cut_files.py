@@ -10,7 +10,7 @@ import pytest
 from made import new_vault
 from pachvault.backup.export.chunker import Chunker
 from pachvault.backup.export.frame_writer import FRAME_BYTES
-from pachvault.format.documents import Cutting
+from pachvault.format.config import Cutting
 from pachvault.pach.tar import FilePiece, FileRun
 from pachvault.vault import blob_index
 from pachvault.vault.blob_reader import BlobReader
@@ -41,13 +41,13 @@ def test_as_one_by_one(tmp_path: Path, sizes: list[int]) -> None:
                 pieces = [
                     FilePiece(path, len(view), 0, view) for path, view in zip(paths, views, strict=True)
                 ]
-            with Chunker(writer, blob_index.load(vault), CUTTING) as chunker:
+            with Chunker(writer, blob_index.load_places(vault), CUTTING) as chunker:
                 for files in chunker.store(pieces):
                     emitted += zip(*files, strict=True)
             writer.finish()
         assert sum(size for _, size, _, _ in emitted) == sum(sizes)
         found.append((sorted(emitted), [pack.digest for pack in writer.packs]))
-        reader = BlobReader(vault, blob_index.load(vault))
+        reader = BlobReader(vault, blob_index.load_places(vault))
         stored = {
             path: b"".join(reader.stream(pieces or ([name] if size else [])))
             for path, size, name, pieces in emitted

@@ -11,8 +11,10 @@ from made import BEGAN, CLUSTER, Repo, back_up, new_vault
 from pachvault import policy
 from pachvault.backup.freeze.deleted_sources import deleted
 from pachvault.backup.freeze.survey import Survey
-from pachvault.format.documents import GONE, Pipeline, Problem
 from pachvault.format.ids import RepoName
+from pachvault.format.manifest import Problem
+from pachvault.format.problem_kinds import GONE
+from pachvault.format.records import Pipeline
 from pachvault.maintenance.forget import forget
 from pachvault.policy import Policy
 from pachvault.vault.snapshots import Snapshot

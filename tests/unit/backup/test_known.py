@@ -21,8 +21,8 @@ from pachvault.backup.base_lookup import (
 )
 from pachvault.backup.run_records import Tick
 from pachvault.format import layout, table
-from pachvault.format.documents import INDEX_HEALED, METADATA_LOST
 from pachvault.format.ids import RepoName, digest
+from pachvault.format.problem_kinds import INDEX_HEALED, METADATA_LOST
 from pachvault.pach.records import Change
 from pachvault.vault import blob_index
 from pachvault.vault.blob_reader import BlobReader
@@ -159,8 +159,8 @@ def test_an_index_object_that_is_lost_is_made_again_by_the_next_backup(tmp_path:
     after = back_up(vault, repo)
     assert not after.manifest.partial
     assert [problem.kind for problem in after.manifest.problems] == [INDEX_HEALED]
-    assert len(blob_index.unindexed(vault)) == 0
-    reader = BlobReader(vault, blob_index.load(vault))
+    assert len(blob_index.unindexed_rows(vault)) == 0
+    reader = BlobReader(vault, blob_index.load_places(vault))
     for number in range(2):
         assert reader.read(digest(b"content %d" % number)) == b"content %d" % number
     repo.commit({"/a": b"content 1"})

@@ -14,8 +14,8 @@ from pachvault.backup.backup_messages import Receipt, WrittenObject
 from pachvault.backup.run_records import Announcement, Tick
 from pachvault.errors import PachvaultError
 from pachvault.format import layout
-from pachvault.format.documents import Problem
 from pachvault.format.ids import RepoName, digest
+from pachvault.format.manifest import Problem
 from pachvault.vault import clock
 from pachvault.vault.vault import Vault, create
 from stored import flip

@@ -15,8 +15,9 @@ from pachvault.backup.backup_messages import Plan, Receipt, WrittenObject
 from pachvault.backup.seal.seal import seal
 from pachvault.errors import DamageError, TakenError, UsageError
 from pachvault.format import documents, index, layout, table
-from pachvault.format.documents import Manifest, RepoRecord
 from pachvault.format.ids import RepoName, digest
+from pachvault.format.manifest import Manifest
+from pachvault.format.records import RepoRecord
 from pachvault.maintenance.prune.prune_plan import PruneAction
 from pachvault.store.folder_store import FolderStore
 from pachvault.vault import blob_index, vault
@@ -115,7 +116,7 @@ def test_clause_11_1_of_two_that_make_a_vault_at_once_one_succeeds() -> None:
             super().put_new(name, data)
 
     store = Late()
-    with pytest.raises(UsageError, match="another `init` has just made a vault here") as raised:
+    with pytest.raises(UsageError, match="another `init` has just created a vault here") as raised:
         vault.create(store)
     assert isinstance(raised.value.__cause__, TakenError)
     assert store.get(layout.CONFIG) == b"the other's"
@@ -213,7 +214,7 @@ def test_clause_11_2_a_writer_does_not_rely_on_a_pack_that_is_missing_or_shorter
         story.store.objects[pack] = data[:300], at
     again = story.back_up(5, 10, 11)
     assert again.manifest.totals.blobs_new == 2
-    assert not blob_index.load(story.vault).find_all([digest(CONTENT[10])]).min() < 0
+    assert not blob_index.load_places(story.vault).find_all([digest(CONTENT[10])]).min() < 0
     assert gone.name.path in story.store.objects
 
 
@@ -275,7 +276,7 @@ def test_clause_11_2_an_index_object_is_written_for_packs_that_none_is_about() -
     again = story.back_up(6, 20)
     assert [problem.kind for problem in again.manifest.problems] == ["index-healed"]
     assert not again.manifest.partial
-    rows = blob_index.columns(story.vault, ())
+    rows = blob_index.all_rows(story.vault, ())
     assert len(rows.packs) == len(story.names(layout.PACKS))
     story.check()
 

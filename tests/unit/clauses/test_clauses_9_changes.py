@@ -14,8 +14,8 @@ from pachvault.backup.backup_messages import Plan, Receipt, WrittenObject
 from pachvault.backup.seal.seal import seal
 from pachvault.errors import BusyError
 from pachvault.format import documents, layout
-from pachvault.format.documents import Audit, Audited, Marked
 from pachvault.format.ids import digest
+from pachvault.format.maintenance_documents import Audit, AuditEntry, PendingDelete
 from pachvault.maintenance.erase import erase, erase_plan
 from pachvault.maintenance.erase.erase_selection import EraseSelection
 from pachvault.maintenance.repair import repair
@@ -36,7 +36,7 @@ KEY = digest(b"share").hex()
 
 
 def mark(story: Timed, *names: str, reason: str = "by hand") -> None:
-    pending_deletes.write(story.vault, [Marked(name=name, reason=reason) for name in names])
+    pending_deletes.write(story.vault, [PendingDelete(name=name, reason=reason) for name in names])
 
 
 # 9.5 writers and marks
@@ -108,8 +108,8 @@ def test_clause_9_5_a_marked_pack_counts_as_absent_and_no_marked_name_is_used() 
     story, _, _, alone = made()
     mark(story, *alone)
     story.store.calls.clear()
-    before = len(blob_index.load(story.vault))
-    assert len(blob_index.load(pending_deletes.for_writing(story.vault))) == before - 2
+    before = len(blob_index.load_places(story.vault))
+    assert len(blob_index.load_places(pending_deletes.for_writing(story.vault))) == before - 2
     again = story.back_up(2, 10, 11)
     assert not alone & set(story.store.written())
     assert again.manifest.totals.blobs_new == 2
@@ -120,7 +120,7 @@ def test_clause_9_5_a_marked_pack_counts_as_absent_and_no_marked_name_is_used() 
 
 
 def audit(story: Timed, said_at: datetime, result: Literal["ok", "damaged"] = "ok") -> None:
-    document = Audit(audited_at=said_at, level="packs", objects=[Audited(name="packs/x", result=result)])
+    document = Audit(audited_at=said_at, level="packs", objects=[AuditEntry(name="packs/x", result=result)])
     data = documents.encode(document)
     story.store.put(layout.stamped_path(layout.AUDITS, said_at, digest(data)), [data], len(data))
 
@@ -132,7 +132,7 @@ def good_at(story: Timed) -> datetime | None:
 
 def test_clause_9_9_an_audit_says_when_how_deep_and_of_what_with_which_result() -> None:
     story, *_ = made()
-    audits.record(story.vault, "packs", [Audited(name="packs/x", result="damaged", message="why")])
+    audits.record(story.vault, "packs", [AuditEntry(name="packs/x", result="damaged", message="why")])
     (name,) = story.names(layout.AUDITS)
     said = documents.decode(Audit, story.vault.read(name))
     assert (said.type, said.level) == ("audit", "packs")
@@ -275,7 +275,7 @@ def assert_erased(story: Timed) -> None:
     story.trees["run-2"][2].pop("/10", None)
     assert plan_of(story).is_empty
     assert not any(CONTENT[10] in data for data, _ in story.store.objects.values())
-    assert not blob_index.load(story.vault).has([digest(CONTENT[10])]).any()
+    assert not blob_index.load_places(story.vault).has([digest(CONTENT[10])]).any()
     story.check()
 
 

@@ -12,7 +12,7 @@ from made import CLUSTER
 from pachvault.backup import run_records
 from pachvault.errors import BusyError, FullError
 from pachvault.format import documents, layout
-from pachvault.format.documents import Mark
+from pachvault.format.maintenance_documents import Mark
 from pachvault.maintenance.prune import emergency_prune, reserve
 from pachvault.runtime.progress import Quiet
 from pachvault.vault import vault

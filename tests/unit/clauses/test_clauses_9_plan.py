@@ -10,8 +10,8 @@ from made import Repo, back_up
 from pachvault.backup import run_records
 from pachvault.backup.backup_messages import Receipt, WrittenObject
 from pachvault.format import layout
-from pachvault.format.documents import Marked
 from pachvault.format.ids import RepoName, digest
+from pachvault.format.maintenance_documents import PendingDelete
 from pachvault.maintenance.prune import receipt_references
 from pachvault.maintenance.prune.prune_plan import PruneAction
 from pachvault.vault import pending_deletes
@@ -73,7 +73,7 @@ def test_clause_9_7_a_single_needed_byte_keeps_a_pack() -> None:
     before = set(story.names(layout.PACKS))
     tiny = back_up(story.vault, repo, number=9)
     (pack,) = set(story.names(layout.PACKS)) - before
-    pending_deletes.write(story.vault, [Marked(name=pack, reason="by hand")])
+    pending_deletes.write(story.vault, [PendingDelete(name=pack, reason="by hand")])
     story.pass_by(GRACE)
     assert story.planned(pack).action is PruneAction.SPARE  # type: ignore[union-attr]
     story.forget(tiny)
@@ -104,7 +104,7 @@ def test_clause_9_7_each_planned_object_says_until_when_it_waits() -> None:
     held_until = story.store.now + GRACE
     assert said() == (PruneAction.KEEP, held_until, "of a run that may be resumed", size)
     story.store.delete(receipt)
-    pending_deletes.write(story.vault, [Marked(name=pack, reason="by hand")])
+    pending_deletes.write(story.vault, [PendingDelete(name=pack, reason="by hand")])
     marked_at = story.store.now
     since = f"marked since {marked_at:%Y-%m-%d %H:%M} UTC"
     assert said() == (PruneAction.WAIT, marked_at + GRACE, since, size)
@@ -123,7 +123,7 @@ def test_clause_9_7_an_index_object_goes_only_when_others_that_stay_say_what_it_
     story, *_ = made()
     first, *_ = names = story.names(layout.INDEX)
     assert len(names) > 1, "of which each is about a pack of its own"
-    pending_deletes.write(story.vault, [Marked(name=first, reason="by hand")])
+    pending_deletes.write(story.vault, [PendingDelete(name=first, reason="by hand")])
     if is_said_elsewhere:
         data = story.store.get(first)
         story.vault.put_index(data)
@@ -141,10 +141,10 @@ def test_clause_9_7_an_index_object_goes_only_when_others_that_stay_say_what_it_
 def test_clause_9_7_of_two_marked_index_objects_about_one_pack_neither_goes() -> None:
     story, *_ = made()
     first, *_ = story.names(layout.INDEX)
-    pending_deletes.write(story.vault, [Marked(name=first, reason="by hand")])
+    pending_deletes.write(story.vault, [PendingDelete(name=first, reason="by hand")])
     again = pending_deletes.for_writing(story.vault).put_index(story.store.get(first))
     second = layout.index_path(again.digest)
-    pending_deletes.write(story.vault, [Marked(name=second, reason="by hand")])
+    pending_deletes.write(story.vault, [PendingDelete(name=second, reason="by hand")])
     story.pass_by(GRACE)
     assert {story.planned(name).action for name in (first, second)} == {PruneAction.SPARE}  # type: ignore[union-attr]
     story.prune()
@@ -155,7 +155,7 @@ def test_clause_9_7_of_two_marked_index_objects_about_one_pack_neither_goes() ->
 def test_clause_9_8_marks_of_what_waits_and_of_what_is_spared_are_told_apart() -> None:
     story, kept, _, _ = made()
     record = layout.record_path(kept.manifest.repos[0].record)
-    pending_deletes.write(story.vault, [Marked(name=record, reason="by hand")])
+    pending_deletes.write(story.vault, [PendingDelete(name=record, reason="by hand")])
     story.pass_by(GRACE - TICK)
     planned = story.planned(record)
     assert planned is not None

@@ -13,8 +13,8 @@ from pachvault.backup.backup_messages import Plan, Receipt, WrittenObject
 from pachvault.backup.seal.seal import seal
 from pachvault.errors import BusyError, DamageError, UsageError
 from pachvault.format import documents, layout
-from pachvault.format.documents import Mark, Marked
 from pachvault.format.ids import digest
+from pachvault.format.maintenance_documents import Mark, PendingDelete, Pin
 from pachvault.maintenance import pins
 from pachvault.maintenance.forget import forget
 from pachvault.maintenance.forget.retention import RetentionAction as Fate
@@ -229,7 +229,7 @@ def test_clause_9_2_a_shorter_object_beside_a_whole_forgotten_one_is_an_aborted_
 def test_clause_9_3_a_pinned_snapshot_is_forgotten_neither_by_rules_nor_by_name() -> None:
     story, kept, gone, _ = made()
     pins.pin(story.vault, kept.name.id, "audit")
-    pin = documents.decode(documents.Pin, story.store.get(layout.pin_path(kept.name.id)))
+    pin = documents.decode(Pin, story.store.get(layout.pin_path(kept.name.id)))
     assert (pin.type, pin.snapshot, pin.reason) == ("pin", kept.name.id, "audit")
     decisions = forget.plan(story.vault, [Retention(keep_last=1)], story.store.now + timedelta(days=1))
     assert {each.name: each.action for each in decisions} == {kept.name: Fate.KEEP, gone.name: Fate.KEEP}
@@ -278,7 +278,7 @@ def test_clause_9_4_since_when_is_the_age_of_the_oldest_mark() -> None:
     story.pass_by(timedelta(days=1))
     for _ in range(3):  # the reasons tell the marks apart
         pending_deletes.write(
-            story.vault, [Marked(name=name, reason=f"{story.store.now}") for name in sorted(alone)]
+            story.vault, [PendingDelete(name=name, reason=f"{story.store.now}") for name in sorted(alone)]
         )
         story.pass_by(timedelta(days=3))
     story.store.now = min(at for name, (_, at) in story.store.objects.items() if "marks/" in name)
@@ -292,7 +292,7 @@ def test_clause_9_4_a_name_is_marked_while_any_mark_names_it() -> None:
     story, _, _, alone = made()
     name = min(alone)
     for reason in ("one", "two"):
-        pending_deletes.write(story.vault, [Marked(name=name, reason=reason)])
+        pending_deletes.write(story.vault, [PendingDelete(name=name, reason=reason)])
     for mark in sorted(story.mark_names()):
         assert story.marked() == {name}
         story.store.delete(mark)
@@ -553,7 +553,7 @@ def test_clause_9_7_what_is_reached_again_at_that_look_stays() -> None:
     assert {each.name for each in planned.of(PruneAction.DELETE)} == alone
     data = story.store.get(next(iter(story.names(layout.FORGOTTEN))))
     (path,) = story.names(layout.FORGOTTEN)
-    story.store.put(layout.remembered_path(path), [data], len(data))
+    story.store.put(layout.unforgotten_path(path), [data], len(data))
     story.prune(planned)
     assert alone <= story.objects()
     story.check()
@@ -608,7 +608,7 @@ def test_clause_9_7_a_pack_stays_whose_needed_blobs_have_no_better_place(how: st
     elif how == "short":
         story.store.objects[new] = data[:100], at
     else:
-        pending_deletes.write(story.vault, [Marked(name=new, reason="by hand")])
+        pending_deletes.write(story.vault, [PendingDelete(name=new, reason="by hand")])
     try:
         done = story.prune()
     except DamageError:  # what only the short pack has is lost
@@ -703,7 +703,7 @@ def test_clause_9_8_no_mark_is_deleted_before_its_grace_is_over(part: float) -> 
         name = layout.record_path(kept.manifest.repos[0].record)
         if is_gone:
             name = layout.record_path(digest(b"long gone"))
-        pending_deletes.write(story.vault, [Marked(name=name, reason="by hand")])
+        pending_deletes.write(story.vault, [PendingDelete(name=name, reason="by hand")])
         (mark,) = story.mark_names()
         for time in (GRACE * part, GRACE * (1 - part) - TICK):
             story.pass_by(time)
@@ -737,7 +737,7 @@ def test_clause_9_8_a_mark_goes_when_one_thing_is_gone_and_the_other_needed() ->
         layout.pack_path(digest(b"gone")),
         next(iter(story.names(layout.PACKS))),
     ]
-    pending_deletes.write(story.vault, [Marked(name=name, reason="by hand") for name in names])
+    pending_deletes.write(story.vault, [PendingDelete(name=name, reason="by hand") for name in names])
     story.pass_by(GRACE)
     story.prune()
     assert story.mark_names() == set()

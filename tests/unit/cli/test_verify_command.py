@@ -13,8 +13,8 @@ from made import Repo, back_up, flip, new_vault
 from pachvault.cli.main import run
 from pachvault.errors import DeniedError, StoreError
 from pachvault.format import layout
-from pachvault.format.documents import Audit
 from pachvault.format.ids import RepoName
+from pachvault.format.maintenance_documents import Audit
 from pachvault.maintenance import retrying_store
 from pachvault.maintenance.verify import audits
 from pachvault.store.folder_store import FolderStore
@@ -147,7 +147,7 @@ def test_a_vault_that_takes_no_notes_is_verified_all_the_same(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(self: FolderStore, *_: object) -> bool:
-        raise DeniedError("no right to read or write here", where=self.url)
+        raise DeniedError("permission to read or write is missing", where=self.url)
 
     monkeypatch.setattr(FolderStore, "put", refuse)
     ran = bench.verify("--level", "data")

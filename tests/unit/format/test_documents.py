@@ -9,17 +9,10 @@ import pytest
 
 from pachvault.errors import DamageError
 from pachvault.format import documents
-from pachvault.format.documents import (
-    Branch,
-    Cluster,
-    Config,
-    Manifest,
-    RepoEntry,
-    RepoRecord,
-    Segment,
-    Totals,
-)
+from pachvault.format.config import Config
 from pachvault.format.ids import RepoName, digest
+from pachvault.format.manifest import Cluster, Manifest, RepoEntry, Totals
+from pachvault.format.records import Branch, RepoRecord, Segment
 
 AT = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
 RECORD = RepoRecord(

@@ -75,7 +75,7 @@ def test_a_table_of_too_many_rows_is_refused_by_its_footer() -> None:
     )
     assert len(data) < 2**20
     for read in (index.packs_of, table.decode_files, table.decode_commits):
-        with pytest.raises(CorruptError, match="it says that it has 90,000,000 rows"):
+        with pytest.raises(CorruptError, match="its footer gives 90,000,000 rows"):
             read(data)
 
 

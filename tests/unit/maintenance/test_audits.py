@@ -13,8 +13,8 @@ import pytest
 from made import Repo, back_up, new_vault
 from pachvault.errors import DeniedError
 from pachvault.format import documents, layout
-from pachvault.format.documents import Audit, Audited
 from pachvault.format.ids import RepoName, digest
+from pachvault.format.maintenance_documents import Audit, AuditEntry
 from pachvault.maintenance.verify import audits
 from pachvault.maintenance.verify.audits import Results, compact, good_at, has_failed, load
 from pachvault.maintenance.verify.verify_schedule import DueReason, due, is_drill_due, verified_share
@@ -50,7 +50,7 @@ def note(
     stored_at: datetime | None = None,
 ) -> str:
     """An audit of a time, stored at another if need be."""
-    objects = [Audited(name=name, result=result) for name in names]
+    objects = [AuditEntry(name=name, result=result) for name in names]
     data = documents.encode(Audit(audited_at=said_at, level=level, objects=objects))
     name = layout.stamped_path(layout.AUDITS, said_at, digest(data))
     vault.store.put(name, [data], len(data))

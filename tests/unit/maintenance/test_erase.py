@@ -17,8 +17,10 @@ from made import Repo, age, back_up, cut_points, flip, tree_of
 from pachvault.backup.export.row_builder import RowBuilder
 from pachvault.errors import BusyError, DamageError, UsageError
 from pachvault.format import documents, layout, pack
-from pachvault.format.documents import Audit, Audited, Cutting, Problem
+from pachvault.format.config import Cutting
 from pachvault.format.ids import RepoName, digest
+from pachvault.format.maintenance_documents import Audit, AuditEntry
+from pachvault.format.manifest import Problem
 from pachvault.maintenance import pins
 from pachvault.maintenance.erase import erase, erase_plan
 from pachvault.maintenance.erase.erase_selection import EraseSelection
@@ -204,7 +206,7 @@ def test_audits_and_problems_that_name_the_files_go(kept: Kept) -> None:
         audit = Audit(
             audited_at=clock.store_now(kept.vault),
             level="repair",
-            objects=[Audited(name=f"crm/people@c0ffee:{path}", result="damaged")],
+            objects=[AuditEntry(name=f"crm/people@c0ffee:{path}", result="damaged")],
         )
         data = documents.encode(audit)
         kept.vault.store.put(

@@ -13,8 +13,10 @@ from fault.dying import killed
 from made import CLUSTER, Repo, age, age_all, back_up, flip, new_vault
 from pachvault.errors import DamageError, DeniedError, PachvaultError, UsageError
 from pachvault.format import layout
-from pachvault.format.documents import Audited, Pipeline, Problem
 from pachvault.format.ids import RepoName
+from pachvault.format.maintenance_documents import AuditEntry
+from pachvault.format.manifest import Problem
+from pachvault.format.records import Pipeline
 from pachvault.maintenance import pins
 from pachvault.maintenance.forget import forget
 from pachvault.maintenance.forget.forget import Decision
@@ -235,7 +237,7 @@ def test_a_forgotten_manifest_that_is_damaged_is_not_brought_back(
 ) -> None:
     forget_all_but_the_last(vault)
     flip(tmp_path / "vault" / layout.forgotten_path(made[0].name.path), 30)
-    with pytest.raises(DamageError, match="not what its name promises"):
+    with pytest.raises(DamageError, match="does not have the digest in its name"):
         forget.bring_back(vault, made[0].short_id)
     assert pins.load(vault) == {}
 
@@ -396,13 +398,13 @@ def test_by_rules_nothing_is_forgotten_where_audits_know_of_damage(
 ) -> None:
     pack = next(iter(vault.store.list(layout.PACKS))).name
     for level, name in ((Level.STRUCTURE, "structure"), (Level.PACKS, "structure"), (Level.DATA, pack)):
-        audits.record(vault, level, [Audited(name=name, result="damaged", message="gone")])
+        audits.record(vault, level, [AuditEntry(name=name, result="damaged", message="gone")])
         with pytest.raises(DamageError, match=rf"is damaged: {name} \(`pachvault repair`, then") as raised:
             forget.check_known(vault, datetime.now(UTC))
         assert raised.value.exit_code == 13
-        audits.record(vault, Level.DATA, [Audited(name=each, result="ok") for each in ("structure", pack)])
+        audits.record(vault, Level.DATA, [AuditEntry(name=each, result="ok") for each in ("structure", pack)])
         forget.check_known(vault, datetime.now(UTC))
-    audits.record(vault, Level.PACKS, [Audited(name=pack, result="unreadable")])
+    audits.record(vault, Level.PACKS, [AuditEntry(name=pack, result="unreadable")])
     forget.check_known(vault, datetime.now(UTC))
 
 

@@ -11,8 +11,8 @@ import pytest
 from made import Repo, age, age_all, back_up, new_vault
 from pachvault.errors import DamageError, PachvaultError, UsageError
 from pachvault.format import layout
-from pachvault.format.documents import Marked
 from pachvault.format.ids import RepoName
+from pachvault.format.maintenance_documents import PendingDelete
 from pachvault.maintenance.prune import prune
 from pachvault.maintenance.prune.prune import Pruned
 from pachvault.maintenance.prune.prune_plan import PruneAction, PruneLimits, PrunePlan, plan
@@ -72,7 +72,7 @@ class Story:
     def check(self) -> None:
         """Every snapshot that is there reads back, and nothing is amiss."""
         assert verify_all(self.vault) == []
-        reader = BlobReader(self.vault, blob_index.load(self.vault))
+        reader = BlobReader(self.vault, blob_index.load_places(self.vault))
         for name in snapshots.names(self.vault):
             [(_, history)] = snapshots.load(self.vault, name).repos()
             head = history.record.branches[0].head
@@ -163,7 +163,7 @@ def test_a_marked_pack_that_is_needed_again_is_spared(story: Story) -> None:
     story.back_up(1, 2)
     story.pass_time(1)
     [pack] = story.names(layout.PACKS)
-    pending_deletes.write(story.vault, [Marked(name=pack, reason="by mistake")])
+    pending_deletes.write(story.vault, [PendingDelete(name=pack, reason="by mistake")])
     assert [each.action for each in story.plan().packs] == [PruneAction.WAIT]
     story.pass_time(7.1)
     assert [each.action for each in story.plan().packs] == [PruneAction.SPARE]
@@ -288,7 +288,7 @@ def test_a_crowded_index_becomes_one_object(story: Story, monkeypatch: pytest.Mo
     story.pass_time(7.1)
     story.prune()
     assert len(story.names(layout.INDEX)) == 1
-    assert len(blob_index.load(story.vault)) == 5
+    assert len(blob_index.load_places(story.vault)) == 5
     story.check()
 
 
@@ -379,11 +379,13 @@ def test_nothing_is_deleted_beside_a_snapshot_that_lost_its_name(story: Story) -
 def test_a_pack_that_repair_marked_stays_marked_while_it_is_there(story: Story) -> None:
     story.back_up(1, 2)
     [pack] = story.names(layout.PACKS)
-    pending_deletes.write(story.vault, [Marked(name=pack, reason=f"{pending_deletes.DAMAGED}wrong checksum")])
+    pending_deletes.write(
+        story.vault, [PendingDelete(name=pack, reason=f"{pending_deletes.DAMAGED}wrong checksum")]
+    )
     story.pass_time(8)
     assert [each.action for each in story.plan().packs] == [PruneAction.SPARE]
     story.prune()
-    assert pack in pending_deletes.for_writing(story.vault).avoid
+    assert pack in pending_deletes.for_writing(story.vault).pending_deletes
 
 
 def test_what_prune_deleted_is_not_taken_for_lost(story: Story) -> None:

@@ -101,7 +101,7 @@ def test_nothing_is_deleted_where_something_was_written_just_now(story: Stored, 
     story.store.put(name, [b"x"], 1)
     story.pass_time(4 / 24 / 60)
     before = dict(story.store.objects)
-    with pytest.raises(BusyError, match=f"{name} was written 240 s ago"):
+    with pytest.raises(BusyError, match=f"{name} was written 4 minutes ago"):
         emergency_prune.execute(here, LIMITS, Quiet())
     assert story.store.objects == before
     story.store.delete(name)
@@ -130,7 +130,7 @@ class Announcing:
 def test_a_run_that_begins_meanwhile_stops_it_before_what_that_run_may_rely_on_goes(story: Stored) -> None:
     here = vault.open_vault(cast("Store", Announcing(story.store)))
     packs = [info.name for info in story.store.list(layout.PACKS)]
-    marked = pending_deletes.for_writing(opened(story)).avoid
+    marked = pending_deletes.for_writing(opened(story)).pending_deletes
     with pytest.raises(BusyError, match="backup quick has begun meanwhile"):
         emergency_prune.execute(here, LIMITS, Quiet())
     left = {info.name for info in story.store.list(layout.PACKS)}

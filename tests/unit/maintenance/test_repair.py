@@ -12,8 +12,9 @@ from damaged import CONTENT, NAME, Damaged, from_memory
 from made import Repo, age_all, back_up, flip, new_vault, tree_of
 from pachvault.errors import DamageError, NoVaultError
 from pachvault.format import documents, layout, pack
-from pachvault.format.documents import Audit, Manifest
 from pachvault.format.ids import RepoName, digest
+from pachvault.format.maintenance_documents import Audit
+from pachvault.format.manifest import Manifest
 from pachvault.maintenance.prune import prune, prune_plan
 from pachvault.maintenance.repair import repair
 from pachvault.maintenance.verify.verify import Level, verify
@@ -93,7 +94,7 @@ def test_a_flipped_frame_is_healed_and_the_rest_of_its_pack_is_saved(made: Damag
     assert (done.healed, done.copied) == (1, 2)
     assert done.marked == [str(bad.relative_to(made.root))]
     assert bad.exists(), "only prune deletes packs"
-    assert str(bad.relative_to(made.root)) in pending_deletes.for_writing(made.vault).avoid
+    assert str(bad.relative_to(made.root)) in pending_deletes.for_writing(made.vault).pending_deletes
     made.assert_whole()
 
 

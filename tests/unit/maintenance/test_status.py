@@ -11,8 +11,8 @@ from made import Repo, back_up, flip, new_vault
 from pachvault import policy
 from pachvault.backup import run_records
 from pachvault.format import layout
-from pachvault.format.documents import Audited, Marked
 from pachvault.format.ids import RepoName
+from pachvault.format.maintenance_documents import AuditEntry, PendingDelete
 from pachvault.maintenance.maintenance import LEVEL as MAINTENANCE
 from pachvault.maintenance.repair import repair
 from pachvault.maintenance.status import Status, status
@@ -48,9 +48,9 @@ def test_what_a_policy_promises_is_due_and_what_was_done_is_not(tmp_path: Path) 
     assert [line.split()[0] for line in now(vault).due] == ["a", "1", "no"]
     verify(vault, Level.PACKS, Quiet())
     audits.record(
-        vault, audits.PACKS, [Audited(name=i.name, result="ok") for i in vault.store.list(layout.PACKS)]
+        vault, audits.PACKS, [AuditEntry(name=i.name, result="ok") for i in vault.store.list(layout.PACKS)]
     )
-    audits.record(vault, audits.DRILL, [Audited(name="drill", result="ok")])
+    audits.record(vault, audits.DRILL, [AuditEntry(name="drill", result="ok")])
     found = now(vault)
     assert [line.split()[0] for line in found.due] == ["a"], "frozen in the past, as made vaults are"
     assert (found.verified.packs, found.verified.packs_total) == (1, 1)
@@ -63,7 +63,9 @@ def test_known_damage_and_runs_under_way_are_named(tmp_path: Path) -> None:
     vault = made(tmp_path)
     [pack] = list(vault.store.list(layout.PACKS))
     flip(tmp_path / "vault" / pack.name, 20)
-    audits.record(vault, audits.DATA, [Audited(name=pack.name, result="damaged", message="wrong checksum")])
+    audits.record(
+        vault, audits.DATA, [AuditEntry(name=pack.name, result="damaged", message="wrong checksum")]
+    )
     run_records.announce(vault, "run-9", "default", "cluster", datetime(2026, 1, 1, tzinfo=UTC))
     found = now(vault)
     assert found.damaged == [f"{pack.name}: wrong checksum"]
@@ -72,7 +74,7 @@ def test_known_damage_and_runs_under_way_are_named(tmp_path: Path) -> None:
 
 def note(vault: Vault, level: str, name: str, result: str, message: str = "") -> None:
     audits.record(
-        vault, level, [Audited.model_validate({"name": name, "result": result, "message": message})]
+        vault, level, [AuditEntry.model_validate({"name": name, "result": result, "message": message})]
     )
 
 
@@ -120,7 +122,7 @@ def test_a_pack_that_nobody_needs_is_not_missed(tmp_path: Path) -> None:
     # one that failed and that prune deleted
     note(vault, Level.PACKS, pack.name, "damaged")
     assert now(vault).damaged == [f"{pack.name}: damaged"]
-    pending_deletes.write(vault, [Marked(name=pack.name, reason="deleted")])
+    pending_deletes.write(vault, [PendingDelete(name=pack.name, reason="deleted")])
     assert now(vault).damaged == []
 
 
@@ -145,7 +147,10 @@ def test_a_drill_that_failed_is_shown_until_one_passes(tmp_path: Path) -> None:
     note(vault, audits.DRILL, "p/r@1", "ok")
     passed_at = now(vault).drilled_at
     assert passed_at is not None
-    lines = [Audited(name="p/r@2", result="ok"), Audited(name="p/r@3", result="damaged", message="differs")]
+    lines = [
+        AuditEntry(name="p/r@2", result="ok"),
+        AuditEntry(name="p/r@3", result="damaged", message="differs"),
+    ]
     audits.record(vault, audits.DRILL, lines)
     found = now(vault)
     assert found.damaged == ["restore drill: p/r@3: differs"]

@@ -12,8 +12,9 @@ from made import Repo, back_up, flip, new_vault
 from pachvault.backup import run_records
 from pachvault.errors import PachvaultError, UsageError
 from pachvault.format import documents, layout, pack, table
-from pachvault.format.documents import Marked, Segment
 from pachvault.format.ids import RepoName, digest
+from pachvault.format.maintenance_documents import PendingDelete
+from pachvault.format.records import Segment
 from pachvault.maintenance import pins
 from pachvault.maintenance.forget import forget
 from pachvault.maintenance.repair import repair
@@ -184,7 +185,7 @@ def test_swapped_packs_are_both_found(made: Damaged) -> None:
         ("pack-damaged", made.name(other)),
     }
     assert set().union(*map(paths_of, found)) == hit
-    assert "another pack lies under this name" in found[0].message
+    assert "this name holds another pack" in found[0].message
 
 
 def test_an_edited_manifest_is_found_and_the_others_are_checked_on(made: Damaged) -> None:
@@ -406,7 +407,9 @@ def test_what_is_no_share_is_refused(text: str) -> None:
 def test_documents_beside_the_snapshots_that_do_not_read_are_found(made: Damaged, folder: str) -> None:
     first, second = snapshots.names(made.vault)
     pins.pin(made.vault, second.id)
-    pending_deletes.write(made.vault, [Marked(name=f"{layout.INDEX}/{'0' * 64}.parquet", reason="a test")])
+    pending_deletes.write(
+        made.vault, [PendingDelete(name=f"{layout.INDEX}/{'0' * 64}.parquet", reason="a test")]
+    )
     audits.record(made.vault, "packs", [])
     run_records.announce(made.vault, "another", "default", "cluster", made.vault.config.created_at)
     forget.execute(made.vault, forget.plan_named(made.vault, [first.id]))

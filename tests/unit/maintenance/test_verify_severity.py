@@ -9,9 +9,10 @@ import pytest
 
 from made import Repo, back_up, flip, new_vault
 from pachvault.format import digests, documents, index, layout, pack, table
-from pachvault.format.documents import Marked, Segment
 from pachvault.format.ids import RepoName, digest
+from pachvault.format.maintenance_documents import PendingDelete
 from pachvault.format.pack import split_digests
+from pachvault.format.records import Segment
 from pachvault.maintenance.repair import repair
 from pachvault.maintenance.verify.findings import Finding, Severity, exit_code
 from pachvault.maintenance.verify.verify import Level, verify
@@ -193,7 +194,7 @@ def test_a_last_good_copy_that_waits_for_deletion_is_degraded_and_repair_copies_
     first = only_pack(vault)
     second = pack_of(vault, b"content", padding=b"padding")
     pending_deletes.write(
-        vault, [Marked(name=str(second.relative_to(root(vault))), reason="no snapshot needs it")]
+        vault, [PendingDelete(name=str(second.relative_to(root(vault))), reason="no snapshot needs it")]
     )
     assert at(vault) == []
     flip(first, 10)
@@ -204,5 +205,5 @@ def test_a_last_good_copy_that_waits_for_deletion_is_degraded_and_repair_copies_
     repair.execute(repair.plan(vault.store, Level.DATA, Quiet()), None, Quiet())
     assert [each for each in at(vault) if each.severity is not Severity.NOTE] == []
     second.unlink()
-    reader = BlobReader(vault, blob_index.load(pending_deletes.for_writing(vault)))
+    reader = BlobReader(vault, blob_index.load_places(pending_deletes.for_writing(vault)))
     assert reader.read(digest(b"content")) == b"content"

@@ -12,7 +12,7 @@ from made import TREE, Repo, back_up, new_vault
 from pachvault.format import table
 from pachvault.format.ids import RepoName, digest
 from pachvault.restore.changes import Changes, Span, between, changes, part_of, spans
-from pachvault.vault.snapshots import RepoHistory
+from pachvault.vault.repo_history import RepoHistory
 
 NAME = RepoName("p", "r")
 TREES: list[TREE] = [

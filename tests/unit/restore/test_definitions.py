@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from pachvault.errors import CorruptError
-from pachvault.format.documents import Pipeline
 from pachvault.format.ids import RepoName
+from pachvault.format.records import Pipeline
 from pachvault.restore.apply import pipeline_definitions
 
 

@@ -53,7 +53,7 @@ def run(
     overwrite: bool = False,
     is_shared: bool = False,
 ) -> Extracted:
-    reader = BlobReader(snapshot.vault, blob_index.load(snapshot.vault))
+    reader = BlobReader(snapshot.vault, blob_index.load_places(snapshot.vault))
     total = Extracted()
     with opened(out, snapshot.name.id, overwrite=overwrite, is_shared=is_shared) as folder:
         for each in choose(snapshot, sources, includes, excludes):
@@ -63,7 +63,7 @@ def run(
 
 def run_on(snapshot: Snapshot, chosen: Chosen, out: Path) -> Extracted:
     """One branch, as a test has changed it."""
-    reader = BlobReader(snapshot.vault, blob_index.load(snapshot.vault))
+    reader = BlobReader(snapshot.vault, blob_index.load_places(snapshot.vault))
     with opened(out, snapshot.name.id, overwrite=False) as folder:
         return extract(reader, chosen, folder, Quiet(), workers=1)
 
@@ -245,7 +245,7 @@ def test_an_interrupted_extraction_goes_on_and_keeps_what_is_there(tmp_path: Pat
     snapshot = snapshot_of(tmp_path, tree)
     out = tmp_path / "out"
     (chosen, *_) = choose(snapshot, ["p/r@master"], [], [])
-    reader = BlobReader(snapshot.vault, blob_index.load(snapshot.vault))
+    reader = BlobReader(snapshot.vault, blob_index.load_places(snapshot.vault))
     with pytest.raises(KeyboardInterrupt), opened(out, snapshot.name.id, overwrite=False) as folder:
         extract(reader, chosen, folder, Interrupted(100), workers=2)
     (out / WORKING / "0123456789abcdef").write_bytes(b"half a file of a killed process")

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from made import Repo, back_up, new_vault
-from pachvault.format.documents import Totals
 from pachvault.format.ids import RepoName
+from pachvault.format.manifest import Totals
 from pachvault.restore.plan import throughput
 from pachvault.restore.plan.throughput import measured
 from pachvault.restore.restore_messages import RestorePlan

@@ -15,8 +15,8 @@ from made import BEGAN, Repo, back_up, flip, new_vault
 from pachvault.backup.freeze.survey import SurveyedRepo
 from pachvault.errors import BusyError, DamageError, UsageError
 from pachvault.format import layout
-from pachvault.format.documents import Pipeline
 from pachvault.format.ids import RepoName
+from pachvault.format.records import Pipeline
 from pachvault.request import Request
 from pachvault.restore.plan import fetch_shares
 from pachvault.restore.plan.fetch_shares import PlanWithShares

@@ -53,7 +53,7 @@ def test_what_was_written_is_read_back_by_digest(tmp_path: Path) -> None:
     vault = new_vault(tmp_path)
     data = [noise(seed) for seed in range(20)] + [b"tiny", b"x" * 50_000]
     write(vault, [frame(*data[:3]), *(frame(each) for each in data[3:])])
-    reader = BlobReader(vault, blob_index.load(vault))
+    reader = BlobReader(vault, blob_index.load_places(vault))
     assert [reader.read(digest(each)) for each in data] == data
     assert list(reader.stream([digest(data[5]), digest(data[0])])) == [data[5], data[0]]
 
@@ -110,7 +110,7 @@ def test_a_flipped_bit_is_damage_that_names_the_pack(tmp_path: Path) -> None:
     written = write(vault, [frame(noise(1)), frame(noise(2))]).packs[0]
     path = layout.pack_path(written.digest)
     flip(tmp_path / "vault" / path, len(pack.HEADER) + 500)
-    reader = BlobReader(vault, blob_index.load(vault))
+    reader = BlobReader(vault, blob_index.load_places(vault))
     with pytest.raises(DamageError, match="is damaged") as caught:
         reader.read(digest(noise(1)))
     assert path in str(caught.value)
@@ -125,7 +125,7 @@ def test_a_flipped_bit_of_a_compressed_frame_is_damage(tmp_path: Path) -> None:
     for at in range(len(pack.HEADER), len(pack.HEADER) + 12):
         flip(tmp_path / "vault" / path, at, bit=7)
         with pytest.raises(DamageError) as caught:
-            BlobReader(vault, blob_index.load(vault)).read(digest(b"hello" * 1000))
+            BlobReader(vault, blob_index.load_places(vault)).read(digest(b"hello" * 1000))
         assert path in str(caught.value)
         flip(tmp_path / "vault" / path, at, bit=7)
 
@@ -134,21 +134,21 @@ def test_a_missing_or_short_pack_is_damage(tmp_path: Path) -> None:
     vault = new_vault(tmp_path)
     written = write(vault, [frame(noise(1))]).packs[0]
     path = tmp_path / "vault" / layout.pack_path(written.digest)
-    index = blob_index.load(vault)
+    index = blob_index.load_places(vault)
     path.write_bytes(path.read_bytes()[:300])
     with pytest.raises(DamageError, match="ends at byte 300"):
         BlobReader(vault, index).read(digest(noise(1)))
-    assert len(blob_index.load(vault)) == 0
+    assert len(blob_index.load_places(vault)) == 0
     path.unlink()
     with pytest.raises(DamageError, match="no such object"):
         BlobReader(vault, index).read(digest(noise(1)))
-    assert len(blob_index.load(vault)) == 0
+    assert len(blob_index.load_places(vault)) == 0
 
 
 def test_a_blob_that_no_index_names_is_damage(tmp_path: Path) -> None:
     vault = new_vault(tmp_path)
-    reader = BlobReader(vault, blob_index.load(vault))
-    with pytest.raises(DamageError, match="in no pack that is there"):
+    reader = BlobReader(vault, blob_index.load_places(vault))
+    with pytest.raises(DamageError, match="in no usable pack"):
         reader.read(digest(b"never stored"))
 
 
@@ -157,7 +157,7 @@ def test_a_blob_in_several_index_objects_is_found_once(tmp_path: Path) -> None:
     write(vault, [frame(noise(1)), frame(noise(2))])
     write(vault, [frame(noise(2)), frame(noise(3))])
     assert len(objects(vault, layout.INDEX)) == 2
-    known = blob_index.load(vault)
+    known = blob_index.load_places(vault)
     wanted = [digest(noise(seed)) for seed in (1, 2, 3, 4)]
     assert known.has(wanted).tolist() == [True, True, True, False]
     assert BlobReader(vault, known).read(wanted[1]) == noise(2)
@@ -173,18 +173,18 @@ def test_without_the_index_packs_tell_themselves_what_they_hold(tmp_path: Path, 
         file.unlink()
     else:
         flip(file, 100)
-        with pytest.raises(CorruptError, match="not what its name promises"):
-            blob_index.columns(vault)
-    reader = BlobReader(vault, blob_index.load(vault))
+        with pytest.raises(CorruptError, match="does not have the digest in its name"):
+            blob_index.all_rows(vault)
+    reader = BlobReader(vault, blob_index.load_places(vault))
     assert [reader.read(digest(noise(seed))) for seed in (1, 2)] == [noise(1), noise(2)]
-    assert blob_index.held(vault).has_all(digests.of([digest(noise(1)), digest(noise(2))]))
-    assert len(blob_index.unindexed(vault)) == 1
+    assert blob_index.load_digests(vault).has_all(digests.of([digest(noise(1)), digest(noise(2))]))
+    assert len(blob_index.unindexed_rows(vault)) == 1
 
 
 def test_the_index_knows_how_far_each_pack_goes(tmp_path: Path) -> None:
     vault = new_vault(tmp_path)
     writer = write(vault, [frame(noise(seed)) for seed in range(6)], pack_bytes=3000)
-    known = blob_index.load(vault)
+    known = blob_index.load_places(vault)
     assert sorted(known.rows.pack_ends()) == sorted((each.digest, 8 + 3000) for each in writer.packs)
     held = [set(split_digests(known.blobs_in(each.digest))) for each in writer.packs]
     assert sorted(map(len, held)) == [3, 3]
@@ -208,12 +208,12 @@ def test_a_reader_shared_by_threads_holds_a_bounded_number_of_frames(
     data = {digest(noise(seed)): noise(seed) for seed in range(40)}
     write(vault, [frame(each) for each in data.values()], pack_bytes=5000)
     monkeypatch.setattr(reader_module, "CACHE_BYTES", 3500)
-    reader = BlobReader(vault, blob_index.load(vault))
+    reader = BlobReader(vault, blob_index.load_places(vault))
     with ThreadPoolExecutor(8) as pool:
         names = [*data] * 5
         assert list(pool.map(reader.read, names)) == [data[name] for name in names]
-    assert 0 < reader._held <= 3500
-    assert reader._held == sum(map(len, reader._frames.values()))
+    assert 0 < reader._cached_bytes <= 3500
+    assert reader._cached_bytes == sum(map(len, reader._frames.values()))
 
 
 def test_a_toc_that_names_a_frame_it_does_not_list_is_damage(tmp_path: Path) -> None:

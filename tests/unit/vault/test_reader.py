@@ -38,7 +38,7 @@ def packs(vault: Vault, root: Path) -> list[Path]:
 
 
 def test_every_place_is_known(vault: Vault) -> None:
-    index = blob_index.load(vault)
+    index = blob_index.load_places(vault)
     assert [len(index.locations(digest(data))) for data in DATA] == [1, 2, 2, 2, 1, 1]
     assert index.locations(digest(b"nobody's")) == []
     assert index.locations(digest(DATA[0])) == [index.location(int(index.find_all([digest(DATA[0])])[0]))]
@@ -49,7 +49,7 @@ def test_every_place_is_known(vault: Vault) -> None:
 @pytest.mark.parametrize("how", ["flip", "gone", "cut"])
 def test_another_place_is_tried(vault: Vault, tmp_path: Path, which: int, how: str) -> None:
     file = packs(vault, tmp_path / "vault")[which]
-    reader = BlobReader(vault, blob_index.load(vault))
+    reader = BlobReader(vault, blob_index.load_places(vault))
     if how == "flip":
         for data in DATA:
             at = file.read_bytes().find(data)
@@ -72,7 +72,7 @@ def test_another_place_is_tried(vault: Vault, tmp_path: Path, which: int, how: s
 def test_a_blob_that_is_damaged_everywhere_is_said_to_be(vault: Vault, tmp_path: Path) -> None:
     for file in packs(vault, tmp_path / "vault"):
         flip(file, file.read_bytes().index(DATA[2]))
-    reader = BlobReader(vault, blob_index.load(vault))
+    reader = BlobReader(vault, blob_index.load_places(vault))
     with pytest.raises(DamageError, match="is damaged"):
         reader.read(digest(DATA[2]))
     assert reader.read(digest(DATA[3])) == DATA[3]

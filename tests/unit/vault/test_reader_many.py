@@ -37,20 +37,20 @@ def vault(tmp_path: Path) -> Vault:
 
 
 def test_in_whatever_order(vault: Vault) -> None:
-    reader = BlobReader(vault, blob_index.load(vault))
+    reader = BlobReader(vault, blob_index.load_places(vault))
     for order in (range(12), range(11, -1, -1), [3, 3, 0, 11, 4, 3], []):
         assert reader.read_many([NAMES[each] for each in order]) == [DATA[each] for each in order]
 
 
 def test_what_is_damaged_is_read_from_its_other_place(vault: Vault, tmp_path: Path) -> None:
-    reader = BlobReader(vault, blob_index.load(vault))
+    reader = BlobReader(vault, blob_index.load_places(vault))
     twice = reader.index.locations(NAMES[10])[0]
     flip(tmp_path / "vault" / layout.pack_path(twice.pack), twice.frame_offset + twice.offset + 5)
     assert reader.read_many(NAMES) == DATA
 
 
 def test_damage_without_another_place_is_told(vault: Vault, tmp_path: Path) -> None:
-    reader = BlobReader(vault, blob_index.load(vault))
+    reader = BlobReader(vault, blob_index.load_places(vault))
     once = reader.place(NAMES[4])
     flip(tmp_path / "vault" / layout.pack_path(once.pack), once.frame_offset + once.offset + 5)
     with pytest.raises(DamageError, match=NAMES[4].hex()):
@@ -60,6 +60,6 @@ def test_damage_without_another_place_is_told(vault: Vault, tmp_path: Path) -> N
 @pytest.mark.parametrize("is_empty", [False, True])
 def test_a_blob_that_is_nowhere_is_told(vault: Vault, tmp_path: Path, is_empty: bool) -> None:
     of = new_vault(tmp_path / "empty") if is_empty else vault
-    reader = BlobReader(of, blob_index.load(of))
+    reader = BlobReader(of, blob_index.load_places(of))
     with pytest.raises(DamageError, match=digest(b"nobody's").hex()):
         reader.read_many([digest(b"nobody's")])

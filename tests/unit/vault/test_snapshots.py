@@ -14,6 +14,7 @@ from pachvault.format.ids import RepoName, digest
 from pachvault.policy import History
 from pachvault.syntax.selection import SourcePattern
 from pachvault.vault import snapshots
+from pachvault.vault.repo_history import RepoHistory
 from pachvault.vault.vault import Vault
 
 NAME = RepoName("p", "r")
@@ -32,7 +33,7 @@ def story(vault: Vault) -> Repo:
     return repo
 
 
-def heads(history: snapshots.RepoHistory, reference: str) -> list[str]:
+def heads(history: RepoHistory, reference: str) -> list[str]:
     found = history.branches(SourcePattern(NAME.project, NAME.repo, reference))
     return [branch.head for branch in found if branch.head]
 
@@ -99,19 +100,19 @@ def test_an_edited_a_renamed_and_a_foreign_manifest_are_damage(tmp_path: Path) -
     data = path.read_bytes()
 
     path.write_bytes(data.replace(b'"partial": false', b'"partial": true '))
-    with pytest.raises(DamageError, match="not what its name promises"):
+    with pytest.raises(DamageError, match="does not have the digest in its name"):
         snapshots.resolve(vault, first.id)
     path.write_bytes(data)
 
     later = path.with_name(path.name.replace("2026", "2036"))
     path.rename(later)
-    with pytest.raises(DamageError, match="frozen at another time"):
+    with pytest.raises(DamageError, match="another time of freeze"):
         snapshots.resolve(vault, first.id)
     later.rename(path)
 
     later = path.with_name(path.name.replace("-00000001-", "-00000009-"))
     path.rename(later)
-    with pytest.raises(DamageError, match="another place in the order"):
+    with pytest.raises(DamageError, match="another sequence number"):
         snapshots.resolve(vault, first.id)
     later.rename(path)
 
@@ -143,7 +144,7 @@ def test_newest_manifests_that_cannot_be_read_hide_no_older_one(
         snapshots.resolve(vault, last.id)
     for name in snapshots.names(vault):
         (tmp_path / "vault" / name.path).write_bytes(b"")
-    with pytest.raises(DamageError, match="not what its name promises"):
+    with pytest.raises(DamageError, match="does not have the digest in its name"):
         snapshots.resolve(vault, "latest")
 
 
@@ -194,7 +195,7 @@ def test_a_record_that_lacks_a_base_is_damage(tmp_path: Path) -> None:
     repo = story(vault)
     history = snapshots.resolve(vault, "latest").repo(NAME)
     last = history.commits.slice(2, 1)
-    broken = snapshots.RepoHistory(vault, history.record)
+    broken = RepoHistory(vault, history.record)
     broken.__dict__["commits"] = last
     with pytest.raises(DamageError, match="which the record lacks"):
         broken.chain(last["commit"][0].as_py())

@@ -19,8 +19,8 @@ from pachvault.errors import (
     VaultKeyError,
 )
 from pachvault.format import layout, table
-from pachvault.format.documents import PipelinesRecord
 from pachvault.format.ids import digest
+from pachvault.format.records import PipelinesRecord
 from pachvault.store.folder_store import FolderStore
 from pachvault.vault import vault
 
@@ -85,7 +85,7 @@ def test_a_damaged_configuration_is_damage(tmp_path: Path) -> None:
 
 def test_a_place_that_is_taken_is_refused(tmp_path: Path) -> None:
     made = new_vault(tmp_path)
-    with pytest.raises(UsageError, match="a vault already"):
+    with pytest.raises(UsageError, match="a vault exists already"):
         vault.create(made.store)
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "letter.txt").write_text("dear")
@@ -112,7 +112,7 @@ def test_an_object_is_damaged_where_its_bytes_or_its_name_were_changed(tmp_path:
     other.write_bytes(path.read_bytes())
     path.write_bytes(path.read_bytes().replace(b"[]", b"[ ]"))
     for each in (name, digest(b"other")):
-        with pytest.raises(DamageError, match="not what its name promises") as caught:
+        with pytest.raises(DamageError, match="does not have the digest in its name") as caught:
             made.pipelines_record(each)
         assert each.hex() in str(caught.value)
 

@@ -21,7 +21,7 @@ from pyfastcdc import FastCDC
 from pachvault.backup.export.frame_writer import FRAME_BLOBS, Data, FrameWriter
 from pachvault.errors import PachydermError
 from pachvault.format import digests
-from pachvault.format.documents import Cutting
+from pachvault.format.config import Cutting
 from pachvault.format.ids import digest
 from pachvault.pach.tar import FilePiece, FileRun
 from pachvault.vault.blob_places import BlobPlaces
@@ -89,7 +89,7 @@ class Chunker:
         self._frames = FrameWriter(writer, self._pool, cutting.min_bytes, threads + 2)
         self._digesting: deque[_Batch] = deque()
         self._digesting_bytes = 0
-        self._seen = digests.Seen()
+        self._seen = digests.SeenDigests()
         """The new blobs of this chunker: the index does not have them yet."""
         self._paths: list[str] = []
         self._small: list[Data] = []
@@ -107,7 +107,7 @@ class Chunker:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._pool.shutdown(cancel_futures=True)
-        self._seen = digests.Seen()
+        self._seen = digests.SeenDigests()
 
     def has(self, blob: bytes) -> bool:
         """Whether a blob is in the vault, or on its way there."""

@@ -32,7 +32,7 @@ from pachvault.runtime import logs
 from pachvault.runtime.progress import Progress
 from pachvault.vault import blob_index, pending_deletes
 from pachvault.vault.pack_writer import PACK_BYTES, PackWriter
-from pachvault.vault.vault import Vault, Written
+from pachvault.vault.vault import StoredObject, Vault
 
 
 def export_share(source: Source, vault: Vault, share: ExportShare, progress: Progress) -> Receipt:
@@ -54,7 +54,7 @@ def export_share(source: Source, vault: Vault, share: ExportShare, progress: Pro
         return Receipt(run_id=share.run_id, number=share.number, key=key, items=[])
     # three packs are in memory at once, as much again is in flight, and not all freed memory is reused
     with PackWriter(vault, min(PACK_BYTES, share.memory // 16)) as writer:
-        with Chunker(writer, blob_index.held(vault), vault.config.cutting) as chunker:
+        with Chunker(writer, blob_index.load_digests(vault), vault.config.cutting) as chunker:
             exporter = _Exporter(source, vault, share, chunker, progress)
             for item in share.items:
                 with logs.context(source=str(item.repo_name)):
@@ -212,7 +212,7 @@ class _Exporter:
             self._throttle(size)
 
 
-def objects(written: Sequence[Written]) -> list[WrittenObject]:
+def objects(written: Sequence[StoredObject]) -> list[WrittenObject]:
     """What was written, as a receipt names it."""
     return [WrittenObject(digest=part.digest, size=part.size) for part in written]
 

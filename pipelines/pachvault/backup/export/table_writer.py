@@ -7,7 +7,7 @@ import pyarrow as pa
 from pachvault.backup.backup_messages import Item
 from pachvault.backup.export.row_builder import TABLE_ROWS, RowBuilder
 from pachvault.format import table
-from pachvault.vault.vault import Vault, Written
+from pachvault.vault.vault import StoredObject, Vault
 
 
 class TableWriter:
@@ -16,7 +16,7 @@ class TableWriter:
     def __init__(self, vault: Vault) -> None:
         self._vault = vault
         self._pending: list[RowBuilder] = []
-        self.written: list[Written] = []
+        self.written: list[StoredObject] = []
 
     def rows(self, item: Item) -> RowBuilder:
         """An empty builder for the rows of an item."""

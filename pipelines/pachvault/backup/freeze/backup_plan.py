@@ -16,10 +16,10 @@ from pachvault.backup.freeze.commit_selection import (
 )
 from pachvault.backup.freeze.survey import SurveyedRepo
 from pachvault.format import table
-from pachvault.format.documents import Branch, Unfinished
+from pachvault.format.records import Branch, Unfinished
 from pachvault.pach.records import CommitInfo
 from pachvault.policy import History
-from pachvault.vault.snapshots import RepoHistory
+from pachvault.vault.repo_history import RepoHistory
 
 SHARE_BYTES = 1_000_000_000
 SHARE_ITEMS = 200

@@ -13,9 +13,10 @@ from datetime import datetime
 
 from pachvault.backup.freeze.survey import Survey
 from pachvault.errors import DamageError
-from pachvault.format import documents
-from pachvault.format.documents import Problem, RepoRecord
+from pachvault.format import problem_kinds
 from pachvault.format.ids import RepoName
+from pachvault.format.manifest import Problem
+from pachvault.format.records import RepoRecord
 from pachvault.policy import DRILL_PROJECT, HOME_PROJECT, Policy
 from pachvault.syntax import selection
 from pachvault.vault import snapshots
@@ -25,10 +26,10 @@ from pachvault.vault.vault import Vault
 _log = logging.getLogger(__name__)
 
 _KINDS = (
-    documents.REPO_DELETED,
-    documents.REPO_MADE_ANEW,
-    documents.BRANCH_DELETED,
-    documents.PIPELINE_DELETED,
+    problem_kinds.REPO_DELETED,
+    problem_kinds.REPO_MADE_ANEW,
+    problem_kinds.BRANCH_DELETED,
+    problem_kinds.PIPELINE_DELETED,
 )
 _Key = tuple[str, str, str | None]
 """Kind, repo, branch."""
@@ -96,37 +97,37 @@ class _Comparison:
             record = self._record(entry.record)
             if record is None:
                 if self._is_gone(repo) and self._chooses_repo(repo):
-                    yield self._new(documents.REPO_DELETED, str(repo))
+                    yield self._new(problem_kinds.REPO_DELETED, str(repo))
                 continue
             chosen = [branch.name for branch in record.branches if self.policy.chooses(repo, branch.name)]
             if not chosen or repo in self.surveyed.skipped or repo in self.surveyed.vanished:
                 continue
             if self._is_gone(repo):
-                yield self._new(documents.REPO_DELETED, str(repo))
+                yield self._new(problem_kinds.REPO_DELETED, str(repo))
             elif self.created_at_by_repo.get(repo, record.created_at) != record.created_at:
-                yield self._new(documents.REPO_MADE_ANEW, str(repo))
+                yield self._new(problem_kinds.REPO_MADE_ANEW, str(repo))
             else:
                 for branch in chosen:
                     if branch not in self.branches.get(repo, ()):
-                        yield self._new(documents.BRANCH_DELETED, str(repo), branch)
+                        yield self._new(problem_kinds.BRANCH_DELETED, str(repo), branch)
         if self.policy.pipelines == "include":
             for name in self._pipelines(self.before):
                 if name not in self.pipelines and not name.startswith(
                     (f"{HOME_PROJECT}/", f"{DRILL_PROJECT}/")
                 ):
-                    yield self._new(documents.PIPELINE_DELETED, name)
+                    yield self._new(problem_kinds.PIPELINE_DELETED, name)
 
     def carried(self, noted: Problem) -> Problem | None:
         """A note of an earlier snapshot, for this one; None where it no longer applies.
 
         The thing may be back, in no snapshot any more, or not chosen by the policy.
         """
-        kind = documents.REPO_DELETED if noted.kind == documents.GONE else noted.kind
+        kind = problem_kinds.REPO_DELETED if noted.kind == problem_kinds.GONE else noted.kind
         if kind not in _KINDS or not self._chooses(noted):
             return None
-        if kind == documents.REPO_DELETED and RepoName.parse(noted.repo) in self.branches:
+        if kind == problem_kinds.REPO_DELETED and RepoName.parse(noted.repo) in self.branches:
             # if it is the same repo again, no snapshot has another one of its name: there is no note then
-            kind = documents.REPO_MADE_ANEW
+            kind = problem_kinds.REPO_MADE_ANEW
         elif not self._is_missing(noted):
             return None
         where = self._last_seen(noted.model_copy(update={"kind": kind}), is_known=kind == noted.kind)
@@ -135,7 +136,7 @@ class _Comparison:
 
     def _chooses(self, noted: Problem) -> bool:
         """Whether the policy chooses what was noted."""
-        if noted.kind == documents.PIPELINE_DELETED:
+        if noted.kind == problem_kinds.PIPELINE_DELETED:
             return self.policy.pipelines == "include"
         repo = RepoName.parse(noted.repo)
         if noted.branch is not None:
@@ -148,13 +149,13 @@ class _Comparison:
         return not is_excluded and self.policy.reaches(repo)
 
     def _is_missing(self, noted: Problem) -> bool:
-        if noted.kind == documents.PIPELINE_DELETED:
+        if noted.kind == problem_kinds.PIPELINE_DELETED:
             return noted.repo not in self.pipelines
         repo = RepoName.parse(noted.repo)
-        if noted.kind == documents.BRANCH_DELETED:
+        if noted.kind == problem_kinds.BRANCH_DELETED:
             is_there = noted.branch in self.branches.get(repo, ()) or repo in self.surveyed.skipped
             return not is_there and not self._is_gone(repo)
-        if noted.kind == documents.REPO_MADE_ANEW:
+        if noted.kind == problem_kinds.REPO_MADE_ANEW:
             return not self._is_gone(repo)
         return self._is_gone(repo) and repo not in self.surveyed.vanished
 
@@ -174,16 +175,16 @@ class _Comparison:
         return next((snapshot.name for snapshot in earlier if self._has(snapshot, noted)), None)
 
     def _has(self, snapshot: Snapshot, noted: Problem) -> bool:
-        if noted.kind == documents.PIPELINE_DELETED:
+        if noted.kind == problem_kinds.PIPELINE_DELETED:
             return noted.repo in self._pipelines(snapshot)
         entries = {f"{entry.project}/{entry.repo}": entry for entry in snapshot.manifest.repos}
         entry = entries.get(noted.repo)
-        if entry is None or noted.kind == documents.REPO_DELETED:
+        if entry is None or noted.kind == problem_kinds.REPO_DELETED:
             return entry is not None
         record = self._record(entry.record)
         if record is None:
             return False
-        if noted.kind == documents.BRANCH_DELETED:
+        if noted.kind == problem_kinds.BRANCH_DELETED:
             return any(branch.name == noted.branch for branch in record.branches)
         return record.created_at != self.created_at_by_repo.get(RepoName(entry.project, entry.repo))
 
@@ -208,10 +209,10 @@ class _Comparison:
 
 
 _WHAT = {
-    documents.REPO_DELETED: "the cluster no longer lists this repo (it was deleted, or may not be seen)",
-    documents.REPO_MADE_ANEW: "the repo was deleted and created again: this snapshot lacks its old history",
-    documents.BRANCH_DELETED: "the cluster no longer lists this branch",
-    documents.PIPELINE_DELETED: "the cluster no longer lists this pipeline",
+    problem_kinds.REPO_DELETED: "the cluster no longer lists this repo (it was deleted, or may not be seen)",
+    problem_kinds.REPO_MADE_ANEW: "the repo was deleted and created again: its old history is missing here",
+    problem_kinds.BRANCH_DELETED: "the cluster no longer lists this branch",
+    problem_kinds.PIPELINE_DELETED: "the cluster no longer lists this pipeline",
 }
 
 

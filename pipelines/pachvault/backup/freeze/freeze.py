@@ -17,7 +17,8 @@ from pachvault.backup.freeze.snapshot_notes import clock_notes, dated, history_e
 from pachvault.backup.freeze.survey import Survey, survey
 from pachvault.backup.run_records import Tick
 from pachvault.errors import PachydermError, TransientError, UsageError
-from pachvault.format.documents import GONE, HEAD_MISSING, NOT_MIRRORED, NOTHING_MATCHED, UNSETTLED, Problem
+from pachvault.format.manifest import Problem
+from pachvault.format.problem_kinds import GONE, HEAD_MISSING, NOT_MIRRORED, NOTHING_MATCHED, UNSETTLED
 from pachvault.mirror import BACKUP_REPO, Mirror, open_mirror
 from pachvault.pach.source import Source
 from pachvault.pach.target import Target

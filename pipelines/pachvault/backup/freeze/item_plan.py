@@ -13,8 +13,9 @@ from pachvault.backup.base_lookup import SealedCommits
 from pachvault.backup.freeze.backup_plan import head_tasks
 from pachvault.backup.freeze.survey import SurveyedRepo
 from pachvault.errors import PachydermError, TransientError
-from pachvault.format.documents import NOT_MIRRORED, Problem
 from pachvault.format.ids import RepoName
+from pachvault.format.manifest import Problem
+from pachvault.format.problem_kinds import NOT_MIRRORED
 from pachvault.mirror import BranchTask, Mirror
 from pachvault.pach import codec
 from pachvault.pach.records import CommitInfo

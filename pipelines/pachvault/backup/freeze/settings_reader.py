@@ -8,8 +8,10 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from pachvault.errors import PachydermError, TransientError
-from pachvault.format.documents import SETTINGS_UNREADABLE, UNKNOWN_FIELDS, Cluster, Problem, Project, Roles
+from pachvault.format.documents import Roles
 from pachvault.format.ids import RepoName
+from pachvault.format.manifest import Cluster, Problem, Project
+from pachvault.format.problem_kinds import SETTINGS_UNREADABLE, UNKNOWN_FIELDS
 from pachvault.pach.settings import Settings
 from pachvault.pach.unknown_fields import UnknownField
 

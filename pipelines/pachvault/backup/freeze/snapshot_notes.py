@@ -8,7 +8,10 @@ from datetime import datetime, timedelta
 
 from pachvault.backup.backup_messages import PlannedRepo
 from pachvault.backup.freeze.survey import Survey
-from pachvault.format.documents import CLOCKS_DIFFER, LEFT_OPEN, UNFINISHED, Branch, Problem, Unfinished
+from pachvault.format.manifest import Problem
+from pachvault.format.problem_kinds import CLOCKS_DIFFER, LEFT_OPEN, UNFINISHED
+from pachvault.format.records import Branch, Unfinished
+from pachvault.syntax.quantities import rounded_in_words
 from pachvault.vault import clock
 from pachvault.vault.clock import Clocks
 
@@ -29,7 +32,7 @@ def clock_notes(surveyed: Survey, clocks: Clocks, tick: datetime | None) -> list
         messages.append(f"{clocks.difference}: the snapshot is dated by the store's")
     newest_at = max((at for at in (_newest_commit(surveyed), tick) if at is not None), default=None)
     if newest_at is not None and clock.is_future(newest_at, max(surveyed.ended_at, clocks.store)):
-        ahead = clock.told(newest_at - max(surveyed.ended_at, clocks.store))
+        ahead = rounded_in_words(newest_at - max(surveyed.ended_at, clocks.store))
         messages.append(f"the cluster's clock is at least {ahead} ahead of the store's")
     return [Problem(repo="*", kind=CLOCKS_DIFFER, message=message) for message in messages]
 
@@ -73,7 +76,7 @@ def _unfinished(
         else f"commit {left.head} was"
     )
     since = f", the oldest open since {left.since:%Y-%m-%d %H:%M:%S} UTC" if left.since else ""
-    late = f", longer than the interval of {clock.told(interval)}" if is_left_open else ""
+    late = f", longer than the interval of {rounded_in_words(interval)}" if is_left_open else ""
     has = branch.head or "none"
     return Problem(
         repo=str(repo.name),

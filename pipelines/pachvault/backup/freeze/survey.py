@@ -10,8 +10,10 @@ from datetime import UTC, datetime
 from pachvault.backup.freeze.commit_selection import settled
 from pachvault.backup.freeze.settings_reader import SettingsReader, unknown_fields
 from pachvault.errors import SourceGoneError
-from pachvault.format.documents import Cluster, Pipeline, Problem, Project, Roles
+from pachvault.format.documents import Roles
 from pachvault.format.ids import RepoName
+from pachvault.format.manifest import Cluster, Problem, Project
+from pachvault.format.records import Pipeline
 from pachvault.pach.records import BranchInfo, CommitInfo, RepoInfo
 from pachvault.pach.settings import Settings
 from pachvault.pach.source import Source

@@ -6,17 +6,17 @@ import logging
 from collections.abc import Collection
 
 from pachvault.errors import DamageError
-from pachvault.format.documents import Erased
+from pachvault.format.manifest import ErasureNote
 from pachvault.vault import snapshots
 from pachvault.vault.vault import Vault
 
 _log = logging.getLogger(__name__)
 
 
-def inherited(vault: Vault, records: Collection[bytes]) -> list[Erased]:
+def inherited(vault: Vault, records: Collection[bytes]) -> list[ErasureNote]:
     """What was erased from the newest snapshots that have these records, each once."""
     wanted = set(records)
-    erased: list[Erased] = []
+    erased: list[ErasureNote] = []
     for name in reversed(snapshots.names(vault)):
         if not wanted:
             break

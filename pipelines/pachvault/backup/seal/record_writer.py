@@ -10,11 +10,12 @@ import pyarrow as pa
 
 from pachvault.backup.backup_messages import PlannedRepo
 from pachvault.format import table
-from pachvault.format.documents import UNREADABLE, Branch, Problem, RepoRecord, Segment
 from pachvault.format.ids import RepoName
+from pachvault.format.manifest import Problem
+from pachvault.format.problem_kinds import UNREADABLE
+from pachvault.format.records import Branch, RepoRecord, Segment
 from pachvault.pach.records import CommitInfo
-from pachvault.vault import snapshots
-from pachvault.vault.snapshots import RepoHistory
+from pachvault.vault.repo_history import RepoHistory, rows_of_commit
 from pachvault.vault.vault import Vault
 
 MAX_DEPTH = 48
@@ -203,7 +204,7 @@ def _layers(vault: Vault, repo: RepoName, row: CommitRow, rows: dict[str, Commit
         chain.append(rows[current])
         current = rows[current]["base"]
     return [
-        snapshots.rows_of(vault.file_table(name), repo, link["commit"])
+        rows_of_commit(vault.file_table(name), repo, link["commit"])
         for link in reversed(chain)
         for name in link["tables"]
     ]

@@ -20,10 +20,13 @@ from pachvault.backup.seal.record_writer import (
 from pachvault.backup.seal.seal_checks import check_objects, check_receipts, check_tables
 from pachvault.errors import BusyError, DamageError, PachvaultError
 from pachvault.format import documents, layout, table
-from pachvault.format.documents import INDEX_HEALED, Manifest, PipelinesRecord, Problem, RepoEntry, Totals
 from pachvault.format.ids import RepoName, digest
+from pachvault.format.manifest import Manifest, Problem, RepoEntry, Totals
+from pachvault.format.problem_kinds import INDEX_HEALED
+from pachvault.format.records import PipelinesRecord
 from pachvault.vault import blob_index, index_objects, pending_deletes, snapshots
-from pachvault.vault.snapshots import RepoHistory, Snapshot, SnapshotName
+from pachvault.vault.repo_history import RepoHistory
+from pachvault.vault.snapshots import Snapshot, SnapshotName
 from pachvault.vault.vault import Vault
 
 
@@ -158,7 +161,7 @@ def _index_healed(vault: Vault) -> list[Problem]:
 
     The snapshot may rely on these packs (docs/format.md, 6.1).
     """
-    rows = blob_index.unindexed(vault)
+    rows = blob_index.unindexed_rows(vault)
     if not len(rows):
         return []
     index_objects.write(vault, rows)

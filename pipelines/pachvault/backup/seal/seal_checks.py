@@ -47,7 +47,7 @@ def check_objects(vault: Vault, receipts: Sequence[Receipt]) -> None:
         (layout.index_path, (part.digest for receipt in receipts for part in receipt.index)),
         (layout.table_path, (part.digest for receipt in receipts for part in receipt.tables)),
     )
-    pending = vault.avoid & {path(name) for path, names in groups for name in names}
+    pending = vault.pending_deletes & {path(name) for path, names in groups for name in names}
     if pending:
         raise BusyError(
             "the object is marked for deletion since the run began: the run is not sealed",
@@ -62,12 +62,12 @@ def check_objects(vault: Vault, receipts: Sequence[Receipt]) -> None:
     names = {part.digest for receipt in receipts for part in receipt.tables}
     if not names:
         return
-    index = blob_index.held(vault)  # without packs that are missing, short or pending deletes
+    index = blob_index.load_digests(vault)  # without packs that are missing, short or pending deletes
     for name in names:
         wanted = vault.blobs_of_table(name)
         if index.has_all(wanted):
             continue
-        if blob_index.held(replace(vault, avoid=frozenset())).has_all(wanted):
+        if blob_index.load_digests(replace(vault, pending_deletes=frozenset())).has_all(wanted):
             raise BusyError(
                 "a pack that the run relies on is marked for deletion since it began: the run is not sealed",
                 where=layout.table_path(name),

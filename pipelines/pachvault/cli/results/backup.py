@@ -8,7 +8,7 @@ from typing import Literal, Self
 
 from pachvault.cli.common import human, put, say
 from pachvault.cli.render import Result, text_of
-from pachvault.format.documents import Problem, Totals
+from pachvault.format.manifest import Problem, Totals
 from pachvault.vault.snapshots import Snapshot
 
 

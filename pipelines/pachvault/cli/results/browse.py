@@ -11,7 +11,8 @@ from pachvault.cli.common import human, put, put_table, say
 from pachvault.cli.render import Result, table_of, text_of
 from pachvault.cli.results.backup import RunTotals
 from pachvault.format import table
-from pachvault.format.documents import Cluster, Erased, Hex, Problem, Project, RepoEntry
+from pachvault.format.documents import Hex
+from pachvault.format.manifest import Cluster, ErasureNote, Problem, Project, RepoEntry
 from pachvault.vault.snapshots import Snapshot
 
 
@@ -55,7 +56,7 @@ class ManifestResult(Result):
     pipelines_count: int | None
     """None where that record is damaged."""
     totals: RunTotals
-    erased: Sequence[Erased]
+    erased: Sequence[ErasureNote]
     damaged: Sequence[str]
     """A line for each record that is damaged."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Literal, Self
 
 from pachvault.cli.common import human, put_table, say
@@ -12,6 +12,7 @@ from pachvault.cli.render import Result, table_of, text_of
 from pachvault.maintenance.prune.emergency_prune import Announced
 from pachvault.maintenance.prune.prune import Pruned
 from pachvault.maintenance.prune.prune_plan import PlannedObject, PruneAction, PrunePlan, Waiting
+from pachvault.syntax.quantities import rounded_in_words
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,8 +170,8 @@ def _planned(objects: Iterable[PlannedObjectResult]) -> None:
 
 @text_of(RunResult)
 def _run(run: RunResult) -> None:
-    minutes = max(0, int(run.age_seconds // 60))
-    say(f"backup {run.run}, begun {minutes // 60} h {minutes % 60} min ago, can no longer be sealed")
+    age = rounded_in_words(timedelta(seconds=run.age_seconds))
+    say(f"backup {run.run}, begun {age} ago, can no longer be sealed")
 
 
 @text_of(PrunePlanSummary)

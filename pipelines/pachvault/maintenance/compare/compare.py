@@ -15,8 +15,8 @@ import pyarrow.compute as pc
 
 from pachvault.errors import DamageError, PachvaultError, SourceGoneError, UsageError
 from pachvault.format import layout
-from pachvault.format.documents import Audited
 from pachvault.format.ids import RepoName
+from pachvault.format.maintenance_documents import AuditEntry
 from pachvault.maintenance.compare.compare_files import (
     FileDifference,
     Judge,
@@ -31,7 +31,8 @@ from pachvault.maintenance.verify.findings import NAMED, Finding, Severity
 from pachvault.mirror import mirrors
 from pachvault.pach.source import CommitRef, Source
 from pachvault.runtime.progress import Progress
-from pachvault.vault.snapshots import RepoHistory, Snapshot
+from pachvault.vault.repo_history import RepoHistory
+from pachvault.vault.snapshots import Snapshot
 from pachvault.vault.vault import Vault
 
 _JUDGED = 200
@@ -51,11 +52,11 @@ class Compared:
     bytes: int = 0
     seconds: float = 0.0
 
-    def audited(self, snapshot: Snapshot) -> Audited:
+    def audited(self, snapshot: Snapshot) -> AuditEntry:
         """For the audit record."""
         bad = [each for each in self.findings if each.severity is not Severity.CHANGE]
         is_damaged = any(each.severity is Severity.DAMAGE for each in bad)
-        return Audited(
+        return AuditEntry(
             name=snapshot.name.path,
             result="damaged" if is_damaged else "unreadable" if bad else "ok",
             message=f"{bad[0].object}: {bad[0].message}" if bad else "",

@@ -101,7 +101,7 @@ class Judge:
 
     @cached_property
     def _reader(self) -> BlobReader:
-        return BlobReader(self._vault, blob_index.load(self._vault))
+        return BlobReader(self._vault, blob_index.load_places(self._vault))
 
     def has(self, row: dict[str, Any]) -> bool:
         """Whether the vault has a file's bytes, and they are what the table promises.

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from pachvault.errors import SourceGoneError
-from pachvault.format.documents import Branch
 from pachvault.format.ids import RepoName
+from pachvault.format.records import Branch
 from pachvault.maintenance.verify.findings import Finding, Severity
 from pachvault.pach.records import CommitInfo
 from pachvault.pach.source import Source

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from pachvault.errors import DamageError, DeniedError, PachvaultError, PachydermError
-from pachvault.format.documents import Audited
+from pachvault.format.maintenance_documents import AuditEntry
 from pachvault.maintenance.drill.drill_sample import Trial, sample
 from pachvault.maintenance.verify import audits
 from pachvault.pach.connection import connect
@@ -45,7 +45,7 @@ class Drill:
 
     snapshot: str
     """The short id."""
-    results: list[Audited] = field(default_factory=list)
+    results: list[AuditEntry] = field(default_factory=list)
     files: int = 0
     bytes: int = 0
     seconds: float = 0.0
@@ -111,20 +111,20 @@ def clear(source: Source, target: Target, before: datetime) -> None:
 
 def _tried(
     address: str, token: str | None, vault: Vault, target: Target, trial: Trial, progress: Progress
-) -> Audited:
+) -> AuditEntry:
     request = _request(vault, trial)
     repo = str(request.to.repo)
     said = f"restore drill; request {request.id}"
     try:
         target.ensure_repo(DRILL_PROJECT, repo, said)
         report = restore(address, token, request, vault, progress)
-        return Audited(
+        return AuditEntry(
             name=trial.name, result="damaged" if _problems(report) else "ok", message=_problems(report)
         )
     except DamageError as error:
-        return Audited(name=trial.name, result="damaged", message=str(error))
+        return AuditEntry(name=trial.name, result="damaged", message=str(error))
     except PachvaultError as error:
-        return Audited(name=trial.name, result="unreadable", message=str(error))
+        return AuditEntry(name=trial.name, result="unreadable", message=str(error))
     finally:
         try:
             _remove(target, repo, said)

@@ -12,9 +12,10 @@ import numpy as np
 import pyarrow.compute as pc
 
 from pachvault.errors import DamageError, PachvaultError
-from pachvault.format.documents import Audited
 from pachvault.format.ids import RepoName
-from pachvault.vault.snapshots import RepoHistory, Snapshot
+from pachvault.format.maintenance_documents import AuditEntry
+from pachvault.vault.repo_history import RepoHistory
+from pachvault.vault.snapshots import Snapshot
 
 _REPOS = 3
 """Files are taken from at most so many repos,"""
@@ -42,7 +43,7 @@ class Trial:
         return f"{self.repo}@{self.commit}" + (f": {len(self.paths)} files" if self.paths else "")
 
 
-def sample(snapshot: Snapshot, seed: int | None, max_bytes: int) -> tuple[list[Trial], list[Audited]]:
+def sample(snapshot: Snapshot, seed: int | None, max_bytes: int) -> tuple[list[Trial], list[AuditEntry]]:
     """What to restore, of at most `max_bytes` together; and what could not even be read.
 
     Where no file is so small it is the smallest that has any content, whatever its size. The same seed takes
@@ -50,7 +51,7 @@ def sample(snapshot: Snapshot, seed: int | None, max_bytes: int) -> tuple[list[T
     """
     chance = random.Random(seed if seed is not None else secrets.randbits(64))  # noqa: S311  (no secret)
     trials: list[Trial] = []
-    unread: list[Audited] = []
+    unread: list[AuditEntry] = []
     commit: Trial | None = None
     entries = chance.sample(snapshot.manifest.repos, len(snapshot.manifest.repos))
     for entry in entries:
@@ -73,15 +74,15 @@ def sample(snapshot: Snapshot, seed: int | None, max_bytes: int) -> tuple[list[T
     return trials, unread
 
 
-def _unread(repo: RepoName, error: PachvaultError) -> Audited:
+def _unread(repo: RepoName, error: PachvaultError) -> AuditEntry:
     is_damage = isinstance(error, DamageError)
-    return Audited(name=str(repo), result="damaged" if is_damage else "unreadable", message=str(error))
+    return AuditEntry(name=str(repo), result="damaged" if is_damage else "unreadable", message=str(error))
 
 
-def _smallest(snapshot: Snapshot) -> tuple[Trial | None, list[Audited]]:
+def _smallest(snapshot: Snapshot) -> tuple[Trial | None, list[AuditEntry]]:
     """The smallest file with content of all heads, if there is one; and what could not be read."""
     best: Trial | None = None
-    unread: list[Audited] = []
+    unread: list[AuditEntry] = []
     for entry in snapshot.manifest.repos:
         try:
             history = RepoHistory(snapshot.vault, snapshot.vault.repo_record(entry.record))

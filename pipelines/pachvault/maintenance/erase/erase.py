@@ -12,8 +12,8 @@ from datetime import datetime
 
 from pachvault.errors import BusyError, DamageError, PachvaultError
 from pachvault.format import documents, layout
-from pachvault.format.digests import Sorted
-from pachvault.format.documents import Marked, Pin
+from pachvault.format.digests import SortedDigests
+from pachvault.format.maintenance_documents import PendingDelete, Pin
 from pachvault.maintenance import pins
 from pachvault.maintenance.erase import erase_packs
 from pachvault.maintenance.erase.erase_plan import ErasePlan
@@ -21,7 +21,7 @@ from pachvault.maintenance.erase.erase_plan import plan as look
 from pachvault.maintenance.erase.snapshot_rewriter import Rewriter
 from pachvault.runtime.progress import Progress
 from pachvault.vault import blob_index, clock, pending_deletes
-from pachvault.vault.packs import any_toc
+from pachvault.vault.packs import read_any_toc
 from pachvault.vault.snapshots import SnapshotName
 from pachvault.vault.vault import Vault
 
@@ -55,7 +55,7 @@ def execute(plan: ErasePlan, progress: Progress) -> Erasure:
     check_nobody_writes(vault, clocks.earlier)
     doomed = {*plan.packs, *(layout.table_path(name) for name in plan.tables)}
     writing = pending_deletes.for_writing(vault)
-    writing = replace(writing, avoid=writing.avoid | doomed)
+    writing = replace(writing, pending_deletes=writing.pending_deletes | doomed)
     renamed, replaced = _rewrite(plan, writing, clocks.store, progress)
     # what is there now says what goes: what was sealed meanwhile, and what an earlier erasure left
     left = look(vault, plan.selection, progress)
@@ -130,10 +130,10 @@ def _tables(left: ErasePlan) -> set[str]:
 
 def _mark(vault: Vault, names: list[str]) -> None:
     """Who begins to write from here on keeps away from what goes."""
-    marked = pending_deletes.for_writing(vault).avoid
+    marked = pending_deletes.for_writing(vault).pending_deletes
     new = [name for name in names if name not in marked]
     if new:
-        pending_deletes.write(vault, [Marked(name=name, reason=_REASON) for name in new])
+        pending_deletes.write(vault, [PendingDelete(name=name, reason=_REASON) for name in new])
 
 
 def _check(left: ErasePlan, progress: Progress) -> None:
@@ -142,9 +142,9 @@ def _check(left: ErasePlan, progress: Progress) -> None:
     again = look(vault, left.selection, progress)
     if not again.is_empty:
         raise PachvaultError("there is still something to erase", where=vault.store.url, hint="erase again")
-    gone = Sorted(left.gone)
+    gone = SortedDigests(left.gone)
     still = [info.name for info in vault.objects(layout.PACKS) if _holds(vault, info.name, info.size, gone)]
-    if still or gone.has(blob_index.columns(vault, ()).digests).any():
+    if still or gone.has(blob_index.all_rows(vault, ()).digests).any():
         raise PachvaultError(
             f"what was erased is still in {', '.join(still) or 'the index'}",
             where=vault.store.url,
@@ -152,9 +152,9 @@ def _check(left: ErasePlan, progress: Progress) -> None:
         )
 
 
-def _holds(vault: Vault, name: str, size: int, gone: Sorted) -> bool:
+def _holds(vault: Vault, name: str, size: int, gone: SortedDigests) -> bool:
     try:
-        held = any_toc(vault, name, size)[1].blobs["digest"]
+        held = read_any_toc(vault, name, size)[1].blobs["digest"]
     except DamageError:
         return False  # no reader finds a blob in it; the plan has named it
     return bool(gone.has(held).any())

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from pachvault.errors import CorruptError, DamageError
 from pachvault.format import digests, documents, index, layout, table
-from pachvault.format.digests import Digests, Sorted
-from pachvault.format.documents import Audit
+from pachvault.format.digests import Digests, SortedDigests
+from pachvault.format.maintenance_documents import Audit
 from pachvault.maintenance.blob_copy import copy, in_order, read
 from pachvault.maintenance.erase.erase_plan import ErasePlan
 from pachvault.maintenance.erase.erase_selection import EraseSelection
@@ -24,7 +24,7 @@ from pachvault.vault.blob_places import BlobPlaces
 from pachvault.vault.blob_reader import BlobReader
 from pachvault.vault.index_rows import IndexRows, RowsByPack, differing
 from pachvault.vault.pack_writer import PackWriter
-from pachvault.vault.packs import any_toc
+from pachvault.vault.packs import read_any_toc
 from pachvault.vault.vault import Vault
 
 _log = logging.getLogger(__name__)
@@ -66,9 +66,9 @@ def _moved(left: ErasePlan, writing: Vault, packs: list[bytes]) -> tuple[int, li
     places = _places(left.vault, packs)
     doomed = frozenset(packs)
     is_doomed = np.array([name.tobytes() in doomed for name in places.packs], bool)
-    stay = _staying(places, is_doomed, Sorted(left.gone))
-    others = blob_index.usable(writing, places.take(np.flatnonzero(~is_doomed[places.pack_codes])))
-    is_there = Sorted.of([others.digests]).has(stay)
+    stay = _staying(places, is_doomed, SortedDigests(left.gone))
+    others = blob_index.usable_rows(writing, places.take(np.flatnonzero(~is_doomed[places.pack_codes])))
+    is_there = SortedDigests.of([others.digests]).has(stay)
     if is_there.any():
         elsewhere = BlobPlaces(others)
         found = read(BlobReader(writing, elsewhere, _CACHE_BYTES), in_order(elsewhere, stay[is_there]))
@@ -92,13 +92,15 @@ def _places(vault: Vault, packs: list[bytes]) -> IndexRows:
 
     So nothing is lost with a pack because an index object was.
     """
-    placed = blob_index.columns(vault)
+    placed = blob_index.all_rows(vault)
     by_pack = RowsByPack(placed)
     besides = []
     for pack in packs:
         info = vault.store.stat(layout.pack_path(pack))
         try:
-            said = IndexRows.of_toc(pack, any_toc(vault, layout.pack_path(pack), info.size if info else 0)[1])
+            said = IndexRows.of_toc(
+                pack, read_any_toc(vault, layout.pack_path(pack), info.size if info else 0)[1]
+            )
             rows = differing(placed, by_pack.rows(pack), said)[1]
             if len(rows):
                 besides.append(said.take(rows))
@@ -107,7 +109,7 @@ def _places(vault: Vault, packs: list[bytes]) -> IndexRows:
     return IndexRows.joined([placed, *besides]) if besides else placed
 
 
-def _staying(places: IndexRows, is_doomed: NDArray[np.bool_], gone: Sorted) -> Digests:
+def _staying(places: IndexRows, is_doomed: NDArray[np.bool_], gone: SortedDigests) -> Digests:
     """The blobs that stay of packs, each once, as they lie there, so that a frame is decoded once."""
     rows = np.flatnonzero(is_doomed[places.pack_codes])
     rows = rows[np.lexsort((places.integers["frame_offset"][rows], places.pack_codes[rows]))]
@@ -132,10 +134,10 @@ def _needed(left: ErasePlan, lost: list[bytes]) -> str:
 def _out_of_index(vault: Vault, writing: Vault, packs: list[bytes]) -> None:
     """Write what index objects that name the packs say besides anew, and delete them."""
     going = frozenset(packs)
-    named = blob_index.each(vault, lambda _, data: index.packs_of(data)[0])
+    named = blob_index.read_each(vault, lambda _, data: index.packs_of(data)[0])
     objects = [name for name, found in named.items() if going.intersection(found)]
     rows = IndexRows.joined(IndexRows.read(vault.read(name)).without(packs) for name in objects)
-    index_objects.write(replace(writing, avoid=writing.avoid | set(objects)), rows)
+    index_objects.write(replace(writing, pending_deletes=writing.pending_deletes | set(objects)), rows)
     for name in objects:
         vault.delete(name)
 

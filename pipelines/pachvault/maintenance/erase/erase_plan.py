@@ -11,16 +11,16 @@ import pyarrow.compute as pc
 
 from pachvault.errors import DamageError
 from pachvault.format import digests, layout
-from pachvault.format.digests import Digests, Sorted
-from pachvault.format.documents import Manifest
+from pachvault.format.digests import Digests, SortedDigests
 from pachvault.format.ids import RepoName
+from pachvault.format.manifest import Manifest
 from pachvault.maintenance.erase.erase_selection import EraseSelection
 from pachvault.maintenance.erase.erase_tables import AffectedSnapshot, TableScan, unknown
 from pachvault.runtime.progress import Progress
 from pachvault.store.store import ObjectInfo
 from pachvault.vault import blob_index, snapshots
 from pachvault.vault.blob_places import BlobPlaces
-from pachvault.vault.packs import any_toc
+from pachvault.vault.packs import read_any_toc
 from pachvault.vault.snapshots import SnapshotName
 from pachvault.vault.vault import Vault
 from pachvault.vault.walk import manifests
@@ -151,9 +151,9 @@ def _packs_with(vault: Vault, gone: Digests) -> tuple[list[str], int, list[str]]
     size = 0
     if not len(gone):
         return packs_to_rewrite, size, unreadable
-    going = Sorted(gone)
+    going = SortedDigests(gone)
     # read only where a pack does not say itself what it holds
-    index = cache(lambda: BlobPlaces(blob_index.columns(vault, ())))
+    index = cache(lambda: BlobPlaces(blob_index.all_rows(vault, ())))
     for info in vault.objects(layout.PACKS):
         name = layout.named_digest(info.name)
         if name is None:
@@ -172,7 +172,7 @@ def _blobs_of(
 ) -> tuple[Digests, bool]:
     """The blobs of a pack, and whether anything is known of it. Another pack may lie under its name."""
     try:
-        actual_name, toc = any_toc(vault, info.name, info.size)
+        actual_name, toc = read_any_toc(vault, info.name, info.size)
     except DamageError:
         placed = index().blobs_in(name)
         return placed, len(placed) > 0

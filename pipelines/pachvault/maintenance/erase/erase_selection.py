@@ -12,8 +12,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pachvault.errors import UsageError
-from pachvault.format.documents import Manifest
 from pachvault.format.ids import RepoName
+from pachvault.format.manifest import Manifest
 from pachvault.syntax import selection
 from pachvault.syntax.selection import Paths, SourcePattern
 

@@ -11,9 +11,10 @@ import pyarrow.compute as pc
 
 from pachvault.errors import DamageError
 from pachvault.format import layout, table
-from pachvault.format.digests import Digests, Sorted
-from pachvault.format.documents import Manifest, RepoRecord
+from pachvault.format.digests import Digests, SortedDigests
 from pachvault.format.ids import RepoName
+from pachvault.format.manifest import Manifest
+from pachvault.format.records import RepoRecord
 from pachvault.maintenance.erase.erase_selection import EraseSelection
 from pachvault.vault.snapshots import SnapshotName
 from pachvault.vault.vault import Vault
@@ -98,7 +99,7 @@ class TableScan:
     def contents(self) -> tuple[Digests, int, list[str]]:
         """The blobs that nothing else needs, how many of the others stay, and some files that have them."""
         mine = [table.digests_by_row(rows)[1] for rows in self.hits.values()]
-        wanted = Sorted.of(mine)
+        wanted = SortedDigests.of(mine)
         # what is named more often than by the rows that go is named by others, too
         left = -sum(map(wanted.count, mine), np.zeros(len(wanted), np.int64))
         for name in self._tables if len(wanted) else ():
@@ -110,7 +111,7 @@ class TableScan:
 
     def _keepers(self, kept: Digests) -> list[str]:
         keepers: dict[str, None] = {}
-        blobs = Sorted(kept)
+        blobs = SortedDigests(kept)
         for name in self._tables if len(kept) else ():
             if layout.table_path(name) not in self.names:
                 continue

@@ -14,12 +14,14 @@ import pyarrow.compute as pc
 
 from pachvault.errors import CorruptError
 from pachvault.format import documents, layout, table
-from pachvault.format.documents import Erased, Manifest, Problem, RepoEntry, Segment
 from pachvault.format.ids import digest
+from pachvault.format.manifest import ErasureNote, Manifest, Problem, RepoEntry
+from pachvault.format.records import Segment
 from pachvault.maintenance.erase.erase_selection import REMOVED, EraseSelection
 from pachvault.maintenance.erase.erase_tables import AffectedSnapshot
 from pachvault.vault import snapshots
-from pachvault.vault.snapshots import RepoHistory, SnapshotName
+from pachvault.vault.repo_history import RepoHistory
+from pachvault.vault.snapshots import SnapshotName
 from pachvault.vault.vault import Vault
 
 _Layers = dict[tuple[str, str], pa.Table]
@@ -52,7 +54,7 @@ class Rewriter:
     def rewrite(self, hit: AffectedSnapshot) -> SnapshotName:
         """Write all that the new snapshot needs, then its manifest; its name. The old one is not touched."""
         manifest = hit.manifest
-        erased = Erased(
+        erased = ErasureNote(
             what=str(self.selection),
             at=self.at,
             files=hit.files,

@@ -199,9 +199,9 @@ def forgotten(vault: Vault) -> list[Forgotten]:
     sizes = {info.name: info.size for info in vault.objects(layout.SNAPSHOTS)}
     found = []
     for info in vault.objects(layout.FORGOTTEN):
-        name = snapshots.named(info.name)
+        name = snapshots.parse_path(info.name)
         # a shorter one is what an aborted write left: bringing back was broken off
-        if name is not None and sizes.get(layout.remembered_path(info.name), -1) < info.size:
+        if name is not None and sizes.get(layout.unforgotten_path(info.name), -1) < info.size:
             found.append(Forgotten(name, info.modified_at, until(vault, info.modified_at)))
     return found
 
@@ -230,7 +230,7 @@ def bring_back(vault: Vault, reference: str) -> SnapshotName:
             hint="prune may be deleting what it needs",
         )
     data = vault.read(name.path)
-    back = replace(name, path=layout.remembered_path(name.path))
+    back = replace(name, path=layout.unforgotten_path(name.path))
     was_pinned = not pins.pin(vault, name.id, BROUGHT_BACK)
     vault.store.put(back.path, [data], len(data))
     try:

@@ -22,7 +22,7 @@ class QuickCheck:
         self._vault = vault
         self._tables = {info.name for info in vault.objects(layout.TABLES)}
         is_pack_missing = bool(blob_index.lost_packs(pending_deletes.for_writing(vault)))
-        self._index = blob_index.held(vault) if is_pack_missing else None
+        self._index = blob_index.load_digests(vault) if is_pack_missing else None
         self._branches: dict[bytes, tuple[str, ...]] = {}
         self._intact: set[str] = set()
         """Objects that are intact, with all that they need."""
@@ -39,7 +39,7 @@ class QuickCheck:
         """Raises DamageError where something that the snapshot needs is not there, or is damaged."""
         below: list[str] = []
         """The record that is being checked, and what it needs."""
-        for at in walk(self._vault, [name], self._note, is_known=self._is_intact):
+        for at in walk(self._vault, [name], self._note, is_skipped=self._is_intact):
             if at.kind is NodeKind.RECORD and at.record is not None:
                 self._branches[at.digest] = tuple(branch.name for branch in at.record.branches)
             if at.kind in (NodeKind.PIPELINES, NodeKind.RECORD):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from pachvault.format.documents import Manifest
 from pachvault.format.ids import RepoName
+from pachvault.format.manifest import Manifest
 from pachvault.policy import Retention
 from pachvault.syntax import selection
 from pachvault.syntax.selection import SourcePattern

@@ -18,6 +18,7 @@ from pachvault.maintenance.prune.prune import Pruned
 from pachvault.maintenance.prune.prune_plan import PlannedObject, PruneAction, PruneLimits, PrunePlan
 from pachvault.runtime.progress import Progress
 from pachvault.store.store import ObjectInfo
+from pachvault.syntax.quantities import rounded_in_words
 from pachvault.vault import clock
 from pachvault.vault.vault import Vault
 
@@ -107,9 +108,9 @@ def check_quiet(vault: Vault, now: datetime) -> None:
     newest = max(_written(vault), key=lambda info: info.modified_at, default=None)
     if newest is not None and abs(now - newest.modified_at) < QUIET:
         until = newest.modified_at + QUIET
-        age = _seconds(now - newest.modified_at)
+        age = rounded_in_words(now - newest.modified_at)
         raise BusyError(
-            f"something is at work here: {newest.name} was written {age} s ago",
+            f"something is at work here: {newest.name} was written {age} ago",
             where=vault.store.url,
             hint=f"stop it, and prune again after {until:%H:%M:%S} UTC",
         )
@@ -119,7 +120,7 @@ def check_alone(vault: Vault, now: datetime) -> None:
     """BusyError where a run is announced."""
     for run in announced(vault, now):
         raise BusyError(
-            f"backup {run.run_id} has begun meanwhile, {_seconds(run.age)} s ago",
+            f"backup {run.run_id} has begun meanwhile, {rounded_in_words(run.age)} ago",
             where=vault.store.url,
             hint="stop the pipelines, and prune again",
         )
@@ -147,7 +148,3 @@ def _at_once(planned: list[PlannedObject]) -> list[PlannedObject]:
 
 def _without_grace(vault: Vault) -> Vault:
     return replace(vault, config=vault.config.model_copy(update={"grace_seconds": 0.0}))
-
-
-def _seconds(age: timedelta) -> int:
-    return max(0, int(age.total_seconds()))

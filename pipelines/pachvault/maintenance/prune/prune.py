@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 
 from pachvault.errors import BusyError, DamageError, FullError
 from pachvault.format import index, layout
-from pachvault.format.documents import Marked
+from pachvault.format.maintenance_documents import PendingDelete
 from pachvault.format.pack import split_digests
 from pachvault.maintenance.blob_copy import copy
 from pachvault.maintenance.prune import prune_plan, reachability, receipt_references
@@ -90,7 +90,7 @@ def execute(vault: Vault, planned: PrunePlan, progress: Progress) -> Pruned:
     doomed = {item.name for item in plan.of(PruneAction.DELETE)}
     doomed -= _unreadable(vault, state, doomed, done)
     # writers avoid these names for another grace: a prune that is slower than this one deletes them, too
-    pending_deletes.write(vault, [Marked(name=name, reason="deleted") for name in sorted(doomed)])
+    pending_deletes.write(vault, [PendingDelete(name=name, reason="deleted") for name in sorted(doomed)])
     for folder in _ORDER:
         for name in sorted(doomed):
             if name.startswith(f"{folder}/"):
@@ -133,7 +133,7 @@ def _unreadable(vault: Vault, state: VaultState, doomed: set[str], done: Pruned)
 
 
 def _reader(vault: Vault, avoid: Iterable[str]) -> BlobReader:
-    return BlobReader(vault, blob_index.load(replace(vault, avoid=frozenset(avoid))))
+    return BlobReader(vault, blob_index.load_places(replace(vault, pending_deletes=frozenset(avoid))))
 
 
 def _check_pace(vault: Vault, began: tuple[float, float]) -> None:
@@ -227,6 +227,6 @@ def _compact(
 
 
 def _mark(vault: Vault, planned: list[PlannedObject], done: Pruned) -> None:
-    pending_deletes.write(vault, [Marked(name=each.name, reason=each.reason) for each in planned])
+    pending_deletes.write(vault, [PendingDelete(name=each.name, reason=each.reason) for each in planned])
     done.marked += len(planned)
     done.marked_bytes += sum(each.size for each in planned)

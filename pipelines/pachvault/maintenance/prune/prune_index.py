@@ -33,7 +33,7 @@ class IndexContents:
     @classmethod
     def read(cls, vault: Vault, marked: frozenset[str]) -> IndexContents:
         """Of a marked object only what it is about, where others are about its packs, too."""
-        found = blob_index.each(vault, lambda name, data: _read(data, is_brief=name in marked))
+        found = blob_index.read_each(vault, lambda name, data: _read(data, is_brief=name in marked))
         said = {name: each for name, (each, _) in found.items()}
         alive = {pack for name, each in said.items() if name not in marked for pack in each.packs}
         for name, each in said.items():

@@ -14,7 +14,7 @@ from datetime import datetime
 
 from pachvault.errors import CorruptError, DamageError, PachvaultError
 from pachvault.format import layout
-from pachvault.format.digests import Digests, Gathered
+from pachvault.format.digests import Digests, DigestSet
 from pachvault.vault import snapshots
 from pachvault.vault.snapshots import SnapshotName
 from pachvault.vault.vault import Vault
@@ -32,7 +32,7 @@ class Reachable:
     """Manifests."""
     names: set[str] = field(default_factory=set)
     """Records and tables."""
-    _blobs: Gathered = field(default_factory=Gathered)
+    _blobs: DigestSet = field(default_factory=DigestSet)
 
     def add(self, root: str, names: Iterable[str], blobs: Iterable[Digests]) -> None:
         """Add a manifest with its objects and its blobs; nothing where these cannot be had."""
@@ -69,7 +69,7 @@ class Reachability:
         for _ in range(_LISTINGS):
             # one that moves to or fro is always in one of the two folders, and so in one of these listings
             before = _forgotten(vault, now)
-            roots = [info.name for info in vault.objects(layout.SNAPSHOTS) if snapshots.named(info.name)]
+            roots = [info.name for info in vault.objects(layout.SNAPSHOTS) if snapshots.parse_path(info.name)]
             forgotten = before | _forgotten(vault, now)
             try:
                 _extend(vault, roots, current)
@@ -100,7 +100,9 @@ def _extend(vault: Vault, roots: Iterable[str], reachable: Reachable, *besides: 
             if root in reachable.roots:
                 continue
             below = [
-                at for at in walk(vault, [_name(root)], is_known=is_known) if at.kind is not NodeKind.MANIFEST
+                at
+                for at in walk(vault, [_name(root)], is_skipped=is_known)
+                if at.kind is not NodeKind.MANIFEST
             ]
             tables = [at.digest for at in below if at.kind is NodeKind.FILE_TABLE]
             reachable.add(root, (at.path for at in below), pool.map(vault.blobs_of_table, tables))
@@ -117,13 +119,14 @@ def _forgotten(vault: Vault, now: datetime) -> set[str]:
     return {
         info.name
         for info in vault.objects(layout.FORGOTTEN)
-        if snapshots.named(layout.remembered_path(info.name)) and now - info.modified_at < vault.config.grace
+        if snapshots.parse_path(layout.unforgotten_path(info.name))
+        and now - info.modified_at < vault.config.grace
     }
 
 
 def _name(root: str) -> SnapshotName:
     is_forgotten = root.startswith(layout.FORGOTTEN)
-    found = snapshots.named(layout.remembered_path(root) if is_forgotten else root)
+    found = snapshots.parse_path(layout.unforgotten_path(root) if is_forgotten else root)
     if found is None:
         raise CorruptError("not a manifest's name", where=root)
     return replace(found, path=root)

@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from pachvault.format import digests, documents, layout
-from pachvault.format.documents import Audit, Audited, Marked
 from pachvault.format.ids import digest
+from pachvault.format.maintenance_documents import Audit, AuditEntry, PendingDelete
 from pachvault.format.pack import split_digests
 from pachvault.maintenance import pins
 from pachvault.maintenance.blob_copy import copy, in_order
@@ -110,7 +110,7 @@ def plan(store: Store, level: Level, progress: Progress) -> RepairPlan:
         packs=packs,
         needs=needs(vault, packs),
         unindexed=len(packs.unplaced),
-        marked=pending_deletes.for_writing(vault).avoid & packs.damaged.keys(),
+        marked=pending_deletes.for_writing(vault).pending_deletes & packs.damaged.keys(),
         documents={
             damage.object: damage.message
             for damage in verify_documents.check(vault)
@@ -126,7 +126,7 @@ def execute(plan: RepairPlan, heal: Heal | None, progress: Progress) -> Repaired
     damaged = frozenset(plan.packs.damaged)
     # a name that damage holds is not written under: it will be deleted
     writing = pending_deletes.for_writing(plan.vault)
-    writing = replace(writing, avoid=writing.avoid | damaged | set(plan.replaced))
+    writing = replace(writing, pending_deletes=writing.pending_deletes | damaged | set(plan.replaced))
     progress.start("repair: blobs", 0)
     lost = plan.needs.lost
     with PackWriter(writing) as writer:
@@ -143,7 +143,7 @@ def execute(plan: RepairPlan, heal: Heal | None, progress: Progress) -> Repaired
         pending_deletes.write(
             writing,
             [
-                Marked(name=name, reason=f"{pending_deletes.DAMAGED}{plan.packs.damaged[name]}")
+                PendingDelete(name=name, reason=f"{pending_deletes.DAMAGED}{plan.packs.damaged[name]}")
                 for name in marked
             ],
         )
@@ -196,16 +196,16 @@ def _audit(plan: RepairPlan, lost: Sequence[LostFile]) -> None:
     plan.vault.store.put(path, [data], len(data))
 
 
-def _audited_losses(losses: Sequence[LostObject]) -> Iterator[Audited]:
+def _audited_losses(losses: Sequence[LostObject]) -> Iterator[AuditEntry]:
     for loss in losses:
         hit = ", ".join(loss.snapshots) or "no snapshot"
         message = f"{loss.message}; lost in {hit}: {'; '.join(loss.what)}"
-        yield Audited(name=loss.object, result="damaged", message=message)
+        yield AuditEntry(name=loss.object, result="damaged", message=message)
 
 
-def _audited_files(lost: Sequence[LostFile]) -> Iterator[Audited]:
+def _audited_files(lost: Sequence[LostFile]) -> Iterator[AuditEntry]:
     for want in lost[:_NAMED]:
-        yield Audited(name=str(want), result="damaged", message=f"{len(want.blobs)} blobs are lost")
+        yield AuditEntry(name=str(want), result="damaged", message=f"{len(want.blobs)} blobs are lost")
     if len(lost) > _NAMED:
         more = len(lost) - _NAMED
-        yield Audited(name="and more files", result="damaged", message=f"{more} more are lost")
+        yield AuditEntry(name="and more files", result="damaged", message=f"{more} more are lost")

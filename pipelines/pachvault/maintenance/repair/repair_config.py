@@ -9,11 +9,12 @@ from typing import NamedTuple
 
 from pachvault.errors import DamageError, NoVaultError
 from pachvault.format import documents, layout
-from pachvault.format.documents import GRACE_SECONDS, Config, Header, Manifest
+from pachvault.format.config import FORMAT, GRACE_SECONDS, Config, Header
 from pachvault.format.ids import digest
+from pachvault.format.manifest import Manifest
 from pachvault.store.store import Store
 from pachvault.vault import snapshots
-from pachvault.vault.vault import Vault, listed, open_vault
+from pachvault.vault.vault import Vault, list_objects, open_vault
 
 _log = logging.getLogger(__name__)
 
@@ -74,7 +75,7 @@ def _owners(store: Store) -> dict[str, list[_Said]]:
     """What manifests say, by the id of the vault that they name."""
     found: dict[str, list[_Said]] = {}
     for folder in (layout.SNAPSHOTS, layout.FORGOTTEN):
-        for info in listed(store, folder):
+        for info in list_objects(store, folder):
             manifest = _manifest(store, info.name)
             if manifest is not None:
                 said = _Said(
@@ -99,7 +100,7 @@ def _is_lost(store: Store) -> bool:
         return True
     try:
         data = store.get(layout.CONFIG, layout.most_bytes(layout.CONFIG))
-        if documents.decode(Header, data).format <= documents.FORMAT:
+        if documents.decode(Header, data).format <= FORMAT:
             documents.decode(Config, data)
     except DamageError as error:
         _log.info("the configuration is rebuilt: %s", error)
@@ -108,7 +109,7 @@ def _is_lost(store: Store) -> bool:
 
 
 def _manifest(store: Store, path: str) -> Manifest | None:
-    if snapshots.named(path) is None:
+    if snapshots.parse_path(path) is None:
         return None
     try:
         data = store.get(path, layout.most_bytes(path))

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from pachvault.backup.export.chunker import Chunker
 from pachvault.errors import PachydermError, SourceGoneError
 from pachvault.format import index
-from pachvault.format.documents import Cutting
+from pachvault.format.config import Cutting
 from pachvault.format.ids import RepoName
 from pachvault.maintenance.repair import repair
 from pachvault.maintenance.repair.repair import Repaired, RepairPlan

@@ -99,7 +99,7 @@ def _lost_table(graph: Graph, name: bytes, message: str) -> LostObject:
     at = Reached(NodeKind.FILE_TABLE, layout.table_path(name), name)
     what = {
         f"{repo}@{row['commit']}: {row['rows']} files, and what builds on it": None
-        for repo, commit_list in graph.naming(name)
+        for repo, commit_list in graph.lists_that_name(name)
         for row in graph.lists[repo, commit_list].to_pylist()
         if name in row["tables"]
     }

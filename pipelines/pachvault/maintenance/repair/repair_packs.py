@@ -13,7 +13,7 @@ import numpy as np
 
 from pachvault.errors import DamageError
 from pachvault.format import layout, pack
-from pachvault.format.digests import Digests, Rows, Sorted
+from pachvault.format.digests import Digests, Rows, SortedDigests
 from pachvault.format.ids import digest
 from pachvault.format.pack import split_digests
 from pachvault.maintenance.verify.verify import Level
@@ -22,7 +22,7 @@ from pachvault.store.store import ObjectInfo
 from pachvault.vault import pending_deletes
 from pachvault.vault.blob_places import BlobPlaces
 from pachvault.vault.index_rows import NUMBERS, IndexRows, RowsByPack, differing
-from pachvault.vault.packs import any_toc, by_frame, read_toc, wrong_blobs
+from pachvault.vault.packs import blobs_by_frame, damaged_blobs, read_any_toc, read_toc
 from pachvault.vault.vault import Vault
 
 _log = logging.getLogger(__name__)
@@ -32,7 +32,7 @@ _log = logging.getLogger(__name__)
 class PackSurvey:
     """The packs and the index of a vault as they were found."""
 
-    whole: Sorted
+    whole: SortedDigests
     """The blobs in packs without fault."""
     hurt: BlobPlaces
     """Places that read, in packs that are damaged or marked for deletion."""
@@ -68,7 +68,7 @@ def survey(vault: Vault, level: Level, progress: Progress) -> PackSurvey:
     hurt: list[IndexRows] = []
     unplaced: list[IndexRows] = []
     damaged: dict[str, str] = {}
-    going = pending_deletes.for_writing(vault).avoid
+    going = pending_deletes.for_writing(vault).pending_deletes
     for info in infos:
         name = layout.named_digest(info.name) or b""
         numbers = placed.by_pack.rows(name)
@@ -92,7 +92,7 @@ def survey(vault: Vault, level: Level, progress: Progress) -> PackSurvey:
     listed = {layout.named_digest(info.name) or b"" for info in infos}
     gone = placed.gone(listed)
     return PackSurvey(
-        whole=Sorted.of(whole),
+        whole=SortedDigests.of(whole),
         hurt=BlobPlaces(IndexRows.joined(hurt)),
         damaged=damaged,
         unplaced=IndexRows.joined(unplaced),
@@ -118,13 +118,13 @@ def _index_objects(vault: Vault) -> tuple[PlacedBlobs, dict[str, str]]:
 def _bad_blobs(vault: Vault, name: str, toc: pack.Toc, level: Level) -> list[int]:
     """The rows of a TOC whose blobs do not read."""
     bad: list[int] = []
-    for frame, rows in by_frame(toc) if level is not Level.STRUCTURE else ():
+    for frame, rows in blobs_by_frame(toc) if level is not Level.STRUCTURE else ():
         stored = vault.store.get_range(name, int(frame["offset"]), int(frame["stored"]))
         try:
-            is_whole = pack.frame_is_whole(stored, int(frame["checksum"]))
+            is_whole = pack.frame_is_intact(stored, int(frame["checksum"]))
             if is_whole and level is Level.DATA:
                 data = pack.open_frame(stored, int(frame["raw"]), int(frame["codec"]))
-                bad += wrong_blobs(toc, rows, data)
+                bad += damaged_blobs(toc, rows, data)
         except DamageError:
             is_whole = False
         if not is_whole:
@@ -138,7 +138,7 @@ def _salvaged(vault: Vault, info: ObjectInfo, pack_id: bytes, rows: IndexRows) -
     Where to look says the index; or the TOC of another pack, where one lies there.
     """
     try:
-        toc = any_toc(vault, info.name, info.size)[1]
+        toc = read_any_toc(vault, info.name, info.size)[1]
         rows = IndexRows.joined([rows, IndexRows.of_toc(pack_id, toc)])
     except DamageError as error:
         _log.info("only the index records what is in a damaged pack: %s", error)

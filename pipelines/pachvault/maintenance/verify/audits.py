@@ -13,8 +13,8 @@ from datetime import UTC, datetime, timedelta
 
 from pachvault.errors import DamageError, DeniedError
 from pachvault.format import documents, layout
-from pachvault.format.documents import Audit, Audited
 from pachvault.format.ids import digest
+from pachvault.format.maintenance_documents import Audit, AuditEntry
 from pachvault.vault import clock
 from pachvault.vault.vault import Vault
 
@@ -41,7 +41,7 @@ class StoredAudit:
 class AuditResult:
     """What became of one thing, and when; `at` is None where that time is not to be believed."""
 
-    audited: Audited
+    audited: AuditEntry
     at: datetime | None
 
 
@@ -52,7 +52,7 @@ Results = Mapping[tuple[str, str], AuditResult]
 """The newest result of each level and name."""
 
 
-def record(vault: Vault, level: str, objects: Iterable[Audited]) -> None:
+def record(vault: Vault, level: str, objects: Iterable[AuditEntry]) -> None:
     """Write down what a verification looked at."""
     _put(vault, Audit(audited_at=datetime.now(UTC), level=level, objects=list(objects)))
 
@@ -140,7 +140,7 @@ def compact(vault: Vault, now: datetime, period: timedelta) -> int:
 
 def _fold(mine: list[StoredAudit], known: Results, listed: Collection[str], now: datetime) -> Audit | None:
     """One audit of what is still the newest of these; the same whenever it is made. None for nothing."""
-    kept: dict[str, Audited] = {}
+    kept: dict[str, AuditEntry] = {}
     newest = max(mine, key=lambda each: each.audit.audited_at)
     for each in mine:
         for audited, at in times(each, now):
@@ -156,7 +156,7 @@ def _fold(mine: list[StoredAudit], known: Results, listed: Collection[str], now:
     return Audit(audited_at=last, level=mine[0].audit.level, objects=objects)
 
 
-def times(found: StoredAudit, now: datetime) -> Iterator[tuple[Audited, datetime | None]]:
+def times(found: StoredAudit, now: datetime) -> Iterator[tuple[AuditEntry, datetime | None]]:
     """What an audit says, and since when each counts; None where that is not to be believed."""
     for audited in found.audit.objects:
         said = _said(found, audited)
@@ -166,11 +166,11 @@ def times(found: StoredAudit, now: datetime) -> Iterator[tuple[Audited, datetime
         yield audited, first if is_credible else None
 
 
-def _said(found: StoredAudit, audited: Audited) -> datetime:
+def _said(found: StoredAudit, audited: AuditEntry) -> datetime:
     return audited.audited_at or found.audit.audited_at
 
 
-def _rank(audited: Audited, at: datetime | None) -> tuple[datetime, bool]:
+def _rank(audited: AuditEntry, at: datetime | None) -> tuple[datetime, bool]:
     """Newer counts for more; a good result from the future for least of all, a bad one for most."""
     is_bad = audited.result != "ok"
     if at is None:

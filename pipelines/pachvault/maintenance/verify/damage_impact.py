@@ -112,14 +112,14 @@ def _finding(damage: Damage, hit: _Hits, structure: Structure, severity: Severit
     commits = dict(hit.commits)
     snapshots = set(damage.snapshots)
     if damage.listing:
-        snapshots.update(structure.graph.of_lists(damage.repo, [damage.listing]))
+        snapshots.update(structure.graph.affected_by_lists(damage.repo, [damage.listing]))
     tables = dict(hit.tables)
     if damage.table:
         tables[damage.table] = None
         commits.update(dict.fromkeys(_with_table(structure, damage.table)))
     for repo in {repo for repo, _ in commits}:
         mine = pa.array([commit for owner, commit in commits if owner == repo], pa.string())
-        snapshots.update(structure.graph.of_commits(repo, mine, tables))
+        snapshots.update(structure.graph.affected_by_commits(repo, mine, tables))
     repos = sorted({repo for repo, _ in commits} | ({damage.repo} - {""}))
     return Finding(
         kind=damage.kind,
@@ -150,7 +150,7 @@ def _severity(damage: Damage, hit: _Hits, *, is_placed: bool) -> Severity:
 
 def _with_table(structure: Structure, name: bytes) -> Iterable[tuple[str, str]]:
     """The commits that have rows in a file table."""
-    for repo, listing in structure.graph.naming(name):
+    for repo, listing in structure.graph.lists_that_name(name):
         commits = structure.graph.lists[repo, listing]
         named = as_array(pc.list_flatten(commits["tables"]))
         rows = pc.list_parent_indices(commits["tables"]).to_numpy()[named == digests.of([name])[0]]

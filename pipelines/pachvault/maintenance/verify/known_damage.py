@@ -11,7 +11,7 @@ from datetime import datetime
 
 from pachvault.errors import DamageError
 from pachvault.format import layout
-from pachvault.format.documents import Audited
+from pachvault.format.maintenance_documents import AuditEntry
 from pachvault.maintenance.repair.repair import LEVEL as REPAIR
 from pachvault.maintenance.verify import audits
 from pachvault.maintenance.verify.audits import AuditResult, Results, StoredAudit
@@ -35,13 +35,13 @@ _GOODS = {
 class KnownDamage:
     """What is known to be amiss."""
 
-    damaged: list[Audited]
+    damaged: list[AuditEntry]
     """Damaged, or unreadable when it was last looked at."""
     waiting: list[str]
     """Damaged packs that a repair has saved all from that is needed: prune will delete them."""
 
     @property
-    def lost(self) -> list[Audited]:
+    def lost(self) -> list[AuditEntry]:
         """What was read and is damaged."""
         return [each for each in self.damaged if each.result == "damaged"]
 

@@ -8,8 +8,8 @@ from functools import partial
 
 from pachvault.errors import DamageError
 from pachvault.format import documents, layout
-from pachvault.format.documents import Manifest
 from pachvault.format.ids import digest
+from pachvault.format.manifest import Manifest
 from pachvault.maintenance.verify.findings import Damage, tried
 from pachvault.vault import snapshots
 from pachvault.vault.vault import Vault
@@ -24,7 +24,7 @@ def misnamed(vault: Vault) -> list[Damage]:
     infos, lost = tried(listing, lambda: list(vault.store.list(layout.SNAPSHOTS)))
     listed = {info.name for info in infos or ()}
     for info in infos or ():
-        if info.other or snapshots.named(info.name) is not None:
+        if info.other or snapshots.parse_path(info.name) is not None:
             continue
         about = Damage(kind="stray", object=shown(info.name))
         data, damages = tried(about, partial(vault.store.get, info.name, layout.most_bytes(info.name)))
@@ -43,7 +43,7 @@ def strays(vault: Vault, besides: Collection[str] = ()) -> list[Damage]:
     notes = []
     for info in infos or ():
         name = shown(info.name)
-        if name.partition("/")[0] == layout.OF_THE_FILE_SYSTEM or name in besides:
+        if name.partition("/")[0] == layout.LOST_AND_FOUND or name in besides:
             continue
         if info.other or layout.parse(info.name) is None:
             what = f"{info.other or 'no object of the vault has such a name'}: it is not looked at"

@@ -14,7 +14,7 @@ from enum import StrEnum
 
 from pachvault.errors import UsageError
 from pachvault.format import layout
-from pachvault.format.documents import Audited
+from pachvault.format.maintenance_documents import AuditEntry
 from pachvault.maintenance.retrying_store import patient
 from pachvault.maintenance.verify import (
     damage_impact,
@@ -69,7 +69,7 @@ class Verified:
     level: Level
     findings: list[Finding]
     snapshots: int
-    audited: list[Audited]
+    audited: list[AuditEntry]
     """The structure, and each pack that was read or could not be."""
     packs_read: int
     packs_total: int
@@ -116,7 +116,8 @@ def examine(
     short = list(verify_packs.against_listing(places, sizes)) if not unlisted else []
     damages += short
     marked, failed = tried(
-        Damage(kind="listing", object=layout.MARKS), lambda: pending_deletes.for_writing(vault).avoid
+        Damage(kind="listing", object=layout.MARKS),
+        lambda: pending_deletes.for_writing(vault).pending_deletes,
     )
     damages += failed
     if snapshot is None:
@@ -179,25 +180,25 @@ def _unknown(damage: Damage) -> Damage:
     return replace(damage, is_read=False, kind="blob-unreadable")
 
 
-def _whole(structure: Structure, snapshot: SnapshotName | None) -> Audited:
+def _whole(structure: Structure, snapshot: SnapshotName | None) -> AuditEntry:
     """A line for all that is above the packs."""
     bad = next((damage for damage in structure.damages if damage.is_read), None)
     what = bad or next(iter(structure.damages), None)
-    return Audited(
+    return AuditEntry(
         name=snapshot.path if snapshot else "structure",
         result="damaged" if bad else "unreadable" if what else "ok",
         message=f"{what.object}: {what.message}" if what else "",
     )
 
 
-def _results(read: Mapping[str, list[Damage]], short: list[Damage]) -> list[Audited]:
+def _results(read: Mapping[str, list[Damage]], short: list[Damage]) -> list[AuditEntry]:
     """A line for each pack that was looked at."""
-    results = [Audited(name=each.object, result="damaged", message=each.message) for each in short]
+    results = [AuditEntry(name=each.object, result="damaged", message=each.message) for each in short]
     for name, damages in read.items():
         is_damaged = any(damage.is_read for damage in damages)
         message = "; ".join(damage.message for damage in damages[:3])
         results.append(
-            Audited(
+            AuditEntry(
                 name=name,
                 result="damaged" if is_damaged else "unreadable" if damages else "ok",
                 message=message,

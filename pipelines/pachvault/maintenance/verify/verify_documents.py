@@ -11,7 +11,8 @@ from functools import partial
 
 from pachvault.errors import CorruptError
 from pachvault.format import documents, layout
-from pachvault.format.documents import Audit, Manifest, Mark, Pin
+from pachvault.format.maintenance_documents import Audit, Mark, Pin
+from pachvault.format.manifest import Manifest
 from pachvault.maintenance.retrying_store import is_gone
 from pachvault.maintenance.verify.findings import Damage, tried
 from pachvault.vault.vault import Vault

@@ -16,7 +16,7 @@ from pachvault.maintenance.retrying_store import is_gone
 from pachvault.maintenance.verify.findings import Damage, tried
 from pachvault.maintenance.verify.verify_places import CheckedPlaces
 from pachvault.vault.index_rows import IndexRows
-from pachvault.vault.packs import by_frame, read_toc, wrong_blobs
+from pachvault.vault.packs import blobs_by_frame, damaged_blobs, read_toc
 from pachvault.vault.vault import Vault
 
 _AT_ONCE = 4
@@ -98,11 +98,11 @@ def _pack(vault: Vault, places: CheckedPlaces, name: str, size: int, *, is_decod
         return [Damage(kind="pack-missing", object=name, message=message, places=rows)]
     if toc is None:
         return [replace(damage, is_vital=False) for damage in found]
-    unlike = places.unlike(promised or b"", toc)[0]
+    unlike = places.compare_with_toc(promised or b"", toc)[0]
     if len(unlike):
         message = f"{len(unlike)} blobs are not where the index places them"
         found.append(Damage(kind="index-wrong", object=name, message=message, places=unlike))
-    for frame, inside in by_frame(toc):
+    for frame, inside in blobs_by_frame(toc):
         of_frame = rows[places.rows.integers["frame_offset"][rows] == int(frame["offset"])]
         about = Damage(kind="frame", object=name, places=of_frame)
         data, failed = tried(about, partial(_frame, vault, name, frame, is_decoded=is_decoded))
@@ -110,14 +110,14 @@ def _pack(vault: Vault, places: CheckedPlaces, name: str, size: int, *, is_decod
             message = f"frame at byte {frame['offset']}: {damage.message}"
             found.append(replace(damage, is_vital=False, message=message))
         if data is not None and is_decoded:
-            found += _blobs(about, places, toc.blobs["digest"][wrong_blobs(toc, inside, data)])
+            found += _blobs(about, places, toc.blobs["digest"][damaged_blobs(toc, inside, data)])
     return found
 
 
 def _frame(vault: Vault, name: str, frame: np.void, *, is_decoded: bool) -> bytes:
     """What a frame holds; nothing where it is not to be decoded. DamageError where it is not whole."""
     stored = vault.store.get_range(name, int(frame["offset"]), int(frame["stored"]))
-    if not pack.frame_is_whole(stored, int(frame["checksum"])):
+    if not pack.frame_is_intact(stored, int(frame["checksum"])):
         raise CorruptError("wrong checksum")
     return pack.open_frame(stored, int(frame["raw"]), int(frame["codec"])) if is_decoded else b""
 

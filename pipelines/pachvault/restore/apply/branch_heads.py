@@ -18,7 +18,7 @@ from pachvault.restore import commit_trailer
 from pachvault.restore.changes import changes
 from pachvault.restore.restore_messages import BranchPlan, RepoPlan, RestorePlan
 from pachvault.syntax.selection import Paths
-from pachvault.vault.snapshots import RepoHistory
+from pachvault.vault.repo_history import RepoHistory
 
 
 def holds_nothing(head: CommitInfo) -> bool:

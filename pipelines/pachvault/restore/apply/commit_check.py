@@ -20,7 +20,7 @@ from pachvault.runtime.progress import Progress
 from pachvault.syntax.selection import Paths
 from pachvault.vault import blob_index
 from pachvault.vault.blob_reader import BlobReader
-from pachvault.vault.snapshots import RepoHistory
+from pachvault.vault.repo_history import RepoHistory
 from pachvault.vault.vault import Vault
 
 
@@ -66,7 +66,7 @@ class _Damage:
 
     @cached_property
     def reader(self) -> BlobReader:
-        return BlobReader(self.vault, blob_index.load(self.vault))
+        return BlobReader(self.vault, blob_index.load_places(self.vault))
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,8 @@ from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
 from pachvault.errors import CorruptError, UsageError
-from pachvault.format.documents import Pipeline
 from pachvault.format.ids import RepoName
+from pachvault.format.records import Pipeline
 from pachvault.pach.pipelines import Pipelines, is_same
 from pachvault.pach.source import Source
 from pachvault.request import Request

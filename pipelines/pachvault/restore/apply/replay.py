@@ -24,7 +24,7 @@ from pachvault.restore.restore_messages import CommitStep, RestorePlan
 from pachvault.runtime.progress import Progress
 from pachvault.vault import blob_index
 from pachvault.vault.blob_reader import BlobReader
-from pachvault.vault.snapshots import RepoHistory
+from pachvault.vault.repo_history import RepoHistory
 from pachvault.vault.vault import Vault
 
 
@@ -69,7 +69,7 @@ class Replay:
         """The repos of the plan, created where they are missing, each with what earlier runs left in it."""
         plan, target = self._plan, self._target
         from_vault = any(repo.origin == "vault" for repo in plan.repos)
-        reader = BlobReader(self._vault, blob_index.load(self._vault)) if from_vault else None
+        reader = BlobReader(self._vault, blob_index.load_places(self._vault)) if from_vault else None
         for project in plan.projects:
             target.ensure_project(project.name, project.description)
         repos = []

@@ -23,7 +23,7 @@ from pachvault.restore.stage import staging
 from pachvault.restore.stage.change_writer import readable, write_change
 from pachvault.runtime.progress import Progress
 from pachvault.vault.blob_reader import BlobReader
-from pachvault.vault.snapshots import RepoHistory
+from pachvault.vault.repo_history import RepoHistory
 
 
 @dataclass(slots=True)

@@ -10,8 +10,9 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 
 from pachvault.errors import UsageError
-from pachvault.format.documents import Pipeline, Project
 from pachvault.format.ids import RepoName
+from pachvault.format.manifest import Project
+from pachvault.format.records import Pipeline
 from pachvault.pach.pipelines import MAX_PARALLELISM, MAX_PIPELINES, Pipelines
 from pachvault.pach.source import CommitRef, Source
 from pachvault.restore.plan.repo_plan import TargetCluster

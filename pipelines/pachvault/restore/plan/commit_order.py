@@ -12,7 +12,7 @@ from pachvault.pach.records import CommitInfo
 from pachvault.request import Extent
 from pachvault.restore.restore_messages import CommitStep
 from pachvault.syntax import selection
-from pachvault.vault.snapshots import RepoHistory
+from pachvault.vault.repo_history import RepoHistory
 
 Rows = Mapping[str, Mapping[str, Any]]
 """The commits that a record lists (schema table.COMMITS), by id."""

@@ -13,7 +13,8 @@ from pachvault.errors import DamageError
 from pachvault.request import Request
 from pachvault.restore.changes import Changes, Span, changes, spans
 from pachvault.restore.restore_messages import ChangePart, CommitStep, FetchShare, RepoPlan, RestorePlan
-from pachvault.vault.snapshots import RepoHistory, Snapshot
+from pachvault.vault.repo_history import RepoHistory
+from pachvault.vault.snapshots import Snapshot
 
 _log = logging.getLogger(__name__)
 

@@ -24,7 +24,7 @@ from pachvault.restore.restore_messages import RestorePlan
 from pachvault.syntax.selection import SourcePattern
 from pachvault.vault import blob_index
 from pachvault.vault.blob_reader import BlobReader
-from pachvault.vault.snapshots import RepoHistory
+from pachvault.vault.repo_history import RepoHistory
 from pachvault.vault.vault import Vault
 
 _log = logging.getLogger(__name__)
@@ -65,7 +65,7 @@ def settle_requests(
     lost: list[str] = []
     new: dict[str, bytes] = {}
     if plan.done_requests is not None:
-        reader = BlobReader(vault, blob_index.load(vault))
+        reader = BlobReader(vault, blob_index.load_places(vault))
         for path, names in _saved(vault, plan.done_requests):
             if path in known:
                 continue

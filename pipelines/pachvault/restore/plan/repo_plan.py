@@ -11,8 +11,8 @@ from datetime import UTC, datetime
 from typing import Literal
 
 from pachvault.errors import BusyError, SourceGoneError, UsageError
-from pachvault.format.documents import Branch
 from pachvault.format.ids import RepoName
+from pachvault.format.records import Branch
 from pachvault.mirror import mirrored
 from pachvault.pach.records import CommitInfo
 from pachvault.pach.source import CommitRef, Source
@@ -22,7 +22,7 @@ from pachvault.restore.apply.branch_heads import holds_nothing
 from pachvault.restore.plan.commit_order import Rows, line, newest_in, rows_of, steps_to
 from pachvault.restore.plan.fetch_shares import RepoToRestore
 from pachvault.restore.restore_messages import BranchPlan, CommitStep, RepoPlan
-from pachvault.vault.snapshots import RepoHistory
+from pachvault.vault.repo_history import RepoHistory
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,9 @@ from dataclasses import replace
 
 from pachvault.cluster_project import POLICY, REQUESTS
 from pachvault.errors import DamageError, PachydermError, UsageError
-from pachvault.format.documents import Branch, Pipeline, RepoEntry
 from pachvault.format.ids import RepoName
+from pachvault.format.manifest import RepoEntry
+from pachvault.format.records import Branch, Pipeline
 from pachvault.pach.source import Source
 from pachvault.request import Request, RequestTarget
 from pachvault.restore.apply import pipeline_definitions
@@ -27,7 +28,8 @@ from pachvault.restore.restore_messages import PipelinePlan, RepoPlan
 from pachvault.syntax import selection
 from pachvault.syntax.selection import Paths, SourcePattern
 from pachvault.vault import snapshots, suggestions
-from pachvault.vault.snapshots import RepoHistory, Snapshot
+from pachvault.vault.repo_history import RepoHistory
+from pachvault.vault.snapshots import Snapshot
 from pachvault.vault.vault import Vault
 
 

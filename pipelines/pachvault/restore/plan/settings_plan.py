@@ -11,8 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pachvault.errors import SourceGoneError, UsageError
-from pachvault.format.documents import Pipeline, Roles
+from pachvault.format.documents import Roles
 from pachvault.format.ids import RepoName
+from pachvault.format.records import Pipeline
 from pachvault.pach.settings import Settings, given_by_users
 from pachvault.pach.source import Source
 from pachvault.request import Request

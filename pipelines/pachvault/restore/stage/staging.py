@@ -88,7 +88,7 @@ def fetch(
     branch = part_branches(part.step)[part.number]
     if staged(source, share.request_id, branch) is not None:
         return False
-    reader = reader or BlobReader(vault, blob_index.load(vault))
+    reader = reader or BlobReader(vault, blob_index.load_places(vault))
     try:
         history = snapshot.repo(RepoName(part.project, part.repo))
         change = changes(history, part.step.old.id, part.step.content_parent, share.paths)
