@@ -25,8 +25,8 @@ from pachvault.maintenance.verify.findings import Finding
 from pachvault.maintenance.verify.verify import Level, verify
 from pachvault.policy import Policy
 from pachvault.request import Request
-from pachvault.restore.request.restore_records import RestoreReport
 from pachvault.restore.restore import restore
+from pachvault.restore.restore_report import RestoreReport
 from pachvault.runtime.progress import Quiet
 from pachvault.store.open_store import open_store
 from pachvault.syntax import strict_yaml

@@ -174,7 +174,7 @@ def test_pipelines_are_not_created_where_something_differs(
         spoil(patch, "/log")
         settled: list[object] = []
         patch.setattr(
-            "pachvault.restore.apply.pipeline_definitions.create_rest", lambda *given: settled.append(given)
+            "pachvault.restore.pipeline_definitions.create_rest", lambda *given: settled.append(given)
         )
         assert restore(backup, other, "--history", "all").code == 13
         assert settled == []

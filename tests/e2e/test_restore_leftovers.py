@@ -15,9 +15,9 @@ from pachvault.pach.target import Target
 from pachvault.policy import HOME_PROJECT
 from pachvault.restore import working_branches
 from pachvault.restore.apply import garbage_collection
-from pachvault.restore.request.lock_holder import BRANCH, LockHolder
-from pachvault.restore.request.request_lock import held
 from pachvault.restore.stage import staging
+from pachvault.restore.state.lock_holder import BRANCH, LockHolder
+from pachvault.restore.state.request_lock import held
 
 pytestmark = pytest.mark.e2e
 AT_ONCE, LATER = timedelta(0), timedelta(hours=1)

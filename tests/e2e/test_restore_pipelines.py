@@ -14,7 +14,7 @@ from e2e.cluster import Cluster
 from e2e.requested import Requested
 from pachvault.bundled_files import spec
 from pachvault.policy import HOME_PROJECT
-from pachvault.restore.request.restore_records import DONE
+from pachvault.restore.state.restore_records import DONE
 
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("restore_pipelines")]
 

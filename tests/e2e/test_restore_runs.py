@@ -22,10 +22,10 @@ from pachvault.pach.source import CommitRef
 from pachvault.policy import DRILL_PROJECT
 from pachvault.request import Request
 from pachvault.restore.plan import fetch_shares
-from pachvault.restore.request import restore_records
-from pachvault.restore.request.lock_holder import LockHolder
-from pachvault.restore.request.request_lock import held
 from pachvault.restore.stage import staging
+from pachvault.restore.state import restore_records
+from pachvault.restore.state.lock_holder import LockHolder
+from pachvault.restore.state.request_lock import held
 from pachvault.syntax import strict_yaml
 
 pytestmark = pytest.mark.e2e

@@ -20,10 +20,10 @@ from pachvault.pach.target import Target
 from pachvault.policy import HOME_PROJECT
 from pachvault.restore.plan import fetch_shares
 from pachvault.restore.request import retry_policy
-from pachvault.restore.request.lock_holder import BRANCH, LockHolder
-from pachvault.restore.request.request_lock import held
 from pachvault.restore.request.request_plan import take_in
 from pachvault.restore.stage import staging
+from pachvault.restore.state.lock_holder import BRANCH, LockHolder
+from pachvault.restore.state.request_lock import held
 from pachvault.stages import restore_fetch, restore_plan, restore_replay
 from pachvault.worker import Worker
 

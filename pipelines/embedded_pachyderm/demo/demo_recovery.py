@@ -13,8 +13,8 @@ from pachvault.pach.connection import connect
 from pachvault.pach.source import Source
 from pachvault.pach.target import Target
 from pachvault.request import Request
-from pachvault.restore.request.restore_records import RestoreReport
 from pachvault.restore.restore import restore
+from pachvault.restore.restore_report import RestoreReport
 from pachvault.runtime.progress import Quiet
 from pachvault.syntax import strict_yaml
 from pachvault.vault import snapshots

@@ -16,9 +16,9 @@ from pachvault.errors import EXIT_DAMAGE, EXIT_OK, EXIT_PARTIAL, UsageError
 from pachvault.pach.connection import connect
 from pachvault.pach.source import Source
 from pachvault.request import Request
-from pachvault.restore.request.in_progress import under_way
-from pachvault.restore.request.restore_records import finished
 from pachvault.restore.restore import plan_only, restore
+from pachvault.restore.state.in_progress import under_way
+from pachvault.restore.state.restore_records import finished
 from pachvault.store.open_store import open_store
 from pachvault.syntax import strict_yaml
 from pachvault.vault.vault import Vault, open_vault

@@ -14,11 +14,11 @@ from pachvault.request import Request
 from pachvault.restore.apply.apply import carry_out
 from pachvault.restore.plan.fetch_shares import PlanWithShares
 from pachvault.restore.plan.resolve import resolve
-from pachvault.restore.request.lock_holder import LockHolder
-from pachvault.restore.request.request_lock import held
-from pachvault.restore.request.restore_records import RestoreReport
 from pachvault.restore.restore_messages import FetchShare
+from pachvault.restore.restore_report import RestoreReport
 from pachvault.restore.stage.staging import fetch
+from pachvault.restore.state.lock_holder import LockHolder
+from pachvault.restore.state.request_lock import held
 from pachvault.runtime.progress import Progress
 from pachvault.store.open_store import open_store
 from pachvault.vault import blob_index

@@ -6,9 +6,9 @@ from pachvault.errors import CorruptError, PachvaultError
 from pachvault.pach.connection import connect
 from pachvault.pach.source import Source
 from pachvault.pach.target import Target
-from pachvault.restore.request.lock_holder import LockHolder
 from pachvault.restore.request.request_result import RequestResult, answer
 from pachvault.restore.restore_messages import FetchReceipt, RestorePlan
+from pachvault.restore.state.lock_holder import LockHolder
 from pachvault.runtime.progress import Quiet
 from pachvault.worker import Worker
 

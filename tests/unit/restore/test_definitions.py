@@ -7,7 +7,7 @@ import pytest
 from pachvault.errors import CorruptError
 from pachvault.format.ids import RepoName
 from pachvault.format.records import Pipeline
-from pachvault.restore.apply import pipeline_definitions
+from pachvault.restore import pipeline_definitions
 
 
 def pipeline(name: str, *inputs: str, **changes: object) -> Pipeline:

@@ -16,10 +16,10 @@ import pytest
 from e2e.cluster import Cluster, eventually
 from pachvault.errors import EXIT_BUSY, PachydermError
 from pachvault.pach.source import CommitRef
-from pachvault.restore.request import request_lock
-from pachvault.restore.request.lock_holder import LockHolder, LockState, holder_of
-from pachvault.restore.request.request_lock import HeldError, HeldLock, held
 from pachvault.restore.stage import staging
+from pachvault.restore.state import request_lock
+from pachvault.restore.state.lock_holder import LockHolder, LockState, holder_of
+from pachvault.restore.state.request_lock import HeldError, HeldLock, held
 
 
 @pytest.fixture

@@ -9,9 +9,9 @@ from typing import Any, Literal, Self
 
 from pachvault.cli.common import put_table, say
 from pachvault.cli.render import Result, table_of, text_of
-from pachvault.restore.apply.commit_check import CommitDifference
-from pachvault.restore.request.in_progress import RestoreInProgress
-from pachvault.restore.request.restore_records import RestoreReport, is_drill, state_of
+from pachvault.restore.restore_report import CommitDifference, RestoreReport
+from pachvault.restore.state.in_progress import RestoreInProgress
+from pachvault.restore.state.restore_records import is_drill, state_of
 
 _SHOWN = 20
 

@@ -22,8 +22,8 @@ from pachvault.pach.source import Source
 from pachvault.pach.target import Target
 from pachvault.policy import DRILL_PROJECT
 from pachvault.request import Request
-from pachvault.restore.request.restore_records import RestoreReport
 from pachvault.restore.restore import restore
+from pachvault.restore.restore_report import RestoreReport
 from pachvault.restore.stage import staging
 from pachvault.runtime.progress import Progress
 from pachvault.syntax import strict_yaml

@@ -11,9 +11,10 @@ from pachvault.pach.source import Source
 from pachvault.pach.target import Target
 from pachvault.restore.apply.commit_check import check
 from pachvault.restore.apply.replay import Replay
-from pachvault.restore.request.request_lock import HeldLock
-from pachvault.restore.request.restore_records import RestoreReport, record
 from pachvault.restore.restore_messages import RestorePlan
+from pachvault.restore.restore_report import RestoreReport
+from pachvault.restore.state.request_lock import HeldLock
+from pachvault.restore.state.restore_records import record
 from pachvault.runtime.progress import Progress
 from pachvault.vault.vault import Vault
 

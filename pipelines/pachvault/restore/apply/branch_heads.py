@@ -17,13 +17,9 @@ from pachvault.pach.target import Pointed, Target
 from pachvault.restore import commit_trailer
 from pachvault.restore.changes import changes
 from pachvault.restore.restore_messages import BranchPlan, RepoPlan, RestorePlan
+from pachvault.restore.working_branches import holds_nothing
 from pachvault.syntax.selection import Paths
 from pachvault.vault.repo_history import RepoHistory
-
-
-def holds_nothing(head: CommitInfo) -> bool:
-    """Whether a head is the empty commit that Pachyderm makes where a pipeline reads a branch without one."""
-    return head.origin == "auto" and head.parent is None and not head.size_bytes
 
 
 @dataclass(slots=True)

@@ -11,9 +11,9 @@ from pachvault.format.ids import digest
 from pachvault.pach import codec
 from pachvault.pach.source import CommitRef, Source
 from pachvault.pach.tar import FileRun
-from pachvault.restore.apply.repo_replay import Replayed
 from pachvault.restore.changes import Changes, changes
 from pachvault.restore.restore_messages import BranchPlan, CommitStep, RepoPlan, RestorePlan
+from pachvault.restore.restore_report import CommitDifference, Replayed
 from pachvault.restore.stage.change_writer import readable
 from pachvault.restore.stage.file_set_keepalive import lasting, still_there
 from pachvault.runtime.progress import Progress
@@ -22,19 +22,6 @@ from pachvault.vault import blob_index
 from pachvault.vault.blob_reader import BlobReader
 from pachvault.vault.repo_history import RepoHistory
 from pachvault.vault.vault import Vault
-
-
-@dataclass(frozen=True, slots=True)
-class CommitDifference:
-    """A file that is not what it should be."""
-
-    repo: str
-    commit: str
-    """The old id."""
-    found: str
-    """The new commit that differs."""
-    path: str
-    message: str
 
 
 def check(

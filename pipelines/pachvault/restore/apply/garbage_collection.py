@@ -16,10 +16,10 @@ from pachvault.pach.records import RepoInfo
 from pachvault.pach.source import CommitRef, Source
 from pachvault.pach.target import Target
 from pachvault.restore import working_branches
-from pachvault.restore.request.in_progress import staging_repos
-from pachvault.restore.request.lock_holder import LockHolder, holder_of
-from pachvault.restore.request.request_lock import HeldError, held
 from pachvault.restore.stage import staging
+from pachvault.restore.state.in_progress import staging_repos
+from pachvault.restore.state.lock_holder import LockHolder, holder_of
+from pachvault.restore.state.request_lock import HeldError, held
 
 _log = logging.getLogger(__name__)
 

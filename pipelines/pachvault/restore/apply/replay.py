@@ -13,14 +13,13 @@ from pachvault.errors import DamageError
 from pachvault.format.ids import RepoName
 from pachvault.pach.source import Source
 from pachvault.pach.target import Target
-from pachvault.restore import working_branches
-from pachvault.restore.apply import pipeline_definitions
-from pachvault.restore.apply.commit_check import CommitDifference
-from pachvault.restore.apply.repo_replay import Replayed, RepoReplay
+from pachvault.restore import pipeline_definitions, working_branches
+from pachvault.restore.apply.repo_replay import RepoReplay
 from pachvault.restore.apply.settings_replay import SettingsReplay
-from pachvault.restore.plan.own_project import settle_requests
-from pachvault.restore.request.restore_records import DONE
+from pachvault.restore.own_project import settle_requests
 from pachvault.restore.restore_messages import CommitStep, RestorePlan
+from pachvault.restore.restore_report import CommitDifference, Replayed
+from pachvault.restore.state.restore_records import DONE
 from pachvault.runtime.progress import Progress
 from pachvault.vault import blob_index
 from pachvault.vault.blob_reader import BlobReader

@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from pachvault.errors import CorruptError, DamageError, PachvaultError, PachydermError, UnsupportedError
-from pachvault.format.ids import RepoName
 from pachvault.mirror import mirrored
 from pachvault.pach import codec
 from pachvault.pach.settings import Settings, SettingsScope
@@ -19,29 +18,12 @@ from pachvault.restore import commit_trailer, working_branches
 from pachvault.restore.apply.branch_heads import HeadMover
 from pachvault.restore.changes import changes
 from pachvault.restore.restore_messages import BranchPlan, CommitStep, RepoPlan, RestorePlan
+from pachvault.restore.restore_report import Replayed
 from pachvault.restore.stage import staging
 from pachvault.restore.stage.change_writer import readable, write_change
 from pachvault.runtime.progress import Progress
 from pachvault.vault.blob_reader import BlobReader
 from pachvault.vault.repo_history import RepoHistory
-
-
-@dataclass(slots=True)
-class Replayed:
-    """The result of a repo: old ids to new ones, and what could not be restored."""
-
-    repo: RepoName
-    ids: dict[str, str] = field(default_factory=dict)
-    appended: dict[str, str] = field(default_factory=dict)
-    """Commits on top of a branch, by the old id of the commit that each one restores."""
-    heads: dict[str, str] = field(default_factory=dict)
-    """Branches of the target, and the commits that they will point at."""
-    new_commits: int = 0
-    """How many commits this run made; `ids` has those of earlier runs, too."""
-    moved: list[str] = field(default_factory=list)
-    """Branches whose heads this run moved."""
-    lost: list[str] = field(default_factory=list)
-    """A line for each file, commit, branch or repo that could not be restored."""
 
 
 @dataclass(slots=True)

@@ -18,10 +18,10 @@ from pachvault.pach.records import CommitInfo
 from pachvault.pach.source import CommitRef, Source
 from pachvault.request import Request
 from pachvault.restore import commit_trailer
-from pachvault.restore.apply.branch_heads import holds_nothing
 from pachvault.restore.plan.commit_order import Rows, line, newest_in, rows_of, steps_to
 from pachvault.restore.plan.fetch_shares import RepoToRestore
 from pachvault.restore.restore_messages import BranchPlan, CommitStep, RepoPlan
+from pachvault.restore.working_branches import holds_nothing
 from pachvault.vault.repo_history import RepoHistory
 
 

@@ -15,16 +15,16 @@ from pachvault.format.manifest import RepoEntry
 from pachvault.format.records import Branch, Pipeline
 from pachvault.pach.source import Source
 from pachvault.request import Request, RequestTarget
-from pachvault.restore.apply import pipeline_definitions
+from pachvault.restore import pipeline_definitions
 from pachvault.restore.changes import changes
+from pachvault.restore.own_project import means, note_left_out
 from pachvault.restore.plan import cluster_needs, settings_plan
 from pachvault.restore.plan.fetch_shares import PlanWithShares, RepoToRestore, with_shares
-from pachvault.restore.plan.own_project import means, note_left_out
 from pachvault.restore.plan.repo_plan import TargetCluster, repo_plan
 from pachvault.restore.plan.throughput import Throughput, measured
-from pachvault.restore.request.lock_holder import begun_with
-from pachvault.restore.request.restore_records import DONE, finished
 from pachvault.restore.restore_messages import PipelinePlan, RepoPlan
+from pachvault.restore.state.lock_holder import begun_with
+from pachvault.restore.state.restore_records import DONE, finished
 from pachvault.syntax import selection
 from pachvault.syntax.selection import Paths, SourcePattern
 from pachvault.vault import snapshots, suggestions

@@ -16,9 +16,9 @@ from pachvault.pach.source import Source
 from pachvault.request import Request
 from pachvault.restore.plan.fetch_shares import PlanWithShares
 from pachvault.restore.plan.resolve import resolve
-from pachvault.restore.request.restore_records import finished
 from pachvault.restore.request.retry_policy import verdict
 from pachvault.restore.restore_messages import FetchShare, RestorePlan
+from pachvault.restore.state.restore_records import finished
 from pachvault.store.open_store import open_store
 from pachvault.vault.vault import open_vault
 

@@ -17,12 +17,13 @@ from pachvault.format.ids import RepoName
 from pachvault.pach.source import Source
 from pachvault.pach.target import Target
 from pachvault.restore.apply.apply import carry_out
-from pachvault.restore.request.lock_holder import LockHolder
-from pachvault.restore.request.request_lock import HeldError, HeldLock, held
 from pachvault.restore.request.request_plan import done_before
-from pachvault.restore.request.restore_records import RestoreReport, as_record
 from pachvault.restore.request.retry_policy import verdict
 from pachvault.restore.restore_messages import FetchReceipt, RestorePlan
+from pachvault.restore.restore_report import RestoreReport
+from pachvault.restore.state.lock_holder import LockHolder
+from pachvault.restore.state.request_lock import HeldError, HeldLock, held
+from pachvault.restore.state.restore_records import as_record
 from pachvault.runtime.progress import Progress
 from pachvault.store.open_store import open_store
 from pachvault.vault.vault import open_vault

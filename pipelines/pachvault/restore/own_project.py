@@ -19,8 +19,8 @@ from pachvault.format.ids import RepoName
 from pachvault.pach.source import Source
 from pachvault.pach.target import Target
 from pachvault.policy import DRILL_PROJECT, HOME_PROJECT
-from pachvault.restore.request.restore_records import DONE, not_carried_out
 from pachvault.restore.restore_messages import RestorePlan
+from pachvault.restore.state.restore_records import DONE, not_carried_out
 from pachvault.syntax.selection import SourcePattern
 from pachvault.vault import blob_index
 from pachvault.vault.blob_reader import BlobReader

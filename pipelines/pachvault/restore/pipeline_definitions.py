@@ -13,7 +13,7 @@ from pachvault.format.records import Pipeline
 from pachvault.pach.pipelines import Pipelines, is_same
 from pachvault.pach.source import Source
 from pachvault.request import Request
-from pachvault.restore.plan.own_project import means
+from pachvault.restore.own_project import means
 from pachvault.restore.restore_messages import PipelinePlan
 from pachvault.syntax import selection
 

@@ -23,7 +23,8 @@ from pachvault.errors import BusyError, PachvaultError, PachydermError, SourceGo
 from pachvault.pach.connection import retrying
 from pachvault.pach.source import Source
 from pachvault.pach.target import Target
-from pachvault.restore.request.lock_holder import (
+from pachvault.restore.stage import staging
+from pachvault.restore.state.lock_holder import (
     BRANCH,
     STALE,
     LockHolder,
@@ -34,7 +35,6 @@ from pachvault.restore.request.lock_holder import (
     holder_of,
     lock_ref,
 )
-from pachvault.restore.stage import staging
 
 _log = logging.getLogger(__name__)
 

@@ -18,9 +18,9 @@ from pachvault.format.ids import RepoName
 from pachvault.pach.records import RepoInfo
 from pachvault.pach.source import CommitRef, Source
 from pachvault.policy import DRILL_PROJECT, HOME_PROJECT
-from pachvault.restore.request.lock_holder import LockHolder, holder_of, state_in
 from pachvault.restore.restore_messages import RestorePlan
 from pachvault.restore.stage import staging
+from pachvault.restore.state.lock_holder import LockHolder, holder_of, state_in
 
 _log = logging.getLogger(__name__)
 

@@ -5,68 +5,21 @@ from __future__ import annotations
 import json
 import logging
 import re
-from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
+from dataclasses import asdict
+from datetime import datetime
 
 from pachvault import cluster_project
 from pachvault.format.ids import RepoName
 from pachvault.pach.source import Source
 from pachvault.pach.target import Target
 from pachvault.policy import DRILL_PROJECT, HOME_PROJECT
-from pachvault.restore.apply.commit_check import CommitDifference
-from pachvault.restore.apply.repo_replay import Replayed
+from pachvault.restore.restore_report import RestoreReport
 
 DONE = RepoName(HOME_PROJECT, "restored")
 """It has a file for each request, of its newest run."""
 _FIELDS = {"request", "finished_at", "summary", "vault", "bytes", "seconds", "ids", "lost", "differences"}
 _NAME = re.compile("/([0-9a-f]{64})[.]json")
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class RestoreReport:
-    """What a restore did."""
-
-    request_id: str
-    summary: str
-    replayed: list[Replayed]
-    differences: list[CommitDifference]
-    kept: list[str] = field(default_factory=list)
-    """The branches that keep differing commits; the heads were not moved then."""
-    vault_id: str = ""
-    bytes: int = 0
-    """Bytes that were restored from the vault."""
-    seconds: float | None = None
-    """How long that took, comparison included; None where several runs did it."""
-    lost_settings: list[str] = field(default_factory=list)
-    finished_at: datetime = field(default_factory=lambda: datetime.now(UTC))
-    pipelines: list[str] = field(default_factory=list)
-    """Those that were created, project/name each."""
-    not_restored: list[str] = field(default_factory=list)
-    """A line for each pipeline that was not created, and each output that nothing brings back."""
-    notes: list[str] = field(default_factory=list)
-    is_unchanged: bool = False
-    """Whether there was nothing to do: the cluster had all of it already."""
-
-    @property
-    def lost(self) -> list[str]:
-        """A line for each commit, branch or setting that could not be restored."""
-        return [*(line for repo in self.replayed for line in repo.lost), *self.lost_settings]
-
-    @property
-    def is_settled(self) -> bool:
-        """Whether the heads were moved."""
-        return not self.kept
-
-    @property
-    def ids(self) -> dict[str, dict[str, str]]:
-        """Repo to old id to new id."""
-        return {str(result.repo): result.ids | result.appended for result in self.replayed}
-
-    @property
-    def moved(self) -> list[str]:
-        """The branches whose heads were moved, project/repo@branch each."""
-        return [f"{result.repo}@{branch}" for result in self.replayed for branch in result.moved]
 
 
 def record(target: Target, report: RestoreReport) -> dict[str, object]:
