@@ -12,7 +12,7 @@ from pachvault.format import layout
 from pachvault.maintenance import pins
 from pachvault.maintenance.forget import forget
 from pachvault.maintenance.prune import prune
-from pachvault.maintenance.prune.prune import Pruned
+from pachvault.maintenance.prune.prune import PruneOutcome
 from pachvault.maintenance.prune.prune_plan import PlannedObject, PruneLimits, PrunePlan, plan
 from pachvault.runtime.progress import Quiet
 from pachvault.store.store import WHOLE_BYTES, ObjectInfo
@@ -98,7 +98,7 @@ class Timed(Stored):
         opened = self.vault
         return plan(opened, limits, clock.store_now(opened), Quiet())
 
-    def prune(self, planned: PrunePlan | None = None, limits: PruneLimits = LIMITS) -> Pruned:
+    def prune(self, planned: PrunePlan | None = None, limits: PruneLimits = LIMITS) -> PruneOutcome:
         return prune.execute(self.vault, planned or self.plan(limits), Quiet())
 
     def planned(self, name: str) -> PlannedObject | None:

@@ -9,7 +9,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pachvault.maintenance.forget.retention import Candidate, RetentionAction, RetentionDecision, judge
+from pachvault.maintenance.forget.retention import Candidate, RetentionAction, RetentionDecision, decide
 from pachvault.policy import Retention
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -53,7 +53,7 @@ rules = st.lists(fields(), min_size=RULES, max_size=RULES)
 
 
 def verdicts(snapshots: list[Candidate], said: list[dict[str, Any]]) -> list[RetentionDecision]:
-    return judge(snapshots, [Retention(**rule) for rule in said], NOW)
+    return decide(snapshots, [Retention(**rule) for rule in said], NOW)
 
 
 def kept(snapshots: list[Candidate], said: list[dict[str, Any]]) -> set[str]:

@@ -17,7 +17,7 @@ from pachvault.cli.results.error import WarningResult
 from pachvault.cli.results.forget import BringBackSummary, DecisionResult, ForgetSummary, RuleResult
 from pachvault.errors import UsageError
 from pachvault.maintenance.forget import forget
-from pachvault.maintenance.forget.forget import Decision
+from pachvault.maintenance.forget.forget import ForgetDecision
 from pachvault.maintenance.forget.retention import RetentionAction
 from pachvault.maintenance.prune import reserve
 from pachvault.pach.connection import connect
@@ -167,7 +167,7 @@ def _bring_back(context: CommandContext, reference: str, *, dry_run: bool) -> in
 
 
 def _summary(
-    vault: Vault, decisions: list[Decision], forgotten: list[SnapshotName] | None, now: datetime
+    vault: Vault, decisions: list[ForgetDecision], forgotten: list[SnapshotName] | None, now: datetime
 ) -> ForgetSummary:
     """`forgotten` is None for a dry run."""
     to_forget = sum(decision.action is RetentionAction.FORGET for decision in decisions)

@@ -11,7 +11,7 @@ from pachvault.cli.render import show, show_all
 from pachvault.cli.results.prune import PlannedObjectResult, PrunePlanSummary, PruneSummary, RunResult
 from pachvault.errors import EXIT_OK, EXIT_PARTIAL, UsageError
 from pachvault.maintenance.prune import emergency_prune, prune, reserve
-from pachvault.maintenance.prune.prune import Pruned
+from pachvault.maintenance.prune.prune import PruneOutcome
 from pachvault.maintenance.prune.prune_plan import PruneLimits, PrunePlan, Waiting, plan
 from pachvault.vault.vault import Vault
 
@@ -113,8 +113,8 @@ def _prune_now(
     for run in planned.runs if dry_run else outcome.runs:
         show(context, RunResult.of(run))
     if dry_run:
-        return _show_plan(context, planned.prune)
-    return _show_pruned(context, outcome.pruned, [])
+        return _show_plan(context, planned.prune_plan)
+    return _show_pruned(context, outcome.prune_outcome, [])
 
 
 def _show_plan(context: CommandContext, planned: PrunePlan) -> int:
@@ -124,6 +124,6 @@ def _show_plan(context: CommandContext, planned: PrunePlan) -> int:
     return EXIT_OK
 
 
-def _show_pruned(context: CommandContext, pruned: Pruned, waiting: list[Waiting]) -> int:
+def _show_pruned(context: CommandContext, pruned: PruneOutcome, waiting: list[Waiting]) -> int:
     show(context, PruneSummary.of(pruned, waiting))
     return EXIT_PARTIAL if pruned.problems else EXIT_OK

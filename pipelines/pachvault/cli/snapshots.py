@@ -13,7 +13,7 @@ from pachvault.cli.results.snapshots import PinSummary, SnapshotResult
 from pachvault.errors import EXIT_DAMAGE, DamageError
 from pachvault.maintenance import pins
 from pachvault.maintenance.forget import forget
-from pachvault.maintenance.forget.forget import Forgotten
+from pachvault.maintenance.forget.forget import ForgottenSnapshot
 from pachvault.syntax import selection
 from pachvault.syntax.selection import SnapshotRef
 from pachvault.vault import clock, snapshots
@@ -43,7 +43,7 @@ def snapshots_command(click_context: click.Context, forgotten: bool) -> int:
 def _snapshots(vault: Vault, *, are_forgotten: bool) -> Iterator[SnapshotResult]:
     """The snapshots, or the forgotten ones, in the order of their sealing."""
     pinned = pins.load(vault)
-    names: list[tuple[SnapshotName, Forgotten | None]]
+    names: list[tuple[SnapshotName, ForgottenSnapshot | None]]
     if are_forgotten:
         names = [(forgotten.name, forgotten) for forgotten in forget.forgotten(vault)]
     else:

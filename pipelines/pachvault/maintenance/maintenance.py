@@ -13,8 +13,8 @@ from datetime import UTC, datetime, timedelta
 
 from pachvault.errors import EXIT_DAMAGE, EXIT_OK, EXIT_PARTIAL, PachvaultError
 from pachvault.format import layout
-from pachvault.format.maintenance_documents import AuditEntry
-from pachvault.maintenance.maintenance_report import MaintenanceReport, MaintenanceRound, MaintenanceStep
+from pachvault.format.documents import Audited
+from pachvault.maintenance.maintenance_report import MaintenanceReport, MaintenanceResult, MaintenanceStep
 from pachvault.maintenance.maintenance_steps import STEPS, Context
 from pachvault.maintenance.prune import reserve
 from pachvault.maintenance.verify import audits
@@ -41,7 +41,7 @@ def maintenance(
     *,
     tick: datetime | None = None,
     is_dry_run: bool = False,
-) -> MaintenanceRound:
+) -> MaintenanceResult:
     """A round. Raises PachvaultError only where the vault cannot be written or the cluster not be asked."""
     began_at = datetime.now(UTC)
     report = MaintenanceReport(
@@ -63,12 +63,12 @@ def maintenance(
             gap = longest_gap(chosen.maintenance.schedule, tick)
             if _is_covered(vault, who, tick, clocks, gap):
                 _log.info("tick %s is covered by an earlier run", tick)
-                return MaintenanceRound(report, [])
+                return MaintenanceResult(report, [])
         context = Context(vault, chosen, address, token, connection, clocks, progress, is_dry_run)
         return _round(context, report, who)
 
 
-def _round(context: Context, report: MaintenanceReport, who: str) -> MaintenanceRound:
+def _round(context: Context, report: MaintenanceReport, who: str) -> MaintenanceResult:
     began = time.monotonic()
     before = _audits(context.vault)
     steps = [_step(name, context) for name in STEPS]
@@ -85,12 +85,12 @@ def _round(context: Context, report: MaintenanceReport, who: str) -> Maintenance
             "findings": len(context.findings),
         }
     )
-    return MaintenanceRound(done, context.findings)
+    return MaintenanceResult(done, context.findings)
 
 
-def refused(reason: str, tick: datetime | None) -> MaintenanceRound:
+def refused(reason: str, tick: datetime | None) -> MaintenanceResult:
     """A round that does nothing but say why: how a worker reports bad input."""
-    return MaintenanceRound(
+    return MaintenanceResult(
         MaintenanceReport(status="refused", summary=reason, tick=tick, began_at=datetime.now(UTC)), []
     )
 

@@ -43,7 +43,7 @@ class MaintenanceReport(StageMessage):
 
 
 @dataclass(frozen=True, slots=True)
-class MaintenanceRound:
+class MaintenanceResult:
     """A report, and the findings it speaks of."""
 
     report: MaintenanceReport

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pachvault import cluster_project, policy
 from pachvault.errors import DamageError, NoVaultError, UsageError, VaultKeyError
 from pachvault.maintenance.maintenance import maintenance, refused
-from pachvault.maintenance.maintenance_report import MaintenanceRound
+from pachvault.maintenance.maintenance_report import MaintenanceResult
 from pachvault.pach.connection import connect
 from pachvault.pach.source import Source
 from pachvault.runtime.progress import Quiet
@@ -25,7 +25,7 @@ def run(worker: Worker) -> str:
     return f"{finished.report.status}: {finished.report.summary}"
 
 
-def _maintenance(worker: Worker) -> MaintenanceRound:
+def _maintenance(worker: Worker) -> MaintenanceResult:
     chosen = policy.parse(worker.policy_text(), "policy.yaml")
     vault = open_vault(open_store(chosen.target))
     with connect(worker.pachd, worker.token) as connection:

@@ -54,7 +54,7 @@ def test_clause_9_12_it_refuses_where_an_object_is_younger_than_five_minutes(nam
     story, alone = forgotten()
     story.store.put(name, [b"{}"], 2)
     story.pass_by(QUIET - TICK)
-    with pytest.raises(BusyError, match="something is at work here"):
+    with pytest.raises(BusyError, match="the vault is in use"):
         prune(story)
     assert alone <= story.objects()
     assert story.store.deleted() == []
@@ -111,7 +111,7 @@ def test_clause_9_12_a_run_that_announces_itself_after_the_marks_stops_it() -> N
             return getattr(story.store, name)
 
     opened = vault.Vault(Meddled(), story.vault.config)  # type: ignore[arg-type]  # by __getattr__
-    with pytest.raises(BusyError, match="backup late has begun meanwhile"):
+    with pytest.raises(BusyError, match="backup late was started meanwhile"):
         emergency_prune.execute(opened, LIMITS, Quiet())
     assert alone <= story.objects()
     assert alone <= story.marked(), "which that run sees"

@@ -96,7 +96,7 @@ def test_clause_9_7_each_planned_object_says_until_when_it_waits() -> None:
     size = len(story.store.get(pack))
     data = story.store.get(gone.name.path)
     story.store.delete(gone.name.path)
-    young = "young: a run may be about to seal it"
+    young = "young: a run in progress may need it"
     assert said() == (PruneAction.KEEP, written_at + HALF, young, size)
     story.pass_by(HALF)
     assert said() == (PruneAction.MARK, None, "no snapshot needs it", size)
@@ -110,7 +110,7 @@ def test_clause_9_7_each_planned_object_says_until_when_it_waits() -> None:
     assert said() == (PruneAction.WAIT, marked_at + GRACE, since, size)
     story.pass_by(timedelta(days=5))
     story.store.put(layout.forgotten_path(gone.name.path), [data], len(data))
-    needed = f"{since}, and a snapshot that may be brought back needs it"
+    needed = f"{since}, and a snapshot that can be brought back needs it"
     assert said() == (PruneAction.WAIT, story.store.now + GRACE, needed, size)
     story.pass_by(GRACE)
     assert said() == (PruneAction.DELETE, None, since, size)

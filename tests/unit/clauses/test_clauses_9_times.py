@@ -456,7 +456,7 @@ def test_clause_9_7_only_what_is_as_old_as_half_the_grace_is_marked() -> None:
     story.pass_by(HALF - TICK)
     assert story.prune().marked == 0
     assert {planned.reason for name in alone if (planned := story.planned(name))} <= {
-        "young: a run may be about to seal it"
+        "young: a run in progress may need it"
     }
     story.pass_by(TICK)
     assert story.prune().marked == len(alone)
@@ -614,7 +614,7 @@ def test_clause_9_7_a_pack_stays_whose_needed_blobs_have_no_better_place(how: st
     except DamageError:  # what only the short pack has is lost
         assert how == "short"
     else:
-        assert how == "marked" or "cannot be read elsewhere" in done.problems[0]
+        assert how == "marked" or "has no other readable copy" in done.problems[0]
     assert old in story.store.objects
     story.store.objects[new] = data, at
     story.check()
@@ -681,7 +681,7 @@ def test_clause_9_8_a_prune_stops_when_its_look_is_older_than_half_the_grace(
     story.pass_by(GRACE)
     planned = story.plan()
     monkeypatch.setattr(prune, "time", Watch(*passed))
-    with pytest.raises(BusyError, match="held up for more than half of the grace"):
+    with pytest.raises(BusyError, match="the scan is older than half the grace period"):
         story.prune(planned)
     assert alone <= story.objects()
 

@@ -19,7 +19,7 @@ from pachvault.format.manifest import Problem
 from pachvault.format.records import Pipeline
 from pachvault.maintenance import pins
 from pachvault.maintenance.forget import forget
-from pachvault.maintenance.forget.forget import Decision
+from pachvault.maintenance.forget.forget import ForgetDecision
 from pachvault.maintenance.forget.retention import RetentionAction
 from pachvault.maintenance.verify import audits
 from pachvault.maintenance.verify.verify import Level
@@ -62,7 +62,7 @@ def forget_all_but_the_last(vault: Vault) -> list[str]:
     return [each.id for each in forget.execute(vault, forget.plan(vault, LAST, NOW))]
 
 
-def actions(decisions: Iterable[Decision]) -> list[str]:
+def actions(decisions: Iterable[ForgetDecision]) -> list[str]:
     return [each.action.value for each in decisions]
 
 
@@ -127,7 +127,7 @@ def test_rules_speak_of_branches_that_snapshots_hold(vault: Vault) -> None:
 
     assert kept("logs/*") == {only_logs.name.id}
     for pattern in ("images/*", "images/raw@v?", "i*/raw@master"):
-        # the last of them all holds none, so that no rule speaks of it
+        # the last of them all holds none, so that no rule matches it
         assert kept(pattern) == {both_again.name.id, only_logs.name.id}
     assert kept("images/raw@dev") == {both.name.id, both_again.name.id, only_logs.name.id}
 
@@ -470,6 +470,6 @@ def test_what_vanishes_while_it_is_brought_back_is_left_forgotten(
 ) -> None:
     forget_all_but_the_last(vault)
     monkeypatch.setattr(forget.snapshot_check, "check", lambda vault, name: vault.store.delete(name.path))
-    with pytest.raises(DamageError, match="was there a moment ago"):
+    with pytest.raises(DamageError, match="was just written, and is gone"):
         forget.bring_back(vault, made[0].short_id)
     assert made[0].name.id in gone(vault)

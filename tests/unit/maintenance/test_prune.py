@@ -14,7 +14,7 @@ from pachvault.format import layout
 from pachvault.format.ids import RepoName
 from pachvault.format.maintenance_documents import PendingDelete
 from pachvault.maintenance.prune import prune
-from pachvault.maintenance.prune.prune import Pruned
+from pachvault.maintenance.prune.prune import PruneOutcome
 from pachvault.maintenance.prune.prune_plan import PruneAction, PruneLimits, PrunePlan, plan
 from pachvault.maintenance.verify.findings import Severity
 from pachvault.maintenance.verify.verify import Level, verify
@@ -63,7 +63,7 @@ class Story:
     def plan(self, limits: PruneLimits = NEVER) -> PrunePlan:
         return plan(self.vault, limits, clock.store_now(self.vault), Quiet())
 
-    def prune(self, limits: PruneLimits = NEVER) -> Pruned:
+    def prune(self, limits: PruneLimits = NEVER) -> PruneOutcome:
         return prune.execute(self.vault, self.plan(limits), Quiet())
 
     def names(self, folder: str) -> set[str]:
@@ -231,7 +231,7 @@ def test_a_copy_elsewhere_that_cannot_be_read_saves_the_pack(story: Story) -> No
     story.pass_time(7.1)
     done = story.prune(PruneLimits(max_dead=0.7))
     assert before <= story.names(layout.PACKS)
-    assert "cannot be read elsewhere" in done.problems[0]
+    assert "has no other readable copy" in done.problems[0]
     assert done.deleted["packs"] == 0
 
 
@@ -255,7 +255,7 @@ def test_a_damaged_vault_is_not_pruned(story: Story) -> None:
 def test_a_lost_pack_stops_prune(story: Story) -> None:
     story.back_up(1, 2)
     story.vault.store.delete(min(story.names(layout.PACKS)))
-    with pytest.raises(DamageError, match="2 blobs that are needed are in no pack"):
+    with pytest.raises(DamageError, match="2 needed blobs are in no pack"):
         story.prune()
 
 

@@ -42,17 +42,19 @@ def size(store: MemoryStore) -> int:
 def test_what_no_snapshot_needs_is_gone_at_once_and_the_rest_reads_back(story: Stored) -> None:
     here = opened(story)
     planned = emergency_prune.plan(here, LIMITS, clock.store_now(here), Quiet())
-    doomed = {each.name for each in planned.prune.of(PruneAction.DELETE)}
+    doomed = {each.name for each in planned.prune_plan.of(PruneAction.DELETE)}
     before = size(story.store)
     done = emergency_prune.execute(here, LIMITS, Quiet())
     assert doomed
     assert not doomed & story.store.objects.keys()
-    assert done.pruned.deleted_bytes > 0
+    assert done.prune_outcome.deleted_bytes > 0
     assert size(story.store) < before
     assert list(story.store.list(layout.FORGOTTEN)) == []
     story.is_grace_over = True  # what was forgotten is gone for good
     story.check()
-    left = emergency_prune.plan(here, LIMITS, clock.store_now(here), Quiet()).prune.of(PruneAction.DELETE)
+    left = emergency_prune.plan(here, LIMITS, clock.store_now(here), Quiet()).prune_plan.of(
+        PruneAction.DELETE
+    )
     assert {each.name.partition("/")[0] for each in left} <= {layout.INDEX}, "compacted, no more"
 
 
@@ -130,8 +132,8 @@ class Announcing:
 def test_a_run_that_begins_meanwhile_stops_it_before_what_that_run_may_rely_on_goes(story: Stored) -> None:
     here = vault.open_vault(cast("Store", Announcing(story.store)))
     packs = [info.name for info in story.store.list(layout.PACKS)]
-    marked = pending_deletes.for_writing(opened(story)).pending_deletes
-    with pytest.raises(BusyError, match="backup quick has begun meanwhile"):
+    marked = pending_deletes.for_writing(opened(story)).avoid
+    with pytest.raises(BusyError, match="backup quick was started meanwhile"):
         emergency_prune.execute(here, LIMITS, Quiet())
     left = {info.name for info in story.store.list(layout.PACKS)}
     assert {*packs} - left <= marked, "only what was marked before the run began is gone"

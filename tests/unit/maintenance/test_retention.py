@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pachvault.maintenance.forget.retention import Candidate, RetentionAction, RetentionDecision, judge
+from pachvault.maintenance.forget.retention import Candidate, RetentionAction, RetentionDecision, decide
 from pachvault.policy import Retention
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)  # a Sunday
@@ -47,7 +47,7 @@ def reasons(verdicts: list[RetentionDecision]) -> dict[str, tuple[str, ...]]:
 
 
 def kept(candidates: list[Candidate], *rules: dict[str, Any]) -> dict[str, tuple[str, ...]]:
-    return reasons(judge(candidates, [Retention(**rule) for rule in rules], NOW))
+    return reasons(decide(candidates, [Retention(**rule) for rule in rules], NOW))
 
 
 def test_the_last_are_kept_whenever_they_were_frozen() -> None:
@@ -83,7 +83,7 @@ def test_days_are_those_of_utc() -> None:
     east = timezone(timedelta(hours=9))
     early = snapshot(datetime(2026, 11, 21, 8, tzinfo=east))  # the 20th, 23:00 in UTC
     late = snapshot(datetime(2026, 11, 21, 10, tzinfo=east))  # the 21st, 01:00
-    verdicts = judge([early, late], [Retention(keep_daily=5)], NOW)
+    verdicts = decide([early, late], [Retention(keep_daily=5)], NOW)
     assert verdicts[0].reasons[0] == "daily 2026-11-20"
     assert verdicts[1].reasons[1] == "daily 2026-11-21"
 
@@ -124,7 +124,7 @@ def test_what_no_rule_speaks_of_is_kept() -> None:
         [snapshot("2026-10-01", rules=frozenset()), snapshot("2026-11-01"), snapshot("2026-11-02")],
         {"match": ["images/*"], "keep_last": 1},
     )
-    assert found["2026-10-01"] == ("no rule speaks of it",)
+    assert found["2026-10-01"] == ("no rule matches it",)
     assert "2026-11-01" not in found
 
 
@@ -135,7 +135,7 @@ def test_clusters_and_policies_are_apart() -> None:
         snapshot("2026-11-03", cluster="b", policy="other"),
         snapshot("2026-11-04", cluster="b", policy="other"),
     ]
-    verdicts = judge(candidates, [Retention(keep_last=1)], NOW)
+    verdicts = decide(candidates, [Retention(keep_last=1)], NOW)
     assert [each.action.value for each in verdicts] == ["keep", "keep", "forget", "keep"]
 
 
@@ -161,7 +161,7 @@ def test_partial_snapshots_take_no_slot_and_go_when_a_good_one_is_newer() -> Non
         "2026-11-04": ("partial, no good one is newer",),
         "2026-11-05": ("partial, no good one is newer",),
     }
-    verdict = judge(candidates, [Retention(keep_last=2)], NOW)[1]
+    verdict = decide(candidates, [Retention(keep_last=2)], NOW)[1]
     assert (verdict.action, verdict.reasons) == (
         RetentionAction.FORGET,
         ("partial, and a good one is newer",),
@@ -177,7 +177,7 @@ def test_without_any_good_one_nothing_is_dropped() -> None:
 def test_what_is_dated_into_the_future_stays_and_takes_nobodys_place() -> None:
     tomorrow = snapshot(NOW + timedelta(days=1))
     candidates = [snapshot("2026-11-01"), snapshot("2026-11-02"), tomorrow]
-    verdicts = judge(candidates, [Retention(keep_last=1)], NOW)
+    verdicts = decide(candidates, [Retention(keep_last=1)], NOW)
     assert [each.reasons for each in verdicts] == [
         ("no rule keeps it",),
         ("newest good", "last 1"),
@@ -186,7 +186,7 @@ def test_what_is_dated_into_the_future_stays_and_takes_nobodys_place() -> None:
 
 
 def test_without_rules_nothing_is_forgotten() -> None:
-    verdicts = judge(
+    verdicts = decide(
         [snapshot("2026-11-01", rules=frozenset()), snapshot("2026-11-02", rules=frozenset())], [], NOW
     )
     assert {each.action for each in verdicts} == {RetentionAction.KEEP}
@@ -194,7 +194,7 @@ def test_without_rules_nothing_is_forgotten() -> None:
 
 def test_each_verdict_is_of_its_snapshot() -> None:
     candidates = [snapshot(f"2026-01-0{day}") for day in range(1, 4)]
-    found = judge(candidates, [Retention(keep_last=1)], NOW)
+    found = decide(candidates, [Retention(keep_last=1)], NOW)
     assert [each.candidate for each in found] == candidates
 
 

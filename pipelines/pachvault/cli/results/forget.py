@@ -9,7 +9,7 @@ from typing import Literal, Self
 
 from pachvault.cli.common import put_table, say
 from pachvault.cli.render import Result, table_of, text_of
-from pachvault.maintenance.forget.forget import Decision
+from pachvault.maintenance.forget.forget import ForgetDecision
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +39,7 @@ class DecisionResult(Result):
     reasons: Sequence[str]
 
     @classmethod
-    def of(cls, decision: Decision) -> Self:
+    def of(cls, decision: ForgetDecision) -> Self:
         """From the plan's decision."""
         return cls(
             id=decision.name.id,

@@ -9,8 +9,8 @@ from typing import Literal, Self
 
 from pachvault.cli.common import human, put_table, say
 from pachvault.cli.render import Result, table_of, text_of
-from pachvault.maintenance.prune.emergency_prune import Announced
-from pachvault.maintenance.prune.prune import Pruned
+from pachvault.maintenance.prune.emergency_prune import AnnouncedRun
+from pachvault.maintenance.prune.prune import PruneOutcome
 from pachvault.maintenance.prune.prune_plan import PlannedObject, PruneAction, PrunePlan, Waiting
 from pachvault.syntax.quantities import rounded_in_words
 
@@ -75,7 +75,7 @@ class RunResult(Result):
     age_seconds: float
 
     @classmethod
-    def of(cls, announced: Announced) -> Self:
+    def of(cls, announced: AnnouncedRun) -> Self:
         """From the announcement."""
         return cls(run=announced.run_id, age_seconds=announced.age.total_seconds())
 
@@ -128,7 +128,7 @@ class PruneSummary(Result):
     waiting: Sequence[WaitingObjects]
 
     @classmethod
-    def of(cls, pruned: Pruned, waiting: Sequence[Waiting]) -> Self:
+    def of(cls, pruned: PruneOutcome, waiting: Sequence[Waiting]) -> Self:
         """From what was done, and what still waits."""
         return cls(
             deleted=pruned.deleted,

@@ -84,7 +84,7 @@ class StatusResult(Result):
             ),
             drilled_at=status.drilled_at,
             drill_failed_at=status.drill_failed_at,
-            maintained_at=status.kept_up_at,
+            maintained_at=status.maintained_at,
             maintenance_failed_at=status.maintenance_failed_at,
             marked=status.marked,
             waiting=status.waiting,

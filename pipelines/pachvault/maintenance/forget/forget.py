@@ -1,8 +1,8 @@
 """Forgetting snapshots, and bringing them back.
 
-A manifest moves from `snapshots/` to `forgotten/` and back, written in the new place before it is deleted in
-the old one: one that is in both is not forgotten. Nothing else is touched; what a forgotten snapshot alone
-needed is prune's, once the grace is over.
+A manifest moves from `snapshots/` to `forgotten/`, or back. It is written in the new folder before it is
+deleted in the old one; a snapshot whose manifest is in both is not forgotten. No other object changes: prune
+deletes what only a forgotten snapshot needs, after the grace period.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pachvault.format import layout
 from pachvault.maintenance import pins
 from pachvault.maintenance.forget import snapshot_check, trash
 from pachvault.maintenance.forget.quick_check import QuickCheck
-from pachvault.maintenance.forget.retention import Candidate, RetentionAction, judge
+from pachvault.maintenance.forget.retention import Candidate, RetentionAction, decide
 from pachvault.maintenance.forget.rule_matching import RuleMatcher
 from pachvault.maintenance.verify import audits, known_damage
 from pachvault.policy import Retention
@@ -32,25 +32,28 @@ _log = logging.getLogger(__name__)
 
 _READS_AT_ONCE = 4
 _RETURNABLE = 0.9
-"""The part of the grace for which a forgotten snapshot can be brought back: prune acts on the whole of it."""
+"""For this part of the grace period a forgotten snapshot can be brought back. Prune waits for all of it: the
+rest is for bringing back to finish in."""
 BROUGHT_BACK = "brought back"
+"""The reason of the pin that a snapshot gets that was brought back."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Decision:
-    """What becomes of a snapshot, and why."""
+class ForgetDecision:
+    """Whether a snapshot is forgotten, and why."""
 
     name: SnapshotName
     action: RetentionAction
     reasons: tuple[str, ...]
     policy: str = ""
+    """Empty where the manifest cannot be read."""
     state: str = "sealed"
     """sealed, partial or damaged."""
 
 
 @dataclass(frozen=True, slots=True)
-class Forgotten:
-    """A snapshot that was forgotten and is not gone yet."""
+class ForgottenSnapshot:
+    """A snapshot that was forgotten, and whose manifest prune has not deleted yet."""
 
     name: SnapshotName
     forgotten_at: datetime
@@ -65,26 +68,26 @@ def plan(
     *,
     policy: str | None = None,
     cluster: str | None = None,
-) -> list[Decision]:
-    """A decision for every snapshot, in the order of their sealing.
+) -> list[ForgetDecision]:
+    """A decision for every snapshot, in the order of sealing.
 
-    With `policy` or `cluster` the rules speak only of the snapshots of that policy or cluster. A snapshot
-    that is damaged, as far as QuickCheck shows, is kept and takes the place of none. `now`: by the store.
+    With `policy` or `cluster` the rules apply only to the snapshots of that policy or cluster. A snapshot
+    that QuickCheck finds damaged is kept, and does not take the place of an intact one. `now`: by the store.
     """
     pinned = pins.load(vault)
-    kept: dict[str, Decision] = {}
+    decisions: dict[str, ForgetDecision] = {}
     candidates: dict[str, tuple[SnapshotName, Candidate]] = {}
     names = snapshots.names(vault)
     quick_check = QuickCheck(vault)
-    match = RuleMatcher(rules, quick_check.branches)
+    matcher = RuleMatcher(rules, quick_check.branches)
 
-    def look(name: SnapshotName) -> Candidate | DamageError:
+    def read(name: SnapshotName) -> Candidate | DamageError:
         try:
             manifest = snapshots.load(vault, name).manifest
-            is_mine = policy in (None, manifest.policy) and cluster in (None, manifest.cluster.id)
-            if is_mine:
+            is_in_scope = policy in (None, manifest.policy) and cluster in (None, manifest.cluster.id)
+            if is_in_scope:
                 quick_check.check(name)
-            meant = match.rules(manifest) if is_mine else frozenset()
+            matching_rules = matcher.rules(manifest) if is_in_scope else frozenset()
         except DamageError as error:
             return error
         return Candidate(
@@ -94,135 +97,126 @@ def plan(
             policy=manifest.policy,
             partial=manifest.partial,
             pinned=name.id in pinned,
-            rules=meant,
+            rules=matching_rules,
             sequence=name.sequence,
         )
 
     with ThreadPoolExecutor(_READS_AT_ONCE, "forget") as pool:
-        for name, found in zip(names, pool.map(look, names), strict=True):
-            if isinstance(found, DamageError):
-                at = found.where.removeprefix(f"{vault.store.url}/")
-                why = f"cannot be read: {found.what}" + (f": {at}" if at not in ("", name.path) else "")
-                kept[name.id] = Decision(
-                    name=name, action=RetentionAction.KEEP, reasons=(why,), state="damaged"
-                )
-            elif other := _other(found, policy, cluster):
-                kept[name.id] = _decision(name, found, RetentionAction.KEEP, (other,))
+        for name, candidate in zip(names, pool.map(read, names), strict=True):
+            if isinstance(candidate, DamageError):
+                decisions[name.id] = _damaged(vault, name, candidate)
+            elif owner := _other_owner(candidate, policy, cluster):
+                decisions[name.id] = _decision(name, candidate, RetentionAction.KEEP, (owner,))
             else:
-                candidates[name.id] = (name, found)
-    for verdict in judge([candidate for _, candidate in candidates.values()], rules, now):
+                candidates[name.id] = (name, candidate)
+    for verdict in decide([candidate for _, candidate in candidates.values()], rules, now):
         name, candidate = candidates[verdict.candidate.id]
-        kept[name.id] = _decision(name, candidate, verdict.action, verdict.reasons)
-    return [kept[name.id] for name in names]
+        decisions[name.id] = _decision(name, candidate, verdict.action, verdict.reasons)
+    return [decisions[name.id] for name in names]
 
 
 def unmatched(vault: Vault, rules: Sequence[Retention]) -> list[str]:
-    """The patterns of rules that no snapshot has a branch for.
+    """The patterns of rules that match a branch of no snapshot.
 
-    None where a snapshot cannot be read, which may have it, and none where there is no snapshot at all.
+    Empty where a snapshot cannot be read, for it may have such a branch, and where there is no snapshot.
     """
     quick_check = QuickCheck(vault)
-    match = RuleMatcher(rules, quick_check.branches)
-    left = dict.fromkeys(pattern for patterns in match.patterns for pattern in patterns)
+    matcher = RuleMatcher(rules, quick_check.branches)
+    patterns = dict.fromkeys(pattern for patterns in matcher.patterns for pattern in patterns)
     names = snapshots.names(vault)
     try:
+        # the newest first: it mostly matches every pattern, and the others need not be read
         for name in reversed(names):
             manifest = snapshots.load(vault, name).manifest
-            for pattern in [each for each in left if match.has(manifest, each)]:
-                del left[pattern]
-            if not left:
+            for pattern in [pattern for pattern in patterns if matcher.has(manifest, pattern)]:
+                del patterns[pattern]
+            if not patterns:
                 break
     except DamageError as error:
         _log.warning("retention rules are not checked for patterns that match nothing: %s", error)
         return []
-    return [str(pattern) for pattern in left] if names else []
+    return [str(pattern) for pattern in patterns] if names else []
 
 
 def check_known(vault: Vault, now: datetime) -> None:
-    """Raises DamageError where audits know of damage: an old snapshot may be the one to restore, then."""
-    found = known_damage.known(vault, audits.load(vault), now).lost
-    if found:
-        more = f", and {len(found) - 1} more" if len(found) > 1 else ""
+    """Raises DamageError where an audit records damage: an old snapshot may be the only intact one."""
+    damaged = known_damage.known(vault, audits.load(vault), now).lost
+    if damaged:
+        more = f", and {len(damaged) - 1} more" if len(damaged) > 1 else ""
         raise CorruptError(
-            f"nothing is forgotten by rules of a vault that is damaged: {found[0].name}{more}",
+            f"the vault is damaged, so no snapshot is forgotten by rules: {damaged[0].name}{more}",
             where=vault.store.url,
             hint="`pachvault repair`, then `pachvault verify`; or name the snapshots to forget",
         )
 
 
-def plan_named(vault: Vault, references: Iterable[str]) -> list[Decision]:
-    """To forget just the snapshots that are named; UsageError where one is pinned or not there."""
+def plan_named(vault: Vault, references: Iterable[str]) -> list[ForgetDecision]:
+    """Decisions to forget the snapshots that are named; UsageError where one is pinned or not there."""
     pinned = pins.load(vault)
-    found: dict[str, Decision] = {}
+    decisions: dict[str, ForgetDecision] = {}
     for reference in references:
-        wanted = SnapshotRef.parse(reference)
-        if wanted.at is not None:
+        snapshot_ref = SnapshotRef.parse(reference)
+        if snapshot_ref.at is not None:
             raise UsageError(
                 f"a snapshot to forget is named by its id, not by a time: {reference!r}",
                 hint="`pachvault snapshots` lists them",
             )
-        name = snapshots.find(vault, wanted)
+        name = snapshots.find(vault, snapshot_ref)
         if name.id in pinned:
             raise UsageError(
                 f"snapshot {name.id[:12]} is pinned", hint=f"`pachvault snapshots unpin {name.id[:12]}` first"
             )
-        found[name.id] = _named(vault, name)
-    return list(found.values())
+        decisions[name.id] = _named(vault, name)
+    return list(decisions.values())
 
 
-def _named(vault: Vault, name: SnapshotName) -> Decision:
-    try:
-        manifest = snapshots.load(vault, name).manifest
-    except DamageError:
-        return Decision(name=name, action=RetentionAction.FORGET, reasons=("named",), state="damaged")
-    state = "partial" if manifest.partial else "sealed"
-    return Decision(
-        name=name, action=RetentionAction.FORGET, reasons=("named",), policy=manifest.policy, state=state
-    )
+def execute(vault: Vault, decisions: Iterable[ForgetDecision]) -> list[SnapshotName]:
+    """Carry decisions out; the snapshots that were forgotten. Safe to repeat, and to interrupt anywhere.
 
-
-def execute(vault: Vault, decisions: Iterable[Decision]) -> list[SnapshotName]:
-    """Forget what the decisions say; what was forgotten. Safe to repeat, and to interrupt anywhere.
-
-    A snapshot that was pinned since is kept. Raises PachvaultError, before anything is done, where the target
-    does not allow deletion.
+    A snapshot that was pinned in between is kept. Raises PachvaultError, before anything is done, where the
+    target does not allow deletion.
     """
-    doomed = [each.name for each in decisions if each.action is RetentionAction.FORGET]
-    if not doomed:
+    to_forget = [decision.name for decision in decisions if decision.action is RetentionAction.FORGET]
+    if not to_forget:
         return []
     now = clock.read(vault).earlier
-    return [name for name in doomed if not pins.is_pinned(vault, name.id) and trash.forget(vault, name, now)]
+    return [
+        name for name in to_forget if not pins.is_pinned(vault, name.id) and trash.forget(vault, name, now)
+    ]
 
 
-def forgotten(vault: Vault) -> list[Forgotten]:
-    """Every forgotten snapshot that is still there, oldest first."""
+def forgotten(vault: Vault) -> list[ForgottenSnapshot]:
+    """Every forgotten snapshot whose manifest is still in the vault, oldest first."""
     sizes = {info.name: info.size for info in vault.objects(layout.SNAPSHOTS)}
-    found = []
+    forgotten_snapshots = []
     for info in vault.objects(layout.FORGOTTEN):
-        name = snapshots.parse_path(info.name)
-        # a shorter one is what an aborted write left: bringing back was broken off
-        if name is not None and sizes.get(layout.unforgotten_path(info.name), -1) < info.size:
-            found.append(Forgotten(name, info.modified_at, until(vault, info.modified_at)))
-    return found
+        name = snapshots.named(info.name)
+        # in both folders it is not forgotten, unless the one in `snapshots/` is shorter: that one is what an
+        # interrupted write left when it was brought back
+        if name is not None and sizes.get(layout.remembered_path(info.name), -1) < info.size:
+            forgotten_snapshots.append(
+                ForgottenSnapshot(name, info.modified_at, until(vault, info.modified_at))
+            )
+    return forgotten_snapshots
 
 
 def until(vault: Vault, forgotten_at: datetime) -> datetime:
-    """How long what was forgotten then can be brought back."""
+    """How long a snapshot can be brought back that was forgotten at that time."""
     return forgotten_at + vault.config.grace * _RETURNABLE
 
 
 def bring_back(vault: Vault, reference: str) -> SnapshotName:
-    """Bring a forgotten snapshot back, and pin it: the rules that forgot it once would do so again.
+    """Bring a forgotten snapshot back, and pin it: else the rules that forgot it would forget it again.
 
-    Nothing is done to one that is not forgotten. Raises UsageError for one that is not there or was
-    forgotten too long ago, DamageError where something it needs is gone: it is as forgotten as before then.
+    Does nothing to a snapshot that is not forgotten. Raises UsageError for one that is not there or was
+    forgotten too long ago; DamageError where an object that it needs is gone: then it stays forgotten.
     """
-    known = forgotten(vault)
+    forgotten_snapshots = forgotten(vault)
     selection.checked_prefix(reference, "snapshot", selection.SNAPSHOT_DIGITS)
-    if not any(each.name.id.startswith(reference) for each in known):
+    if not any(snapshot.name.id.startswith(reference) for snapshot in forgotten_snapshots):
         return _not_forgotten(vault, reference)
-    name = snapshots.pick([each.name for each in known], reference, vault)
-    limit = next(each.until for each in known if each.name == name)
+    name = snapshots.pick([snapshot.name for snapshot in forgotten_snapshots], reference, vault)
+    limit = next(snapshot.until for snapshot in forgotten_snapshots if snapshot.name == name)
     if clock.store_now(vault) >= limit:
         raise UsageError(
             f"snapshot {name.id[:12]} could be brought back until {limit:%Y-%m-%d %H:%M} UTC",
@@ -230,25 +224,26 @@ def bring_back(vault: Vault, reference: str) -> SnapshotName:
             hint="prune may be deleting what it needs",
         )
     data = vault.read(name.path)
-    back = replace(name, path=layout.unforgotten_path(name.path))
+    restored = replace(name, path=layout.remembered_path(name.path))
+    # pinned first: a forget that runs at the same time sees the pin, and leaves the manifest where it is
     was_pinned = not pins.pin(vault, name.id, BROUGHT_BACK)
-    vault.store.put(back.path, [data], len(data))
+    vault.store.put(restored.path, [data], len(data))
     try:
-        snapshot_check.check(vault, back)
+        snapshot_check.check(vault, restored)
     except DamageError:
         if trash.has(vault, name.path, data):
-            vault.delete(back.path)
+            vault.delete(restored.path)
             if not was_pinned:
                 pins.unpin(vault, name.id)
         raise
-    if not trash.has(vault, back.path, data):
-        raise AbsentError("was there a moment ago, and is gone", where=f"{vault.store.url}/{back.path}")
+    if not trash.has(vault, restored.path, data):
+        raise AbsentError("was just written, and is gone", where=f"{vault.store.url}/{restored.path}")
     vault.delete(name.path)
-    return back
+    return restored
 
 
 def _not_forgotten(vault: Vault, reference: str) -> SnapshotName:
-    """The snapshot where it is not forgotten at all; else the error says what is there to be brought back."""
+    """The snapshot, where it is not forgotten at all; UsageError where there is none of that name."""
     try:
         return snapshots.find(vault, reference)
     except UsageError:
@@ -259,7 +254,8 @@ def _not_forgotten(vault: Vault, reference: str) -> SnapshotName:
         ) from None
 
 
-def _other(candidate: Candidate, policy: str | None, cluster: str | None) -> str:
+def _other_owner(candidate: Candidate, policy: str | None, cluster: str | None) -> str:
+    """Why the rules do not apply to a snapshot of another policy or cluster; empty where they do."""
     if policy is not None and candidate.policy != policy:
         return f"of policy {candidate.policy}"
     if cluster is not None and candidate.cluster != cluster:
@@ -267,8 +263,25 @@ def _other(candidate: Candidate, policy: str | None, cluster: str | None) -> str
     return ""
 
 
+def _damaged(vault: Vault, name: SnapshotName, error: DamageError) -> ForgetDecision:
+    path = error.where.removeprefix(f"{vault.store.url}/")
+    reason = f"cannot be read: {error.what}" + (f": {path}" if path not in ("", name.path) else "")
+    return ForgetDecision(name=name, action=RetentionAction.KEEP, reasons=(reason,), state="damaged")
+
+
+def _named(vault: Vault, name: SnapshotName) -> ForgetDecision:
+    try:
+        manifest = snapshots.load(vault, name).manifest
+    except DamageError:
+        return ForgetDecision(name=name, action=RetentionAction.FORGET, reasons=("named",), state="damaged")
+    state = "partial" if manifest.partial else "sealed"
+    return ForgetDecision(
+        name=name, action=RetentionAction.FORGET, reasons=("named",), policy=manifest.policy, state=state
+    )
+
+
 def _decision(
     name: SnapshotName, candidate: Candidate, action: RetentionAction, reasons: tuple[str, ...]
-) -> Decision:
+) -> ForgetDecision:
     state = "partial" if candidate.partial else "sealed"
-    return Decision(name=name, action=action, reasons=reasons, policy=candidate.policy, state=state)
+    return ForgetDecision(name=name, action=action, reasons=reasons, policy=candidate.policy, state=state)

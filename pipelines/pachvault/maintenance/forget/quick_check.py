@@ -1,7 +1,7 @@
-"""Whether snapshots are intact, as far as records, commit lists and listings show: for many at once.
+"""Checks many snapshots by their records, commit lists and the vault's listings.
 
-It is not verify: no pack is read, and file tables only where packs are missing. What snapshots share is
-checked once.
+Not verify: it reads no packs, and file tables only if packs are missing. An object that several snapshots
+need is checked once.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pachvault.vault.walk import NodeKind, Reached, walk
 
 
 class QuickCheck:
-    """The vault's objects as one listing shows them. Make it after the snapshots were listed."""
+    """The vault's objects by one listing. Create it after the snapshots were listed."""
 
     def __init__(self, vault: Vault) -> None:
         self._vault = vault
@@ -25,7 +25,7 @@ class QuickCheck:
         self._index = blob_index.load_digests(vault) if is_pack_missing else None
         self._branches: dict[bytes, tuple[str, ...]] = {}
         self._intact: set[str] = set()
-        """Objects that are intact, with all that they need."""
+        """Objects that are intact, as are all the objects below them."""
         self._damaged: dict[str, DamageError] = {}
 
     def branches(self, record: bytes) -> tuple[str, ...]:
@@ -36,33 +36,33 @@ class QuickCheck:
         return self._branches[record]
 
     def check(self, name: SnapshotName) -> None:
-        """Raises DamageError where something that the snapshot needs is not there, or is damaged."""
-        below: list[str] = []
-        """The record that is being checked, and what it needs."""
-        for at in walk(self._vault, [name], self._note, is_skipped=self._is_intact):
-            if at.kind is NodeKind.RECORD and at.record is not None:
-                self._branches[at.digest] = tuple(branch.name for branch in at.record.branches)
-            if at.kind in (NodeKind.PIPELINES, NodeKind.RECORD):
-                self._intact.update(below)
-                below = []
-            if at.kind is NodeKind.FILE_TABLE:
+        """Raises DamageError where an object that the snapshot needs is missing or damaged."""
+        pending: list[str] = []
+        """The record that is being checked and the objects below it: intact when the walk leaves them."""
+        for node in walk(self._vault, [name], self._note, is_known=self._is_intact):
+            if node.kind is NodeKind.RECORD and node.record is not None:
+                self._branches[node.digest] = tuple(branch.name for branch in node.record.branches)
+            if node.kind in (NodeKind.PIPELINES, NodeKind.RECORD):
+                self._intact.update(pending)
+                pending = []
+            if node.kind is NodeKind.FILE_TABLE:
                 try:
-                    self._check_table(at)
+                    self._check_table(node)
                 except DamageError as error:
-                    self._note(at, error)
-            if at.kind is not NodeKind.MANIFEST:
-                below.append(at.path)
-        self._intact.update(below)
+                    self._note(node, error)
+            if node.kind is not NodeKind.MANIFEST:
+                pending.append(node.path)
+        self._intact.update(pending)
 
-    def _check_table(self, at: Reached) -> None:
-        if at.path not in self._tables:
-            raise AbsentError("no such object", where=at.path)
+    def _check_table(self, node: Reached) -> None:
+        if node.path not in self._tables:
+            raise AbsentError("no such object", where=node.path)
         if self._index is not None:
-            snapshot_check.check_table(self._vault, self._index, at.digest)
+            snapshot_check.check_table(self._vault, self._index, node.digest)
 
-    def _note(self, at: Reached, error: PachvaultError) -> None:
+    def _note(self, node: Reached, error: PachvaultError) -> None:
         if isinstance(error, DamageError):
-            self._damaged[at.path] = error
+            self._damaged[node.path] = error
         raise error
 
     def _is_intact(self, path: str) -> bool:

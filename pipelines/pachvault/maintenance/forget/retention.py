@@ -1,8 +1,7 @@
-"""Which snapshots a policy keeps, and why. Pure: nothing is read and nothing is forgotten here.
+"""Which snapshots a policy's rules keep, and why. Pure: nothing is read and nothing is forgotten here.
 
-Snapshots are grouped by cluster and policy, and within those by what each rule speaks of. A rule never
-looks beyond its group, and a snapshot that any rule keeps in any group is kept. All times are UTC, weeks
-are those of ISO 8601.
+Snapshots are grouped by cluster and policy. Within a group each rule is applied to the snapshots that it
+matches, and a snapshot that any rule keeps is kept. All times are UTC, weeks are those of ISO 8601.
 """
 
 from __future__ import annotations
@@ -26,11 +25,11 @@ PERIODS: dict[str, _Period] = {
     "monthly": lambda at: f"{at:%Y-%m}",
     "yearly": lambda at: f"{at:%Y}",
 }
-"""What a snapshot's time is called in each period; those of one name are of one period."""
+"""The name of the period that a time is in: snapshots whose names are equal are of the same period."""
 
 
 class RetentionAction(StrEnum):
-    """What becomes of a snapshot."""
+    """Whether a snapshot is kept or forgotten."""
 
     KEEP = "keep"
     FORGET = "forget"
@@ -38,7 +37,7 @@ class RetentionAction(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
-    """A snapshot as far as retention is concerned."""
+    """A snapshot, with what the rules depend on."""
 
     id: str
     frozen_at: datetime
@@ -47,55 +46,58 @@ class Candidate:
     partial: bool
     pinned: bool
     rules: frozenset[int]
-    """The rules, by number, that speak of a branch of this snapshot."""
+    """The numbers of the rules that match a branch of this snapshot."""
     sequence: int = 0
-    """Its place in the order of sealing, which is the order here."""
+    """Its place in the order of sealing: newest means sealed last, whatever the clocks said."""
 
 
 @dataclass(frozen=True, slots=True)
 class RetentionDecision:
-    """What becomes of a snapshot, and every reason for it."""
+    """Whether a snapshot is kept, and every reason for that."""
 
     candidate: Candidate
     action: RetentionAction
     reasons: tuple[str, ...]
 
 
-def judge(
+def decide(
     candidates: Iterable[Candidate], rules: Sequence[Retention], now: datetime
 ) -> list[RetentionDecision]:
-    """A verdict for each snapshot, in the order of sealing. `now` tells which of them are from the future."""
+    """A decision for each snapshot, in the order of sealing. Those dated after `now` are kept."""
     ordered = sorted(candidates, key=_order)
-    reasons: dict[str, dict[str, None]] = {each.id: {} for each in ordered}
+    # a dict as an ordered set: several rules may give the same reason
+    reasons: dict[str, dict[str, None]] = {snapshot.id: {} for snapshot in ordered}
     for snapshot in ordered:
         if snapshot.pinned:
             reasons[snapshot.id]["pinned"] = None
         if clock.is_future(snapshot.frozen_at, now):
             reasons[snapshot.id]["future-dated"] = None
         if not snapshot.rules:
-            reasons[snapshot.id]["no rule speaks of it"] = None
-    # what is dated into the future must not take the place of anything
+            reasons[snapshot.id]["no rule matches it"] = None
+    # a snapshot dated in the future does not count as newest: it would take the place of a good one
     for _, group in groupby(sorted(ordered, key=_owner), key=_owner):
-        newest_first = [each for each in reversed(list(group)) if not clock.is_future(each.frozen_at, now)]
+        newest_first = [
+            snapshot for snapshot in reversed(list(group)) if not clock.is_future(snapshot.frozen_at, now)
+        ]
         for snapshot, reason in _always(newest_first, ""):
             reasons[snapshot.id][reason] = None
         for number, rule in enumerate(rules):
-            meant = [each for each in newest_first if number in each.rules]
+            matched = [snapshot for snapshot in newest_first if number in snapshot.rules]
             of = f" of {', '.join(rule.match)}" if rule.match != ["*/*"] else ""
-            for snapshot, reason in (*_always(meant, of), *_by_rule(meant, rule, of)):
+            for snapshot, reason in (*_always(matched, of), *_by_rule(matched, rule, of)):
                 reasons[snapshot.id][reason] = None
-    return [_verdict(each, tuple(reasons[each.id])) for each in ordered]
+    return [_decision(snapshot, tuple(reasons[snapshot.id])) for snapshot in ordered]
 
 
-def _verdict(candidate: Candidate, reasons: tuple[str, ...]) -> RetentionDecision:
+def _decision(candidate: Candidate, reasons: tuple[str, ...]) -> RetentionDecision:
     if reasons:
         return RetentionDecision(candidate, RetentionAction.KEEP, reasons)
-    why = "partial, and a good one is newer" if candidate.partial else "no rule keeps it"
-    return RetentionDecision(candidate, RetentionAction.FORGET, (why,))
+    reason = "partial, and a good one is newer" if candidate.partial else "no rule keeps it"
+    return RetentionDecision(candidate, RetentionAction.FORGET, (reason,))
 
 
 def _always(newest_first: Sequence[Candidate], of: str) -> Iterator[tuple[Candidate, str]]:
-    """What no rule may drop: the newest good one, and partial ones that are newer."""
+    """Snapshots that are kept whatever a rule says: the newest good one, and partial ones that are newer."""
     for snapshot in newest_first:
         if not snapshot.partial:
             yield snapshot, f"newest good{of}"
@@ -104,7 +106,7 @@ def _always(newest_first: Sequence[Candidate], of: str) -> Iterator[tuple[Candid
 
 
 def _by_rule(newest_first: Sequence[Candidate], rule: Retention, of: str) -> Iterator[tuple[Candidate, str]]:
-    good = [each for each in newest_first if not each.partial]
+    good = [snapshot for snapshot in newest_first if not snapshot.partial]
     if not good:
         return
     for number, snapshot in enumerate(good[: rule.keep_last or 0], 1):
@@ -112,7 +114,7 @@ def _by_rule(newest_first: Sequence[Candidate], rule: Retention, of: str) -> Ite
     for period, name in PERIODS.items():
         yield from _by_period(good, period, name, getattr(rule, f"keep_{period}") or 0, of)
     if rule.keep_within is not None:
-        # before the newest good one, not before now: when backups stop, what is there stays
+        # counted from the newest good one, not from now: if backups stop, the last snapshots are kept
         since = good[0].frozen_at - rule.keep_within
         for snapshot in newest_first:
             if snapshot.frozen_at >= since:
@@ -122,16 +124,16 @@ def _by_rule(newest_first: Sequence[Candidate], rule: Retention, of: str) -> Ite
 def _by_period(
     good: Sequence[Candidate], period: str, name: _Period, slots: int, of: str
 ) -> Iterator[tuple[Candidate, str]]:
-    """The newest of each period, as many periods as there are slots, and the oldest of all in a free slot."""
+    """The newest snapshot of each of the last `slots` periods; if there are fewer, the oldest one, too."""
     taken: set[str] = set()
     for snapshot in good:
-        called = name(snapshot.frozen_at.astimezone(UTC))
-        if called in taken:
+        period_name = name(snapshot.frozen_at.astimezone(UTC))
+        if period_name in taken:
             continue
         if len(taken) == slots:
             return
-        taken.add(called)
-        yield snapshot, f"{period} {called}{of}"
+        taken.add(period_name)
+        yield snapshot, f"{period} {period_name}{of}"
     if len(taken) < slots:
         yield good[-1], f"oldest, while there are fewer than {slots} {period}{of}"
 

@@ -1,4 +1,4 @@
-"""Which of a policy's retention rules speak of a snapshot."""
+"""Which of a policy's retention rules apply to a snapshot."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from pachvault.syntax.selection import SourcePattern
 
 
 class RuleMatcher:
-    """Which rules speak of a snapshot. `branches` gives the names of a repo record's branches."""
+    """Matches rules with snapshots. `branches` returns the names of a repo record's branches."""
 
     def __init__(self, rules: Sequence[Retention], branches: Callable[[bytes], tuple[str, ...]]) -> None:
         self.patterns = [[selection.source(text) for text in rule.match] for rule in rules]
         self._branches = branches
 
     def rules(self, manifest: Manifest) -> frozenset[int]:
-        """The numbers of the rules that speak of a branch of the snapshot."""
+        """The numbers of the rules that match a branch of the snapshot."""
         return frozenset(
             number
             for number, patterns in enumerate(self.patterns)
@@ -27,7 +27,7 @@ class RuleMatcher:
         )
 
     def has(self, manifest: Manifest, pattern: SourcePattern) -> bool:
-        """Whether the snapshot has a branch like this."""
+        """Whether the snapshot has a branch that the pattern matches."""
         for entry in manifest.repos:
             repo = RepoName(entry.project, entry.repo)
             if not pattern.means_repo(repo):

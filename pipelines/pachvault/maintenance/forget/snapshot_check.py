@@ -1,4 +1,4 @@
-"""Whether all that one snapshot needs is there. It is not verify: it stops at the first object missing."""
+"""Checks that all objects of one snapshot are in the vault. Not verify: it stops at the first missing one."""
 
 from __future__ import annotations
 
@@ -12,14 +12,16 @@ from pachvault.vault.walk import NodeKind, walk
 
 
 def check(vault: Vault, name: SnapshotName) -> None:
-    """Raises DamageError where a record, a table, or a pack with a blob of the snapshot is not there."""
-    index = blob_index.load_digests(vault)
-    for at in walk(vault, [name]):
-        if at.kind is NodeKind.FILE_TABLE:
-            check_table(vault, index, at.digest)
+    """Raises DamageError where a record, a table, or a pack with a blob of the snapshot is missing."""
+    index = blob_index.held(vault)
+    for node in walk(vault, [name]):
+        if node.kind is NodeKind.FILE_TABLE:
+            check_table(vault, index, node.digest)
 
 
-def check_table(vault: Vault, index: BlobPlaces, name: bytes) -> None:
-    """Raises DamageError where a file table is not there, or a blob of it is in no pack of the index."""
-    if not index.has_all(vault.blobs_of_table(name)):
-        raise AbsentError("a blob of the table is in no pack that is there", where=layout.table_path(name))
+def check_table(vault: Vault, index: BlobPlaces, table_digest: bytes) -> None:
+    """Raises DamageError where a file table is missing, or a blob of it is in no pack of the index."""
+    if not index.has_all(vault.blobs_of_table(table_digest)):
+        raise AbsentError(
+            "a blob of the table is in no pack of the vault", where=layout.table_path(table_digest)
+        )

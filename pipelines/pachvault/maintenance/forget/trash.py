@@ -1,6 +1,6 @@
-"""A manifest's way from `snapshots/` to `forgotten/`: no write of it leaves the manifest in neither place.
+"""Moves a manifest from `snapshots/` to `forgotten/`. At no moment is it in neither folder.
 
-Nothing is deleted in one place before the other was read. Whether to forget is not decided here.
+It is deleted in one folder only after it was read in the other. Whether to forget is not decided here.
 """
 
 from __future__ import annotations
@@ -15,66 +15,70 @@ from pachvault.vault.snapshots import SnapshotName
 from pachvault.vault.vault import Vault
 
 _STALE = 0.1
-"""The part of the grace after which what an interrupted forget left is written anew."""
+"""The part of the grace period after which a manifest that an interrupted forget left is written again."""
 
 
 def forget(vault: Vault, name: SnapshotName, now: datetime) -> bool:
-    """Move a manifest to where the forgotten ones are; False where it is gone or brought back meanwhile."""
+    """Move a manifest to `forgotten/`; False where it is gone, or is being brought back."""
     try:
         data = vault.get(name.path)
     except AbsentError:
-        return False  # gone: another one was quicker
-    there = layout.forgotten_path(name.path)
+        return False  # another forget was quicker
+    forgotten_path = layout.forgotten_path(name.path)
     if digest(data) != layout.named_digest(name.path):
-        # a read may lie: what differs from what is stored raises here, and nothing is moved
+        # the read may be wrong: `put` raises where the stored bytes differ from these, and nothing is moved
         vault.store.put(name.path, [data], len(data))
-        if _is_whole(vault, there):
-            vault.delete(name.path)  # the other one may be brought back
+        if _is_intact(vault, forgotten_path):
+            # keep the intact one of the two: it can be brought back
+            vault.delete(name.path)
             return True
     return (
-        _is_cleared(vault, name, data, now) and _is_written(vault, name, data) and _is_left(vault, name, data)
+        _clear(vault, name, data, now)
+        and _write_forgotten(vault, name, data)
+        and _delete_old(vault, name, data)
     )
 
 
 def has(vault: Vault, path: str, data: bytes) -> bool:
-    """Whether an object is there, with these bytes."""
+    """Whether an object is in the vault, with these bytes."""
     try:
         return vault.get(path) == data
     except AbsentError:
         return False
 
 
-def _is_cleared(vault: Vault, name: SnapshotName, data: bytes, now: datetime) -> bool:
-    """Delete what is left of an earlier forget, unless it will do; False where the snapshot is gone."""
-    there = layout.forgotten_path(name.path)
-    left = vault.store.stat(there)
-    # its age counts from here; but one that was just written may be that of another forget, under way
-    is_stale = left is not None and now - left.modified_at > vault.config.grace * _STALE
-    if left is not None and (is_stale or not _is_whole(vault, there)):
+def _clear(vault: Vault, name: SnapshotName, data: bytes, now: datetime) -> bool:
+    """Delete what an earlier forget left in `forgotten/`, if it must go; False if the snapshot is gone."""
+    forgotten_path = layout.forgotten_path(name.path)
+    leftover = vault.store.stat(forgotten_path)
+    # the time to bring it back counts from the age of this object, so it must be new; but a young one may be
+    # that of another forget, in progress
+    is_stale = leftover is not None and now - leftover.modified_at > vault.config.grace * _STALE
+    if leftover is not None and (is_stale or not _is_intact(vault, forgotten_path)):
         if not has(vault, name.path, data):
             return False
-        vault.delete(there)
+        vault.delete(forgotten_path)
     return True
 
 
-def _is_written(vault: Vault, name: SnapshotName, data: bytes) -> bool:
-    """Write the manifest in its new place; False where it is being brought back."""
-    there = layout.forgotten_path(name.path)
-    vault.store.put(there, [data], len(data))
+def _write_forgotten(vault: Vault, name: SnapshotName, data: bytes) -> bool:
+    """Write the manifest in `forgotten/`; False where it is being brought back."""
+    forgotten_path = layout.forgotten_path(name.path)
+    vault.store.put(forgotten_path, [data], len(data))
     try:
-        is_there = vault.get(there) == data
+        is_equal = vault.get(forgotten_path) == data
     except AbsentError:
         return False
-    if not is_there:
+    if not is_equal:
         raise CorruptError(
-            "what was just written there is something else", where=f"{vault.store.url}/{there}"
+            "the bytes read differ from those just written", where=f"{vault.store.url}/{forgotten_path}"
         )
-    # who brings it back pins it first; in both places it is not forgotten
+    # `bring_back` pins a snapshot first; while the manifest is in both folders it is not forgotten
     return not pins.is_pinned(vault, name.id)
 
 
-def _is_left(vault: Vault, name: SnapshotName, data: bytes) -> bool:
-    """Delete the manifest in its old place; False, and it is there, where the new one is gone since."""
+def _delete_old(vault: Vault, name: SnapshotName, data: bytes) -> bool:
+    """Delete the manifest in `snapshots/`; False, and it is written again, if the new one is gone by then."""
     vault.delete(name.path)
     if vault.store.stat(layout.forgotten_path(name.path)) is None:
         vault.store.put(name.path, [data], len(data))
@@ -82,7 +86,7 @@ def _is_left(vault: Vault, name: SnapshotName, data: bytes) -> bool:
     return True
 
 
-def _is_whole(vault: Vault, path: str) -> bool:
+def _is_intact(vault: Vault, path: str) -> bool:
     try:
         vault.read(path)
     except DamageError:

@@ -1,8 +1,9 @@
-"""The emergency prune: what no snapshot needs is deleted now, and not one grace after it was marked.
+"""The emergency prune: deletes what no snapshot needs at once, without a grace period.
 
-Safe only while nothing else runs on the vault, on any machine, for which the user vouches (docs/format.md,
-9.12). What can be checked is checked: nothing was written just now, and no run announces itself meanwhile.
-Runs that are announced can never be sealed after it. What was forgotten cannot be brought back after it.
+It is safe only while nothing else runs on the vault, on any machine; the user confirms that (docs/format.md,
+9.12). What can be checked is checked: nothing was written in the last minutes, and no run announces itself
+meanwhile. Runs that are announced can never be sealed afterwards, and forgotten snapshots cannot be brought
+back.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from datetime import datetime, timedelta
 from pachvault.errors import BusyError
 from pachvault.format import layout
 from pachvault.maintenance.prune import prune, prune_plan, receipt_references
-from pachvault.maintenance.prune.prune import Pruned
+from pachvault.maintenance.prune.prune import PruneOutcome
 from pachvault.maintenance.prune.prune_plan import PlannedObject, PruneAction, PruneLimits, PrunePlan
 from pachvault.runtime.progress import Progress
 from pachvault.store.store import ObjectInfo
@@ -23,13 +24,13 @@ from pachvault.vault import clock
 from pachvault.vault.vault import Vault
 
 QUIET = timedelta(minutes=5)
-"""How long nothing must have been written that a backup, a repair or a prune writes."""
+"""How old the newest object must be that a backup, a repair or a prune has written."""
 _WRITTEN_BY_RUNS = (layout.RUNS, layout.PACKS, layout.INDEX, layout.TABLES, layout.RECORDS)
 
 
 @dataclass(frozen=True, slots=True)
-class Announced:
-    """A run that has frozen and not sealed: it is under way, or died."""
+class AnnouncedRun:
+    """A run that is announced and not sealed: it is in progress, or was interrupted."""
 
     name: str
     """Of the announcement."""
@@ -42,85 +43,87 @@ class Announced:
 
 
 @dataclass(frozen=True, slots=True)
-class PlanNow:
+class EmergencyPlan:
     """What an emergency prune would do."""
 
-    runs: list[Announced]
-    """Those that can no longer be sealed then."""
-    prune: PrunePlan
-    """With what goes as DELETE."""
+    runs: list[AnnouncedRun]
+    """Those that could no longer be sealed afterwards."""
+    prune_plan: PrunePlan
+    """What is deleted at once has action DELETE in it."""
 
 
 @dataclass(frozen=True, slots=True)
-class PrunedNow:
+class EmergencyOutcome:
     """What an emergency prune did."""
 
-    runs: list[Announced]
+    runs: list[AnnouncedRun]
     """Those that can no longer be sealed."""
-    pruned: Pruned = field(default_factory=Pruned)
+    prune_outcome: PruneOutcome = field(default_factory=PruneOutcome)
 
 
-def plan(vault: Vault, limits: PruneLimits, now: datetime, progress: Progress) -> PlanNow:
+def plan(vault: Vault, limits: PruneLimits, now: datetime, progress: Progress) -> EmergencyPlan:
     """What an emergency prune at `now` would do; raises what `prune_plan.plan` raises."""
     planned = _planned(_without_grace(vault), limits, now, progress)
-    return PlanNow(
+    return EmergencyPlan(
         announced(vault, now),
         replace(planned, packs=_at_once(planned.packs), others=_at_once(planned.others)),
     )
 
 
-def execute(vault: Vault, limits: PruneLimits, progress: Progress) -> PrunedNow:
-    """Delete what no snapshot needs. Safe to repeat, and to break off anywhere.
+def execute(vault: Vault, limits: PruneLimits, progress: Progress) -> EmergencyOutcome:
+    """Delete what no snapshot needs. Safe to repeat, and to interrupt anywhere.
 
-    Raises BusyError where something was written of late, or a run announces itself meanwhile: nothing that
-    such a run relies on was deleted then. DamageError where something that a snapshot needs is missing.
+    Raises BusyError where something was written in the last minutes, or a run announces itself meanwhile:
+    then nothing that such a run relies on was deleted. Raises DamageError where an object that a snapshot
+    needs is missing.
     """
-    # the store's clock alone: no age of this machine's counts where there is no grace
+    # the store's clock alone: without a grace period, no age by this machine's clock counts
     now = clock.store_now(vault)
     check_quiet(vault, now)
-    done = PrunedNow(announced(vault, now))
-    # first what needs no room; a run without its announcement cannot be sealed
-    for run in done.runs:
+    outcome = EmergencyOutcome(announced(vault, now))
+    # deletes that need no room come first; a run without its announcement cannot be sealed
+    for run in outcome.runs:
         vault.delete(run.name)
-    bare = _without_grace(vault)
-    for name in receipt_references.stale(bare, now):
+    graceless = _without_grace(vault)
+    for name in receipt_references.stale(graceless, now):
         vault.delete(name)
     vault.sweep(now)
-    # who announces itself from here on sees the marks, and relies on nothing that is marked
-    marking = replace(_planned(bare, limits, now, progress), is_compacted=False)
-    done.pruned.add(prune.execute(bare, marking, progress))
+    # a run that announces itself from now on reads the marks, and relies on nothing that is marked
+    marking = replace(_planned(graceless, limits, now, progress), is_compacted=False)
+    outcome.prune_outcome.add(prune.execute(graceless, marking, progress))
+    # one that announced itself before that may rely on something marked: stop before the deletes
     now = clock.store_now(vault)
     check_alone(vault, now)
-    done.pruned.add(prune.execute(bare, _planned(bare, limits, now, progress), progress))
-    return done
+    outcome.prune_outcome.add(prune.execute(graceless, _planned(graceless, limits, now, progress), progress))
+    return outcome
 
 
-def announced(vault: Vault, now: datetime) -> list[Announced]:
-    """The runs that have announced themselves, and how long ago; `now` is the store's time."""
+def announced(vault: Vault, now: datetime) -> list[AnnouncedRun]:
+    """The runs that are announced, and their age at `now`, the store's time."""
     return [
-        Announced(info.name, now - info.modified_at)
+        AnnouncedRun(info.name, now - info.modified_at)
         for info in vault.objects(layout.RUNS, layout.Kind.ANNOUNCEMENT)
     ]
 
 
 def check_quiet(vault: Vault, now: datetime) -> None:
-    """BusyError where a run seems to be at work: something was written within QUIET of `now`."""
+    """Raises BusyError where something was written within QUIET of `now`: a run may be in progress."""
     newest = max(_written(vault), key=lambda info: info.modified_at, default=None)
     if newest is not None and abs(now - newest.modified_at) < QUIET:
         until = newest.modified_at + QUIET
         age = rounded_in_words(now - newest.modified_at)
         raise BusyError(
-            f"something is at work here: {newest.name} was written {age} ago",
+            f"the vault is in use: {newest.name} was written {age} s ago",
             where=vault.store.url,
-            hint=f"stop it, and prune again after {until:%H:%M:%S} UTC",
+            hint=f"stop what writes to it, and prune again after {until:%H:%M:%S} UTC",
         )
 
 
 def check_alone(vault: Vault, now: datetime) -> None:
-    """BusyError where a run is announced."""
+    """Raises BusyError where a run is announced."""
     for run in announced(vault, now):
         raise BusyError(
-            f"backup {run.run_id} has begun meanwhile, {rounded_in_words(run.age)} ago",
+            f"backup {run.run_id} was started meanwhile, {_seconds(run.age)} s ago",
             where=vault.store.url,
             hint="stop the pipelines, and prune again",
         )
@@ -134,17 +137,18 @@ def _written(vault: Vault) -> Iterator[ObjectInfo]:
                 yield info
 
 
-def _planned(bare: Vault, limits: PruneLimits, now: datetime, progress: Progress) -> PrunePlan:
-    """A prune that copies no packs: a full target has no room for that."""
-    return prune_plan.plan(bare, replace(limits, repack_bytes=0), now, progress)
+def _planned(graceless: Vault, limits: PruneLimits, now: datetime, progress: Progress) -> PrunePlan:
+    """A plan that repacks nothing: a full target has no room for that."""
+    return prune_plan.plan(graceless, replace(limits, repack_bytes=0), now, progress)
 
 
-def _at_once(planned: list[PlannedObject]) -> list[PlannedObject]:
+def _at_once(objects: list[PlannedObject]) -> list[PlannedObject]:
     return [
-        replace(each, action=PruneAction.DELETE) if each.action is PruneAction.MARK else each
-        for each in planned
+        replace(planned, action=PruneAction.DELETE) if planned.action is PruneAction.MARK else planned
+        for planned in objects
     ]
 
 
 def _without_grace(vault: Vault) -> Vault:
+    """The vault with a grace period of zero: all ages suffice, and what is marked is due."""
     return replace(vault, config=vault.config.model_copy(update={"grace_seconds": 0.0}))

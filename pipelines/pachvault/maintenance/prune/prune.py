@@ -1,7 +1,7 @@
-"""Prune: mark what no snapshot needs, wait for the grace, delete what is still not needed. No lock.
+"""Prune: mark what no snapshot needs, and after the grace period delete what is still not needed. No lock.
 
-Executing looks again before it deletes: why that is safe while others back up, restore, forget or prune
-is in docs/format.md, section 9.
+`execute` scans the vault again before it deletes. docs/format.md, section 9, proves why that is safe while
+others back up, restore, forget or prune.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from pachvault.maintenance.prune.prune_plan import (
     PruneAction,
     PruneLimits,
     PrunePlan,
-    VaultState,
     compactable,
     plan,
 )
+from pachvault.maintenance.prune.vault_state import VaultState
 from pachvault.runtime.progress import Progress
 from pachvault.vault import blob_index, clock, index_objects, pending_deletes
 from pachvault.vault.blob_reader import BlobReader
@@ -34,11 +34,11 @@ from pachvault.vault.pack_writer import PackWriter
 from pachvault.vault.vault import Vault
 
 _ORDER = (layout.RECORDS, layout.TABLES, layout.INDEX, layout.PACKS)
-"""Deletion goes against the order of writing: what names is gone before what is named."""
+"""The reverse of the order of writing: an object is deleted before the objects that it references."""
 
 
 @dataclass(slots=True)
-class Pruned:
+class PruneOutcome:
     """What a prune did."""
 
     deleted: Counter[str] = field(default_factory=Counter)
@@ -50,10 +50,10 @@ class Pruned:
     repacked_bytes: int = 0
     """Live bytes that were copied, before compression."""
     problems: list[str] = field(default_factory=list)
-    """A line for each pack that stays because what is needed of it cannot be read, and for what was not
-    rewritten for want of room."""
+    """A line for each pack that was kept because a needed blob of it cannot be read, and for objects that
+    were not rewritten because the target is full."""
 
-    def add(self, other: Pruned) -> None:
+    def add(self, other: PruneOutcome) -> None:
         """Add what another prune did."""
         self.deleted += other.deleted
         self.deleted_bytes += other.deleted_bytes
@@ -66,11 +66,11 @@ class Pruned:
 
 def run(
     vault: Vault, limits: PruneLimits, progress: Progress, *, is_scarce: bool = False
-) -> tuple[PrunePlan, Pruned]:
+) -> tuple[PrunePlan, PruneOutcome]:
     """Plan by the store's clock, and carry the plan out.
 
-    Where room is scarce nothing is written that need not be: no pack and no index object is rewritten. Raises
-    what `plan` raises; PachvaultError, before anything is done, where the target does not allow deletion.
+    `is_scarce`: the target is full, so no pack and no index object is rewritten. Raises what `plan` raises;
+    PachvaultError, before anything is done, where the target does not allow deletion.
     """
     now = clock.read(vault).earlier
     planned = plan(vault, replace(limits, repack_bytes=0) if is_scarce else limits, now, progress)
@@ -79,154 +79,162 @@ def run(
     return planned, execute(vault, planned, progress)
 
 
-def execute(vault: Vault, planned: PrunePlan, progress: Progress) -> Pruned:
-    """Carry a plan out, as far as it still holds. Safe to repeat, to break off, and beside another prune."""
+def execute(vault: Vault, planned: PrunePlan, progress: Progress) -> PruneOutcome:
+    """Revalidate a plan and carry it out. Safe to repeat, to interrupt, and beside another prune."""
     began = (time.monotonic(), time.time())
     progress.start("prune: delete", 0)
-    done = Pruned()
-    _delete(vault, done, reachability.expired(vault, planned.now))
+    outcome = PruneOutcome()
+    _delete(vault, outcome, reachability.expired(vault, planned.now))
     plan = prune_plan.revalidate(planned)
     state = plan.state
-    doomed = {item.name for item in plan.of(PruneAction.DELETE)}
-    doomed -= _unreadable(vault, state, doomed, done)
-    # writers avoid these names for another grace: a prune that is slower than this one deletes them, too
-    pending_deletes.write(vault, [PendingDelete(name=name, reason="deleted") for name in sorted(doomed)])
+    to_delete = {item.name for item in plan.of(PruneAction.DELETE)}
+    to_delete -= _needed_copies(vault, state, to_delete, outcome)
+    # a deleted name is not reused for another grace period: a slower prune may still delete it
+    pending_deletes.write(vault, [Marked(name=name, reason="deleted") for name in sorted(to_delete)])
     for folder in _ORDER:
-        for name in sorted(doomed):
+        for name in sorted(to_delete):
             if name.startswith(f"{folder}/"):
-                _check_pace(vault, began)
-                _delete(vault, done, [name], state)
-    _mark(vault, plan.of(PruneAction.MARK), done)
+                _check_scan_age(vault, began)
+                _delete(vault, outcome, [name], state)
+    _mark(vault, plan.of(PruneAction.MARK), outcome)
     try:
-        _repack(vault, state, plan.of(PruneAction.REPACK), done, progress)
+        _repack(vault, state, plan.of(PruneAction.REPACK), outcome, progress)
         if plan.is_compacted:
-            _compact(vault, state, plan.packs, doomed, done)
+            _compact(vault, state, plan.packs, to_delete, outcome)
     except FullError as error:
-        # what was deleted is gone, what was marked is marked: only this waits for more room
-        done.problems.append(f"packs or index objects were not rewritten: {error.what}")
-    # last: until here the marks tell what was deleted from what was lost
-    _close_marks(vault, state, doomed | {item.name for item in plan.of(PruneAction.SPARE)})
-    _delete(vault, done, receipt_references.stale(vault, planned.now))
+        # deletes and marks are done: only rewriting waits for more room
+        outcome.problems.append(f"packs or index objects were not rewritten: {error.what}")
+    # last, for until here the marks show that an object was deleted and not lost
+    _close_marks(vault, state, to_delete | {item.name for item in plan.of(PruneAction.SPARE)})
+    _delete(vault, outcome, receipt_references.stale(vault, planned.now))
     vault.sweep(planned.now - vault.config.grace)
-    return done
+    return outcome
 
 
-def _unreadable(vault: Vault, state: VaultState, doomed: set[str], done: Pruned) -> set[str]:
-    """The packs of `doomed` that must stay: a needed blob of theirs cannot be read elsewhere.
+def _needed_copies(vault: Vault, state: VaultState, to_delete: set[str], outcome: PruneOutcome) -> set[str]:
+    """The packs of `to_delete` that are kept: a needed blob of theirs has no other readable copy.
 
-    With them stays every index object, for it may be the one that knows them.
+    All index objects are kept with them, for any of these may be the only one that lists such a pack.
     """
-    going = {name for name in doomed if name.startswith(f"{layout.PACKS}/")}
-    copied = {name: found for name in sorted(going) if len(found := state.wider.counted_elsewhere(name))}
-    if not copied:
+    packs = {name for name in to_delete if name.startswith(f"{layout.PACKS}/")}
+    blobs_by_pack = {
+        pack: blobs
+        for pack in sorted(packs)
+        if len(blobs := state.usage_with_forgotten.blobs_live_elsewhere(pack))
+    }
+    if not blobs_by_pack:
         return set()
-    reader = _reader(vault, going)
-    kept = set()
-    for name, names in copied.items():
+    reader = _reader(vault, packs)
+    packs_to_keep = set()
+    for pack, blobs in blobs_by_pack.items():
         try:
-            for blob in split_digests(names):
+            for blob in split_digests(blobs):
                 reader.read(blob)
         except DamageError as error:
-            kept.add(name)
-            done.problems.append(f"{name} stays, a blob of it cannot be read elsewhere: {error}")
-    return kept | {name for name in doomed if kept and name.startswith(f"{layout.INDEX}/")}
+            packs_to_keep.add(pack)
+            outcome.problems.append(f"kept {pack}: a needed blob of it has no other readable copy: {error}")
+    if not packs_to_keep:
+        return set()
+    return packs_to_keep | {name for name in to_delete if name.startswith(f"{layout.INDEX}/")}
 
 
 def _reader(vault: Vault, avoid: Iterable[str]) -> BlobReader:
     return BlobReader(vault, blob_index.load_places(replace(vault, pending_deletes=frozenset(avoid))))
 
 
-def _check_pace(vault: Vault, began: tuple[float, float]) -> None:
-    """What was seen when the prune began may be relied on for less than the grace.
+def _check_scan_age(vault: Vault, began: tuple[float, float]) -> None:
+    """Raises BusyError where the scan is older than half the grace period: a run may have been sealed since.
 
-    Without a grace nothing else runs (an emergency prune): what was seen stays true.
+    Without a grace period, in an emergency prune, nothing else runs: the scan stays valid.
     """
     if not vault.config.grace:
         return
+    # two clocks: one stands still while the machine sleeps, the other one may be set back
     passed = max(time.monotonic() - began[0], time.time() - began[1])
     if passed > vault.config.grace.total_seconds() / 2:
-        raise BusyError("the prune was held up for more than half of the grace", hint="prune again")
+        raise BusyError("aborted: the scan is older than half the grace period", hint="run prune again")
 
 
-def _delete(vault: Vault, done: Pruned, names: Iterable[str], state: VaultState | None = None) -> None:
+def _delete(
+    vault: Vault, outcome: PruneOutcome, names: Iterable[str], state: VaultState | None = None
+) -> None:
     for name in names:
         vault.delete(name)
-        done.deleted[name.partition("/")[0]] += 1
-        done.deleted_bytes += state.infos[name].size if state else 0
+        outcome.deleted[name.partition("/")[0]] += 1
+        outcome.deleted_bytes += state.objects[name].size if state else 0
 
 
 def _close_marks(vault: Vault, state: VaultState, settled: set[str]) -> None:
-    """Delete the marks whose grace is over and whose objects are all deleted or spared.
+    """Delete the marks whose grace period is over and whose objects are all deleted or spared.
 
-    A damaged pack stays marked while it is there: writers must not rely on it.
+    A damaged pack stays marked while it is in the vault: writers must not rely on it.
     """
-    for found in state.marks:
-        left = {
-            each.name
-            for each in found.mark.objects
-            if each.name in state.infos
-            and (each.name not in settled or each.reason.startswith(pending_deletes.DAMAGED))
-        }
-        if not left and state.now - found.info.modified_at >= vault.config.grace:
-            vault.delete(found.info.name)
+    for mark in state.marks:
+        is_open = any(
+            marked.name in state.objects
+            and (marked.name not in settled or marked.reason.startswith(pending_deletes.DAMAGED))
+            for marked in mark.mark.objects
+        )
+        if not is_open and state.now - mark.info.modified_at >= vault.config.grace:
+            vault.delete(mark.info.name)
 
 
 def _repack(
-    vault: Vault, state: VaultState, packs: list[PlannedObject], done: Pruned, progress: Progress
+    vault: Vault, state: VaultState, packs: list[PlannedObject], outcome: PruneOutcome, progress: Progress
 ) -> None:
-    """Copy what is needed of packs to new ones, then mark them."""
+    """Copy the live blobs of packs to new ones, then mark the old ones."""
     if not packs:
         return
-    progress.start("prune: repack", sum(each.live_bytes for each in packs))
-    copied = []
+    progress.start("prune: repack", sum(pack.live_bytes for pack in packs))
+    repacked = []
     reader = _reader(vault, [])
     with PackWriter(pending_deletes.for_writing(vault)) as writer:
-        for each in packs:
-            lost = copy(reader, writer, state.census.counted_in(each.name))
-            progress.add(each.live_bytes, 0)
-            if lost:
-                done.problems.append(f"{each.name} stays, {len(lost)} blobs of it cannot be read")
+        for pack in packs:
+            unread = copy(reader, writer, state.usage.live_blobs(pack.name))
+            progress.add(pack.live_bytes, 0)
+            if unread:
+                outcome.problems.append(f"kept {pack.name}: {len(unread)} needed blobs of it cannot be read")
             else:
-                copied.append(replace(each, reason=f"repacked: {each.reason}"))
+                repacked.append(replace(pack, reason=f"repacked: {pack.reason}"))
         writer.finish()
-    _mark(vault, copied, done)
-    done.repacked += len(copied)
-    done.repacked_bytes += sum(each.live_bytes for each in copied)
+    _mark(vault, repacked, outcome)
+    outcome.repacked += len(repacked)
+    outcome.repacked_bytes += sum(pack.live_bytes for pack in repacked)
 
 
 def _compact(
-    vault: Vault, state: VaultState, packs: Iterable[PlannedObject], gone: set[str], done: Pruned
+    vault: Vault, state: VaultState, packs: Iterable[PlannedObject], deleted: set[str], outcome: PruneOutcome
 ) -> None:
-    """Write anew what index objects say of packs that are there, several in one; then mark them."""
-    old = compactable(state, packs)
-    there = {count.info.name for count in state.census.packs} - gone
+    """Rewrite index objects, several to one and without packs that are gone; then mark the old ones."""
+    old_names = compactable(state, packs)
+    existing_packs = {count.info.name for count in state.usage.packs} - deleted
     writing = pending_deletes.for_writing(vault)
-    made: set[str] = set()
-    gathered: list[IndexRows] = []
+    new_names: set[str] = set()
+    pending_rows: list[IndexRows] = []
 
     def write() -> None:
-        made.update(index_objects.write(writing, IndexRows.joined(gathered)))
-        gathered.clear()
+        new_names.update(index_objects.write(writing, IndexRows.joined(pending_rows)))
+        pending_rows.clear()
 
-    for name in old:
+    for name in old_names:
         rows = IndexRows.read(vault.read(name))
-        absent = state.index.said[name].packs - there
-        if absent:
-            rows = rows.without(filter(None, map(layout.named_digest, absent)))
-        if sum(map(len, gathered)) + len(rows) > index.ROWS:
+        gone_packs = state.index.objects[name].packs - existing_packs
+        if gone_packs:
+            rows = rows.without(filter(None, map(layout.named_digest, gone_packs)))
+        if sum(map(len, pending_rows)) + len(rows) > index.ROWS:
             write()
-        gathered.append(rows)
+        pending_rows.append(rows)
     write()
-    reason = "compacted into another"
     compacted = [
-        PlannedObject(name, state.infos[name].size, PruneAction.MARK, reason)
-        for name in old
-        if name not in made
+        PlannedObject(name, state.objects[name].size, PruneAction.MARK, "compacted into another")
+        for name in old_names
+        # the same rows have the same name: such an object is not replaced
+        if name not in new_names
     ]
-    _mark(vault, compacted, done)
+    _mark(vault, compacted, outcome)
 
 
-def _mark(vault: Vault, planned: list[PlannedObject], done: Pruned) -> None:
-    pending_deletes.write(vault, [PendingDelete(name=each.name, reason=each.reason) for each in planned])
-    done.marked += len(planned)
-    done.marked_bytes += sum(each.size for each in planned)
+def _mark(vault: Vault, to_mark: list[PlannedObject], outcome: PruneOutcome) -> None:
+    pending_deletes.write(vault, [Marked(name=planned.name, reason=planned.reason) for planned in to_mark])
+    outcome.marked += len(to_mark)
+    outcome.marked_bytes += sum(planned.size for planned in to_mark)

@@ -1,22 +1,23 @@
-"""What prune would do: every pack with its action and the reason, and what else is not simply kept."""
+"""The plan of a prune: an action and a reason for each pack, and for other objects that are not just kept.
+
+Planning changes nothing in the vault. `prune` carries a plan out.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from pachvault.errors import AbsentError, CorruptError, StoreError, UsageError
-from pachvault.format import digests, index, layout
-from pachvault.maintenance.prune import reachability, receipt_references
-from pachvault.maintenance.prune.pack_usage import PackCount, PackUsage
-from pachvault.maintenance.prune.prune_index import IndexContents
+from pachvault.errors import CorruptError, StoreError, UsageError
+from pachvault.format import index, layout
+from pachvault.maintenance.prune import reachability
+from pachvault.maintenance.prune.pack_usage import PackCount
 from pachvault.maintenance.prune.reachability import Reachability
+from pachvault.maintenance.prune.vault_state import VaultState
 from pachvault.maintenance.verify.stray_objects import misnamed
 from pachvault.runtime.progress import Progress
-from pachvault.store.store import ObjectInfo
-from pachvault.vault import pending_deletes
 from pachvault.vault.vault import Vault
 
 INDEX_OBJECTS = 64
@@ -24,16 +25,17 @@ INDEX_OBJECTS = 64
 
 
 class PruneAction(StrEnum):
-    """What becomes of an object."""
+    """What a prune does with an object."""
 
     KEEP = "keep"
     MARK = "mark"
+    """Make it a pending delete."""
     WAIT = "wait"
-    """Marked, and the grace is not over."""
+    """It is a pending delete, and its grace period is not over."""
     SPARE = "spare"
-    """Was marked for the whole grace, and is needed again."""
+    """Its grace period is over, and it is referenced again: the mark is dropped."""
     REPACK = "repack"
-    """What is needed of it is copied to another pack, and it is marked."""
+    """Copy the live blobs to another pack, and mark this one."""
     DELETE = "delete"
 
 
@@ -42,16 +44,16 @@ class PruneLimits:
     """What a prune may do."""
 
     max_dead: float = 0.5
-    """A pack of which a greater share is dead is repacked; 0 to 1."""
+    """A pack with a greater share of dead bytes is repacked; 0 to 1."""
     repack_bytes: int = 10 * 2**30
-    """How many live bytes are copied, at most."""
+    """How many live bytes are copied at most."""
     may_empty: bool = False
-    """Whether a vault without any snapshot may lose all that it has."""
+    """Whether everything may be deleted from a vault that has no snapshot."""
 
 
 @dataclass(frozen=True, slots=True)
 class PlannedObject:
-    """An object and what becomes of it. Bytes of packs are those of blobs, before compression."""
+    """An object and its action. Bytes of packs are those of blobs, before compression."""
 
     name: str
     size: int
@@ -60,120 +62,23 @@ class PlannedObject:
     blob_bytes: int = 0
     live_bytes: int = 0
     until: datetime | None = None
-    """For what nothing needs: when a prune does the next thing with it, by the store's clock. It deletes what
-    waits, and marks what is kept for now."""
-
-
-@dataclass(frozen=True, slots=True)
-class VaultState:
-    """The vault's objects as one state finds them."""
-
-    vault: Vault
-    now: datetime
-    needed: Reachability
-    census: PackUsage
-    """By what the snapshots need."""
-    wider: PackUsage
-    """By what those need, too, that may be brought back: nothing of it is deleted."""
-    index: IndexContents
-    infos: dict[str, ObjectInfo]
-    """Records, tables, index objects and packs."""
-    marks: list[pending_deletes.StoredMark]
-    since: dict[str, datetime] = field(default_factory=dict)
-    """Since when each marked object is."""
-    held: dict[str, datetime] = field(default_factory=dict)
-    """What runs hold that may be resumed, and until when."""
-    last_forgotten: datetime | None = None
-    """When the last of the forgotten snapshots was forgotten."""
-
-    @classmethod
-    def at(
-        cls, vault: Vault, now: datetime, needed: Reachability, before: VaultState | None = None
-    ) -> VaultState:
-        """Look now, after `needed` was surveyed: packs and index of what is needed are there, then.
-
-        Raises DamageError where they are not. What an earlier state has read is not read again.
-        """
-        found = pending_deletes.load(vault)
-        since = {each.name: mark.info.modified_at for mark in reversed(found) for each in mark.mark.objects}
-        index = before.index if before else IndexContents.read(vault, frozenset(since))
-        listed = {info.name: info for info in vault.objects(layout.INDEX)}
-        if index.said.keys() != listed.keys() or index.marked != since.keys():
-            index = IndexContents.read(vault, frozenset(since))
-        packs = list(vault.objects(layout.PACKS))
-        blobs_now = needed.current.blobs()
-        census = PackUsage(index.places, packs, blobs_now, since.keys())
-        if census.missing:
-            raise AbsentError(
-                f"{census.missing} blobs that are needed are in no pack that is there: nothing is deleted",
-                where=vault.store.url,
-                hint="`pachvault verify` names the files, `pachvault repair` looks for them",
-            )
-        wider = census
-        if needed.forgotten.roots:
-            every = digests.unique(digests.joined([blobs_now, needed.forgotten.blobs()]))
-            wider = PackUsage(index.places, packs, every, since.keys())
-        others = [info for folder in (layout.RECORDS, layout.TABLES) for info in vault.objects(folder)]
-        infos = listed | {info.name: info for info in [*others, *packs]}
-        last = max((info.modified_at for info in vault.objects(layout.FORGOTTEN)), default=None)
-        held = receipt_references.held(vault, now)
-        return cls(vault, now, needed, census, wider, index, infos, found, since, held, last)
-
-    def is_due(self, name: str) -> bool:
-        """Whether an object has been marked for the whole grace."""
-        since = self.since.get(name)
-        return since is not None and self.now - since >= self.vault.config.grace
-
-    def is_free(self, name: str) -> bool:
-        """Whether an unmarked object may be marked, once nothing needs it: no run can be about to use it."""
-        is_old = self.now - self.infos[name].modified_at >= self.vault.config.grace / 2
-        return name not in self.since and name not in self.held and is_old
-
-    def unneeded(self, name: str, *, is_kept: bool) -> PlannedObject:
-        """What becomes of an object that no snapshot needs; `is_kept`: one that may be brought back does."""
-        info = self.infos[name]
-        if self.is_due(name) and not is_kept:
-            return PlannedObject(name, info.size, PruneAction.DELETE, f"marked since {self._at(name)}")
-        if name in self.since:
-            why = ", and a snapshot that may be brought back needs it" if is_kept else ""
-            until = self._due_at(name, is_kept=is_kept)
-            return PlannedObject(
-                name, info.size, PruneAction.WAIT, f"marked since {self._at(name)}{why}", until=until
-            )
-        if name in self.held:
-            why = "of a run that may be resumed"
-            return PlannedObject(name, info.size, PruneAction.KEEP, why, until=self.held[name])
-        if not self.is_free(name):
-            until = info.modified_at + self.vault.config.grace / 2
-            why = "young: a run may be about to seal it"
-            return PlannedObject(name, info.size, PruneAction.KEEP, why, until=until)
-        return PlannedObject(name, info.size, PruneAction.MARK, "no snapshot needs it")
-
-    def needed_again(self, name: str) -> PlannedObject:
-        """What becomes of a marked object that is needed."""
-        action = PruneAction.SPARE if self.is_due(name) else PruneAction.WAIT
-        return PlannedObject(name, self.infos[name].size, action, "marked, and needed again")
-
-    def _due_at(self, name: str, *, is_kept: bool) -> datetime:
-        """When what is marked may go; what forgotten snapshots need, when the last of them is gone."""
-        since = self.since[name]
-        if is_kept and self.last_forgotten is not None:
-            since = max(since, self.last_forgotten)
-        return since + self.vault.config.grace
-
-    def _at(self, name: str) -> str:
-        return f"{self.since[name]:%Y-%m-%d %H:%M} UTC"
+    """Of an unreferenced object: when a prune can take the next step, by the store's clock. It deletes an
+    object that waits, and marks one that is kept for now."""
 
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """What no snapshot needs, and a prune after a time of the store's clock marks or deletes."""
+    """Unreferenced objects that a prune after a time of the store's clock marks or deletes."""
 
     until: datetime
     next: PruneAction
     """MARK or DELETE."""
     objects: int
     bytes: int
+
+
+_NEXT = {PruneAction.WAIT: PruneAction.DELETE, PruneAction.KEEP: PruneAction.MARK}
+"""What a later prune does with an unreferenced object."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,85 +92,76 @@ class PrunePlan:
     packs: list[PlannedObject]
     """Every pack."""
     others: list[PlannedObject]
-    """Records, tables and index objects that are not simply kept."""
+    """Records, tables and index objects whose action is not KEEP."""
     expired: list[str]
-    """Forgotten manifests that can no longer be brought back: deleted."""
+    """Forgotten manifests that can no longer be brought back: they are deleted."""
     is_compacted: bool
-    """Whether small index objects, and those about packs that are gone, are written anew."""
+    """Whether index objects are rewritten that are small, or list packs that are gone."""
 
     def of(self, action: PruneAction) -> list[PlannedObject]:
         """The objects with this action."""
-        return [each for each in [*self.others, *self.packs] if each.action is action]
+        return [planned for planned in [*self.others, *self.packs] if planned.action is action]
 
     def waiting(self, *, is_done: bool) -> list[Waiting]:
-        """What waits until when, soonest first; with what the plan marks, where it `is_done`.
+        """Unreferenced objects by the time of their next action, soonest first.
 
-        Of records and tables only what is marked.
+        `is_done`: the plan was carried out, so what it marks waits, too. Records and tables are counted only
+        when they are marked.
         """
-        following = {PruneAction.WAIT: PruneAction.DELETE, PruneAction.KEEP: PruneAction.MARK}
-        due = [
-            (each.until, following[each.action], each.size)
-            for each in [*self.others, *self.packs]
-            if each.until is not None and each.action in following
+        steps = [
+            (planned.until, _NEXT[planned.action], planned.size)
+            for planned in [*self.others, *self.packs]
+            if planned.until is not None and planned.action in _NEXT
         ]
         if is_done:
             until = self.now + self.state.vault.config.grace
-            due += [(until, PruneAction.DELETE, each.size) for each in self.of(PruneAction.MARK)]
-        counts: dict[tuple[datetime, PruneAction], Waiting] = {}
-        for until, action, size in due:
+            steps += [(until, PruneAction.DELETE, planned.size) for planned in self.of(PruneAction.MARK)]
+        groups: dict[tuple[datetime, PruneAction], Waiting] = {}
+        for until, action, size in steps:
+            # the next full minute: one line for what was marked by one prune
             key = until.replace(second=0, microsecond=0) + timedelta(minutes=1), action
-            before = counts.get(key, Waiting(*key, objects=0, bytes=0))
-            counts[key] = replace(before, objects=before.objects + 1, bytes=before.bytes + size)
-        return [counts[key] for key in sorted(counts)]
+            group = groups.get(key, Waiting(*key, objects=0, bytes=0))
+            groups[key] = replace(group, objects=group.objects + 1, bytes=group.bytes + size)
+        return [groups[key] for key in sorted(groups)]
 
 
 def plan(vault: Vault, limits: PruneLimits, now: datetime, progress: Progress) -> PrunePlan:
-    """What a prune would do at `now`, by the store's clock (see clock.store_now).
+    """What a prune does at `now`, by the store's clock (see clock.store_now).
 
-    Raises DamageError where something that a snapshot needs is missing or damaged, or a snapshot has lost
-    its name, for then it is not known what else is needed.
+    Raises DamageError where an object that a snapshot needs is missing or damaged, or a manifest has lost its
+    name: then it is not known which other objects are needed.
     """
     progress.start("prune: what snapshots need", 0)
-    nameless = misnamed(vault)
-    unlooked = next((damage for damage in nameless if not damage.is_read), None)
-    if unlooked is not None:
-        raise StoreError(
-            f"{unlooked.message}: nothing is deleted", where=f"{vault.store.url}/{unlooked.object}"
-        )
-    if nameless:
-        raise CorruptError(
-            f"{nameless[0].message}: nothing is deleted",
-            where=f"{vault.store.url}/{nameless[0].object}",
-            hint="give it back its name, or move it out of the vault",
-        )
-    needed = Reachability().extended(vault, now)
+    _check_names(vault)
+    reachable = Reachability().extended(vault, now)
     expired = reachability.expired(vault, now)
-    is_bare = not (needed.current.roots or needed.forgotten.roots or expired)
-    if is_bare and not limits.may_empty and next(iter(vault.objects(layout.RECORDS)), None):
+    has_snapshots = bool(reachable.current.roots or reachable.forgotten.roots or expired)
+    if not has_snapshots and not limits.may_empty and next(iter(vault.objects(layout.RECORDS)), None):
+        # manifests that somebody moved away look the same: do not delete everything for that
         raise UsageError(
-            "the vault has no snapshot, forgotten or not: all that it holds would be deleted",
+            "the vault has no snapshot, forgotten or not: everything in it would be deleted",
             where=vault.store.url,
-            hint="are its manifests where they were? `pachvault prune --no-snapshots` goes on",
+            hint="if its manifests were not moved, `pachvault prune --no-snapshots` continues",
         )
-    return _planned(VaultState.at(vault, now, needed), limits, expired)
+    return _planned(VaultState.scan(vault, now, reachable), limits, expired)
 
 
 def revalidate(plan: PrunePlan) -> PrunePlan:
-    """The plan as far as it still holds, by what is in the vault now; nothing more is deleted by it.
+    """The plan by what is in the vault now. It deletes no object that the given plan does not delete.
 
-    What was sealed or brought back since is needed, too. Raises what `plan` raises for a damaged vault.
+    What was sealed or brought back in between is referenced. Raises what `plan` raises for a damaged vault.
     """
     state = plan.state
-    needed = state.needed.extended(state.vault, plan.now)
-    current = _planned(VaultState.at(state.vault, plan.now, needed, state), plan.limits, plan.expired)
-    chosen = {item.name for item in plan.of(PruneAction.DELETE)}
+    reachable = state.reachability.extended(state.vault, plan.now)
+    current = _planned(VaultState.scan(state.vault, plan.now, reachable, state), plan.limits, plan.expired)
+    names_to_delete = {planned.name for planned in plan.of(PruneAction.DELETE)}
 
-    def held_back(items: list[PlannedObject]) -> list[PlannedObject]:
+    def held_back(objects: list[PlannedObject]) -> list[PlannedObject]:
         return [
-            replace(item, action=PruneAction.WAIT, reason=f"{item.reason}; not in the plan")
-            if item.action is PruneAction.DELETE and item.name not in chosen
-            else item
-            for item in items
+            replace(planned, action=PruneAction.WAIT, reason=f"{planned.reason}; not in the plan")
+            if planned.action is PruneAction.DELETE and planned.name not in names_to_delete
+            else planned
+            for planned in objects
         ]
 
     return replace(
@@ -274,6 +170,22 @@ def revalidate(plan: PrunePlan) -> PrunePlan:
         others=held_back(current.others),
         is_compacted=plan.is_compacted,
     )
+
+
+def _check_names(vault: Vault) -> None:
+    """Raises CorruptError where a manifest lost its name, StoreError where that cannot be checked."""
+    damages = misnamed(vault)
+    unchecked = next((damage for damage in damages if not damage.is_read), None)
+    if unchecked is not None:
+        raise StoreError(
+            f"{unchecked.message}: nothing is deleted", where=f"{vault.store.url}/{unchecked.object}"
+        )
+    if damages:
+        raise CorruptError(
+            f"{damages[0].message}: nothing is deleted",
+            where=f"{vault.store.url}/{damages[0].object}",
+            hint="rename it, or move it out of the vault",
+        )
 
 
 def _planned(state: VaultState, limits: PruneLimits, expired: list[str]) -> PrunePlan:
@@ -290,64 +202,107 @@ def _planned(state: VaultState, limits: PruneLimits, expired: list[str]) -> Prun
 
 
 def plan_packs(state: VaultState, limits: PruneLimits) -> list[PlannedObject]:
-    """Every pack: what becomes of it."""
-    pairs = zip(state.census.packs, state.wider.packs, strict=True)
-    found = [_pack(state, now, wider, limits) for now, wider in pairs]
+    """The action of every pack."""
+    counts = state.usage.packs
+    packs = [
+        _pack(state, count, with_forgotten, limits)
+        for count, with_forgotten in zip(counts, state.usage_with_forgotten.packs, strict=True)
+    ]
     budget = limits.repack_bytes
-    emptiest_first = sorted(range(len(found)), key=lambda at: state.census.packs[at].dead_share, reverse=True)
-    for at in emptiest_first:
-        each = found[at]
-        if each.action is PruneAction.REPACK:
-            budget -= each.live_bytes
+    # the budget goes to the packs with the most dead bytes for each byte that is copied
+    for number in sorted(range(len(packs)), key=lambda number: counts[number].dead_share, reverse=True):
+        pack = packs[number]
+        if pack.action is PruneAction.REPACK:
+            budget -= pack.live_bytes
             if budget < 0:
-                found[at] = replace(each, action=PruneAction.KEEP, reason=f"{each.reason}; beyond the budget")
-    return found
+                reason = f"{pack.reason}; beyond the budget"
+                packs[number] = replace(pack, action=PruneAction.KEEP, reason=reason)
+    return packs
 
 
 def plan_others(state: VaultState, packs: Iterable[PlannedObject]) -> list[PlannedObject]:
-    """Records, tables and index objects that are not simply kept."""
-    found = [*_documents(state), *_index(state, packs)]
-    return [each for each in found if each.action is not PruneAction.KEEP]
-
-
-def _pack(state: VaultState, count: PackCount, wider: PackCount, limits: PruneLimits) -> PlannedObject:
-    name = count.info.name
-    if not count.live_bytes:
-        found = state.unneeded(name, is_kept=wider.live_bytes > 0)
-    elif name in state.since:
-        found = state.needed_again(name)
-    else:
-        is_repacked = count.dead_share > limits.max_dead and state.is_free(name)
-        action = PruneAction.REPACK if is_repacked else PruneAction.KEEP
-        found = PlannedObject(name, count.info.size, action, f"{count.dead_share:.0%} dead")
-    return replace(found, blob_bytes=count.blob_bytes, live_bytes=count.live_bytes)
-
-
-def _documents(state: VaultState) -> Iterator[PlannedObject]:
-    for name in state.infos:
-        if name.startswith((f"{layout.RECORDS}/", f"{layout.TABLES}/")):
-            if name not in state.needed.current.names:
-                yield state.unneeded(name, is_kept=name in state.needed.forgotten.names)
-            elif name in state.since:
-                yield state.needed_again(name)
-
-
-def _index(state: VaultState, packs: Iterable[PlannedObject]) -> Iterator[PlannedObject]:
-    """Index objects that were compacted: they go when all that they say is said by others that stay."""
-    staying = {each.name for each in packs if each.action is not PruneAction.DELETE}
-    said = {pack for name, each in state.index.said.items() if name not in state.since for pack in each.packs}
-    for name, each in state.index.said.items():
-        if name in state.since and name in state.infos:
-            is_said = not (each.packs & staying) - said
-            yield state.unneeded(name, is_kept=False) if is_said else state.needed_again(name)
+    """The records, tables and index objects whose action is not KEEP."""
+    others = [*_documents(state), *_index_objects(state, packs)]
+    return [planned for planned in others if planned.action is not PruneAction.KEEP]
 
 
 def compactable(state: VaultState, packs: Iterable[PlannedObject]) -> list[str]:
-    """Index objects to write anew: those about packs that are gone, and small ones where they are many."""
-    staying = {each.name for each in packs if each.action is not PruneAction.DELETE}
-    free = {
-        name: said for name, said in state.index.said.items() if name in state.infos and state.is_free(name)
+    """Index objects to rewrite: those that list packs that are gone, and small ones where they are many."""
+    packs_left = {pack.name for pack in packs if pack.action is not PruneAction.DELETE}
+    markable = {
+        name: index_object
+        for name, index_object in state.index.objects.items()
+        if name in state.objects and state.is_markable(name)
     }
-    stale = {name for name, said in free.items() if said.packs - staying}
-    small = {name for name, said in free.items() if 2 * said.rows < index.ROWS}
+    stale = {name for name, index_object in markable.items() if index_object.packs - packs_left}
+    small = {name for name, index_object in markable.items() if 2 * index_object.rows < index.ROWS}
     return sorted(stale | small if len(small) > INDEX_OBJECTS else stale)
+
+
+def _pack(
+    state: VaultState, count: PackCount, with_forgotten: PackCount, limits: PruneLimits
+) -> PlannedObject:
+    name = count.info.name
+    if not count.live_bytes:
+        planned = _unreferenced(state, name, is_in_forgotten=with_forgotten.live_bytes > 0)
+    elif state.is_marked(name):
+        planned = _referenced_again(state, name)
+    else:
+        is_repacked = count.dead_share > limits.max_dead and state.is_markable(name)
+        action = PruneAction.REPACK if is_repacked else PruneAction.KEEP
+        planned = PlannedObject(name, count.info.size, action, f"{count.dead_share:.0%} dead")
+    return replace(planned, blob_bytes=count.blob_bytes, live_bytes=count.live_bytes)
+
+
+def _documents(state: VaultState) -> Iterator[PlannedObject]:
+    """Records and tables that are unreferenced or marked."""
+    current, forgotten = state.reachability.current, state.reachability.forgotten
+    for name in state.objects:
+        if name.startswith((f"{layout.RECORDS}/", f"{layout.TABLES}/")):
+            if name not in current.names:
+                yield _unreferenced(state, name, is_in_forgotten=name in forgotten.names)
+            elif state.is_marked(name):
+                yield _referenced_again(state, name)
+
+
+def _index_objects(state: VaultState, packs: Iterable[PlannedObject]) -> Iterator[PlannedObject]:
+    """Marked index objects: one is unreferenced if unmarked ones list all its packs that stay."""
+    packs_left = {pack.name for pack in packs if pack.action is not PruneAction.DELETE}
+    packs_listed = {
+        pack
+        for name, index_object in state.index.objects.items()
+        if not state.is_marked(name)
+        for pack in index_object.packs
+    }
+    for name, index_object in state.index.objects.items():
+        if state.is_marked(name) and name in state.objects:
+            if index_object.packs & packs_left <= packs_listed:
+                yield _unreferenced(state, name, is_in_forgotten=False)
+            else:
+                yield _referenced_again(state, name)
+
+
+def _unreferenced(state: VaultState, name: str, *, is_in_forgotten: bool) -> PlannedObject:
+    """The action of an object that no snapshot needs; `is_in_forgotten`: a forgotten one does."""
+    size = state.objects[name].size
+    if state.is_marked(name):
+        reason = f"marked since {state.marked_at[name]:%Y-%m-%d %H:%M} UTC"
+        if state.is_grace_over(name) and not is_in_forgotten:
+            return PlannedObject(name, size, PruneAction.DELETE, reason)
+        if is_in_forgotten:
+            reason += ", and a snapshot that can be brought back needs it"
+        until = state.deletable_at(name, is_in_forgotten=is_in_forgotten)
+        return PlannedObject(name, size, PruneAction.WAIT, reason, until=until)
+    if name in state.held_until:
+        reason = "of a run that may be resumed"
+        return PlannedObject(name, size, PruneAction.KEEP, reason, until=state.held_until[name])
+    if not state.is_markable(name):
+        reason = "young: a run in progress may need it"
+        return PlannedObject(name, size, PruneAction.KEEP, reason, until=state.old_at(name))
+    return PlannedObject(name, size, PruneAction.MARK, "no snapshot needs it")
+
+
+def _referenced_again(state: VaultState, name: str) -> PlannedObject:
+    """The action of a pending delete that a snapshot needs."""
+    action = PruneAction.SPARE if state.is_grace_over(name) else PruneAction.WAIT
+    return PlannedObject(name, state.objects[name].size, action, "marked, and needed again")

@@ -1,7 +1,7 @@
-"""What snapshots need: records, tables and blobs; and what those need that were forgotten of late.
+"""Reachability: the records, tables and blobs that snapshots need, and those that forgotten ones need.
 
-Everything below a manifest is immutable and named by its digest: what was read once need not be read
-again when the manifests are listed anew.
+Everything below a manifest is immutable and content-addressed: an object that was read need not be read again
+when the manifests are listed again.
 """
 
 from __future__ import annotations
@@ -22,11 +22,12 @@ from pachvault.vault.walk import NodeKind, walk
 
 _READS_AT_ONCE = 4
 _LISTINGS = 5
+"""How often the manifests are listed again because some came or went while they were read."""
 
 
 @dataclass(slots=True)
 class Reachable:
-    """What some manifests need; it only grows."""
+    """The objects that some manifests need. It only grows."""
 
     roots: set[str] = field(default_factory=set)
     """Manifests."""
@@ -35,14 +36,14 @@ class Reachable:
     _blobs: DigestSet = field(default_factory=DigestSet)
 
     def add(self, root: str, names: Iterable[str], blobs: Iterable[Digests]) -> None:
-        """Add a manifest with its objects and its blobs; nothing where these cannot be had."""
-        for each in list(blobs):
-            self._blobs.add(each)
+        """Add a manifest with its objects and blobs; nothing is added where reading the blobs fails."""
+        for table_blobs in list(blobs):
+            self._blobs.add(table_blobs)
         self.names.update(names)
         self.roots.add(root)
 
     def copy(self) -> Reachable:
-        """One that grows by itself."""
+        """An independent copy."""
         return Reachable(set(self.roots), set(self.names), self._blobs.copy())
 
     def blobs(self) -> Digests:
@@ -52,29 +53,31 @@ class Reachable:
 
 @dataclass(frozen=True, slots=True)
 class Reachability:
-    """What must not be marked, and what must not be deleted."""
+    """What must not be marked, and what may be marked but not deleted."""
 
     current: Reachable = field(default_factory=Reachable)
-    """What the snapshots need."""
+    """What the snapshots need: it is not marked."""
     forgotten: Reachable = field(default_factory=Reachable)
-    """What those need besides that were forgotten within the grace, and may be brought back."""
+    """What snapshots need besides that were forgotten within the grace period: they can be brought back."""
 
     def extended(self, vault: Vault, now: datetime) -> Reachability:
-        """This, and what the snapshots that are there now need besides.
+        """This, and what the snapshots need that are in the vault now.
 
-        Raises DamageError where something that a snapshot needs cannot be read: then it is not known what
-        else it needs.
+        Raises DamageError where an object that a snapshot needs is missing or damaged: then it is not known
+        which objects below it are needed.
         """
         current, recent = self.current.copy(), self.forgotten.copy()
         for _ in range(_LISTINGS):
-            # one that moves to or fro is always in one of the two folders, and so in one of these listings
-            before = _forgotten(vault, now)
-            roots = [info.name for info in vault.objects(layout.SNAPSHOTS) if snapshots.parse_path(info.name)]
-            forgotten = before | _forgotten(vault, now)
+            # a manifest that moves between the two folders is always in one of them: list `forgotten/`, the
+            # snapshots, and `forgotten/` again, and one of the listings has it
+            forgotten = _forgotten(vault, now)
+            roots = [info.name for info in vault.objects(layout.SNAPSHOTS) if snapshots.named(info.name)]
+            forgotten |= _forgotten(vault, now)
             try:
                 _extend(vault, roots, current)
             except DamageError as error:
                 if all(vault.store.stat(root) for root in roots):
+                    # no manifest was deleted meanwhile, so this is damage and not a forget
                     raise type(error)(
                         f"{error.what}: nothing is deleted from a damaged vault",
                         where=error.where,
@@ -82,7 +85,7 @@ class Reachability:
                     ) from error
                 continue
             for root in sorted(forgotten):
-                with suppress(DamageError):  # it may have been forgotten for that very reason
+                with suppress(DamageError):  # it may have been forgotten because it is damaged
                     _extend(vault, [root], recent, current)
             if all(vault.store.stat(root) for root in forgotten):
                 return Reachability(current, recent)
@@ -90,7 +93,7 @@ class Reachability:
 
 
 def _extend(vault: Vault, roots: Iterable[str], reachable: Reachable, *besides: Reachable) -> None:
-    """Add what manifests need and what the others do not have: of each all, or nothing."""
+    """Add what manifests need and `besides` does not have: all of a manifest, or nothing."""
 
     def is_known(path: str) -> bool:
         return any(path in other.names for other in (reachable, *besides))
@@ -99,17 +102,17 @@ def _extend(vault: Vault, roots: Iterable[str], reachable: Reachable, *besides: 
         for root in roots:
             if root in reachable.roots:
                 continue
-            below = [
-                at
-                for at in walk(vault, [_name(root)], is_skipped=is_known)
-                if at.kind is not NodeKind.MANIFEST
+            nodes = [
+                node
+                for node in walk(vault, [_name(root)], is_known=is_known)
+                if node.kind is not NodeKind.MANIFEST
             ]
-            tables = [at.digest for at in below if at.kind is NodeKind.FILE_TABLE]
-            reachable.add(root, (at.path for at in below), pool.map(vault.blobs_of_table, tables))
+            tables = [node.digest for node in nodes if node.kind is NodeKind.FILE_TABLE]
+            reachable.add(root, (node.path for node in nodes), pool.map(vault.blobs_of_table, tables))
 
 
 def expired(vault: Vault, now: datetime) -> list[str]:
-    """The manifests that were forgotten so long ago that they cannot be brought back."""
+    """The manifests that were forgotten a whole grace period ago: they cannot be brought back."""
     return [
         info.name for info in vault.objects(layout.FORGOTTEN) if now - info.modified_at >= vault.config.grace
     ]
@@ -126,7 +129,7 @@ def _forgotten(vault: Vault, now: datetime) -> set[str]:
 
 def _name(root: str) -> SnapshotName:
     is_forgotten = root.startswith(layout.FORGOTTEN)
-    found = snapshots.parse_path(layout.unforgotten_path(root) if is_forgotten else root)
-    if found is None:
-        raise CorruptError("not a manifest's name", where=root)
-    return replace(found, path=root)
+    name = snapshots.named(layout.remembered_path(root) if is_forgotten else root)
+    if name is None:
+        raise CorruptError("not the name of a manifest", where=root)
+    return replace(name, path=root)

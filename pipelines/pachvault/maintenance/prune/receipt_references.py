@@ -1,4 +1,4 @@
-"""What runs that have not sealed hold: the objects that their kept receipts name, while they may be used."""
+"""What the kept receipts of unsealed runs reference: prune keeps it while a later run may use it."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from pachvault.vault.vault import Vault
 
 
 def held(vault: Vault, now: datetime) -> dict[str, datetime]:
-    """Packs, index objects and tables of receipts younger than the grace, and until when they are held."""
-    names: dict[str, datetime] = {}
+    """Packs, index objects and tables of receipts younger than the grace period; until when each is kept."""
+    held_until: dict[str, datetime] = {}
     for info in vault.objects(layout.RUNS, layout.Kind.RECEIPT):
         if now - info.modified_at >= vault.config.grace:
             continue
         try:
             receipt = Receipt.read(vault.get(info.name), info.name)
         except DamageError:
-            continue  # gone since the listing, or not one that a run would use
-        of_receipt = [
-            *(layout.pack_path(each.digest) for each in receipt.packs),
-            *(layout.index_path(each.digest) for each in receipt.index),
-            *(layout.table_path(each.digest) for each in receipt.tables),
+            continue  # deleted since the listing, or damaged: no run uses it
+        referenced = [
+            *(layout.pack_path(pack.digest) for pack in receipt.packs),
+            *(layout.index_path(index_object.digest) for index_object in receipt.index),
+            *(layout.table_path(table.digest) for table in receipt.tables),
         ]
         until = info.modified_at + vault.config.grace
-        names |= {name: max(until, names.get(name, until)) for name in of_receipt}
-    return names
+        held_until |= {name: max(until, held_until.get(name, until)) for name in referenced}
+    return held_until
 
 
 def stale(vault: Vault, now: datetime) -> list[str]:
-    """What runs left so long ago that none may use it any more."""
+    """Announcements and receipts older than the grace period: no run may use them any more."""
     return [info.name for info in vault.objects(layout.RUNS) if now - info.modified_at >= vault.config.grace]
