@@ -12,8 +12,8 @@ import pytest
 from e2e.backup import Backup
 from e2e.cli import pachvault
 from pachvault.format import pack
-from pachvault.format.maintenance_documents import Audit
-from pachvault.maintenance.drill.drill import NOTHING, Drill, drill
+from pachvault.format.documents import Audit
+from pachvault.maintenance.drill.drill import NOTHING, DrillOutcome, drill
 from pachvault.maintenance.drill.drill_sample import sample
 from pachvault.maintenance.verify import audits
 from pachvault.maintenance.verify.verify_schedule import is_drill_due
@@ -38,7 +38,7 @@ def saved(backup: Backup) -> Backup:
     return backup
 
 
-def drilled(backup: Backup, seed: int = 1, **options: timedelta) -> Drill:
+def drilled(backup: Backup, seed: int = 1, **options: timedelta) -> DrillOutcome:
     return drill(backup.project.cluster.address, None, backup.vault.vault, Quiet(), seed=seed, **options)
 
 

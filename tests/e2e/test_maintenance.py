@@ -257,7 +257,7 @@ def test_a_target_that_forbids_deletion_is_verified_and_says_so(deployed: Deploy
 def test_a_drill_is_done_when_it_is_due(deployed: Deployed, backup: Backup) -> None:
     first = deployed.ended(deployed.policy(policy(backup, "")))
     assert first.steps["drill"] == "done"
-    assert "all came back as they were" in first.summary("drill")
+    assert "all restored correctly" in first.summary("drill")
     assert len(first.report["audits"]) == 3
     again = deployed.ended(deployed.tick())
     assert again.steps["drill"] == "skipped"
@@ -266,12 +266,12 @@ def test_a_drill_is_done_when_it_is_due(deployed: Deployed, backup: Backup) -> N
 
 def test_the_backup_repo_is_trimmed_to_what_the_policy_keeps(deployed: Deployed, backup: Backup) -> None:
     kept = deployed.ended(deployed.policy(policy(backup)))
-    assert kept.summary("mirror").startswith("let go of 0 commits of the backup repo, kept ")
+    assert kept.summary("mirror").startswith("deleted 0 commits of the backup repo, kept ")
     short = NO_DRILL.replace("off}", "off, mirror_keep: 1s}")
     trimmed = deployed.ended(deployed.policy(policy(backup, short)))
     assert trimmed.report["status"] == "covered"
     trimmed = deployed.ended(deployed.tick())
-    assert not trimmed.summary("mirror").startswith("let go of 0 ")
+    assert not trimmed.summary("mirror").startswith("deleted 0 ")
 
 
 def test_a_bug_in_a_step_is_recorded_and_hides_no_other(
@@ -285,7 +285,7 @@ def test_a_bug_in_a_step_is_recorded_and_hides_no_other(
     done = maintenance(deployed.cluster.address, None, backup.vault.vault, chosen, Quiet()).report
     assert {step.name: step.status for step in done.steps} == {**DONE, "forget": "failed"}
     assert done.steps[3].summary == "RuntimeError: two lines (a bug)"
-    assert done.summary == "failed, to be tried again: forget"
+    assert done.summary == "failed, the next run tries again: forget"
 
 
 def test_a_drill_that_finds_damage_keeps_snapshots_from_being_forgotten(
@@ -327,7 +327,7 @@ def test_a_drill_that_finds_nothing_to_try_says_so(deployed: Deployed, tmp_path:
     backup.run_policy(name=project.name)
     ran = deployed.ended(deployed.policy(policy(backup, "")))
     assert ran.steps["drill"] == "skipped"
-    assert ran.summary("drill").startswith("nothing could be tried: there is no file with content")
+    assert ran.summary("drill").startswith("nothing to restore: there is no file with content")
 
 
 def test_a_tick_from_the_future_covers_nothing(deployed: Deployed, backup: Backup) -> None:

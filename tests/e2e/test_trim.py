@@ -20,7 +20,7 @@ from pachvault.backup.seal.seal import seal
 from pachvault.errors import PachydermError
 from pachvault.format.ids import RepoName
 from pachvault.maintenance import mirror_cleanup
-from pachvault.maintenance.mirror_cleanup import TrimAction, TrimPlan
+from pachvault.maintenance.mirror_cleanup import MirrorAction, MirrorCleanupPlan
 from pachvault.pach.records import CommitInfo
 from pachvault.pach.source import CommitRef
 from pachvault.policy import HOME_PROJECT, Policy
@@ -54,7 +54,7 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-def planned(backup: Backup, before: datetime | None = None) -> TrimPlan:
+def planned(backup: Backup, before: datetime | None = None) -> MirrorCleanupPlan:
     vault, source = backup.vault.vault, backup.project.cluster.source
     return mirror_cleanup.plan(source, vault, before=before or now(), now=store_now(vault))
 
@@ -82,8 +82,8 @@ def frozen(backup: Backup) -> Frozen:
 
 def test_old_commits_go_heads_stay_and_the_next_backup_goes_on_from_them(backup: Backup) -> None:
     assert len(mirrors(backup)) == 3
-    assert planned(backup, now() - timedelta(hours=1)) == TrimPlan([], [], 3)
-    assert [each.action for each in planned(backup).commits] == [TrimAction.SQUASH] * 2
+    assert planned(backup, now() - timedelta(hours=1)) == MirrorCleanupPlan([], [], 3)
+    assert [each.action for each in planned(backup).commits] == [MirrorAction.SQUASH] * 2
     assert trimmed(backup) == (2, [])
     assert set(mirrors(backup)) == {head(backup)}
     mirror = mirrors(backup)[head(backup)].id
@@ -136,7 +136,7 @@ def test_the_mirror_of_a_deleted_branch_goes_when_no_snapshot_of_the_time_has_it
     assert len(planned(backup, before).commits) == 2
     gone = planned(backup)
     assert [branch.startswith(f"{backup.project.name}--data--") for branch in gone.branches] == [True]
-    assert [each.action for each in gone.commits] == [TrimAction.DROP] * 3
+    assert [each.action for each in gone.commits] == [MirrorAction.DROP] * 3
     assert mirror_cleanup.execute(backup.project.cluster.target, gone) == (3, [])
     assert mirrors(backup) == {}
     assert Project(backup.project.cluster, HOME_PROJECT).heads("backup") == {}
@@ -169,12 +169,12 @@ def test_a_commit_on_which_a_run_is_just_building_stays_for_now(backup: Backup) 
     home.start("backup", branch, parent=newest)
     done, problems = mirror_cleanup.execute(backup.project.cluster.target, plan)
     assert done == 1
-    assert [line.startswith(f"the mirror of {backup.project.name}/data@") for line in problems] == [True]
+    assert [line.startswith(f"kept the mirror of {backup.project.name}/data@") for line in problems] == [True]
 
 
 def test_without_a_backup_repo_there_is_nothing_to_trim(backup: Backup) -> None:
     backup.project.cluster.target.delete_repo(HOME_PROJECT, "backup")
-    assert planned(backup) == TrimPlan([], [], 0)
+    assert planned(backup) == MirrorCleanupPlan([], [], 0)
 
 
 @pytest.mark.parametrize("nth", range(4))

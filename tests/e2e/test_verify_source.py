@@ -14,9 +14,7 @@ from e2e.backup import Backup
 from e2e.cluster import Project
 from pachvault.format import documents, layout, table
 from pachvault.format.ids import RepoName, digest
-from pachvault.format.manifest import Cluster, Manifest
-from pachvault.format.records import Segment
-from pachvault.maintenance.compare.compare import Compared, compare
+from pachvault.maintenance.compare.compare import SourceComparison, compare
 from pachvault.maintenance.verify.findings import Finding, Severity
 from pachvault.mirror import mirrors
 from pachvault.runtime.progress import Quiet
@@ -36,13 +34,13 @@ def saved(backup: Backup) -> Backup:
     return backup
 
 
-def compared(backup: Backup, snapshot: str = "latest", *, is_quick: bool = False) -> Compared:
+def compared(backup: Backup, snapshot: str = "latest", *, is_quick: bool = False) -> SourceComparison:
     vault = backup.vault.vault
     found = snapshots.resolve(vault, snapshot)
     return compare(backup.project.cluster.source, vault, found, Quiet(), is_quick=is_quick)
 
 
-def kinds(done: Compared) -> list[tuple[str, Severity]]:
+def kinds(done: SourceComparison) -> list[tuple[str, Severity]]:
     return [(each.kind, each.severity) for each in done.findings]
 
 
@@ -131,7 +129,7 @@ def test_a_deleted_repo_is_a_change(saved: Backup) -> None:
     assert kinds(compared(saved)) == [("repo-deleted", Severity.CHANGE)]
 
 
-def only(done: Compared, kind: str) -> Finding:
+def only(done: SourceComparison, kind: str) -> Finding:
     (found,) = [each for each in done.findings if each.kind == kind]
     assert found.severity is Severity.DAMAGE
     return found

@@ -421,7 +421,7 @@ def test_status_says_what_is_dated_in_the_future_and_never_counts_it(
         assert [line.partition(": ")[2] for line in shown.notes] == [f"repo-deleted: p/x: {problem.message}"]
     else:
         assert (shown.latest.id, shown.future) == (other.name.id, [])
-        assert any(line.startswith("a snapshot was promised every") for line in shown.due)
+        assert any(line.startswith("the policy wants a snapshot every") for line in shown.due)
 
 
 def test_status_of_a_policy_is_not_comforted_by_another_ones_snapshot(

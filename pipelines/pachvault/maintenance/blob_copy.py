@@ -1,4 +1,4 @@
-"""Blobs from packs into new packs: for repack, repair and erase. Each is checked on the way."""
+"""Copies blobs from packs to new packs, for repack, repair and erase. The digest of each is verified."""
 
 from __future__ import annotations
 
@@ -19,60 +19,63 @@ _BYTES_AT_ONCE = 16 * 1024 * 1024
 
 
 def copy(reader: BlobReader, writer: PackWriter, blobs: Digests) -> list[bytes]:
-    """Write the blobs to new packs, in their order; those that cannot be read."""
-    lost: list[bytes] = []
+    """Write blobs to new packs, in the given order; returns those that cannot be read."""
+    unread: list[bytes] = []
     names: list[bytes] = []
     data: list[bytes] = []
-    held = 0
+    frame_bytes = 0
     compressor = pack.new_compressor()
 
     def close() -> None:
-        nonlocal held
+        nonlocal frame_bytes
         if names:
-            writer.add(pack.make_frame(b"".join(data), list(names), [len(each) for each in data], compressor))
+            writer.add(
+                pack.make_frame(b"".join(data), list(names), [len(content) for content in data], compressor)
+            )
         names.clear()
         data.clear()
-        held = 0
+        frame_bytes = 0
 
     for blob, content in read(reader, blobs):
         if content is None:
-            lost.append(blob)
+            unread.append(blob)
             continue
-        if held + len(content) > FRAME_BYTES or len(names) >= FRAME_BLOBS:
+        if frame_bytes + len(content) > FRAME_BYTES or len(names) >= FRAME_BLOBS:
             close()
         names.append(blob)
         data.append(content)
-        held += len(content)
+        frame_bytes += len(content)
     close()
-    return lost
+    return unread
 
 
 def read(reader: BlobReader, blobs: Digests) -> Iterator[tuple[bytes, bytes | None]]:
-    """Each blob with its bytes, which are checked; None where it cannot be read."""
-    for some in _batches(reader.index, blobs):
+    """Each blob with its verified bytes; None where it cannot be read."""
+    for batch in _batches(reader.index, blobs):
         try:
-            found: Sequence[bytes | None] = reader.read_many(some)
+            contents: Sequence[bytes | None] = reader.read_many(batch)
         except DamageError:
-            found = [_tried(reader, blob) for blob in some]
-        yield from zip(some, found, strict=True)
+            # one by one: only the damaged ones of the batch are lost
+            contents = [_content(reader, blob) for blob in batch]
+        yield from zip(batch, contents, strict=True)
 
 
 def in_order(places: BlobPlaces, wanted: Digests) -> Digests:
-    """Blobs as they lie in the packs, so that a frame is decoded once."""
+    """Blobs in the order of their places in packs, so that each frame is decoded once."""
     return wanted.take(places.place_order(places.find(wanted)))
 
 
 def _batches(places: BlobPlaces, blobs: Digests) -> Iterator[list[bytes]]:
-    """Many blobs where they are small, few where they are large."""
+    """Batches of up to 1000 blobs and about 16 MiB."""
     for first in range(0, len(blobs), _AT_ONCE):
-        some = blobs[first : first + _AT_ONCE]
-        sizes = places.sizes(places.find(some))
-        of_blob = np.cumsum(sizes, dtype=np.int64) // _BYTES_AT_ONCE
-        for batch in np.split(some, np.flatnonzero(np.diff(of_blob)) + 1):
+        part = blobs[first : first + _AT_ONCE]
+        sizes = places.sizes(places.find(part))
+        batch_numbers = np.cumsum(sizes, dtype=np.int64) // _BYTES_AT_ONCE
+        for batch in np.split(part, np.flatnonzero(np.diff(batch_numbers)) + 1):
             yield pack.split_digests(batch)
 
 
-def _tried(reader: BlobReader, blob: bytes) -> bytes | None:
+def _content(reader: BlobReader, blob: bytes) -> bytes | None:
     try:
         return reader.read(blob)
     except DamageError:

@@ -1,7 +1,7 @@
-"""A round of maintenance, in a worker or from a shell: the steps one after the other, and a record of each.
+"""A maintenance run, in a worker or from a shell: the steps one after the other, and a report of each.
 
-A step that fails is recorded and hides no other. What was done is noted in the vault, so that a tick
-that comes twice, or comes late, does nothing twice.
+A step that fails is reported, and the next one runs. An audit in the vault records the tick of the run, so
+that a tick that comes twice, or late, starts no second run.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from pachvault.vault.vault import Vault
 _log = logging.getLogger(__name__)
 
 LEVEL = "maintenance"
-"""Of the audits that say which tick was done."""
+"""Of the audits that record the ticks of maintenance runs."""
 
 
 def maintenance(
@@ -42,11 +42,11 @@ def maintenance(
     tick: datetime | None = None,
     is_dry_run: bool = False,
 ) -> MaintenanceResult:
-    """A round. Raises PachvaultError only where the vault cannot be written or the cluster not be asked."""
+    """Do a maintenance run. Raises PachvaultError where the vault or the cluster cannot be used at all."""
     began_at = datetime.now(UTC)
     report = MaintenanceReport(
         status="covered",
-        summary="nothing to do: a round did this tick, or a later one, already",
+        summary="nothing to do: an earlier maintenance run did this tick, or a later one",
         policy=chosen.name,
         target=vault.store.url,
         tick=tick,
@@ -54,42 +54,43 @@ def maintenance(
         is_dry_run=is_dry_run,
     )
     with connect(address, token) as connection:
-        who = f"{connection.cluster_id()}/{chosen.name}"
-        # where the target forbids deletion there is still much to verify
+        owner = f"{connection.cluster_id()}/{chosen.name}"
+        # a dry run writes nothing, so it cannot read the store's clock
         clocks = Clocks(began_at, began_at)
         if not is_dry_run:
+            # is_cleared=False: a target that forbids deletion can still be verified
             clocks = reserve.used(vault, lambda _: clock.read(vault, is_cleared=False))
         if tick is not None:
             gap = longest_gap(chosen.maintenance.schedule, tick)
-            if _is_covered(vault, who, tick, clocks, gap):
+            if _is_covered(vault, owner, tick, clocks, gap):
                 _log.info("tick %s is covered by an earlier run", tick)
                 return MaintenanceResult(report, [])
         context = Context(vault, chosen, address, token, connection, clocks, progress, is_dry_run)
-        return _round(context, report, who)
+        return _run(context, report, owner)
 
 
-def _round(context: Context, report: MaintenanceReport, who: str) -> MaintenanceResult:
+def _run(context: Context, report: MaintenanceReport, owner: str) -> MaintenanceResult:
     began = time.monotonic()
-    before = _audits(context.vault)
+    audits_before = _audits(context.vault)
     steps = [_step(name, context) for name in STEPS]
     failed = [step.name for step in steps if step.status == "failed"]
     if not context.is_dry_run:
-        reserve.used(context.vault, lambda _: _note(context.vault, who, report.tick, failed))
-    done = report.model_copy(
+        reserve.used(context.vault, lambda _: _record(context.vault, owner, report.tick, failed))
+    finished = report.model_copy(
         update={
             "status": "damaged" if context.damages else "failed" if failed else "done",
             "summary": _summary(steps, failed, context.damages),
             "seconds": _since(began),
             "steps": steps,
-            "audits": sorted(_audits(context.vault) - before),
+            "audits": sorted(_audits(context.vault) - audits_before),
             "findings": len(context.findings),
         }
     )
-    return MaintenanceResult(done, context.findings)
+    return MaintenanceResult(finished, context.findings)
 
 
 def refused(reason: str, tick: datetime | None) -> MaintenanceResult:
-    """A round that does nothing but say why: how a worker reports bad input."""
+    """The result of a run that was not started: how a worker reports bad input."""
     return MaintenanceResult(
         MaintenanceReport(status="refused", summary=reason, tick=tick, began_at=datetime.now(UTC)), []
     )
@@ -107,7 +108,7 @@ def _step(name: str, context: Context) -> MaintenanceStep:
     except PachvaultError as error:
         _log.info("maintenance step %s failed: %s", name, error)
         return MaintenanceStep(name=name, status="failed", summary=str(error), seconds=_since(began))
-    except Exception as error:  # noqa: BLE001  (a bug in one step must not keep the others from their work)
+    except Exception as error:  # noqa: BLE001  (a bug in one step must not keep the others from running)
         _log.exception("maintenance step %s failed by a bug", name)
         summary = " ".join(f"{type(error).__name__}: {error} (a bug)".split())
         return MaintenanceStep(name=name, status="failed", summary=summary, seconds=_since(began))
@@ -130,26 +131,26 @@ def _summary(steps: list[MaintenanceStep], failed: list[str], damages: int) -> s
         also = f"; failed: {', '.join(failed)}" if failed else ""
         return f"the vault is damaged: {damages} findings{also}"
     if failed:
-        return f"failed, to be tried again: {', '.join(failed)}"
+        return f"failed, the next run tries again: {', '.join(failed)}"
     return "; ".join(f"{step.name}: {step.summary}" for step in steps)
 
 
-def _is_covered(vault: Vault, who: str, tick: datetime, clocks: Clocks, gap: timedelta) -> bool:
-    """Whether a round noted this tick or a later one, less than half the `gap` between ticks ago.
+def _is_covered(vault: Vault, owner: str, tick: datetime, clocks: Clocks, gap: timedelta) -> bool:
+    """Whether an audit less than half the `gap` between ticks old records this tick or a later one.
 
-    Without that bound a cluster whose clock was set back would have no round until it has caught up. A note
-    from the future counts for nothing.
+    Without that limit a cluster whose clock was set back would have no maintenance run until it has caught
+    up. An audit from the future does not count.
     """
-    for found in audits.load(vault):
-        if found.audit.level != LEVEL:
+    for stored in audits.load(vault):
+        if stored.audit.level != LEVEL:
             continue
-        for each, at in audits.times(found, clocks.earlier):
+        for audited, at in audits.times(stored, clocks.earlier):
             is_recent = at is not None and clocks.store - at <= gap / 2
-            if each.name == who and each.result == "ok" and is_recent:
-                # a round from a shell has no tick; a time without zone was written by no version
+            if audited.name == owner and audited.result == "ok" and is_recent:
+                # a run from a shell has no tick; a time without a zone cannot be compared
                 with suppress(ValueError, TypeError):
-                    noted = datetime.fromisoformat(each.message)
-                    if tick <= noted and not clock.is_future(noted, clocks.earlier):
+                    audited_tick = datetime.fromisoformat(audited.message)
+                    if tick <= audited_tick and not clock.is_future(audited_tick, clocks.earlier):
                         return True
     return False
 
@@ -158,8 +159,8 @@ def _audits(vault: Vault) -> set[str]:
     return {info.name for info in vault.objects(layout.AUDITS)}
 
 
-def _note(vault: Vault, who: str, tick: datetime | None, failed: list[str]) -> None:
-    result = "unreadable" if failed else "ok"
-    said = tick.isoformat() if tick else ""
-    audited = AuditEntry.model_validate({"name": who, "result": result, "message": said})
+def _record(vault: Vault, owner: str, tick: datetime | None, failed: list[str]) -> None:
+    audited = Audited(
+        name=owner, result="unreadable" if failed else "ok", message=tick.isoformat() if tick else ""
+    )
     audits.record(vault, LEVEL, [audited])

@@ -1,4 +1,4 @@
-"""What a maintenance run did: the record that the pipeline leaves, and that `pachvault maintenance` shows."""
+"""The result of a maintenance run: what the pipeline writes, and `pachvault maintenance` shows."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from pachvault.messages import StageMessage
 
 
 class MaintenanceStep(StageMessage):
-    """One thing of a round, and what became of it."""
+    """One step of a maintenance run, and its result."""
 
     name: str
     status: Literal["done", "planned", "skipped", "failed"]
-    """planned: a dry run. failed: it, or some of it, is tried again by the next round; the others went on."""
+    """planned: a dry run. failed: all of it or a part; the next run tries again. The other steps went on."""
     summary: str
-    """In a line."""
+    """One line."""
     lines: list[str] = []
-    """What it did, a line each."""
+    """Details, a line each."""
     seconds: float = 0.0
 
 
 class MaintenanceReport(StageMessage):
-    """A round of maintenance."""
+    """A maintenance run."""
 
     status: Literal["done", "damaged", "failed", "covered", "refused"]
-    """damaged: the vault is, see the findings. failed: a step is. covered: another round did it already."""
+    """damaged: the vault is, see the findings. failed: a step did. covered: an earlier run did this tick."""
     summary: str
     policy: str = ""
     target: str = ""
@@ -38,13 +38,13 @@ class MaintenanceReport(StageMessage):
     is_dry_run: bool = False
     steps: list[MaintenanceStep] = []
     audits: list[str] = []
-    """The audits that it wrote into the vault."""
+    """The audits that the run wrote into the vault."""
     findings: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class MaintenanceResult:
-    """A report, and the findings it speaks of."""
+    """A report, and the findings that it counts."""
 
     report: MaintenanceReport
     findings: list[Finding]

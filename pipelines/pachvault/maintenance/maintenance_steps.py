@@ -1,6 +1,6 @@
-"""The steps of a maintenance run: each does its part, or says what it would do, in terms of the policy.
+"""The steps of a maintenance run. Each does what the policy says, or in a dry run reports what it would do.
 
-A step raises what it cannot judge; `run` makes a record of that and goes on with the next.
+A step that cannot go on raises an error; `maintenance` reports it, and runs the next step.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ from pachvault.vault import clock, snapshots
 from pachvault.vault.clock import Clocks
 from pachvault.vault.vault import Vault
 
-_HASTE = 2
-"""How many calendar shares a round reads at most, when it has to catch up."""
-_LEAST_BYTES = 2**30
-"""What a round may always read, however small its share."""
+_MAX_SHARES = 2
+"""How many times its regular share of the packs a run reads at most, if earlier runs were missed."""
+_MIN_BYTES = 2**30
+"""How much a run may always read, however small its share is."""
 
 
 @dataclass(slots=True)
 class Context:
-    """What the steps work on, and what they find out for each other."""
+    """What the steps work on, and what one step has to know of another."""
 
     vault: Vault
     policy: Policy
@@ -49,29 +49,29 @@ class Context:
     token: str | None
     connection: Connection
     clocks: Clocks
-    """At the beginning; a dry run, which writes nothing, knows but this machine's."""
+    """At the beginning of the run; in a dry run, which writes nothing, both are this machine's."""
     progress: Progress
     is_dry_run: bool
     is_verified: bool = False
-    """Whether this round has looked at the whole structure."""
+    """Whether this run has verified the whole structure."""
     damages: int = 0
-    """What it found damaged; samples of the drill count, too."""
+    """How many findings are damage; samples of the drill count, too."""
     findings: list[Finding] = field(default_factory=list)
 
     @property
     def now(self) -> datetime:
-        """By the earlier of the two clocks: what depends on an age happens too late rather than too early."""
+        """By the earlier of the two clocks: what depends on an age is done too late rather than too early."""
         return self.clocks.earlier
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a step did, or would do."""
+    """What a step did, or in a dry run would do."""
 
     summary: str
     lines: list[str] = field(default_factory=list)
     status: Literal["done", "skipped", "failed"] = "done"
-    """failed: some of it, as the lines say."""
+    """failed: a part of it, see the lines."""
 
 
 def compare_clocks(context: Context) -> Outcome:
@@ -81,11 +81,11 @@ def compare_clocks(context: Context) -> Outcome:
     difference = context.clocks.difference
     if difference:
         return Outcome(f"{difference}: ages count by the one that is behind", status="failed")
-    return Outcome("this machine's and the store's agree")
+    return Outcome("this machine's clock and the store's agree")
 
 
 def verify(context: Context) -> Outcome:
-    """Check the structure, and read the packs whose turn it is; note that in the vault."""
+    """Verify the structure and the packs that are due, and record that in an audit."""
     vault, chosen, now = context.vault, context.policy.maintenance, context.now
     sizes = {info.name: info.size for info in vault.objects(layout.PACKS)}
     between = longest_gap(chosen.schedule, now)
@@ -96,87 +96,89 @@ def verify(context: Context) -> Outcome:
         now=now,
         period=chosen.verify_within,
         between=between,
-        budget_bytes=max(_LEAST_BYTES, _HASTE * sum(sizes.values()) // shares),
+        budget_bytes=max(_MIN_BYTES, _MAX_SHARES * sum(sizes.values()) // shares),
     )
-    reasons = Counter(each.reason for each in due)
+    reasons = Counter(pack.reason for pack in due)
     why = "".join(f"; {count} because {reason}" for reason, count in reasons.items())
-    what = f"{len(due)} of {len(sizes)} packs, {sum(each.size for each in due):,} bytes"
+    what = f"{len(due)} of {len(sizes)} packs, {sum(pack.size for pack in due):,} bytes"
     if context.is_dry_run:
         return Outcome(f"would read {what}{why}")
-    done = examine(vault, Level.PACKS, context.progress, packs=[each.name for each in due])
-    context.findings += done.findings
-    context.damages += sum(each.severity is Severity.DAMAGE for each in done.findings)
+    verified = examine(vault, Level.PACKS, context.progress, packs=[pack.name for pack in due])
+    findings = verified.findings
+    context.findings += findings
+    context.damages += sum(finding.severity is Severity.DAMAGE for finding in findings)
     context.is_verified = True
-    audits.record(vault, Level.PACKS, done.audited)
+    audits.record(vault, Level.PACKS, verified.audited)
     audits.compact(vault, now, chosen.verify_within)
     lines = [
-        f"{each.severity}: {each.kind}: {each.object}: {each.message}; to do: {each.advice}"
-        for each in done.findings
+        f"{finding.severity}: {finding.kind}: {finding.object}: {finding.message}; to do: {finding.advice}"
+        for finding in findings
     ]
-    return Outcome(f"{done.snapshots} snapshots, {what}{why}; {len(done.findings)} findings", lines)
+    return Outcome(f"{verified.snapshots} snapshots, {what}{why}; {len(findings)} findings", lines)
 
 
 def restore_drill(context: Context) -> Outcome:
-    """Restore a sample, if one is due."""
+    """Restore a sample, if a restore drill is due."""
     vault, within = context.vault, context.policy.maintenance.drill_within
     if within is None:
         return Outcome("switched off by the policy", status="skipped")
     if not snapshots.names(vault):
         return Outcome("there is no snapshot yet", status="skipped")
     if not verify_schedule.is_drill_due(audits.results(audits.load(vault), context.now), context.now, within):
-        return Outcome(f"the last one was good, and within {within.days} days", status="skipped")
-    return _drilled(context)
+        return Outcome(f"the last drill passed, less than {within.days} days ago", status="skipped")
+    return _drill(context)
 
 
-def _drilled(context: Context) -> Outcome:
+def _drill(context: Context) -> Outcome:
     if context.is_dry_run:
         return Outcome("would restore a sample")
-    done = drill.drill(context.address, context.token, context.vault, context.progress)
-    lines = [f"{each.result}: {each.name}: {each.message}" for each in done.results if each.result != "ok"]
-    context.damages += sum(each.result == "damaged" for each in done.results)
-    if not done.results:
-        return Outcome(f"nothing could be tried: {drill.NOTHING} {done.snapshot}", status="skipped")
-    what = f"snapshot {done.snapshot}: {done.files} files, {done.bytes:,} bytes"
-    if lines:
-        return Outcome(f"{what}: {len(lines)} of {len(done.results)} samples failed", lines, "failed")
-    return Outcome(f"{what}: all came back as they were")
+    drilled = drill.drill(context.address, context.token, context.vault, context.progress)
+    bad = [sample for sample in drilled.results if sample.result != "ok"]
+    lines = [f"{sample.result}: {sample.name}: {sample.message}" for sample in bad]
+    context.damages += sum(sample.result == "damaged" for sample in bad)
+    if not drilled.results:
+        return Outcome(f"nothing to restore: {drill.NOTHING} {drilled.snapshot}", status="skipped")
+    what = f"snapshot {drilled.snapshot}: {drilled.files} files, {drilled.bytes:,} bytes"
+    if bad:
+        return Outcome(f"{what}: {len(bad)} of {len(drilled.results)} samples failed", lines, "failed")
+    return Outcome(f"{what}: all restored correctly")
 
 
 def forget_snapshots(context: Context) -> Outcome:
-    """Forget what the policy's retention does not keep, of this cluster and policy."""
+    """Forget the snapshots of this cluster and policy that the policy's retention does not keep."""
     vault, chosen = context.vault, context.policy
     if not chosen.retention:
         return Outcome("the policy has no retention: nothing is forgotten", status="skipped")
     if (context.damages or not context.is_verified) and not context.is_dry_run:
-        # of a damaged vault an old snapshot may be the one that can still be restored
+        # in a damaged vault an old snapshot may be the only one that can still be restored
         return Outcome(
-            "nothing is forgotten of a vault that is damaged or was not verified", status="skipped"
+            "no snapshot is forgotten while the vault is damaged or was not verified", status="skipped"
         )
     if not context.is_dry_run:
         try:
-            # what this round verified is newer than its beginning
+            # the clock is read again: audits of this run are newer than its beginning
             forget.check_known(vault, clock.read(vault, is_cleared=False).earlier)
         except DamageError as error:
             return Outcome(str(error), status="skipped")
     cluster = context.connection.cluster_id()
     decisions = forget.plan(vault, chosen.retention, context.now, policy=chosen.name, cluster=cluster)
-    doomed = [each for each in decisions if each.action is RetentionAction.FORGET]
+    to_forget = [decision for decision in decisions if decision.action is RetentionAction.FORGET]
     lines = [
         f"no snapshot has a branch that matches {pattern!r} of the policy's retention"
         for pattern in forget.unmatched(vault, chosen.retention)
     ]
     lines += [
-        f"{each.name.id[:12]} of {each.name.frozen_at:%Y-%m-%d %H:%M:%S}: {'; '.join(each.reasons)}"
-        for each in doomed
+        f"{name.id[:12]} of {name.frozen_at:%Y-%m-%d %H:%M:%S}: {'; '.join(reasons)}"
+        for name, reasons in ((decision.name, decision.reasons) for decision in to_forget)
     ]
     if context.is_dry_run:
-        return Outcome(f"would forget {len(doomed)} of {len(decisions)} snapshots", lines)
-    done = reserve.used(vault, lambda _: forget.execute(vault, doomed))
-    return Outcome(f"forgot {len(done)} of {len(decisions)} snapshots", lines)
+        return Outcome(f"would forget {len(to_forget)} of {len(decisions)} snapshots", lines)
+    forgotten = reserve.used(vault, lambda _: forget.execute(vault, to_forget))
+    return Outcome(f"forgot {len(forgotten)} of {len(decisions)} snapshots", lines)
 
 
 def prune_vault(context: Context) -> Outcome:
-    """Reclaim what no snapshot needs."""
+    """Delete what no snapshot needs, and mark what is to be deleted after the grace period."""
     chosen = context.policy.maintenance
     if not chosen.prune:
         return Outcome("switched off by the policy", status="skipped")
@@ -185,42 +187,43 @@ def prune_vault(context: Context) -> Outcome:
     if context.is_dry_run:
         plan = prune_plan.plan(vault, limits, context.now, progress)
         kinds = (prune_plan.PruneAction.DELETE, prune_plan.PruneAction.MARK, prune_plan.PruneAction.REPACK)
-        said = ", ".join(f"{kind} {len(plan.of(kind))}" for kind in kinds)
-        return Outcome(f"would {said} objects, and drop {len(plan.expired)} forgotten snapshots for good")
-    plan, done = reserve.used(
+        counts = ", ".join(f"{kind} {len(plan.of(kind))}" for kind in kinds)
+        return Outcome(f"would {counts} objects, and delete {len(plan.expired)} forgotten snapshots")
+    plan, outcome = reserve.used(
         vault, lambda is_scarce: prune.run(vault, limits, progress, is_scarce=is_scarce)
     )
     waiting = plan.waiting(is_done=True)
-    waits = ""
+    until_text = ""
     if waiting:
-        waits = f"; {sum(each.bytes for each in waiting):,} bytes wait until {waiting[-1].until:%Y-%m-%d}"
+        waiting_bytes = sum(group.bytes for group in waiting)
+        until_text = f"; {waiting_bytes:,} bytes wait until {waiting[-1].until:%Y-%m-%d}"
     return Outcome(
-        f"deleted {done.deleted.total()} objects of {done.deleted_bytes:,} bytes, "
-        f"marked {done.marked} of {done.marked_bytes:,}, repacked {done.repacked} packs{waits}",
-        done.problems,
-        "failed" if done.problems else "done",
+        f"deleted {outcome.deleted.total()} objects of {outcome.deleted_bytes:,} bytes, "
+        f"marked {outcome.marked} of {outcome.marked_bytes:,}, repacked {outcome.repacked} packs{until_text}",
+        outcome.problems,
+        "failed" if outcome.problems else "done",
     )
 
 
-def trim_mirror(context: Context) -> Outcome:
-    """Let go of what the backup repo need no longer hold."""
+def clean_mirror(context: Context) -> Outcome:
+    """Delete commits of the backup repo that are not needed any more."""
     before = context.now - context.policy.maintenance.mirror_keep
     source, target = Source(context.connection), Target(context.connection)
     planned = mirror_cleanup.plan(source, context.vault, before=before, now=context.clocks.store)
     if context.is_dry_run:
-        going = len(planned.commits)
-        return Outcome(f"would let go of {going} commits of the backup repo, keep {planned.kept}")
-    done, problems = mirror_cleanup.execute(target, planned)
-    return Outcome(f"let go of {done} commits of the backup repo, kept {planned.kept}", problems)
+        count = len(planned.commits)
+        return Outcome(f"would delete {count} commits of the backup repo, keep {planned.kept_count}")
+    deleted_count, problems = mirror_cleanup.execute(target, planned)
+    return Outcome(f"deleted {deleted_count} commits of the backup repo, kept {planned.kept_count}", problems)
 
 
-def tidy_restores(context: Context) -> Outcome:
-    """Remove what restores left in the cluster that nobody goes on with."""
+def clean_restores(context: Context) -> Outcome:
+    """Remove what abandoned restores left in the cluster."""
     if context.is_dry_run:
-        return Outcome("would look for what restores left in the cluster")
+        return Outcome("would remove what abandoned restores left in the cluster")
     source, target = Source(context.connection), Target(context.connection)
     removed = garbage_collection.collect(source, target, context.now - context.policy.maintenance.mirror_keep)
-    return Outcome(f"{len(removed)} things that restores left were removed", removed)
+    return Outcome(f"removed {len(removed)} repos and branches that restores left", removed)
 
 
 STEPS: dict[str, Callable[[Context], Outcome]] = {
@@ -229,7 +232,7 @@ STEPS: dict[str, Callable[[Context], Outcome]] = {
     "drill": restore_drill,
     "forget": forget_snapshots,
     "prune": prune_vault,
-    "mirror": trim_mirror,
-    "restores": tidy_restores,
+    "mirror": clean_mirror,
+    "restores": clean_restores,
 }
-"""In this order: nothing is forgotten before it is known that what stays is whole."""
+"""In this order: the vault is verified before anything is forgotten or deleted."""

@@ -1,8 +1,8 @@
-"""Trimming the backup repo: commits that it need no longer hold on to, so that their data can go.
+"""Cleanup of the backup repo: deletes mirror commits, so that Pachyderm can delete their data.
 
-Kept are the newest commit of each mirrored branch, for the next one is made on it; whatever is young; and
-what a run that has not sealed yet may still read. The mirror of a branch that was deleted goes once no
-snapshot of that time has the branch. What is trimmed is still in the vault, if it ever was sealed.
+It keeps the newest commit of each mirrored branch, which the next one is made on; young commits; and those
+that a run in progress may still read. The mirror of a deleted branch is deleted when no snapshot of the kept
+time has the branch. The vault still has what was sealed.
 """
 
 from __future__ import annotations
@@ -29,107 +29,113 @@ from pachvault.vault.vault import Vault
 _log = logging.getLogger(__name__)
 
 _SKEW = timedelta(hours=1)
-"""How far the cluster's clock and that of a run may be apart."""
+"""How far the cluster's clock and that of a run may differ."""
 _MIRROR = RepoName(HOME_PROJECT, BACKUP_REPO)
 
 
-class TrimAction(StrEnum):
-    """How a commit goes."""
+class MirrorAction(StrEnum):
+    """How a commit is deleted."""
 
     SQUASH = "squash"
-    """Its children keep what they hold of it."""
+    """Its children keep its files that they have not changed."""
     DROP = "drop"
-    """Nothing follows on it."""
+    """It has no children."""
 
 
 @dataclass(frozen=True, slots=True)
-class Trimmed:
-    """A commit of the backup repo that goes."""
+class MirrorCommit:
+    """A commit of the backup repo that is deleted."""
 
     id: str
-    action: TrimAction
+    action: MirrorAction
     source: str
-    """project/repo@commit."""
+    """The commit that it mirrors: project/repo@commit."""
 
 
 @dataclass(frozen=True, slots=True)
-class TrimPlan:
-    """What goes, in this order: branches, then commits, each after those that follow on it."""
+class MirrorCleanupPlan:
+    """What is deleted, in this order: branches, then commits, children before their parents."""
 
     branches: list[str]
-    commits: list[Trimmed]
-    kept: int
-    """How many commits stay."""
+    commits: list[MirrorCommit]
+    kept_count: int
+    """How many commits are kept."""
 
 
-def plan(source: Source, vault: Vault, *, before: datetime, now: datetime) -> TrimPlan:
-    """What the backup repo need no longer hold of what is from `before`.
+def plan(source: Source, vault: Vault, *, before: datetime, now: datetime) -> MirrorCleanupPlan:
+    """Plan to delete the commits from `before` that are not needed.
 
-    `now` is the store's time, by which runs are still alive. Raises PachydermError where the cluster cannot
-    be asked.
+    `now` is the store's time: whether a run can still be sealed depends on it. Raises PachydermError where
+    the cluster does not answer.
     """
     try:
         commits = source.commits(_MIRROR)
         branches = [branch for branch in source.branches(_MIRROR) if branch.head]
     except SourceGoneError:
-        return TrimPlan([], [], 0)
+        return MirrorCleanupPlan([], [], 0)
     cluster = source.connection.cluster_id()
     running = list(_running(vault, cluster, now))
+    # what a run in progress has mirrored since its freeze is kept
     before = min([before, *(frozen_at - _SKEW for frozen_at in running)])
-    old = {each.id: each for each in commits if _is_ours(each) and _is_old(each, before)}
+    old = {commit.id: commit for commit in commits if _is_mirror(commit) and _is_old(commit, before)}
     if running:
-        old = {each.id: each for each in _sealed(vault, cluster, old.values())}
+        # it may read any mirror commit whose source no snapshot has yet
+        old = {commit.id: commit for commit in _sealed(vault, cluster, old.values())}
     heads = {branch.name: old[branch.head] for branch in branches if branch.head in old}
     current = _current(source, vault, cluster, before, heads.values())
-    given_up = sorted(heads.keys() - current)
-    staying = {branch.head for branch in branches if branch.name not in given_up}
-    going = [each for each in old.values() if each.id not in staying]
-    return TrimPlan(given_up, list(_ordered(commits, going)), len(commits) - len(going))
+    branches_to_delete = sorted(heads.keys() - current)
+    heads_to_keep = {branch.head for branch in branches if branch.name not in branches_to_delete}
+    to_delete = [commit for commit in old.values() if commit.id not in heads_to_keep]
+    return MirrorCleanupPlan(
+        branches_to_delete, list(_ordered(commits, to_delete)), len(commits) - len(to_delete)
+    )
 
 
-def execute(target: Target, planned: TrimPlan) -> tuple[int, list[str]]:
-    """Carry a plan out; how many commits went, and a line for each that could not. Safe to repeat."""
+def execute(target: Target, planned: MirrorCleanupPlan) -> tuple[int, list[str]]:
+    """Carry a plan out; how many commits were deleted, and a line for each that was not. Safe to repeat."""
     problems = []
-    done = 0
+    deleted_count = 0
     for branch in planned.branches:
         target.delete_branch(HOME_PROJECT, BACKUP_REPO, branch)
-    for each in planned.commits:
-        ref = CommitRef(HOME_PROJECT, BACKUP_REPO, each.id)
+    for commit in planned.commits:
+        ref = CommitRef(HOME_PROJECT, BACKUP_REPO, commit.id)
         try:
-            (target.squash if each.action is TrimAction.SQUASH else target.drop)(ref)
-            done += 1
-        except PachydermError as error:  # a run has just made a commit on it: the next round sees that
-            problems.append(f"the mirror of {each.source} stays: {error.what}")
-    return done, problems
+            (target.squash if commit.action is MirrorAction.SQUASH else target.drop)(ref)
+            deleted_count += 1
+        except PachydermError as error:  # a backup made a child of it just now: the next run takes that in
+            problems.append(f"kept the mirror of {commit.source}: {error.what}")
+    return deleted_count, problems
 
 
 def _running(vault: Vault, cluster: str, now: datetime) -> Iterator[datetime]:
-    """When the runs froze that have not sealed and still may."""
+    """The times of freeze of the runs that are not sealed and still can be."""
     for info in vault.objects(layout.RUNS, layout.Kind.ANNOUNCEMENT):
         if now - info.modified_at > vault.config.grace / 2:
             continue
         try:
-            said = Announcement.read(vault.get(info.name), info.name)
+            announcement = Announcement.read(vault.get(info.name), info.name)
         except AbsentError:
             continue  # sealed since the listing
         except CorruptError as error:
             _log.warning("an announcement cannot be read, its time counts: %s", error)
-            yield info.modified_at  # whatever it says, it is of about then
+            yield info.modified_at  # about the time of its freeze
             continue
-        if said.cluster_id == cluster:
-            yield said.frozen_at
+        if announcement.cluster_id == cluster:
+            yield announcement.frozen_at
 
 
 def _current(
     source: Source, vault: Vault, cluster: str, before: datetime, heads: Iterable[CommitInfo]
 ) -> set[str]:
-    """The mirror's branches whose sources are there, or were within the time for which they are held."""
-    mirrored = {RepoName.parse(said["source"]) for head in heads if (said := mirror_note(head)) is not None}
-    found = set()
+    """The mirror's branches whose source branch is in the cluster, or in a snapshot frozen since `before`."""
+    mirrored = {
+        RepoName.parse(origin["source"]) for head in heads if (origin := mirror_note(head)) is not None
+    }
+    current = set()
     for repo in source.repos():
         if repo.name in mirrored:
             for branch in source.branches(repo.name):
-                found.add(branch_of(repo.name, repo.created_at, branch.name))
+                current.add(branch_of(repo.name, repo.created_at, branch.name))
     for name in snapshots.names(vault):
         if name.frozen_at < before:
             continue
@@ -141,23 +147,23 @@ def _current(
                 if RepoName(entry.project, entry.repo) in mirrored:
                     record = vault.repo_record(entry.record)
                     repo_name = RepoName(record.project, record.repo)
-                    for each in record.branches:
-                        found.add(branch_of(repo_name, record.created_at, each.name))
+                    for saved in record.branches:
+                        current.add(branch_of(repo_name, record.created_at, saved.name))
         except DamageError as error:
             _log.warning("skipped a damaged snapshot when looking for branches of mirrors: %s", error)
-    return found
+    return current
 
 
 def _sealed(vault: Vault, cluster: str, commits: Iterable[CommitInfo]) -> list[CommitInfo]:
-    """Those whose source commits a snapshot has: no run reads them any more."""
-    sources = [(commit, said) for commit in commits if (said := mirror_note(commit)) is not None]
-    repos = {RepoName.parse(said["source"]) for _, said in sources}
+    """The commits whose source commit is in a snapshot: no run reads them any more."""
+    sources = [(commit, origin) for commit in commits if (origin := mirror_note(commit)) is not None]
+    repos = {RepoName.parse(origin["source"]) for _, origin in sources}
     records = base_lookup.newest_records(vault, cluster, repos).records
     by_repo = {str(name): sealed.commits() for name, sealed in records.items()}
-    return [commit for commit, said in sources if said["commit"] in by_repo.get(said["source"], set())]
+    return [commit for commit, origin in sources if origin["commit"] in by_repo.get(origin["source"], set())]
 
 
-def _is_ours(commit: CommitInfo) -> bool:
+def _is_mirror(commit: CommitInfo) -> bool:
     return mirror_note(commit) is not None
 
 
@@ -165,18 +171,22 @@ def _is_old(commit: CommitInfo, before: datetime) -> bool:
     return commit.finished_at is not None and commit.started_at is not None and commit.started_at < before
 
 
-def _ordered(commits: Iterable[CommitInfo], old: Iterable[CommitInfo]) -> Iterator[Trimmed]:
-    """Newest first, so that what follows on a commit is settled before it."""
+def _ordered(commits: Iterable[CommitInfo], to_delete: Iterable[CommitInfo]) -> Iterator[MirrorCommit]:
+    """The commits to delete, newest first as pachd lists them: children come before their parents.
+
+    A commit is squashed if children of it are left when its turn comes, else dropped.
+    """
     parents = {commit.id: commit.parent for commit in commits}
     children: dict[str | None, set[str]] = {}
     for child, parent in parents.items():
         children.setdefault(parent, set()).add(child)
-    for commit in old:
-        followers = children.pop(commit.id, set())
+    for commit in to_delete:
+        orphans = children.pop(commit.id, set())
         parent = parents.pop(commit.id)
         children[parent].discard(commit.id)
-        children[parent] |= followers
-        parents.update(dict.fromkeys(followers, parent))
-        said = mirror_note(commit) or {"source": "?", "commit": commit.id}
-        action = TrimAction.SQUASH if followers else TrimAction.DROP
-        yield Trimmed(commit.id, action, f"{said['source']}@{said['commit']}")
+        # as pachd does: the children of a squashed commit become those of its parent
+        children[parent] |= orphans
+        parents.update(dict.fromkeys(orphans, parent))
+        origin = mirror_note(commit) or {"source": "?", "commit": commit.id}
+        action = MirrorAction.SQUASH if orphans else MirrorAction.DROP
+        yield MirrorCommit(commit.id, action, f"{origin['source']}@{origin['commit']}")

@@ -1,4 +1,4 @@
-"""The newest snapshots of a vault, as its status shows them: what they note, and which are dated ahead."""
+"""The newest snapshots of a vault, for its status: their problems, and those dated in the future."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from pachvault.vault.snapshots import Snapshot, SnapshotName
 from pachvault.vault.vault import Vault
 
 _READS_AT_ONCE = 4
-_NOTED = 20
-"""How many problems and notes of a snapshot are shown."""
+_PROBLEMS_SHOWN = 20
+"""Of each snapshot, at most."""
 
 
 @dataclass(frozen=True, slots=True)
 class LatestSnapshot:
-    """The snapshot sealed last, of those that are not dated in the future."""
+    """The snapshot that was sealed last, of those that are not dated in the future."""
 
     id: str
     frozen_at: datetime
@@ -30,25 +30,26 @@ class LatestSnapshot:
 
 @dataclass(frozen=True, slots=True)
 class NewestSnapshots:
-    """What status tells of the snapshots."""
+    """What `pachvault status` reports of the snapshots."""
 
     count: int
     """All of them."""
     latest: LatestSnapshot | None
     future: list[str]
-    """Those that are dated in the future, and so count neither as newest nor as covering; a line each."""
+    """Those dated in the future, a line each: they do not count as the newest, and cover no tick."""
     notes: list[str]
-    """What the newest one of each cluster and policy notes or lacks, a line each."""
+    """The problems of the newest snapshot of each cluster and policy, a line each."""
     damaged: list[str]
     """Manifests that cannot be read, a line each."""
 
 
 def newest(vault: Vault, policy: str | None, now: datetime) -> NewestSnapshots:
-    """Look through all manifests. With a policy's name, the latest one is of that policy."""
+    """Read all manifests. `latest` is that of the policy, if one is named."""
     names = snapshots.names(vault)
     future: list[str] = []
     damaged: list[str] = []
-    past: dict[tuple[str, str], Snapshot] = {}  # the last one is the one sealed last
+    newest_by_owner: dict[tuple[str, str], Snapshot] = {}
+    """By cluster and policy, in the order of sealing."""
 
     def read(name: SnapshotName) -> Snapshot | DamageError:
         try:
@@ -57,19 +58,21 @@ def newest(vault: Vault, policy: str | None, now: datetime) -> NewestSnapshots:
             return error
 
     with ThreadPoolExecutor(_READS_AT_ONCE, "newest") as pool:
-        for name, found in zip(names, pool.map(read, names), strict=True):
-            if isinstance(found, DamageError):
-                damaged.append(f"{name.path}: {found.what}")
+        for name, snapshot in zip(names, pool.map(read, names), strict=True):
+            if isinstance(snapshot, DamageError):
+                damaged.append(f"{name.path}: {snapshot.what}")
             elif clock.is_future(name.frozen_at, now):
-                ahead = rounded_in_words(name.frozen_at - now)
-                future.append(f"{found.short_id}, dated {ahead} ahead of this machine's clock")
+                ahead = clock.told(name.frozen_at - now)
+                future.append(f"{snapshot.short_id}, dated {ahead} ahead of this machine's clock")
             else:
-                key = found.manifest.cluster.id, found.manifest.policy
-                past.pop(key, None)
-                past[key] = found
-    mine = [each for each in past.values() if policy in (None, each.manifest.policy)]
-    latest = _latest(mine[-1]) if mine else None
-    return NewestSnapshots(len(names), latest, future, list(_notes(past.values())), damaged)
+                owner = snapshot.manifest.cluster.id, snapshot.manifest.policy
+                newest_by_owner.pop(owner, None)  # so that the key is moved to the end
+                newest_by_owner[owner] = snapshot
+    of_policy = [
+        snapshot for snapshot in newest_by_owner.values() if policy in (None, snapshot.manifest.policy)
+    ]
+    latest = _latest(of_policy[-1]) if of_policy else None
+    return NewestSnapshots(len(names), latest, future, list(_notes(newest_by_owner.values())), damaged)
 
 
 def _latest(snapshot: Snapshot) -> LatestSnapshot:
@@ -77,11 +80,11 @@ def _latest(snapshot: Snapshot) -> LatestSnapshot:
     return LatestSnapshot(snapshot.name.id, snapshot.name.frozen_at, manifest.partial, manifest.policy)
 
 
-def _notes(found: Iterable[Snapshot]) -> Iterator[str]:
-    for snapshot in found:
+def _notes(newest_snapshots: Iterable[Snapshot]) -> Iterator[str]:
+    for snapshot in newest_snapshots:
         problems = snapshot.manifest.problems
         where = f"snapshot {snapshot.short_id} of policy {snapshot.manifest.policy}"
-        for problem in problems[:_NOTED]:
+        for problem in problems[:_PROBLEMS_SHOWN]:
             yield f"{where}: {problem.kind}: {problem.where}: {problem.message}"
-        if len(problems) > _NOTED:
-            yield f"{where}: {len(problems) - _NOTED} more: `pachvault show {snapshot.short_id}`"
+        if len(problems) > _PROBLEMS_SHOWN:
+            yield f"{where}: {len(problems) - _PROBLEMS_SHOWN} more: `pachvault show {snapshot.short_id}`"

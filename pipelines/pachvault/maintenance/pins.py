@@ -1,4 +1,4 @@
-"""Pins: snapshots that are not to be forgotten, whatever a policy says."""
+"""Pins: a pinned snapshot is not forgotten, whatever a policy says."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pachvault.vault.vault import Vault
 
 
 def load(vault: Vault) -> dict[str, Pin]:
-    """Every pin by the snapshot's id. One that cannot be read pins all the same: its name says what."""
+    """Every pin by the snapshot's id. One that cannot be read still counts: its name has the id."""
     return {pin.snapshot: pin for info in vault.objects(layout.PINS) if (pin := _read(vault, info))}
 
 
@@ -29,18 +29,18 @@ def pin(vault: Vault, snapshot_id: str, reason: str = "") -> bool:
     try:
         return vault.store.put(layout.pin_path(snapshot_id), [data], len(data))
     except TakenError:
-        return False  # somebody was quicker
+        return False  # another process was quicker
 
 
 def renew(vault: Vault, name: str) -> None:
-    """Make a pin that does not read anew: it holds, but its reason is lost."""
+    """Write a damaged pin again. The snapshot stays pinned, the reason is lost."""
     snapshot_id = layout.subject_of(name)
     vault.delete(name)
     pin(vault, snapshot_id, "(the pin was damaged)")
 
 
 def unpin(vault: Vault, snapshot_id: str) -> bool:
-    """Take a pin away; False where there was none."""
+    """Delete a pin; False where there was none."""
     was_pinned = is_pinned(vault, snapshot_id)
     vault.delete(layout.pin_path(snapshot_id))
     return was_pinned
@@ -49,11 +49,11 @@ def unpin(vault: Vault, snapshot_id: str) -> bool:
 def _read(vault: Vault, info: ObjectInfo) -> Pin | None:
     snapshot_id = layout.subject_of(info.name)
     try:
-        found = documents.decode(Pin, vault.get(info.name))
+        stored = documents.decode(Pin, vault.get(info.name))
     except AbsentError:
-        return None  # taken away since the listing
+        return None  # deleted since the listing
     except CorruptError:
-        found = None
-    if found is None or found.snapshot != snapshot_id:
+        stored = None
+    if stored is None or stored.snapshot != snapshot_id:
         return Pin(snapshot=snapshot_id, pinned_at=info.modified_at, reason="(the pin is damaged)")
-    return found
+    return stored

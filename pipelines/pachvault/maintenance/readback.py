@@ -1,4 +1,4 @@
-"""Reading back what was just written: nothing is deleted for it before that."""
+"""Reads back what was just written. Only then may the objects be deleted that it replaces."""
 
 from __future__ import annotations
 
@@ -14,14 +14,18 @@ from pachvault.vault.index_rows import IndexRows
 from pachvault.vault.vault import StoredObject, Vault
 
 _CACHE_BYTES = 8 * 1024 * 1024
-"""Of frames: blobs are read in their order."""
+"""For decoded frames. It can be small: blobs are read in the order of the frames."""
 
 
-def read_back(vault: Vault, written: Iterable[StoredObject]) -> Digests:
-    """The blobs that new index objects place, each read and checked; DamageError where one is not there."""
-    rows = IndexRows.joined(IndexRows.read(vault.read(layout.index_path(each.digest))) for each in written)
+def read_back(vault: Vault, written: Iterable[Written]) -> Digests:
+    """The blobs that new index objects list, each read and verified; DamageError where one cannot be read."""
+    rows = IndexRows.joined(
+        IndexRows.read(vault.read(layout.index_path(index_object.digest))) for index_object in written
+    )
     places = BlobPlaces(rows)
     for blob, content in read(BlobReader(vault, places, _CACHE_BYTES), in_order(places, rows.digests)):
         if content is None:
-            raise CorruptError(f"blob {blob.hex()} was just written and does not read", where=vault.store.url)
+            raise CorruptError(
+                f"blob {blob.hex()} was just written and cannot be read", where=vault.store.url
+            )
     return rows.digests

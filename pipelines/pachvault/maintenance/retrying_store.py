@@ -1,4 +1,4 @@
-"""A store whose reads are tried again for a moment: what passes is no finding, what stays is one."""
+"""A store that retries reads a few times: an error that passes is not a finding."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ _log = logging.getLogger(__name__)
 _log_retry = logs.retries(_log)
 _TRIES = 3
 _WAIT_SECONDS = 0.1
-_PATIENCE = 10
-"""So many reads in a row that failed for good, and the place is taken to be gone: no more second tries."""
+_FAILURES_TO_STOP_AT = 10
+"""After so many reads in a row that failed with all retries, the store counts as gone: no more retries."""
 
 Answer = TypeVar("Answer")
 
 
 class RetryingStore:
-    """See `Store` for the contract. AbsentError and CorruptError are answers, and are given at once."""
+    """See `Store` for the contract. AbsentError and CorruptError are answers of the store: no retry."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self.url = store.url
         self.repeated = 0
-        """How many reads had to be tried again."""
+        """How many retries there were."""
         self._failed_in_a_row = 0
 
     def put(self, name: str, parts: Iterable[bytes], size: int) -> bool:
@@ -46,19 +46,19 @@ class RetryingStore:
 
     def get(self, name: str, most: int = WHOLE_BYTES) -> bytes:
         """See Store.get."""
-        return self._again(lambda: self._store.get(name, most))
+        return self._retried(lambda: self._store.get(name, most))
 
     def get_range(self, name: str, offset: int, length: int) -> bytes:
         """See Store.get_range."""
-        return self._again(lambda: self._store.get_range(name, offset, length))
+        return self._retried(lambda: self._store.get_range(name, offset, length))
 
     def stat(self, name: str) -> ObjectInfo | None:
         """See Store.stat."""
-        return self._again(lambda: self._store.stat(name))
+        return self._retried(lambda: self._store.stat(name))
 
     def list(self, folder: str) -> Iterator[ObjectInfo]:
         """See Store.list."""
-        return iter(self._again(lambda: [*self._store.list(folder)]))
+        return iter(self._retried(lambda: [*self._store.list(folder)]))
 
     def delete(self, name: str) -> None:
         """See Store.delete."""
@@ -76,12 +76,12 @@ class RetryingStore:
         """See Store.sweep."""
         self._store.sweep(before, is_own)
 
-    def _again(self, call: Callable[[], Answer]) -> Answer:
+    def _retried(self, call: Callable[[], Answer]) -> Answer:
         attempts = Retrying(
-            stop=stop_after_attempt(_TRIES if self._failed_in_a_row < _PATIENCE else 1),
+            stop=stop_after_attempt(_TRIES if self._failed_in_a_row < _FAILURES_TO_STOP_AT else 1),
             wait=wait_random_exponential(multiplier=_WAIT_SECONDS, max=2),
-            retry=retry_if_exception(_may_pass),
-            before_sleep=self._note,
+            retry=retry_if_exception(_is_transient),
+            before_sleep=self._count,
             reraise=True,
         )
         try:
@@ -95,19 +95,19 @@ class RetryingStore:
         self._failed_in_a_row = 0
         return answer
 
-    def _note(self, state: RetryCallState) -> None:
+    def _count(self, state: RetryCallState) -> None:
         self.repeated += 1
         _log_retry(state)
 
 
-def patient(vault: Vault) -> tuple[Vault, RetryingStore]:
-    """The vault, read with patience."""
+def with_retries(vault: Vault) -> tuple[Vault, RetryingStore]:
+    """The vault with a store that retries reads, and that store."""
     store = RetryingStore(vault.store)
     return replace(vault, store=store), store
 
 
 def is_gone(vault: Vault, name: str) -> bool:
-    """Whether an object that a listing showed is there no more: deleted meanwhile, as forget and prune do."""
+    """Whether an object was deleted since it was listed, as forget and prune do."""
     try:
         return vault.store.stat(name) is None
     except PachvaultError as error:
@@ -115,5 +115,5 @@ def is_gone(vault: Vault, name: str) -> bool:
         return False
 
 
-def _may_pass(error: BaseException) -> bool:
+def _is_transient(error: BaseException) -> bool:
     return isinstance(error, PachvaultError) and not isinstance(error, DamageError)

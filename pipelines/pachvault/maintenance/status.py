@@ -1,4 +1,4 @@
-"""How a vault stands: snapshots, what was verified, what waits, what is amiss. Asks the vault alone."""
+"""The status of a vault: snapshots, verification, pending deletes, damage, what is overdue. No cluster."""
 
 from __future__ import annotations
 
@@ -24,52 +24,53 @@ from pachvault.vault.vault import Vault
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """How a vault stands. Times are UTC, ages by the clock that `status` was given."""
+    """The status of a vault. Times are UTC; ages count to the `now` that `status` was given."""
 
     snapshots: int
     pinned: int
     forgotten: int
     latest: LatestSnapshot | None
-    """Of the policy that `status` was given, if it was given one."""
+    """Of the policy, if `status` was given one."""
     future: list[str]
-    """The snapshots that are dated in the future, a line each."""
+    """The snapshots dated in the future, a line each."""
     notes: list[str]
-    """What the newest snapshot of each cluster and policy notes or lacks, a line each."""
+    """The problems of the newest snapshot of each cluster and policy, a line each."""
     running: list[str]
-    """Runs that froze and have not sealed, or died."""
+    """Runs that are announced and not sealed, a line each: in progress, or interrupted."""
     verified: VerifiedShare
     within: timedelta
+    """How recently a pack must have been read to count as verified."""
     drilled_at: datetime | None
     """The last restore drill that passed."""
     drill_failed_at: datetime | None
     """The last one that failed, if none has passed since."""
-    kept_up_at: datetime | None
-    """The last round of maintenance of which every step went well."""
+    maintained_at: datetime | None
+    """The last maintenance run in which no step failed."""
     maintenance_failed_at: datetime | None
-    """The last one of which a step failed, if none of the same policy went well since."""
+    """The last one in which a step failed, if none of the same policy passed since."""
     marked: int
-    """Objects that prune will delete."""
+    """How many objects are pending deletes."""
     waiting: list[str]
-    """Damaged packs of which nothing is needed any more: they are among the marked."""
+    """Damaged packs that are not needed any more: pending deletes, too."""
     damaged: list[str]
-    """What was found damaged or unreadable and not found whole since, a line each."""
+    """What was found damaged or unreadable, and not found intact since, a line each."""
     due: list[str]
-    """What should have happened by now, a line each."""
+    """What is overdue, or went wrong, a line each."""
 
 
 def status(vault: Vault, policy: Policy | None, now: datetime) -> Status:
-    """How the vault stands at `now`; with a policy, what is due by it."""
+    """The status at `now`; with a policy, also what is overdue by it."""
     limits = policy.maintenance if policy else None
     within = limits.verify_within if limits else timedelta(days=30)
     sealed = newest(vault, policy.name if policy else None, now)
-    found = audits.load(vault)
-    known = known_damage.known(vault, found, now)
+    stored_audits = audits.load(vault)
+    known = known_damage.known(vault, stored_audits, now)
     damaged = list(sealed.damaged)
-    listed = {line.partition(":")[0] for line in damaged}
-    damaged += [_line(each) for each in known.damaged if each.name not in listed]
+    manifests = {line.partition(":")[0] for line in damaged}
+    damaged += [_line(audited) for audited in known.damaged if audited.name not in manifests]
     verified = verify_schedule.verified_share(vault, within, now)
-    drills, rounds = _drills(found, now), _rounds(found, now)
-    damaged += [f"restore drill: {_line(each)}" for each in drills.bad if each.result == "damaged"]
+    drills, runs = _drills(stored_audits, now), _maintenance_runs(stored_audits, now)
+    damaged += [f"restore drill: {_line(sample)}" for sample in drills.bad if sample.result == "damaged"]
     return Status(
         snapshots=sealed.count,
         pinned=len(pins.load(vault)),
@@ -82,17 +83,17 @@ def status(vault: Vault, policy: Policy | None, now: datetime) -> Status:
         within=within,
         drilled_at=drills.good_at,
         drill_failed_at=drills.failed_at,
-        kept_up_at=max((each.good_at for each in rounds.values() if each.good_at), default=None),
+        maintained_at=max((times.good_at for times in runs.values() if times.good_at), default=None),
         maintenance_failed_at=max(
-            (each.failed_at for each in rounds.values() if each.failed_at), default=None
+            (times.failed_at for times in runs.values() if times.failed_at), default=None
         ),
-        marked=len({each.name for found in pending_deletes.load(vault) for each in found.mark.objects}),
+        marked=len({marked.name for mark in pending_deletes.load(vault) for marked in mark.mark.objects}),
         waiting=known.waiting,
         damaged=damaged,
         due=[
             *_due(policy, sealed.latest, verified, within, drills.good_at, now),
-            *(f"a clock is wrong, here or where it was frozen: snapshot {each}" for each in sealed.future),
-            *_failed(drills, rounds),
+            *(f"a clock is wrong, here or where it was frozen: snapshot {line}" for line in sealed.future),
+            *_failed(drills, runs),
         ],
     )
 
@@ -105,7 +106,7 @@ def _running(vault: Vault, now: datetime) -> list[str]:
         except AbsentError:
             continue  # sealed since the listing
         except CorruptError:
-            lines.append(f"{info.name}: an announcement that cannot be read")
+            lines.append(f"{info.name}: the announcement is damaged")
             continue
         future = ", in the future" if clock.is_future(max(run.frozen_at, info.modified_at), now) else ""
         lines.append(
@@ -116,23 +117,24 @@ def _running(vault: Vault, now: datetime) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class _Times:
-    """When something that is done again and again went well last, and when it failed since."""
+    """When a repeated action passed last, and when it failed since."""
 
     good_at: datetime | None
     failed_at: datetime | None = None
-    bad: tuple[AuditEntry, ...] = ()
-    """What failed then."""
+    bad: tuple[Audited, ...] = ()
+    """What was not ok then."""
 
     @classmethod
-    def of(cls, tries: Iterable[Sequence[AuditResult]], now: datetime) -> _Times:
-        """Of the results of each try; one fails where any of them is bad."""
+    def of(cls, attempts: Iterable[Sequence[AuditResult]], now: datetime) -> _Times:
+        """From the results of each attempt. An attempt failed if one of its results is not ok."""
         goods: list[datetime] = []
-        fails: list[tuple[datetime, tuple[AuditEntry, ...]]] = []
-        for each in tries:
-            bad = tuple(line.audited for line in each if line.audited.result != "ok")
-            times = [line.at for line in each if line.at is not None]
+        fails: list[tuple[datetime, tuple[Audited, ...]]] = []
+        for results in attempts:
+            bad = tuple(result.audited for result in results if result.audited.result != "ok")
+            times = [result.at for result in results if result.at is not None]
             if bad:
-                fails.append((max(times, default=now), bad))  # a bad one is believed whenever it comes from
+                # a result from the future has no time: a bad one counts all the same, as of now
+                fails.append((max(times, default=now), bad))
             elif times:
                 goods.append(max(times))
         good_at = max(goods, default=None)
@@ -142,36 +144,36 @@ class _Times:
         return cls(good_at, failed_at, bad)
 
 
-def _drills(found: Iterable[StoredAudit], now: datetime) -> _Times:
-    """Each audit is one drill."""
-    notes = (each for each in found if each.audit.level == audits.DRILL)
-    return _Times.of([list(audits.results([each], now).values()) for each in notes], now)
+def _drills(stored_audits: Iterable[StoredAudit], now: datetime) -> _Times:
+    """Each audit of a drill is one attempt."""
+    drills = (stored for stored in stored_audits if stored.audit.level == audits.DRILL)
+    return _Times.of([list(audits.results([stored], now).values()) for stored in drills], now)
 
 
-def _rounds(found: Iterable[StoredAudit], now: datetime) -> dict[str, _Times]:
-    """By whose they are. Each result is one round: old audits are folded."""
-    rounds: dict[str, list[list[AuditResult]]] = {}
-    for each in found:
-        if each.audit.level == MAINTENANCE:
-            for (_, who), result in audits.results([each], now).items():
-                rounds.setdefault(who, []).append([result])
-    return {who: _Times.of(tries, now) for who, tries in rounds.items()}
+def _maintenance_runs(stored_audits: Iterable[StoredAudit], now: datetime) -> dict[str, _Times]:
+    """By cluster and policy. Each result is one run: old audits are compacted to one of many results."""
+    runs: dict[str, list[list[AuditResult]]] = {}
+    for stored in stored_audits:
+        if stored.audit.level == MAINTENANCE:
+            for (_, owner), result in audits.results([stored], now).items():
+                runs.setdefault(owner, []).append([result])
+    return {owner: _Times.of(attempts, now) for owner, attempts in runs.items()}
 
 
-def _line(bad: AuditEntry) -> str:
-    return f"{bad.name}: {bad.message or bad.result}"
+def _line(audited: Audited) -> str:
+    return f"{audited.name}: {audited.message or audited.result}"
 
 
-def _failed(drills: _Times, rounds: dict[str, _Times]) -> list[str]:
-    """What failed, and is not damage."""
+def _failed(drills: _Times, runs: dict[str, _Times]) -> list[str]:
+    """Failures that are not damage, a line each."""
     due = []
-    if drills.failed_at is not None and all(each.result != "damaged" for each in drills.bad):
-        what = "; ".join(_line(each) for each in drills.bad)
+    if drills.failed_at is not None and all(sample.result != "damaged" for sample in drills.bad):
+        what = "; ".join(_line(sample) for sample in drills.bad)
         due.append(f"the restore drill of {drills.failed_at:%Y-%m-%d %H:%M} UTC failed: {what}")
-    for who, each in rounds.items():
-        if each.failed_at is not None:
-            policy = who.rpartition("/")[2]
-            due.append(f"the maintenance of policy {policy} failed at {each.failed_at:%Y-%m-%d %H:%M} UTC")
+    for owner, times in runs.items():
+        if times.failed_at is not None:
+            policy = owner.rpartition("/")[2]
+            due.append(f"the maintenance of policy {policy} failed at {times.failed_at:%Y-%m-%d %H:%M} UTC")
     return due
 
 
@@ -187,10 +189,10 @@ def _due(
     if latest is None:
         due.append(f"there is no snapshot of policy {policy.name}" if policy else "there is no snapshot")
     elif latest.partial:
-        due.append(f"the newest snapshot is partial: `pachvault show {latest.id[:12]}` says what it lacks")
+        due.append(f"the newest snapshot is partial: `pachvault show {latest.id[:12]}` lists what it lacks")
     if latest is not None and policy is not None and now - latest.frozen_at > policy.interval:
         due.append(
-            f"a snapshot was promised every {policy.interval}, the newest is {now - latest.frozen_at} old"
+            f"the policy wants a snapshot every {policy.interval}, the newest is {now - latest.frozen_at} old"
         )
     if verified.packs < verified.packs_total:
         missing = verified.packs_total - verified.packs

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from made import Repo, back_up, new_vault
 from pachvault.format.ids import RepoName
-from pachvault.maintenance.drill.drill import Drill
+from pachvault.maintenance.drill.drill import DrillOutcome
 from pachvault.maintenance.drill.drill_sample import sample
 
 
@@ -46,4 +46,4 @@ def test_what_cannot_be_read_is_said_once(tmp_path: Path) -> None:
 
 
 def test_a_drill_without_a_trial_is_not_good() -> None:
-    assert not Drill("abc").is_good
+    assert not DrillOutcome("abc").is_good

@@ -172,14 +172,14 @@ def test_a_round_of_maintenance_that_failed_is_shown_until_one_of_its_policy_goe
 ) -> None:
     vault = made(tmp_path)
     note(vault, MAINTENANCE, "cluster/nightly", "ok")
-    good_at = now(vault).kept_up_at
+    good_at = now(vault).maintained_at
     assert good_at is not None
     note(vault, MAINTENANCE, "cluster/nightly", "unreadable")
     note(vault, MAINTENANCE, "cluster/other", "ok")
     found = now(vault)
-    assert found.kept_up_at is not None
+    assert found.maintained_at is not None
     assert found.maintenance_failed_at is not None
-    assert good_at < found.maintenance_failed_at < found.kept_up_at
+    assert good_at < found.maintenance_failed_at < found.maintained_at
     assert any(line.startswith("the maintenance of policy nightly failed at 20") for line in found.due)
     note(vault, MAINTENANCE, "cluster/nightly", "ok")
     assert now(vault).maintenance_failed_at is None

@@ -1,4 +1,4 @@
-"""One commit, in the vault and in the cluster, file by file: which differ, and which side is to blame."""
+"""Compares one commit file by file: which files differ, and whether those of the vault are intact."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _ROWS = 10_000
 
 
 class ClusterFile(NamedTuple):
-    """A file of the cluster: its digest where it was read, Pachyderm's own hash where it was listed."""
+    """A file of the cluster: with its digest if it was read, with Pachyderm's own hash if it was listed."""
 
     path: str
     size: int
@@ -35,7 +35,7 @@ class ClusterFile(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class FileDifference:
-    """A file that the two sides do not have alike; what a side lacks is None."""
+    """A file that differs. A side that lacks the file is None."""
 
     path: str
     row: dict[str, Any] | None
@@ -44,10 +44,10 @@ class FileDifference:
 
 
 def read_files(source: Source, ref: CommitRef, progress: Progress) -> Iterator[ClusterFile]:
-    """Every file of a commit, read."""
+    """Every file of a commit, with its digest: all are read."""
     hasher = blake3()
     for piece in source.read(ref):
-        if piece.offset == 0:  # a file begins again after a cut, too
+        if piece.offset == 0:  # also after the stream broke: the file begins again
             hasher = blake3()
         hasher.update(piece.data)
         if piece.is_last:
@@ -56,7 +56,7 @@ def read_files(source: Source, ref: CommitRef, progress: Progress) -> Iterator[C
 
 
 def listed_files(source: Source, ref: CommitRef, progress: Progress) -> Iterator[ClusterFile]:
-    """Every file of a commit, as the cluster lists it."""
+    """Every file of a commit, with the hash that the cluster lists."""
     for path, size, pfs_hash in source.walk(ref):
         progress.add(size, 1)
         yield ClusterFile(path, size, None, pfs_hash)
@@ -67,11 +67,12 @@ def differences(
 ) -> list[FileDifference]:
     """How a commit's files differ from the vault's tree, sorted by path.
 
-    Both come in order of path; where they do not the result is the same, and only costs memory.
+    Both sides are sorted by path as a rule, and are merged. Where they are not, the result is the same: files
+    that do not match at once are kept in memory, and compared at the end.
     """
     only_live: dict[str, ClusterFile] = {}
     only_vault: dict[str, dict[str, Any]] = {}
-    found = []
+    file_differences = []
     rows = _rows(tree)
     row = next(rows, None)
     for live in files:
@@ -80,21 +81,21 @@ def differences(
             row = next(rows, None)
         if row is not None and row["path"] == live.path:
             if not _is_same(source, ref, row, live):
-                found.append(FileDifference(live.path, row, live))
+                file_differences.append(FileDifference(live.path, row, live))
             row = next(rows, None)
         else:
             only_live[live.path] = live
-    for each in chain([row] if row is not None else [], rows):
-        only_vault[each["path"]] = each
+    for rest in chain([row] if row is not None else [], rows):
+        only_vault[rest["path"]] = rest
     for path in only_live.keys() | only_vault.keys():
-        one, other = only_vault.get(path), only_live.get(path)
-        if one is None or other is None or not _is_same(source, ref, one, other):
-            found.append(FileDifference(path, one, other))
-    return sorted(found, key=lambda each: each.path)
+        vault_row, live_file = only_vault.get(path), only_live.get(path)
+        if vault_row is None or live_file is None or not _is_same(source, ref, vault_row, live_file):
+            file_differences.append(FileDifference(path, vault_row, live_file))
+    return sorted(file_differences, key=lambda difference: difference.path)
 
 
-class Judge:
-    """Says which side is to blame, by reading what the vault has."""
+class VaultFileCheck:
+    """Reads files from the vault, to find which side of a difference is damaged."""
 
     def __init__(self, vault: Vault) -> None:
         self._vault = vault
@@ -103,10 +104,10 @@ class Judge:
     def _reader(self) -> BlobReader:
         return BlobReader(self._vault, blob_index.load_places(self._vault))
 
-    def has(self, row: dict[str, Any]) -> bool:
-        """Whether the vault has a file's bytes, and they are what the table promises.
+    def is_intact(self, row: dict[str, Any]) -> bool:
+        """Whether the vault has a file's bytes, with the size and digest that the table records.
 
-        Raises PachvaultError where it cannot be told.
+        Raises StoreError where they cannot be read.
         """
         hasher, size = blake3(), 0
         try:
@@ -132,13 +133,13 @@ def _is_same(source: Source, ref: CommitRef, row: dict[str, Any], live: ClusterF
         return bool(live.digest == row["digest"])
     if row["pfs_hash"] is None or row["pfs_hash"] == live.pfs_hash:
         return True
-    # unequal hashes do not prove different content: only its bytes tell
-    read = _read_one(source, ref, live.path)
-    return read is not None and bool(read.digest == row["digest"])
+    # Pachyderm's hash depends on how a file was written: equal content may have unequal hashes
+    file = _read_one(source, ref, live.path)
+    return file is not None and bool(file.digest == row["digest"])
 
 
 def _read_one(source: Source, ref: CommitRef, path: str) -> ClusterFile | None:
-    """One file of a commit, read; None where it is not there."""
+    """One file of a commit, with its digest; None where the commit does not have it."""
     hasher = blake3()
     for piece in source.read(ref, path, after(path)):
         if piece.offset == 0:

@@ -1,4 +1,4 @@
-"""What became of a snapshot's branches in the cluster: change, as sources do, not damage."""
+"""Compares the branches of a snapshot with those of the cluster. What differs is a change, not damage."""
 
 from __future__ import annotations
 
@@ -15,54 +15,62 @@ from pachvault.pach.source import Source
 
 @dataclass(frozen=True, slots=True)
 class HeadComparison:
-    """The heads of one repo of a snapshot."""
+    """The heads of one repo of a snapshot, compared with the cluster's."""
 
     present: list[str]
-    """The commits that the cluster still has."""
+    """Commits that were heads at the freeze and that the cluster still has."""
     findings: list[Finding]
     unchanged: int
+    """How many branches have the same head."""
 
 
 def compare_heads(
     source: Source, snapshot: str, repo: RepoName, branches: list[Branch], *, is_there: bool
 ) -> HeadComparison:
     """Compare the branches of a snapshot's repo with those of the cluster."""
-    saved = {branch.name: branch.head for branch in branches if branch.head}
+    saved_heads = {branch.name: branch.head for branch in branches if branch.head}
     if not is_there:
-        message = "the cluster has no such repo, or it may not be seen"
+        message = "the cluster has no such repo, or this user may not see it"
         return HeadComparison([], [_change("repo-deleted", snapshot, repo, str(repo), message)], 0)
     try:
-        now = {branch.name: branch.head for branch in source.branches(repo)}
+        live_heads = {branch.name: branch.head for branch in source.branches(repo)}
         commits = {commit.id: commit for commit in source.commits(repo)}
     except SourceGoneError:
         return HeadComparison(
-            [], [_change("repo-deleted", snapshot, repo, str(repo), "the repo was just deleted")], 0
+            [],
+            [
+                _change(
+                    "repo-deleted", snapshot, repo, str(repo), "the repo was deleted during the comparison"
+                )
+            ],
+            0,
         )
     findings = []
-    for name, head in saved.items():
-        place = f"{repo}@{name}"
-        if name not in now:
-            findings.append(_change("branch-deleted", snapshot, repo, place, f"its head was {head}"))
+    for name, head in saved_heads.items():
+        where = f"{repo}@{name}"
+        if name not in live_heads:
+            findings.append(_change("branch-deleted", snapshot, repo, where, f"its head was {head}"))
         elif head not in commits:
-            findings.append(_change("branch-rewritten", snapshot, repo, place, f"commit {head} is gone"))
-        elif now[name] != head:
-            findings.append(_moved(snapshot, repo, place, head, now[name], commits))
-    present = [head for head in dict.fromkeys(saved.values()) if head in commits]
-    return HeadComparison(present, findings, len(saved) - len(findings))
+            findings.append(_change("branch-rewritten", snapshot, repo, where, f"commit {head} is gone"))
+        elif live_heads[name] != head:
+            findings.append(_moved(snapshot, repo, where, head, live_heads[name], commits))
+    present = [head for head in dict.fromkeys(saved_heads.values()) if head in commits]
+    return HeadComparison(present, findings, len(saved_heads) - len(findings))
 
 
 def _moved(
-    snapshot: str, repo: RepoName, place: str, head: str, now: str, commits: dict[str, CommitInfo]
+    snapshot: str, repo: RepoName, where: str, head: str, live_head: str, commits: dict[str, CommitInfo]
 ) -> Finding:
-    newer = list(_ancestors(now, commits))
-    if head in newer:
-        message = f"{newer.index(head)} commits newer"
-        return _change("branch-moved-on", snapshot, repo, place, message)
-    message = f"it stands at {now or 'no commit'}, which does not come from {head}"
-    return _change("branch-rewritten", snapshot, repo, place, message)
+    history = list(_ancestors(live_head, commits))
+    if head in history:
+        message = f"{history.index(head)} commits newer"
+        return _change("branch-moved-on", snapshot, repo, where, message)
+    message = f"its head is {live_head or 'no commit'}, which is not a descendant of {head}"
+    return _change("branch-rewritten", snapshot, repo, where, message)
 
 
 def _ancestors(commit: str, commits: dict[str, CommitInfo]) -> Iterator[str]:
+    """A commit, its parent, and so on."""
     current: str | None = commit
     while current is not None and current in commits:
         yield current

@@ -1,7 +1,7 @@
-"""The restore drill: a random sample is restored into a scratch project, compared, removed, and noted.
+"""The restore drill: restores a random sample into a scratch project, compares it, and deletes it.
 
-The one proof that restores work: it goes the whole way that a restore goes, from a request to commits that
-are compared with the vault's tables. Which files it takes is for `drill_sample` to say.
+It runs the code of every restore, from a request to commits that are compared with the vault's tables, so it
+shows that restores work. `drill_sample` chooses the files. An audit records the result.
 """
 
 from __future__ import annotations
@@ -9,13 +9,12 @@ from __future__ import annotations
 import logging
 import re
 import time
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from pachvault.errors import DamageError, DeniedError, PachvaultError, PachydermError
-from pachvault.format.maintenance_documents import AuditEntry
-from pachvault.maintenance.drill.drill_sample import Trial, sample
+from pachvault.format.documents import Audited
+from pachvault.maintenance.drill.drill_sample import SampleRestore, sample
 from pachvault.maintenance.verify import audits
 from pachvault.pach.connection import connect
 from pachvault.pach.source import Source
@@ -33,27 +32,31 @@ from pachvault.vault.vault import Vault
 _log = logging.getLogger(__name__)
 
 MAX_BYTES = 64 * 1024 * 1024
+_SHOWN = 3
+"""Of the problems of a sample, at most."""
 ABANDONED_AFTER = timedelta(hours=6)
-"""A drill takes minutes: what is older in the scratch project was left by one that died."""
+"""A drill takes minutes: an older repo in the scratch project is left from an interrupted one."""
 NOTHING = "there is no file with content in snapshot"
 _REQUEST = re.compile(r"request ([0-9a-f]{64})")
+"""In the description of a scratch repo: the request that restores into it."""
 
 
 @dataclass(slots=True)
-class Drill:
+class DrillOutcome:
     """What a drill did."""
 
     snapshot: str
-    """The short id."""
-    results: list[AuditEntry] = field(default_factory=list)
+    """Its short id."""
+    results: list[Audited] = field(default_factory=list)
+    """Of each sample, and of each repo that cannot be read."""
     files: int = 0
     bytes: int = 0
     seconds: float = 0.0
 
     @property
     def is_good(self) -> bool:
-        """Whether something was tried, and all of it came back as it was."""
-        return bool(self.results) and all(each.result == "ok" for each in self.results)
+        """Whether at least one sample was restored, and all of them are equal to the source."""
+        return bool(self.results) and all(sample.result == "ok" for sample in self.results)
 
 
 def drill(
@@ -65,37 +68,37 @@ def drill(
     seed: int | None = None,
     max_bytes: int = MAX_BYTES,
     abandoned_after: timedelta = ABANDONED_AFTER,
-) -> Drill:
-    """Restore a sample of the newest snapshot, and note in the vault how that went, if there is any file.
+) -> DrillOutcome:
+    """Restore a sample of the newest snapshot, and write an audit of it unless there is nothing to restore.
 
-    A vault that is damaged, or a cluster that refuses, is a result. Raises UsageError where there is no
-    snapshot, and PachydermError where there is no cluster to restore into.
+    Damage in the vault, and a cluster that refuses, are results. Raises UsageError where there is no
+    snapshot, and PachydermError where the cluster does not answer.
     """
     began = time.monotonic()
     snapshot = snapshots.resolve(vault, "latest")
-    done = Drill(snapshot.short_id)
+    outcome = DrillOutcome(snapshot.short_id)
     progress.start("drill", 0)
     with connect(address, token) as connection:
         source, target = Source(connection), Target(connection)
         clear(source, target, _now(vault) - abandoned_after)
-        trials, unread = sample(snapshot, seed, max_bytes)
-        done.results += unread
-        target.ensure_project(DRILL_PROJECT, "restore drills; empty but while one is under way")
-        for trial in trials:
-            done.results.append(_tried(address, token, vault, target, trial, progress))
-            done.files += trial.files_count
-            done.bytes += trial.size_bytes
-    done.seconds = time.monotonic() - began
-    if done.results:
+        restores, unread = sample(snapshot, seed, max_bytes)
+        outcome.results += unread
+        target.ensure_project(DRILL_PROJECT, "restore drills; empty unless one is in progress")
+        for sample_restore in restores:
+            outcome.results.append(_restored(address, token, vault, target, sample_restore, progress))
+            outcome.files += sample_restore.files_count
+            outcome.bytes += sample_restore.size_bytes
+    outcome.seconds = time.monotonic() - began
+    if outcome.results:
         try:
-            audits.record(vault, audits.DRILL, done.results)
-        except DeniedError as error:  # a vault that takes no notes is no reason for the drill to fail
+            audits.record(vault, audits.DRILL, outcome.results)
+        except DeniedError as error:  # a read-only vault can be drilled, too
             _log.warning("the drill's results are not recorded in the vault: %s", error)
-    return done
+    return outcome
 
 
 def _now(vault: Vault) -> datetime:
-    """The earlier of two clocks: nobody's drill that is under way is removed because one of them is ahead."""
+    """The earlier of two clocks: one that is ahead must not make a drill in progress look abandoned."""
     try:
         return clock.read(vault, is_cleared=False).earlier
     except DeniedError:
@@ -103,43 +106,49 @@ def _now(vault: Vault) -> datetime:
 
 
 def clear(source: Source, target: Target, before: datetime) -> None:
-    """Remove from the scratch project what was made before then."""
+    """Delete the repos of the scratch project that were created before that time."""
     for repo in source.repos():
         if repo.name.project == DRILL_PROJECT and repo.created_at <= before:
             _remove(target, repo.name.repo, repo.description)
 
 
-def _tried(
-    address: str, token: str | None, vault: Vault, target: Target, trial: Trial, progress: Progress
-) -> AuditEntry:
-    request = _request(vault, trial)
+def _restored(
+    address: str,
+    token: str | None,
+    vault: Vault,
+    target: Target,
+    sample_restore: SampleRestore,
+    progress: Progress,
+) -> Audited:
+    """Restore a sample into a scratch repo, and delete the repo; the result of the comparison."""
+    request = _request(vault, sample_restore)
     repo = str(request.to.repo)
-    said = f"restore drill; request {request.id}"
+    description = f"restore drill; request {request.id}"
+    name = sample_restore.name
     try:
-        target.ensure_repo(DRILL_PROJECT, repo, said)
+        target.ensure_repo(DRILL_PROJECT, repo, description)
         report = restore(address, token, request, vault, progress)
-        return AuditEntry(
-            name=trial.name, result="damaged" if _problems(report) else "ok", message=_problems(report)
-        )
+        problems = _problems(report)
+        return Audited(name=name, result="damaged" if problems else "ok", message=problems)
     except DamageError as error:
-        return AuditEntry(name=trial.name, result="damaged", message=str(error))
+        return Audited(name=name, result="damaged", message=str(error))
     except PachvaultError as error:
-        return AuditEntry(name=trial.name, result="unreadable", message=str(error))
+        return Audited(name=name, result="unreadable", message=str(error))
     finally:
         try:
-            _remove(target, repo, said)
+            _remove(target, repo, description)
         except PachydermError as error:
             _log.warning("the drill's repo %s stays, the next drill removes it: %s", repo, error)
 
 
-def _request(vault: Vault, trial: Trial) -> Request:
+def _request(vault: Vault, sample_restore: SampleRestore) -> Request:
     fields: dict[str, object] = {
         "version": 1,
-        "snapshot": trial.snapshot,
+        "snapshot": sample_restore.snapshot,
         "vault": vault.store.url,
-        "what": [f"{trial.repo}@{trial.commit}"],
-        "paths": list(trial.paths),
-        "to": {"project": DRILL_PROJECT, "repo": trial.scratch, "branch": "drill"},
+        "what": [f"{sample_restore.repo}@{sample_restore.commit}"],
+        "paths": list(sample_restore.paths),
+        "to": {"project": DRILL_PROJECT, "repo": sample_restore.scratch, "branch": "drill"},
         "from": "vault",
         "verify": "full",
     }
@@ -147,20 +156,16 @@ def _request(vault: Vault, trial: Trial) -> Request:
 
 
 def _problems(report: RestoreReport) -> str:
-    """What is not as it was, in a line; nothing where all is."""
-    found = [*report.lost, *(f"{each.path}: {each.message}" for each in report.differences)]
-    return _some(found)
-
-
-def _some(lines: Iterable[str]) -> str:
-    known = list(lines)
-    more = f"; and {len(known) - 3} more" if len(known) > 3 else ""
-    return "; ".join(known[:3]) + more
+    """The first differences of the restored commits from the vault, in a line; empty if there are none."""
+    differences = (f"{difference.path}: {difference.message}" for difference in report.differences)
+    problems = [*report.lost, *differences]
+    more = f"; and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
+    return "; ".join(problems[:_SHOWN]) + more
 
 
 def _remove(target: Target, repo: str, description: str) -> None:
-    """Delete a scratch repo and, where its drill died over it, what its restore staged."""
-    found = _REQUEST.search(description)
-    if found:
-        staging.remove(target, found[1])
+    """Delete a scratch repo, and what its restore staged: that is left if the drill was interrupted."""
+    match = _REQUEST.search(description)
+    if match:
+        staging.remove(target, match[1])
     target.delete_repo(DRILL_PROJECT, repo)

@@ -144,7 +144,7 @@ def check_known(vault: Vault, now: datetime) -> None:
     if damaged:
         more = f", and {len(damaged) - 1} more" if len(damaged) > 1 else ""
         raise CorruptError(
-            f"the vault is damaged, so no snapshot is forgotten by rules: {damaged[0].name}{more}",
+            f"nothing is forgotten by rules while the vault is damaged: {damaged[0].name}{more}",
             where=vault.store.url,
             hint="`pachvault repair`, then `pachvault verify`; or name the snapshots to forget",
         )

@@ -14,8 +14,8 @@ from enum import StrEnum
 
 from pachvault.errors import UsageError
 from pachvault.format import layout
-from pachvault.format.maintenance_documents import AuditEntry
-from pachvault.maintenance.retrying_store import patient
+from pachvault.format.documents import Audited
+from pachvault.maintenance.retrying_store import with_retries
 from pachvault.maintenance.verify import (
     damage_impact,
     stray_objects,
@@ -100,7 +100,7 @@ def examine(
     always checked whole.
     """
     began = time.monotonic()
-    vault, store = patient(vault)
+    vault, store = with_retries(vault)
     progress.start("verify: structure", 0)
     # in this order: what is sealed or deleted meanwhile must not look like damage
     names, lost, strays = _names(vault, snapshot)
