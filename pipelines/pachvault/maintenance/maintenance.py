@@ -15,7 +15,7 @@ from pachvault.errors import EXIT_DAMAGE, EXIT_OK, EXIT_PARTIAL, PachvaultError
 from pachvault.format import layout
 from pachvault.format.documents import Audited
 from pachvault.maintenance.maintenance_report import MaintenanceReport, MaintenanceResult, MaintenanceStep
-from pachvault.maintenance.maintenance_steps import STEPS, Context
+from pachvault.maintenance.maintenance_steps import STEPS, StepContext
 from pachvault.maintenance.prune import reserve
 from pachvault.maintenance.verify import audits
 from pachvault.pach.connection import connect
@@ -65,11 +65,11 @@ def maintenance(
             if _is_covered(vault, owner, tick, clocks, gap):
                 _log.info("tick %s is covered by an earlier run", tick)
                 return MaintenanceResult(report, [])
-        context = Context(vault, chosen, address, token, connection, clocks, progress, is_dry_run)
+        context = StepContext(vault, chosen, address, token, connection, clocks, progress, is_dry_run)
         return _run(context, report, owner)
 
 
-def _run(context: Context, report: MaintenanceReport, owner: str) -> MaintenanceResult:
+def _run(context: StepContext, report: MaintenanceReport, owner: str) -> MaintenanceResult:
     began = time.monotonic()
     audits_before = _audits(context.vault)
     steps = [_step(name, context) for name in STEPS]
@@ -101,7 +101,7 @@ def exit_code(report: MaintenanceReport) -> int:
     return {"damaged": EXIT_DAMAGE, "failed": EXIT_PARTIAL}.get(report.status, EXIT_OK)
 
 
-def _step(name: str, context: Context) -> MaintenanceStep:
+def _step(name: str, context: StepContext) -> MaintenanceStep:
     began = time.monotonic()
     try:
         outcome = STEPS[name](context)

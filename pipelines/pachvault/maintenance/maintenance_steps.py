@@ -40,7 +40,7 @@ _MIN_BYTES = 2**30
 
 
 @dataclass(slots=True)
-class Context:
+class StepContext:
     """What the steps work on, and what one step has to know of another."""
 
     vault: Vault
@@ -65,7 +65,7 @@ class Context:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class StepOutcome:
     """What a step did, or in a dry run would do."""
 
     summary: str
@@ -74,17 +74,17 @@ class Outcome:
     """failed: a part of it, see the lines."""
 
 
-def compare_clocks(context: Context) -> Outcome:
+def compare_clocks(context: StepContext) -> StepOutcome:
     """Compare this machine's clock with the store's."""
     if context.is_dry_run:
-        return Outcome("would compare this machine's clock with the store's")
+        return StepOutcome("would compare this machine's clock with the store's")
     difference = context.clocks.difference
     if difference:
-        return Outcome(f"{difference}: ages count by the one that is behind", status="failed")
-    return Outcome("this machine's clock and the store's agree")
+        return StepOutcome(f"{difference}: ages count by the one that is behind", status="failed")
+    return StepOutcome("this machine's clock and the store's agree")
 
 
-def verify(context: Context) -> Outcome:
+def verify(context: StepContext) -> StepOutcome:
     """Verify the structure and the packs that are due, and record that in an audit."""
     vault, chosen, now = context.vault, context.policy.maintenance, context.now
     sizes = {info.name: info.size for info in vault.objects(layout.PACKS)}
@@ -102,7 +102,7 @@ def verify(context: Context) -> Outcome:
     why = "".join(f"; {count} because {reason}" for reason, count in reasons.items())
     what = f"{len(due)} of {len(sizes)} packs, {sum(pack.size for pack in due):,} bytes"
     if context.is_dry_run:
-        return Outcome(f"would read {what}{why}")
+        return StepOutcome(f"would read {what}{why}")
     verified = examine(vault, Level.PACKS, context.progress, packs=[pack.name for pack in due])
     findings = verified.findings
     context.findings += findings
@@ -114,44 +114,44 @@ def verify(context: Context) -> Outcome:
         f"{finding.severity}: {finding.kind}: {finding.object}: {finding.message}; to do: {finding.advice}"
         for finding in findings
     ]
-    return Outcome(f"{verified.snapshots} snapshots, {what}{why}; {len(findings)} findings", lines)
+    return StepOutcome(f"{verified.snapshots} snapshots, {what}{why}; {len(findings)} findings", lines)
 
 
-def restore_drill(context: Context) -> Outcome:
+def restore_drill(context: StepContext) -> StepOutcome:
     """Restore a sample, if a restore drill is due."""
     vault, within = context.vault, context.policy.maintenance.drill_within
     if within is None:
-        return Outcome("switched off by the policy", status="skipped")
+        return StepOutcome("switched off by the policy", status="skipped")
     if not snapshots.names(vault):
-        return Outcome("there is no snapshot yet", status="skipped")
+        return StepOutcome("there is no snapshot yet", status="skipped")
     if not verify_schedule.is_drill_due(audits.results(audits.load(vault), context.now), context.now, within):
-        return Outcome(f"the last drill passed, less than {within.days} days ago", status="skipped")
+        return StepOutcome(f"the last drill passed, less than {within.days} days ago", status="skipped")
     return _drill(context)
 
 
-def _drill(context: Context) -> Outcome:
+def _drill(context: StepContext) -> StepOutcome:
     if context.is_dry_run:
-        return Outcome("would restore a sample")
+        return StepOutcome("would restore a sample")
     drilled = drill.drill(context.address, context.token, context.vault, context.progress)
     bad = [sample for sample in drilled.results if sample.result != "ok"]
     lines = [f"{sample.result}: {sample.name}: {sample.message}" for sample in bad]
     context.damages += sum(sample.result == "damaged" for sample in bad)
     if not drilled.results:
-        return Outcome(f"nothing to restore: {drill.NOTHING} {drilled.snapshot}", status="skipped")
+        return StepOutcome(f"nothing to restore: {drill.NOTHING} {drilled.snapshot}", status="skipped")
     what = f"snapshot {drilled.snapshot}: {drilled.files} files, {drilled.bytes:,} bytes"
     if bad:
-        return Outcome(f"{what}: {len(bad)} of {len(drilled.results)} samples failed", lines, "failed")
-    return Outcome(f"{what}: all restored correctly")
+        return StepOutcome(f"{what}: {len(bad)} of {len(drilled.results)} samples failed", lines, "failed")
+    return StepOutcome(f"{what}: all restored correctly")
 
 
-def forget_snapshots(context: Context) -> Outcome:
+def forget_snapshots(context: StepContext) -> StepOutcome:
     """Forget the snapshots of this cluster and policy that the policy's retention does not keep."""
     vault, chosen = context.vault, context.policy
     if not chosen.retention:
-        return Outcome("the policy has no retention: nothing is forgotten", status="skipped")
+        return StepOutcome("the policy has no retention: nothing is forgotten", status="skipped")
     if (context.damages or not context.is_verified) and not context.is_dry_run:
         # in a damaged vault an old snapshot may be the only one that can still be restored
-        return Outcome(
+        return StepOutcome(
             "no snapshot is forgotten while the vault is damaged or was not verified", status="skipped"
         )
     if not context.is_dry_run:
@@ -159,7 +159,7 @@ def forget_snapshots(context: Context) -> Outcome:
             # the clock is read again: audits of this run are newer than its beginning
             forget.check_known(vault, clock.read(vault, is_cleared=False).earlier)
         except DamageError as error:
-            return Outcome(str(error), status="skipped")
+            return StepOutcome(str(error), status="skipped")
     cluster = context.connection.cluster_id()
     decisions = forget.plan(vault, chosen.retention, context.now, policy=chosen.name, cluster=cluster)
     to_forget = [decision for decision in decisions if decision.action is RetentionAction.FORGET]
@@ -172,23 +172,23 @@ def forget_snapshots(context: Context) -> Outcome:
         for name, reasons in ((decision.name, decision.reasons) for decision in to_forget)
     ]
     if context.is_dry_run:
-        return Outcome(f"would forget {len(to_forget)} of {len(decisions)} snapshots", lines)
+        return StepOutcome(f"would forget {len(to_forget)} of {len(decisions)} snapshots", lines)
     forgotten = reserve.used(vault, lambda _: forget.execute(vault, to_forget))
-    return Outcome(f"forgot {len(forgotten)} of {len(decisions)} snapshots", lines)
+    return StepOutcome(f"forgot {len(forgotten)} of {len(decisions)} snapshots", lines)
 
 
-def prune_vault(context: Context) -> Outcome:
+def prune_vault(context: StepContext) -> StepOutcome:
     """Delete what no snapshot needs, and mark what is to be deleted after the grace period."""
     chosen = context.policy.maintenance
     if not chosen.prune:
-        return Outcome("switched off by the policy", status="skipped")
+        return StepOutcome("switched off by the policy", status="skipped")
     vault, progress = context.vault, context.progress
     limits = PruneLimits(max_dead=chosen.max_dead, repack_bytes=chosen.repack_budget)
     if context.is_dry_run:
         plan = prune_plan.plan(vault, limits, context.now, progress)
         kinds = (prune_plan.PruneAction.DELETE, prune_plan.PruneAction.MARK, prune_plan.PruneAction.REPACK)
         counts = ", ".join(f"{kind} {len(plan.of(kind))}" for kind in kinds)
-        return Outcome(f"would {counts} objects, and delete {len(plan.expired)} forgotten snapshots")
+        return StepOutcome(f"would {counts} objects, and delete {len(plan.expired)} forgotten snapshots")
     plan, outcome = reserve.used(
         vault, lambda is_scarce: prune.run(vault, limits, progress, is_scarce=is_scarce)
     )
@@ -197,7 +197,7 @@ def prune_vault(context: Context) -> Outcome:
     if waiting:
         waiting_bytes = sum(group.bytes for group in waiting)
         until_text = f"; {waiting_bytes:,} bytes wait until {waiting[-1].until:%Y-%m-%d}"
-    return Outcome(
+    return StepOutcome(
         f"deleted {outcome.deleted.total()} objects of {outcome.deleted_bytes:,} bytes, "
         f"marked {outcome.marked} of {outcome.marked_bytes:,}, repacked {outcome.repacked} packs{until_text}",
         outcome.problems,
@@ -205,28 +205,30 @@ def prune_vault(context: Context) -> Outcome:
     )
 
 
-def clean_mirror(context: Context) -> Outcome:
+def clean_mirror(context: StepContext) -> StepOutcome:
     """Delete commits of the backup repo that are not needed any more."""
     before = context.now - context.policy.maintenance.mirror_keep
     source, target = Source(context.connection), Target(context.connection)
     planned = mirror_cleanup.plan(source, context.vault, before=before, now=context.clocks.store)
     if context.is_dry_run:
         count = len(planned.commits)
-        return Outcome(f"would delete {count} commits of the backup repo, keep {planned.kept_count}")
+        return StepOutcome(f"would delete {count} commits of the backup repo, keep {planned.kept_count}")
     deleted_count, problems = mirror_cleanup.execute(target, planned)
-    return Outcome(f"deleted {deleted_count} commits of the backup repo, kept {planned.kept_count}", problems)
+    return StepOutcome(
+        f"deleted {deleted_count} commits of the backup repo, kept {planned.kept_count}", problems
+    )
 
 
-def clean_restores(context: Context) -> Outcome:
+def clean_restores(context: StepContext) -> StepOutcome:
     """Remove what abandoned restores left in the cluster."""
     if context.is_dry_run:
-        return Outcome("would remove what abandoned restores left in the cluster")
+        return StepOutcome("would look for what abandoned restores left in the cluster")
     source, target = Source(context.connection), Target(context.connection)
     removed = garbage_collection.collect(source, target, context.now - context.policy.maintenance.mirror_keep)
-    return Outcome(f"removed {len(removed)} repos and branches that restores left", removed)
+    return StepOutcome(f"removed {len(removed)} repos and branches that restores left", removed)
 
 
-STEPS: dict[str, Callable[[Context], Outcome]] = {
+STEPS: dict[str, Callable[[StepContext], StepOutcome]] = {
     "clocks": compare_clocks,
     "verify": verify,
     "drill": restore_drill,

@@ -102,7 +102,7 @@ def execute(target: Target, planned: MirrorCleanupPlan) -> tuple[int, list[str]]
         try:
             (target.squash if commit.action is MirrorAction.SQUASH else target.drop)(ref)
             deleted_count += 1
-        except PachydermError as error:  # a backup made a child of it just now: the next run takes that in
+        except PachydermError as error:  # a backup has just made a child of it: left to the next run
             problems.append(f"kept the mirror of {commit.source}: {error.what}")
     return deleted_count, problems
 
