@@ -45,7 +45,7 @@ def test_an_empty_vault_says_that_there_is_no_snapshot(tmp_path: Path) -> None:
 
 def test_what_a_policy_promises_is_due_and_what_was_done_is_not(tmp_path: Path) -> None:
     vault = made(tmp_path)
-    assert [line.split()[0] for line in now(vault).due] == ["a", "1", "no"]
+    assert [line.split()[0] for line in now(vault).due] == ["the", "1", "no"]
     verify(vault, Level.PACKS, Quiet())
     audits.record(
         vault, audits.PACKS, [AuditEntry(name=i.name, result="ok") for i in vault.store.list(layout.PACKS)]
@@ -56,7 +56,7 @@ def test_what_a_policy_promises_is_due_and_what_was_done_is_not(tmp_path: Path) 
     assert (found.verified.packs, found.verified.packs_total) == (1, 1)
     assert found.drilled_at is not None
     late = now(vault, later=timedelta(days=40))
-    assert [line.split()[0] for line in late.due] == ["a", "1", "no"]
+    assert [line.split()[0] for line in late.due] == ["the", "1", "no"]
 
 
 def test_known_damage_and_runs_under_way_are_named(tmp_path: Path) -> None:
