@@ -313,7 +313,7 @@ def test_what_other_verifications_know_keeps_snapshots_from_being_forgotten_too(
     audits.record(backup.vault.vault, "data", [AuditEntry(name=pack, result="damaged")])
     ran = deployed.ended(deployed.policy(policy(backup)))
     assert ran.steps["forget"] == "skipped"
-    assert f"a vault that is damaged: {pack} (" in ran.summary("forget")
+    assert f"while the vault is damaged: {pack} (" in ran.summary("forget")
     assert len(backup.vault.snapshots()) == 3
     audits.record(backup.vault.vault, "data", [AuditEntry(name=pack, result="ok")])
     assert deployed.ended(deployed.tick()).summary("forget") == "forgot 2 of 3 snapshots"

@@ -125,7 +125,7 @@ def restore_drill(context: StepContext) -> StepOutcome:
     if not snapshots.names(vault):
         return StepOutcome("there is no snapshot yet", status="skipped")
     if not verify_schedule.is_drill_due(audits.results(audits.load(vault), context.now), context.now, within):
-        return StepOutcome(f"the last drill passed, less than {within.days} days ago", status="skipped")
+        return StepOutcome(f"the last drill passed, within {within.days} days", status="skipped")
     return _drill(context)
 
 

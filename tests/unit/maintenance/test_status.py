@@ -52,7 +52,7 @@ def test_what_a_policy_promises_is_due_and_what_was_done_is_not(tmp_path: Path) 
     )
     audits.record(vault, audits.DRILL, [AuditEntry(name="drill", result="ok")])
     found = now(vault)
-    assert [line.split()[0] for line in found.due] == ["a"], "frozen in the past, as made vaults are"
+    assert [line.split()[0] for line in found.due] == ["the"], "frozen in the past, as made vaults are"
     assert (found.verified.packs, found.verified.packs_total) == (1, 1)
     assert found.drilled_at is not None
     late = now(vault, later=timedelta(days=40))
