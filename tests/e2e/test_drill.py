@@ -12,7 +12,7 @@ import pytest
 from e2e.backup import Backup
 from e2e.cli import pachvault
 from pachvault.format import pack
-from pachvault.format.documents import Audit
+from pachvault.format.maintenance_documents import Audit
 from pachvault.maintenance.drill.drill import NOTHING, DrillOutcome, drill
 from pachvault.maintenance.drill.drill_sample import sample
 from pachvault.maintenance.verify import audits

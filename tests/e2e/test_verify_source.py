@@ -14,6 +14,8 @@ from e2e.backup import Backup
 from e2e.cluster import Project
 from pachvault.format import documents, layout, table
 from pachvault.format.ids import RepoName, digest
+from pachvault.format.manifest import Cluster, Manifest
+from pachvault.format.records import Segment
 from pachvault.maintenance.compare.compare import SourceComparison, compare
 from pachvault.maintenance.verify.findings import Finding, Severity
 from pachvault.mirror import mirrors

@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 
 from pachvault.errors import EXIT_DAMAGE, EXIT_OK, EXIT_PARTIAL, PachvaultError
 from pachvault.format import layout
-from pachvault.format.documents import Audited
+from pachvault.format.maintenance_documents import AuditEntry
 from pachvault.maintenance.maintenance_report import MaintenanceReport, MaintenanceResult, MaintenanceStep
 from pachvault.maintenance.maintenance_steps import STEPS, StepContext
 from pachvault.maintenance.prune import reserve
@@ -160,7 +160,7 @@ def _audits(vault: Vault) -> set[str]:
 
 
 def _record(vault: Vault, owner: str, tick: datetime | None, failed: list[str]) -> None:
-    audited = Audited(
+    audited = AuditEntry(
         name=owner, result="unreadable" if failed else "ok", message=tick.isoformat() if tick else ""
     )
     audits.record(vault, LEVEL, [audited])

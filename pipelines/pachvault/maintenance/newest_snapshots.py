@@ -62,7 +62,7 @@ def newest(vault: Vault, policy: str | None, now: datetime) -> NewestSnapshots:
             if isinstance(snapshot, DamageError):
                 damaged.append(f"{name.path}: {snapshot.what}")
             elif clock.is_future(name.frozen_at, now):
-                ahead = clock.told(name.frozen_at - now)
+                ahead = rounded_in_words(name.frozen_at - now)
                 future.append(f"{snapshot.short_id}, dated {ahead} ahead of this machine's clock")
             else:
                 owner = snapshot.manifest.cluster.id, snapshot.manifest.policy

@@ -17,7 +17,7 @@ _CACHE_BYTES = 8 * 1024 * 1024
 """For decoded frames. It can be small: blobs are read in the order of the frames."""
 
 
-def read_back(vault: Vault, written: Iterable[Written]) -> Digests:
+def read_back(vault: Vault, written: Iterable[StoredObject]) -> Digests:
     """The blobs that new index objects list, each read and verified; DamageError where one cannot be read."""
     rows = IndexRows.joined(
         IndexRows.read(vault.read(layout.index_path(index_object.digest))) for index_object in written

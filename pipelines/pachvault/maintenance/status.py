@@ -121,14 +121,14 @@ class _Times:
 
     good_at: datetime | None
     failed_at: datetime | None = None
-    bad: tuple[Audited, ...] = ()
+    bad: tuple[AuditEntry, ...] = ()
     """What was not ok then."""
 
     @classmethod
     def of(cls, attempts: Iterable[Sequence[AuditResult]], now: datetime) -> _Times:
         """From the results of each attempt. An attempt failed if one of its results is not ok."""
         goods: list[datetime] = []
-        fails: list[tuple[datetime, tuple[Audited, ...]]] = []
+        fails: list[tuple[datetime, tuple[AuditEntry, ...]]] = []
         for results in attempts:
             bad = tuple(result.audited for result in results if result.audited.result != "ok")
             times = [result.at for result in results if result.at is not None]
@@ -160,7 +160,7 @@ def _maintenance_runs(stored_audits: Iterable[StoredAudit], now: datetime) -> di
     return {owner: _Times.of(attempts, now) for owner, attempts in runs.items()}
 
 
-def _line(audited: Audited) -> str:
+def _line(audited: AuditEntry) -> str:
     return f"{audited.name}: {audited.message or audited.result}"
 
 

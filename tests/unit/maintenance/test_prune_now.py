@@ -132,7 +132,7 @@ class Announcing:
 def test_a_run_that_begins_meanwhile_stops_it_before_what_that_run_may_rely_on_goes(story: Stored) -> None:
     here = vault.open_vault(cast("Store", Announcing(story.store)))
     packs = [info.name for info in story.store.list(layout.PACKS)]
-    marked = pending_deletes.for_writing(opened(story)).avoid
+    marked = pending_deletes.for_writing(opened(story)).pending_deletes
     with pytest.raises(BusyError, match="backup quick was started meanwhile"):
         emergency_prune.execute(here, LIMITS, Quiet())
     left = {info.name for info in story.store.list(layout.PACKS)}

@@ -10,7 +10,8 @@ from typing import Literal, Self
 from pachvault.cli.common import human, put_table, say
 from pachvault.cli.render import Result, table_of, text_of
 from pachvault.cli.results.backup import RunTotals
-from pachvault.format.documents import Manifest, Pin, Problem
+from pachvault.format.maintenance_documents import Pin
+from pachvault.format.manifest import Manifest, Problem
 from pachvault.maintenance.forget.forget import ForgottenSnapshot
 from pachvault.vault.snapshots import SnapshotName
 

@@ -52,11 +52,11 @@ class SourceComparison:
     bytes: int = 0
     seconds: float = 0.0
 
-    def audited(self, snapshot: Snapshot) -> Audited:
+    def audited(self, snapshot: Snapshot) -> AuditEntry:
         """The result as an audit records it."""
         bad = [finding for finding in self.findings if finding.severity is not Severity.CHANGE]
         is_damaged = any(finding.severity is Severity.DAMAGE for finding in bad)
-        return Audited(
+        return AuditEntry(
             name=snapshot.name.path,
             result="damaged" if is_damaged else "unreadable" if bad else "ok",
             message=f"{bad[0].object}: {bad[0].message}" if bad else "",

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from pachvault.errors import DamageError, DeniedError, PachvaultError, PachydermError
-from pachvault.format.documents import Audited
+from pachvault.format.maintenance_documents import AuditEntry
 from pachvault.maintenance.drill.drill_sample import SampleRestore, sample
 from pachvault.maintenance.verify import audits
 from pachvault.pach.connection import connect
@@ -47,7 +47,7 @@ class DrillOutcome:
 
     snapshot: str
     """Its short id."""
-    results: list[Audited] = field(default_factory=list)
+    results: list[AuditEntry] = field(default_factory=list)
     """Of each sample, and of each repo that cannot be read."""
     files: int = 0
     bytes: int = 0
@@ -119,7 +119,7 @@ def _restored(
     target: Target,
     sample_restore: SampleRestore,
     progress: Progress,
-) -> Audited:
+) -> AuditEntry:
     """Restore a sample into a scratch repo, and delete the repo; the result of the comparison."""
     request = _request(vault, sample_restore)
     repo = str(request.to.repo)
@@ -129,11 +129,11 @@ def _restored(
         target.ensure_repo(DRILL_PROJECT, repo, description)
         report = restore(address, token, request, vault, progress)
         problems = _problems(report)
-        return Audited(name=name, result="damaged" if problems else "ok", message=problems)
+        return AuditEntry(name=name, result="damaged" if problems else "ok", message=problems)
     except DamageError as error:
-        return Audited(name=name, result="damaged", message=str(error))
+        return AuditEntry(name=name, result="damaged", message=str(error))
     except PachvaultError as error:
-        return Audited(name=name, result="unreadable", message=str(error))
+        return AuditEntry(name=name, result="unreadable", message=str(error))
     finally:
         try:
             _remove(target, repo, description)

@@ -43,7 +43,9 @@ class SampleRestore:
         return f"{self.repo}@{self.commit}" + (f": {len(self.paths)} files" if self.paths else "")
 
 
-def sample(snapshot: Snapshot, seed: int | None, max_bytes: int) -> tuple[list[SampleRestore], list[Audited]]:
+def sample(
+    snapshot: Snapshot, seed: int | None, max_bytes: int
+) -> tuple[list[SampleRestore], list[AuditEntry]]:
     """The restores to do, of at most `max_bytes` together; and the repos that cannot be read.
 
     Where no file is small enough, the smallest file with content is chosen, whatever its size. The same seed
@@ -51,7 +53,7 @@ def sample(snapshot: Snapshot, seed: int | None, max_bytes: int) -> tuple[list[S
     """
     generator = random.Random(seed if seed is not None else secrets.randbits(64))  # noqa: S311  (no secret)
     restores: list[SampleRestore] = []
-    unread: list[Audited] = []
+    unread: list[AuditEntry] = []
     commit_restore: SampleRestore | None = None
     entries = generator.sample(snapshot.manifest.repos, len(snapshot.manifest.repos))
     for entry in entries:
@@ -79,10 +81,10 @@ def _unread(repo: RepoName, error: PachvaultError) -> AuditEntry:
     return AuditEntry(name=str(repo), result="damaged" if is_damage else "unreadable", message=str(error))
 
 
-def _smallest(snapshot: Snapshot) -> tuple[SampleRestore | None, list[Audited]]:
+def _smallest(snapshot: Snapshot) -> tuple[SampleRestore | None, list[AuditEntry]]:
     """The smallest file with content of all heads, if there is one; and the repos that cannot be read."""
     smallest: SampleRestore | None = None
-    unread: list[Audited] = []
+    unread: list[AuditEntry] = []
     for entry in snapshot.manifest.repos:
         try:
             history = RepoHistory(snapshot.vault, snapshot.vault.repo_record(entry.record))

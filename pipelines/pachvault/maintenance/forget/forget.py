@@ -190,10 +190,10 @@ def forgotten(vault: Vault) -> list[ForgottenSnapshot]:
     sizes = {info.name: info.size for info in vault.objects(layout.SNAPSHOTS)}
     forgotten_snapshots = []
     for info in vault.objects(layout.FORGOTTEN):
-        name = snapshots.named(info.name)
+        name = snapshots.parse_path(info.name)
         # in both folders it is not forgotten, unless the one in `snapshots/` is shorter: that one is what an
         # interrupted write left when it was brought back
-        if name is not None and sizes.get(layout.remembered_path(info.name), -1) < info.size:
+        if name is not None and sizes.get(layout.unforgotten_path(info.name), -1) < info.size:
             forgotten_snapshots.append(
                 ForgottenSnapshot(name, info.modified_at, until(vault, info.modified_at))
             )
@@ -224,7 +224,7 @@ def bring_back(vault: Vault, reference: str) -> SnapshotName:
             hint="prune may be deleting what it needs",
         )
     data = vault.read(name.path)
-    restored = replace(name, path=layout.remembered_path(name.path))
+    restored = replace(name, path=layout.unforgotten_path(name.path))
     # pinned first: a forget that runs at the same time sees the pin, and leaves the manifest where it is
     was_pinned = not pins.pin(vault, name.id, BROUGHT_BACK)
     vault.store.put(restored.path, [data], len(data))

@@ -39,7 +39,7 @@ class QuickCheck:
         """Raises DamageError where an object that the snapshot needs is missing or damaged."""
         pending: list[str] = []
         """The record that is being checked and the objects below it: intact when the walk leaves them."""
-        for node in walk(self._vault, [name], self._note, is_known=self._is_intact):
+        for node in walk(self._vault, [name], self._note, is_skipped=self._is_intact):
             if node.kind is NodeKind.RECORD and node.record is not None:
                 self._branches[node.digest] = tuple(branch.name for branch in node.record.branches)
             if node.kind in (NodeKind.PIPELINES, NodeKind.RECORD):

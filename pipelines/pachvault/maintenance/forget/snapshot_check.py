@@ -13,7 +13,7 @@ from pachvault.vault.walk import NodeKind, walk
 
 def check(vault: Vault, name: SnapshotName) -> None:
     """Raises DamageError where a record, a table, or a pack with a blob of the snapshot is missing."""
-    index = blob_index.held(vault)
+    index = blob_index.load_digests(vault)
     for node in walk(vault, [name]):
         if node.kind is NodeKind.FILE_TABLE:
             check_table(vault, index, node.digest)

@@ -113,7 +113,7 @@ def check_quiet(vault: Vault, now: datetime) -> None:
         until = newest.modified_at + QUIET
         age = rounded_in_words(now - newest.modified_at)
         raise BusyError(
-            f"the vault is in use: {newest.name} was written {age} s ago",
+            f"the vault is in use: {newest.name} was written {age} ago",
             where=vault.store.url,
             hint=f"stop what writes to it, and prune again after {until:%H:%M:%S} UTC",
         )
@@ -123,7 +123,7 @@ def check_alone(vault: Vault, now: datetime) -> None:
     """Raises BusyError where a run is announced."""
     for run in announced(vault, now):
         raise BusyError(
-            f"backup {run.run_id} was started meanwhile, {_seconds(run.age)} s ago",
+            f"backup {run.run_id} was started meanwhile, {rounded_in_words(run.age)} ago",
             where=vault.store.url,
             hint="stop the pipelines, and prune again",
         )

@@ -90,7 +90,7 @@ def execute(vault: Vault, planned: PrunePlan, progress: Progress) -> PruneOutcom
     to_delete = {item.name for item in plan.of(PruneAction.DELETE)}
     to_delete -= _needed_copies(vault, state, to_delete, outcome)
     # a deleted name is not reused for another grace period: a slower prune may still delete it
-    pending_deletes.write(vault, [Marked(name=name, reason="deleted") for name in sorted(to_delete)])
+    pending_deletes.write(vault, [PendingDelete(name=name, reason="deleted") for name in sorted(to_delete)])
     for folder in _ORDER:
         for name in sorted(to_delete):
             if name.startswith(f"{folder}/"):
@@ -235,6 +235,8 @@ def _compact(
 
 
 def _mark(vault: Vault, to_mark: list[PlannedObject], outcome: PruneOutcome) -> None:
-    pending_deletes.write(vault, [Marked(name=planned.name, reason=planned.reason) for planned in to_mark])
+    pending_deletes.write(
+        vault, [PendingDelete(name=planned.name, reason=planned.reason) for planned in to_mark]
+    )
     outcome.marked += len(to_mark)
     outcome.marked_bytes += sum(planned.size for planned in to_mark)

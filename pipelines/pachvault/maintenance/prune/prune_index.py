@@ -38,7 +38,7 @@ class IndexContents:
         The rows of a marked one are read only if it lists a pack that no unmarked one lists: after a
         compaction other objects have all rows of the marked ones.
         """
-        contents = blob_index.each(vault, lambda name, data: _read(data, is_brief=name in marked))
+        contents = blob_index.read_each(vault, lambda name, data: _read(data, is_brief=name in marked))
         objects = {name: index_object for name, (index_object, _) in contents.items()}
         packs_listed = {
             pack

@@ -71,7 +71,7 @@ class Reachability:
             # a manifest that moves between the two folders is always in one of them: list `forgotten/`, the
             # snapshots, and `forgotten/` again, and one of the listings has it
             forgotten = _forgotten(vault, now)
-            roots = [info.name for info in vault.objects(layout.SNAPSHOTS) if snapshots.named(info.name)]
+            roots = [info.name for info in vault.objects(layout.SNAPSHOTS) if snapshots.parse_path(info.name)]
             forgotten |= _forgotten(vault, now)
             try:
                 _extend(vault, roots, current)
@@ -104,7 +104,7 @@ def _extend(vault: Vault, roots: Iterable[str], reachable: Reachable, *besides: 
                 continue
             nodes = [
                 node
-                for node in walk(vault, [_name(root)], is_known=is_known)
+                for node in walk(vault, [_name(root)], is_skipped=is_known)
                 if node.kind is not NodeKind.MANIFEST
             ]
             tables = [node.digest for node in nodes if node.kind is NodeKind.FILE_TABLE]
@@ -129,7 +129,7 @@ def _forgotten(vault: Vault, now: datetime) -> set[str]:
 
 def _name(root: str) -> SnapshotName:
     is_forgotten = root.startswith(layout.FORGOTTEN)
-    name = snapshots.named(layout.remembered_path(root) if is_forgotten else root)
+    name = snapshots.parse_path(layout.unforgotten_path(root) if is_forgotten else root)
     if name is None:
         raise CorruptError("not the name of a manifest", where=root)
     return replace(name, path=root)

@@ -14,7 +14,7 @@ from enum import StrEnum
 
 from pachvault.errors import UsageError
 from pachvault.format import layout
-from pachvault.format.documents import Audited
+from pachvault.format.maintenance_documents import AuditEntry
 from pachvault.maintenance.retrying_store import with_retries
 from pachvault.maintenance.verify import (
     damage_impact,
