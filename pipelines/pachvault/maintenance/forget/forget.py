@@ -78,7 +78,7 @@ def plan(
     decisions: dict[str, ForgetDecision] = {}
     candidates: dict[str, tuple[SnapshotName, Candidate]] = {}
     names = snapshots.names(vault)
-    quick_check = QuickCheck(vault)
+    quick_check = QuickCheck.of(vault)
     matcher = RuleMatcher(rules, quick_check.branches)
 
     def read(name: SnapshotName) -> Candidate | DamageError:
@@ -120,7 +120,7 @@ def unmatched(vault: Vault, rules: Sequence[Retention]) -> list[str]:
 
     Empty where a snapshot cannot be read, for it may have such a branch, and where there is no snapshot.
     """
-    quick_check = QuickCheck(vault)
+    quick_check = QuickCheck.of(vault)
     matcher = RuleMatcher(rules, quick_check.branches)
     patterns = dict.fromkeys(pattern for patterns in matcher.patterns for pattern in patterns)
     names = snapshots.names(vault)

@@ -10,19 +10,25 @@ from pachvault.errors import AbsentError, DamageError, PachvaultError
 from pachvault.format import layout
 from pachvault.maintenance.forget import snapshot_check
 from pachvault.vault import blob_index, pending_deletes
+from pachvault.vault.blob_places import BlobPlaces
 from pachvault.vault.snapshots import SnapshotName
 from pachvault.vault.vault import Vault
 from pachvault.vault.walk import NodeKind, Reached, walk
 
 
 class QuickCheck:
-    """The vault's objects by one listing. Create it after the snapshots were listed."""
+    """The vault's objects by one listing."""
 
-    def __init__(self, vault: Vault) -> None:
-        self._vault = vault
-        self._tables = {info.name for info in vault.objects(layout.TABLES)}
+    @classmethod
+    def of(cls, vault: Vault) -> QuickCheck:
+        """List the vault's objects. Call it after the snapshots were listed."""
+        tables = {info.name for info in vault.objects(layout.TABLES)}
         is_pack_missing = bool(blob_index.lost_packs(pending_deletes.for_writing(vault)))
-        self._index = blob_index.load_digests(vault) if is_pack_missing else None
+        return cls(vault, tables, blob_index.load_digests(vault) if is_pack_missing else None)
+
+    def __init__(self, vault: Vault, tables: set[str], index: BlobPlaces | None) -> None:
+        """`index`: the blobs that packs have, where a pack is missing; None where none is."""
+        self._vault, self._tables, self._index = vault, tables, index
         self._branches: dict[bytes, tuple[str, ...]] = {}
         self._intact: set[str] = set()
         """Objects that are intact, as are all the objects below them."""
