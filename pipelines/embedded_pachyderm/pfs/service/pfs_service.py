@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import grpc
-from google.protobuf.message import DecodeError
 from python_pachyderm.proto.v2.pfs import pfs_pb2, pfs_pb2_grpc
 
 from embedded_pachyderm import faults as fault_seam
@@ -34,7 +33,7 @@ from embedded_pachyderm.pfs.service.api_repos import ReposApi
 
 SERVICE = pfs_pb2.DESCRIPTOR.services_by_name["API"]
 
-#: Many small messages that are there at once: they leave in batches, which a call that waits must not do.
+#: Many small messages, all available at once: sent in batches. A call that waits for events must not be.
 _LISTINGS = {"WalkFile", "ListFile", "GlobFile", "DiffFile", "ListCommit"}
 
 _UPPER = re.compile(r"(?<=[a-z])(?=[A-Z])")
@@ -89,7 +88,9 @@ class PfsService(pfs_pb2_grpc.APIServicer):  # type: ignore[misc]  # generated w
         call = _Call(method.name, self._faults, behaviour or _unserved(method.name))
         return shape.make(
             call.served(shape),
-            request_deserializer=method.input_type._concrete_class.FromString,
+            request_deserializer=pfs_codec.modification
+            if shape.streams_request
+            else method.input_type._concrete_class.FromString,
             response_serializer=_serialized,
         )
 
@@ -136,20 +137,9 @@ class _Call:
 
     def served(self, shape: _Shape) -> Behaviour:
         """What grpc is to call."""
-        if shape.streams_request:
-            return self.uploaded
         if self.name in _LISTINGS:
             return self.listed
         return self.streamed if shape.streams_answer else self.single
-
-    def uploaded(self, _requests: Any, context: grpc.ServicerContext) -> Any:
-        def read(message: bytes) -> Any:
-            try:
-                return pfs_codec.modification(message)
-            except DecodeError:
-                context.abort(grpc.StatusCode.INTERNAL, "Exception deserializing request!")
-
-        return self.single(map(read, streams.received(context)), context)
 
     def listed(self, request: Any, context: grpc.ServicerContext) -> Iterator[bytes]:
         streams.send(context, map(_serialized, self.streamed(request, context)))
