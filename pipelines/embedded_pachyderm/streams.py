@@ -4,7 +4,7 @@ A handler of grpcio's public interface hands every message from the thread of th
 serves events, and waits until it is sent. Here the serving thread sends the messages of a batch one after
 another, and the call's thread waits once a batch. A client that reads 100,000 files of a listing as bytes has
 them in 3.4 s instead of 7.5 s, and the server spends 0.9 s of CPU instead of 3.9 s (grpcio 1.85, medians of
-ListFile, GlobFile and DiffFile, four runs each, on two busy cores). Uploads gain too little from batches (7.0 s
+ListFile, GlobFile and DiffFile, four runs each, on two busy cores). Uploads gain too little from batches (7.0
 instead of 7.5 s for 100,000 files) and use the public interface.
 
 This is the only module that uses private parts of grpcio. pyproject.toml pins the versions that have them,

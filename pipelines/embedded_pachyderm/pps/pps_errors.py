@@ -36,3 +36,11 @@ def exists(message: str) -> Refusal:
 
 def unimplemented(what: str) -> Refusal:
     return Refusal(grpc.StatusCode.UNIMPLEMENTED, f"{what} is not served by the embedded Pachyderm")
+
+
+def check_fields(request: Any, *served: str) -> None:
+    """Refuse a request that sets a field which this double would ignore."""
+    method = type(request).__name__.removesuffix("Request")
+    for field, _ in request.ListFields():
+        if field.name not in served:
+            raise unimplemented(f"{method} with {field.name}")

@@ -208,15 +208,11 @@ class State:
         )
         return pps_pb2.JobInfo.FromString(rows[0][0]) if rows else None
 
-    def jobs(self, key: Key | None = None, *, newest_first: bool = True) -> list[Any]:
+    def jobs(self, key: Key | None = None) -> list[Any]:
+        """The newest first."""
         where = "" if key is None else "WHERE project=? AND pipeline=?"
         values = () if key is None else (key.project, key.name)
-        order = "DESC" if newest_first else "ASC"
-        rows = self._rows(f"SELECT info FROM jobs {where} ORDER BY seq {order}", *values)  # noqa: S608
-        return [pps_pb2.JobInfo.FromString(info) for (info,) in rows]
-
-    def jobs_of_set(self, job_id: str) -> list[Any]:
-        rows = self._rows("SELECT info FROM jobs WHERE id=? ORDER BY seq", job_id)
+        rows = self._rows(f"SELECT info FROM jobs {where} ORDER BY seq DESC", *values)  # noqa: S608
         return [pps_pb2.JobInfo.FromString(info) for (info,) in rows]
 
     def unfinished_jobs(self, key: Key) -> list[Any]:
@@ -237,12 +233,6 @@ class State:
             key.name,
         )
         return int(rows[0][0]) if rows else int(pps_pb2.JOB_STATE_UNKNOWN)
-
-    def delete_job(self, key: Key, job_id: str) -> None:
-        with self._writing() as db:
-            values = (key.project, key.name, job_id)
-            db.execute("DELETE FROM jobs WHERE project=? AND pipeline=? AND id=?", values)
-            db.execute("DELETE FROM datums WHERE project=? AND pipeline=? AND job=?", values)
 
     # datums
 

@@ -131,16 +131,14 @@ def test_a_start_takes_any_parent_and_moves_the_head(pfs: Pfs) -> None:
     assert not pfs.inspect(fresh).HasField("parent_commit")
 
 
-def test_commits_are_found_by_id_branch_and_ancestry(pfs: Pfs) -> None:
+def test_commits_are_found_by_id_and_branch_but_not_by_ancestry(pfs: Pfs) -> None:
     repo = pfs.repo("r")
-    commits = [pfs.commit(repo, put("/a")) for _ in range(4)]
-    found = {
-        text: pfs.inspect(pfs_pb2.Commit(repo=repo, id=text)).commit.id
-        for text in ("master", "master^", "master~2", "master.1", f"{commits[3].id}^^^")
-    }
-    ids = [commit.id for commit in commits]
-    assert list(found.values()) == [ids[3], ids[2], ids[1], ids[0], ids[0]]
-    assert refusal(lambda: pfs.inspect(pfs_pb2.Commit(repo=repo, id="master~4")))[0] == NOT_FOUND
+    commit = pfs.commit(repo, put("/a"))
+    for name in (commit.id, "master"):
+        assert pfs.inspect(pfs_pb2.Commit(repo=repo, id=name)).commit.id == commit.id
+    for name in ("master^", "master~2", "master.1", f"{commit.id}^"):
+        code, _ = refusal(lambda name=name: pfs.inspect(pfs_pb2.Commit(repo=repo, id=name)))
+        assert code == grpc.StatusCode.UNIMPLEMENTED
     assert refusal(lambda: pfs.inspect(pfs_pb2.Commit(repo=repo, id="none")))[0] == NOT_FOUND
     assert refusal(lambda: pfs.inspect(pfs_pb2.Commit(repo=repo, id=uuid.uuid4().hex)))[0] == NOT_FOUND
 

@@ -8,7 +8,7 @@ from python_pachyderm.proto.v2.pfs import pfs_pb2
 from python_pachyderm.proto.v2.pps import pps_pb2
 
 from embedded_pachyderm.pps.jobs import captures
-from embedded_pachyderm.pps.jobs.datums import Datum, DatumInput, cut_sets, enumerate_datums
+from embedded_pachyderm.pps.jobs.datums import Datum, DatumInput, datum_sets, enumerate_datums
 
 
 def leaf(repo: str, glob: str = "/*", name: str = "") -> Any:
@@ -24,9 +24,7 @@ def info(repo: str, path: str, content: bytes = b"hash", size: int = 1) -> Any:
 
 
 def single(path: str, *, repo: str = "in", name: str = "data", **fields: Any) -> Datum:
-    return Datum(
-        (DatumInput(name=name, branch="master", empty_files=False, info=info(repo, path, **fields)),)
-    )
+    return Datum((DatumInput(name=name, branch="master", info=info(repo, path, **fields)),))
 
 
 class Listing:
@@ -56,32 +54,28 @@ def test_hash_follows_content_and_salt_while_the_id_stays() -> None:
     assert before.hash("salt") != before.hash("pepper")
 
 
+def test_datums_come_in_the_order_of_their_ids() -> None:
+    datums = enumerate_datums(leaf("a"), Listing(a=[f"/{number}" for number in range(9)]))
+    assert [datum.id for datum in datums] == sorted(datum.id for datum in datums)
+
+
 def test_cross_combines_all_and_an_empty_member_leaves_none() -> None:
     tree = pps_pb2.Input(cross=[leaf("a"), leaf("b")])
     assert len(enumerate_datums(tree, Listing(a=["/1", "/2"], b=["/x", "/y", "/z"]))) == 6
     assert enumerate_datums(tree, Listing(a=["/1", "/2"], b=[])) == []
 
 
-def test_union_joins_and_datums_come_in_the_order_of_their_ids() -> None:
-    tree = pps_pb2.Input(union=[leaf("a"), leaf("b")])
-    datums = enumerate_datums(tree, Listing(a=["/1", "/2"], b=["/x"]))
-    assert {datum.inputs[0].path for datum in datums} == {"/1", "/2", "/x"}
-    assert [datum.id for datum in datums] == sorted(datum.id for datum in datums)
-
-
 @pytest.mark.parametrize(
-    ("spec", "workers", "sizes"),
+    ("number", "workers", "sizes"),
     [
-        (None, 2, [1] * 10),
-        (None, 1, [2] * 5),
-        (pps_pb2.DatumSetSpec(number=4), 2, [4, 4, 2]),
-        (pps_pb2.DatumSetSpec(per_worker=1), 2, [5, 5]),
-        (pps_pb2.DatumSetSpec(size_bytes=30), 2, [3, 3, 3, 1]),
+        (0, 2, [1] * 10),
+        (0, 1, [2] * 5),
+        (4, 2, [4, 4, 2]),
     ],
 )
-def test_sets_are_cut_as_the_spec_says(spec: Any, workers: int, sizes: list[int]) -> None:
-    datums = [single(f"/{number}", size=10) for number in range(10)]
-    sets = cut_sets(datums, spec, workers)
+def test_sets_have_the_size_that_the_spec_gives(number: int, workers: int, sizes: list[int]) -> None:
+    datums = [single(f"/{name}") for name in range(10)]
+    sets = datum_sets(datums, number, workers)
     assert [len(group) for group in sets] == sizes
     assert [datum for group in sets for datum in group] == datums
 
@@ -102,12 +96,9 @@ def test_join_keys_are_what_parentheses_captured(glob: str, path: str, template:
     assert captures.replace(glob, path, template) == expected
 
 
-def test_join_pairs_equal_keys_and_outer_members_stay_alone() -> None:
+def test_join_pairs_equal_keys() -> None:
     left, right = leaf("a", "/(*)"), leaf("b", "/(*)")
     left.pfs.join_on = right.pfs.join_on = "$1"
     listing = Listing(a=["/1", "/2"], b=["/2", "/3"])
     (datum,) = enumerate_datums(pps_pb2.Input(join=[left, right]), listing)
     assert [item.path for item in datum.inputs] == ["/2", "/2"]
-    left.pfs.outer_join = True
-    datums = enumerate_datums(pps_pb2.Input(join=[left, right]), listing)
-    assert sorted(len(datum.inputs) for datum in datums) == [1, 2]

@@ -36,9 +36,10 @@ from embedded_pachyderm.pfs.metadata.records import (
     repo_text,
     timestamp,
 )
-from embedded_pachyderm.pfs.pfs_errors import NotFoundError, PfsError
+from embedded_pachyderm.pfs.pfs_errors import NotFoundError, PfsError, UnimplementedError
 
-_ANCESTRY = re.compile(r"(?P<base>[^\^~.]*)(?P<rest>[\^~.].*)?")
+#: What follows an id or a branch name to name an ancestor.
+_ANCESTRY_MARKS = re.compile(r"[\^~.]")
 _LATEST_UPSTREAM = """
 WITH RECURSIVE upstream(id) AS (
   SELECT p.upstream FROM commit_provenance p JOIN "commit" c ON c.id = p."commit" WHERE c.set_id = ?
@@ -59,12 +60,14 @@ def check_commit(message: Any) -> None:
 
 
 def resolve(sql: sqlite3.Connection, message: Any) -> Commit:
-    """The commit that an id, a branch, or either with ancestry marks behind (`^`, `~2`, `.1`) names."""
+    """The commit that an id or a branch names."""
     check_commit(message)
     key = repo_key(commit_repo(message))
     if not message.id and not message.branch.name:
         raise PfsError("cannot resolve commit with no ID or branch")
-    name, back = _parse_ancestry(message.id)
+    name = message.id
+    if _ANCESTRY_MARKS.search(name):
+        raise UnimplementedError(f"an ancestor of a commit ({name})")
     branch_name = message.branch.name
     if name and not is_commit_id(name):
         if branch_name:
@@ -80,7 +83,7 @@ def resolve(sql: sqlite3.Connection, message: Any) -> Commit:
         commit = _by_set_id(sql, repo.id, name) if repo else None
     if commit is None:
         raise NotFoundError(f"commit {repo_text(key)}@{name} not found")
-    return _ancestor(sql, commit, back, f"{repo_text(key)}@{message.id}")
+    return commit
 
 
 def branch_missing(key: RepoKey, name: str) -> NotFoundError:
@@ -98,35 +101,6 @@ def _by_set_id(sql: sqlite3.Connection, repo_id: int, set_id: str) -> Commit | N
         row = sql.execute(_LATEST_UPSTREAM, (set_id, repo_id)).fetchone()
         found = commit_by_id(sql, row[0]) if row else None
     return found
-
-
-def _parse_ancestry(text: str) -> tuple[str, int]:
-    """The name before any marks, and how many commits to go back; below zero: from the first."""
-    match = _ANCESTRY.fullmatch(text)
-    base, rest = (match.group("base"), match.group("rest")) if match else (text, None)
-    if not rest:
-        return base, 0
-    sign = -1 if rest[0] == "." else 1
-    try:
-        return base, sign * int(rest[1:])
-    except ValueError:
-        if rest != rest[0] * len(rest):
-            raise PfsError(f'invalid ancestry syntax "{text}", cannot mix characters') from None
-        return base, sign * len(rest)
-
-
-def _ancestor(sql: sqlite3.Connection, commit: Commit, back: int, text: str) -> Commit:
-    if back == 0:
-        return commit
-    line = [commit]
-    while line[-1].parent is not None and (back < 0 or len(line) <= back):
-        parent = commit_by_id(sql, line[-1].parent)
-        if parent is None:
-            break
-        line.append(parent)
-    if abs(back) > len(line) - (back > 0):
-        raise NotFoundError(f"commit {text} not found")
-    return line[back]
 
 
 def info(sql: sqlite3.Connection, commit: Commit, *, upper_bound: int | None = None) -> Any:

@@ -11,6 +11,8 @@ from typing import Any
 
 from embedded_pachyderm.pps.jobs import captures, inputs
 
+_SETS_PER_WORKER = 4
+
 
 @dataclass(frozen=True, slots=True)
 class DatumInput:
@@ -18,11 +20,9 @@ class DatumInput:
 
     name: str
     branch: str
-    empty_files: bool
     info: Any
-    #: What it is joined on, and whether it makes a datum even when its partners are missing.
+    #: The key that a join compares.
     join_on: str = ""
-    outer_join: bool = False
 
     @property
     def path(self) -> str:
@@ -64,8 +64,8 @@ Glob = Callable[[Any, str], Iterable[Any]]
 
 def enumerate_datums(tree: Any, glob: Glob) -> list[Datum]:
     """All datums of an input tree, in the order of their ids. A cross with an empty member has none."""
-    found = {datum.id: datum for datum in _expand(tree, glob)}
-    return [found[key] for key in sorted(found)]
+    by_id = {datum.id: datum for datum in _expand(tree, glob)}
+    return [by_id[datum_id] for datum_id in sorted(by_id)]
 
 
 def _expand(node: Any, glob: Glob) -> list[Datum]:
@@ -75,8 +75,6 @@ def _expand(node: Any, glob: Glob) -> list[Datum]:
             Datum(tuple(itertools.chain.from_iterable(datum.inputs for datum in combination)))
             for combination in itertools.product(*members)
         ]
-    if node.union:
-        return [datum for child in node.union for datum in _expand(child, glob)]
     if node.join:
         return _join([_expand(child, glob) for child in node.join])
     return [Datum((item,)) for item in _leaf(node, glob)]
@@ -85,60 +83,32 @@ def _expand(node: Any, glob: Glob) -> list[Datum]:
 def _leaf(node: Any, glob: Glob) -> list[DatumInput]:
     branch = inputs.branch_of(node)
     if node.HasField("cron"):
-        found = glob(branch, "/*")
-        return [
-            DatumInput(name=node.cron.name, branch=branch.name, empty_files=False, info=info)
-            for info in found
-        ]
+        return [DatumInput(name=node.cron.name, branch=branch.name, info=info) for info in glob(branch, "/*")]
     pfs = node.pfs
     return [
         DatumInput(
             name=pfs.name,
             branch=branch.name,
-            empty_files=pfs.empty_files,
             info=info,
             join_on=captures.replace(pfs.glob, info.file.path, pfs.join_on),
-            outer_join=pfs.outer_join,
         )
         for info in glob(branch, pfs.glob)
     ]
 
 
 def _join(members: list[list[Datum]]) -> list[Datum]:
-    """Combinations of what has the same key; without a partner only what is joined outerly stays."""
+    """Combinations of one file of every member, all with the same key."""
     by_key: dict[str, list[list[DatumInput]]] = {}
     for number, member in enumerate(members):
         for item in itertools.chain.from_iterable(datum.inputs for datum in member):
             by_key.setdefault(item.join_on, [[] for _ in members])[number].append(item)
-    datums = []
+    datums: list[Datum] = []
     for columns in by_key.values():
-        present = [column for column in columns if column]
-        for combination in itertools.product(*present):
-            complete = len(combination) == len(members)
-            chosen = combination if complete else tuple(item for item in combination if item.outer_join)
-            if chosen:
-                datums.append(Datum(chosen))
+        datums.extend(Datum(combination) for combination in itertools.product(*columns))
     return datums
 
 
-def cut_sets(datums: list[Datum], spec: Any | None, workers: int) -> list[list[Datum]]:
-    """Groups of datums that one worker takes at a time, as `datum_set_spec` says."""
-    if spec is not None and spec.size_bytes:
-        return _by_size(datums, spec.size_bytes)
-    number = spec.number if spec is not None else 0
-    if not number:
-        per_worker = (spec.per_worker if spec is not None else 0) or 4
-        number = max(1, len(datums) // (workers * per_worker))
+def datum_sets(datums: list[Datum], number: int, workers: int) -> list[list[Datum]]:
+    """Groups of datums that one worker takes at a time: of `number` datums, else four groups a worker."""
+    number = number or max(1, len(datums) // (workers * _SETS_PER_WORKER))
     return [datums[start : start + number] for start in range(0, len(datums), number)]
-
-
-def _by_size(datums: list[Datum], target: int) -> list[list[Datum]]:
-    sets: list[list[Datum]] = []
-    size = target
-    for datum in datums:
-        if size >= target:
-            sets.append([])
-            size = 0
-        sets[-1].append(datum)
-        size += sum(item.info.size_bytes for item in datum.inputs)
-    return sets

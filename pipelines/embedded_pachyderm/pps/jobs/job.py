@@ -16,7 +16,7 @@ from python_pachyderm.proto.v2.transaction import transaction_pb2
 
 from embedded_pachyderm.pps.engine import Engine, now
 from embedded_pachyderm.pps.jobs import inputs, output
-from embedded_pachyderm.pps.jobs.datums import Datum, cut_sets, enumerate_datums
+from embedded_pachyderm.pps.jobs.datums import Datum, datum_sets, enumerate_datums
 from embedded_pachyderm.pps.state import TERMINAL, DatumRow, Key, key_of
 from embedded_pachyderm.pps.worker.datum_worker import Work, Worker, info_of
 
@@ -103,7 +103,7 @@ class JobRun:
         self, datums: list[Datum], base: dict[str, DatumRow]
     ) -> tuple[list[DatumRow], list[Datum], list[Datum]]:
         """Datums to keep as they are, new ones, and those that the base had with other content."""
-        details = self._pipeline.details
+        salt = self._pipeline.details.salt
         kept: list[DatumRow] = []
         new: list[Datum] = []
         changed: list[Datum] = []
@@ -111,11 +111,7 @@ class JobRun:
             row = base.get(datum.id)
             if row is None:
                 new.append(datum)
-            elif (
-                details.reprocess_spec != "every_job"
-                and row.state in _KEPT
-                and row.hash == datum.hash(details.salt)
-            ):
+            elif row.state in _KEPT and row.hash == datum.hash(salt):
                 kept.append(_kept(row, datum, self._key))
             else:
                 changed.append(datum)
@@ -155,9 +151,7 @@ class JobRun:
             finally:
                 names.put(name)
 
-        groups = cut_sets(
-            todo, details.datum_set_spec if details.HasField("datum_set_spec") else None, workers
-        )
+        groups = datum_sets(todo, details.datum_set_spec.number, workers)
         with ThreadPoolExecutor(workers, thread_name_prefix=f"worker-{self._key.name}") as pool:
             return [row for rows in pool.map(process, groups) for row in rows]
 
@@ -202,7 +196,7 @@ class JobRun:
         """A job that starts over counts from nothing."""
 
         def edit(info: Any) -> None:
-            info.data_processed = info.data_failed = info.data_recovered = 0
+            info.data_processed = info.data_failed = 0
             info.stats.Clear()
 
         self._engine.state.edit_job(self._key, self._id, edit)
@@ -211,7 +205,6 @@ class JobRun:
         def edit(info: Any) -> None:
             info.data_processed += row.state == pps_pb2.SUCCESS
             info.data_failed += row.state == pps_pb2.FAILED
-            info.data_recovered += row.state == pps_pb2.RECOVERED
             _add_stats(info.stats, row.info.stats)
 
         self._engine.state.edit_job(self._key, self._id, edit)

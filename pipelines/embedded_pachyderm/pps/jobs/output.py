@@ -11,7 +11,6 @@ from typing import Any
 from python_pachyderm.proto.v2.pfs import pfs_pb2
 
 _CHUNK_BYTES = 1024 * 1024
-_PFS = "/pfs/"
 
 
 class DatumOutputError(Exception):
@@ -28,36 +27,22 @@ class OutputFile:
 
 
 def find(scratch: Path) -> list[OutputFile]:
-    """All files below /pfs/out, links into /pfs followed, by their paths. Empty folders vanish."""
+    """All files below /pfs/out, by their paths. Empty folders are left out; DatumOutputError for links."""
     files: list[OutputFile] = []
-    _collect(scratch, scratch / "out", "", files)
+    _collect(scratch / "out", "", files)
     return sorted(files, key=lambda file: file.path)
 
 
-def _collect(scratch: Path, folder: Path, prefix: str, files: list[OutputFile]) -> None:
+def _collect(folder: Path, prefix: str, files: list[OutputFile]) -> None:
     with os.scandir(folder) as entries:
         for entry in entries:
             path = f"{prefix}/{entry.name}"
-            source = Path(entry.path)
             if entry.is_symlink():
-                source = _resolve(scratch, source, path)
-            if source.is_dir():
-                _collect(scratch, source, path, files)
-            elif source.is_file():
-                files.append(OutputFile(path, source, source.stat().st_size))
-
-
-def _resolve(scratch: Path, link: Path, path: str) -> Path:
-    """Where a link leads; inside /pfs that is a place in the scratch folder."""
-    for _ in range(40):
-        if not link.is_symlink():
-            break
-        target = str(link.readlink())
-        inside = target.startswith(_PFS)
-        link = scratch / target.removeprefix(_PFS) if inside else link.parent / target
-    if not link.exists():
-        raise DatumOutputError(f"{path} is a link to nowhere")
-    return link
+                raise DatumOutputError(f"{path} is a link, which the embedded Pachyderm does not follow")
+            if entry.is_dir():
+                _collect(Path(entry.path), path, files)
+            elif entry.is_file():
+                files.append(OutputFile(path, Path(entry.path), entry.stat().st_size))
 
 
 def additions(files: Iterable[OutputFile]) -> Iterator[Any]:

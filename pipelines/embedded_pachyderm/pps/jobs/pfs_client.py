@@ -71,13 +71,9 @@ class Pfs:
     def glob(self, commit: Any, pattern: str) -> Iterator[Any]:
         return iter(self.stub.GlobFile(pfs_pb2.GlobFileRequest(commit=commit, pattern=pattern)))
 
-    def download(self, file: Any, folder: Path, *, empty: bool) -> int:
+    def download(self, file: Any, folder: Path) -> int:
         """A file, or a directory with all below it, into `folder` under its own path; gives the bytes."""
         total = 0
-        if empty:
-            for info in self.stub.WalkFile(pfs_pb2.WalkFileRequest(file=file)):
-                _place(folder, info.file.path, info.file_type == pfs_pb2.DIR).close()
-            return 0
         stream = self.stub.GetFileTAR(pfs_pb2.GetFileRequest(file=file))
         reader = io.BufferedReader(_Stream(message.value for message in stream), _COPY_BYTES)
         try:

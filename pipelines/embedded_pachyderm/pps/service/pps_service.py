@@ -71,9 +71,6 @@ class PpsService:
             "StopPipeline": (pps_pb2.StopPipelineRequest, self._stop_pipeline),
             "RunCron": (pps_pb2.RunCronRequest, lambda r, _: self._pipelines.run_cron(r.pipeline)),
             "InspectJob": (pps_pb2.InspectJobRequest, self._jobs.inspect),
-            "StopJob": (pps_pb2.StopJobRequest, lambda r, _: self._jobs.stop(r.job, r.reason)),
-            "DeleteJob": (pps_pb2.DeleteJobRequest, lambda r, _: self._jobs.delete(r.job)),
-            "InspectDatum": (pps_pb2.InspectDatumRequest, lambda r, _: self._queries.inspect_datum(r)),
             "CreateSecret": (pps_pb2.CreateSecretRequest, lambda r, _: self._secrets.create(r.file)),
             "DeleteSecret": (pps_pb2.DeleteSecretRequest, lambda r, _: self._secrets.delete(r.secret.name)),
             "InspectSecret": (
@@ -85,11 +82,8 @@ class PpsService:
         streams: dict[str, tuple[Any, Behaviour]] = {
             "ListPipeline": (pps_pb2.ListPipelineRequest, lambda r, _: self._queries.list_pipelines(r)),
             "ListJob": (pps_pb2.ListJobRequest, lambda r, _: self._jobs.list(r)),
-            "ListJobSet": (pps_pb2.ListJobSetRequest, lambda r, _: self._jobs.list_sets(r)),
-            "InspectJobSet": (pps_pb2.InspectJobSetRequest, self._jobs.inspect_set),
-            "SubscribeJob": (pps_pb2.SubscribeJobRequest, self._jobs.subscribe),
             "ListDatum": (pps_pb2.ListDatumRequest, lambda r, _: self._queries.list_datums(r)),
-            "GetLogs": (pps_pb2.GetLogsRequest, self._queries.logs),
+            "GetLogs": (pps_pb2.GetLogsRequest, lambda r, _: self._queries.logs(r)),
         }
         handlers = {
             name: grpc.unary_unary_rpc_method_handler(_single(behaviour), request.FromString, _serialize)

@@ -61,9 +61,10 @@ def _check_served(request: Any) -> None:
     if request.s3_out:
         raise unimplemented("a pipeline with s3_out")
     for node in inputs.walk(request.input):
-        if node.group:
-            raise unimplemented("an input of kind group")
-        for field in ("s3", "lazy"):
+        for kind in ("union", "group"):
+            if getattr(node, kind):
+                raise unimplemented(f"an input of kind {kind}")
+        for field in ("s3", "lazy", "empty_files", "outer_join"):
             if node.HasField("pfs") and getattr(node.pfs, field):
                 raise unimplemented(f"a pfs input with {field}")
         if node.HasField("pfs") and node.pfs.HasField("trigger"):
@@ -89,9 +90,24 @@ def check_pipeline(name: str, details: Any) -> None:
     """The pipeline with its defaults filled in."""
     if not name[0].isalnum():
         raise invalid("pipeline names must start with an alphanumeric character")
+    _check_run(details)
     _check_names(set(), details.input)
     for node in inputs.walk(details.input):
         _check_input(node)
+
+
+def _check_run(details: Any) -> None:
+    """Ways to run user code that the double does not have; defaults may ask for them, too."""
+    for field in ("accept_return_code", "err_cmd", "err_stdin", "working_dir", "user"):
+        if getattr(details.transform, field):
+            raise unimplemented(f"a transform with {field}")
+    if details.HasField("datum_timeout"):
+        raise unimplemented("a pipeline with datum_timeout")
+    if details.reprocess_spec == "every_job":
+        raise unimplemented("a pipeline with reprocess_spec every_job")
+    for field in ("size_bytes", "per_worker"):
+        if getattr(details.datum_set_spec, field):
+            raise unimplemented(f"a datum_set_spec with {field}")
 
 
 def _check_names(taken: set[str], node: Any) -> None:
@@ -104,20 +120,12 @@ def _check_names(taken: set[str], node: Any) -> None:
         if name in taken:
             raise invalid(f'name "{name}" was used more than once')
         taken.add(name)
-    elif node.union:
-        # Members of a union may share names, which nothing beside the union may use again.
-        seen = []
-        for child in node.union:
-            names = set(taken)
-            _check_names(names, child)
-            seen.append(names)
-        taken.update(*seen)
     for child in (*node.cross, *node.join):
         _check_names(taken, child)
 
 
 def _check_input(node: Any) -> None:
-    kinds = [node.HasField("pfs"), node.HasField("cron"), *map(bool, (node.cross, node.union, node.join))]
+    kinds = [node.HasField("pfs"), node.HasField("cron"), bool(node.cross), bool(node.join)]
     if sum(kinds) > 1:
         raise invalid("multiple input types set")
     if not any(kinds):

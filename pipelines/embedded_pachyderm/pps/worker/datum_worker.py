@@ -50,7 +50,7 @@ class Worker:
         state = pps_pb2.FAILED
         outputs: tuple[str, ...] = ()
         tries = max(1, self.work.details.datum_tries)
-        for attempt in range(1, tries + 1):
+        for _ in range(tries):
             if self.work.stopped():
                 break
             scratch = self.engine.scratch / uuid.uuid4().hex
@@ -61,8 +61,6 @@ class Worker:
                     outputs = self._upload(scratch)
                     state = pps_pb2.SUCCESS
                     break
-                if attempt == tries and self._recover(scratch):
-                    state = pps_pb2.RECOVERED
             except (output.DatumOutputError, IncompleteInputError) as error:
                 self._say(str(error))
             finally:
@@ -91,8 +89,8 @@ class Worker:
         for item in self.datum.inputs:
             folder = scratch / item.name
             folder.mkdir(exist_ok=True)
-            count = self.engine.pfs.download(item.info.file, folder, empty=item.empty_files)
-            if not item.empty_files and count != item.info.size_bytes:
+            count = self.engine.pfs.download(item.info.file, folder)
+            if count != item.info.size_bytes:
                 raise IncompleteInputError(
                     f"{item.path} arrived with {count} of {item.info.size_bytes} bytes"
                 )
@@ -107,19 +105,11 @@ class Worker:
         problem = self._start(scratch, transform.cmd, transform.stdin)
         self.stats.process_time.FromNanoseconds(_since(began))
         took = f"{_since(began) / 1e9:.3f}s"
-        if problem is None or problem in {f"exit status {code}" for code in transform.accept_return_code}:
+        if problem is None:
             self._say(f"finished running user code after {took}")
             return True
         self._say(f"errored running user code after {took}: {problem}")
         return False
-
-    def _recover(self, scratch: Path) -> bool:
-        """Whether the user's error handler, if there is one, takes the failure upon itself."""
-        transform = self.work.details.transform
-        if not transform.err_cmd:
-            return False
-        self._say("beginning to run user error handling code")
-        return self._start(scratch, transform.err_cmd, transform.err_stdin) is None
 
     def _start(self, scratch: Path, arguments: Sequence[str], stdin: Sequence[str]) -> str | None:
         details = self.work.details
@@ -127,13 +117,11 @@ class Worker:
             return "invalid pipeline transform, no command specified"
         if sandbox.namespace_command() is None:
             self._say("no mount namespace to be had: /pfs in the command becomes a folder of this machine")
-        timeout = details.datum_timeout
         with environment.secrets(self.engine.state, details.transform, self.engine.scratch) as secrets:
             command = sandbox.command(
                 arguments,
                 stdin,
                 scratch=scratch,
-                working_dir=details.transform.working_dir,
                 mounts=secrets.mounts,
             )
             return process.run(
@@ -147,7 +135,6 @@ class Worker:
                 },
                 say=lambda line: self._say(line, user=True),
                 stopped=self.work.stopped,
-                timeout_seconds=timeout.ToNanoseconds() / 1e9 if details.HasField("datum_timeout") else None,
             )
 
     def _variables(self, scratch: Path) -> dict[str, str]:

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import threading
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -25,7 +24,6 @@ def run(
     environment: Mapping[str, str],
     say: Callable[[str], None],
     stopped: Callable[[], bool],
-    timeout_seconds: float | None,
 ) -> str | None:
     """Run to its end and kill what it leaves behind; gives what went wrong (`exit status 1`), or none."""
     try:
@@ -34,7 +32,7 @@ def run(
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            cwd=command.folder,
+            cwd="/",
             env={**environment, **command.environment},
             start_new_session=True,
         )
@@ -44,7 +42,7 @@ def run(
     reader = threading.Thread(target=_read, args=(process, say), daemon=True)
     feeder.start()
     reader.start()
-    problem = _wait(process, stopped, timeout_seconds)
+    problem = _wait(process, stopped)
     # Children that outlive the command would hold its output open, and its scratch folder.
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
@@ -54,18 +52,13 @@ def run(
     return problem
 
 
-def _wait(
-    process: subprocess.Popen[bytes], stopped: Callable[[], bool], timeout_seconds: float | None
-) -> str | None:
-    deadline = None if timeout_seconds is None else time.monotonic() + timeout_seconds
+def _wait(process: subprocess.Popen[bytes], stopped: Callable[[], bool]) -> str | None:
     while True:
         try:
             code = process.wait(_POLL_SECONDS)
         except subprocess.TimeoutExpired:
             if stopped():
                 return "stopped"
-            if deadline is not None and time.monotonic() > deadline:
-                return f"timed out after {timeout_seconds:g} s"
             continue
         if code == 0:
             return None

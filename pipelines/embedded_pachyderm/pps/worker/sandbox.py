@@ -14,20 +14,19 @@ from functools import cache
 from pathlib import Path
 
 _PFS = Path("/pfs")
-#: Arguments: working directory, then pairs of source and mount point, then `--`, then the command.
+#: Arguments: pairs of source and mount point, then `--`, then the command.
 _SCRIPT = (
-    'dir=$1; shift; while [ "$1" != -- ]; do mkdir -p "$2" && mount --bind "$1" "$2" || exit 125; '
-    'shift 2; done; shift; cd "$dir" || exit 125; exec "$@"'
+    'while [ "$1" != -- ]; do mkdir -p "$2" && mount --bind "$1" "$2" || exit 125; '
+    'shift 2; done; shift; exec "$@"'
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """What to start: its arguments, its standard input, its folder, and what to add to its environment."""
+    """What to start: its arguments, its standard input, and what to add to its environment."""
 
     arguments: tuple[str, ...]
     stdin: str
-    folder: str
     environment: Mapping[str, str]
 
 
@@ -54,27 +53,23 @@ def command(
     stdin: Sequence[str],
     *,
     scratch: Path,
-    working_dir: str,
     mounts: Mapping[str, Path],
 ) -> Command:
     """The user's command with `scratch` at /pfs; `mounts` are further folders by where they belong."""
     text = "\n".join(stdin) + "\n" if stdin else ""
     prefix = namespace_command()
-    folder = working_dir or "/"
     if prefix is None:
         return Command(
             arguments=tuple(seen(argument, scratch) for argument in arguments),
             stdin=seen(text, scratch),
-            folder=seen(folder, scratch),
             environment={"PACHVAULT_PFS": str(scratch)},
         )
     pairs = [str(scratch), str(_PFS)]
     for target, source in mounts.items():
         pairs += [str(source), target]
     return Command(
-        arguments=(*prefix, "sh", "-c", _SCRIPT, "sh", folder, *pairs, "--", *arguments),
+        arguments=(*prefix, "sh", "-c", _SCRIPT, "sh", *pairs, "--", *arguments),
         stdin=text,
-        folder="/",
         environment={},
     )
 
