@@ -1,4 +1,4 @@
-"""What a cluster says of itself: version, identity, metadata, that it has no enterprise key."""
+"""The version, admin and enterprise APIs: version, identity, metadata; no enterprise key."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def register(server: Any, state: Path, metadata: Callable[[], dict[str, str]]) -
 
 
 def _identity(state: Path) -> Any:
-    """A name for this state folder, drawn once."""
+    """The ids of this state folder, generated once."""
     file = state / _FILE_NAME
     if not file.exists():
         drawn = {"id": uuid.uuid4().hex, "deployment_id": uuid.uuid4().hex}

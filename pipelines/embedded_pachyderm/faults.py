@@ -1,4 +1,4 @@
-"""The fault seam: calls fail, break off, end early or wait, as a file in the state folder says.
+"""Fault injection: calls fail, break off, end early or wait, as rules in a file of the state folder define.
 
 `STATE/faults.json` holds a list of rules and is read again whenever it changes:
 
@@ -6,8 +6,8 @@
      {"method": "ListRepo", "nth": 1, "code": "UNAVAILABLE", "message": "try later"}]
 
 A rule counts the calls of its method (those whose request's text contains `match`, where given)
-since the file was written, and strikes from the `nth` on for `times` calls. It is no product
-code: it exists so that tests can see what clients do when a server misbehaves.
+since the file was written, and applies from the `nth` on to `times` calls. Tests use it to see what clients
+do when a server misbehaves.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class _Armed:
     calls: int = 0
 
     def strikes(self) -> bool:
-        """Count one call; whether it is one of those to fail."""
+        """Count one call and return whether it fails."""
         self.calls += 1
         return self.rule.nth <= self.calls < self.rule.nth + self.rule.times
 
@@ -64,7 +64,7 @@ class Faults:
     _armed: list[_Armed] = field(default_factory=list)
 
     def strike(self, method: str, request_text: Callable[[], str]) -> Rule | None:
-        """The rule this call falls under, if any; every rule of the method counts the call."""
+        """The rule that applies to this call, if any; every rule of the method counts the call."""
         with self._lock:
             self._reload()
             struck = None
@@ -92,7 +92,7 @@ class Faults:
 
 
 def before(rule: Rule | None, context: grpc.ServicerContext) -> None:
-    """What a rule does before the call is served: wait, or refuse it."""
+    """Apply a rule before the call is served: wait, or refuse the call."""
     if rule is None:
         return
     if rule.delay_seconds:
@@ -102,7 +102,7 @@ def before(rule: Rule | None, context: grpc.ServicerContext) -> None:
 
 
 def during(rule: Rule | None, messages: Iterator[Any], context: grpc.ServicerContext) -> Iterator[Any]:
-    """The stream as the client gets it: whole, broken off, or ended too soon with OK."""
+    """The stream as the client gets it: complete, broken off, or ended too early with OK."""
     if rule is None or (rule.cut_after_bytes is None and not rule.end_early):
         yield from messages
         return

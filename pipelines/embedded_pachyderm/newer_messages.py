@@ -129,5 +129,5 @@ def with_metadata(message: Any, metadata: Mapping[str, str]) -> Any:
 
 
 def metadata_of(message: Any) -> dict[str, str]:
-    """The metadata that a message carries."""
+    """The metadata in a message."""
     return dict(_Carrier[message.DESCRIPTOR.name].FromString(message.SerializeToString()).metadata)

@@ -1,7 +1,7 @@
 """The embedded Pachyderm's server process: one state folder, one loopback port, all services.
 
-It wires PFS, PPS and the small services together and lives until it is told to stop. A double: no
-enforced rights, no Kubernetes, image names are ignored.
+It connects PFS, PPS and the other services and runs until SIGTERM or SIGINT. Rights are not enforced,
+there is no Kubernetes, and image names are ignored.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def run(state: Path, *, host: str, port: int) -> None:
 
 
 def _lock(file: int) -> bool:
-    """Take the folder, unless a server has it. Who asks for its status shares the lock for a moment."""
+    """Lock the folder, unless a server has it. A reader of its status shares the lock for a moment."""
     while True:
         for mode in (fcntl.LOCK_EX, fcntl.LOCK_SH):
             try:
@@ -109,10 +109,10 @@ def _serve(state: Path, host: str, port: int) -> None:
         cluster.register(server, state, pfs.cluster_metadata)
         Auth(state).register(server)
         MetadataService(pfs.database, pps.state).register(server)
-        for each in (server, sidecar):
-            pps.register(each)
-            each.add_generic_rpc_handlers((Fallback(),))
-            each.start()
+        for served in (server, sidecar):
+            pps.register(served)
+            served.add_generic_rpc_handlers((Fallback(),))
+            served.start()
         pps.start()
         _announce(state, f"grpc://{host}:{port}")
         _log.info(
@@ -129,7 +129,7 @@ def _serve(state: Path, host: str, port: int) -> None:
 
 
 def _announce(state: Path, address: str) -> None:
-    """The ready signal: complete or absent."""
+    """Write the ready file atomically."""
     content: dict[str, Any] = {"pid": os.getpid(), "address": address}
     temporary = state / f"{READY_NAME}.new"
     temporary.write_text(json.dumps(content) + "\n")

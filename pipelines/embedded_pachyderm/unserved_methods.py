@@ -1,4 +1,4 @@
-"""What the embedded Pachyderm does not serve, answered by name."""
+"""Methods that the embedded Pachyderm does not serve are refused by name."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import grpc
 
 
 class Fallback(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc has no types
-    """Takes every method that no service registered, whatever its kind, and refuses it."""
+    """A handler for every method that no service registered."""
 
     def service(self, handler_call_details: Any) -> Any:
         method = handler_call_details.method.strip("/").replace("/", ".")

@@ -76,48 +76,48 @@ def _course(connection: Connection, folder: Path, say: Say) -> Measured:
     count = story.first_act()
     pipelines.create(json.dumps(_USER_PIPELINE), "demo")
     say(f"data: 2 projects, 4 repos, {count:,} files, and the pipeline research/lines")
-    made = vault.create(open_store((folder / "vault").as_uri()))
-    _deploy(connection, made, say)
-    seconds = [_tick(pipelines, made, say)]
+    new_vault = vault.create(open_store((folder / "vault").as_uri()))
+    _deploy(connection, new_vault, say)
+    seconds = [_tick(pipelines, new_vault, say)]
     story.second_act()
     say("then: a change, a deletion, a rename, an append")
-    seconds.append(_tick(pipelines, made, say))
-    snapshot = snapshots.resolve(made, "latest")
+    seconds.append(_tick(pipelines, new_vault, say))
+    snapshot = snapshots.resolve(new_vault, "latest")
     measured = _read_back(connection, snapshot, folder / "extracted", say)
-    found = lost(made)
-    if found:
-        raise PachvaultError(f"the vault is damaged: {found[0].message}", where=found[0].object)
+    findings = lost(new_vault)
+    if findings:
+        raise PachvaultError(f"the vault is damaged: {findings[0].message}", where=findings[0].object)
     say("verified: every byte in the vault has its digest")
-    damage(str(connection.address), made, say)
+    damage(str(connection.address), new_vault, say)
     extracted = folder / "extracted"
 
     def compare(source: Source, repo: RepoName, branch: str, head: str) -> int:
         root = extracted / repo.project / repo.repo / branch
         return _compare_branch(source, CommitRef(repo.project, repo.repo, head), root)
 
-    recover(str(connection.address), made, folder, compare, say)
+    recover(str(connection.address), new_vault, folder, compare, say)
     return Measured(tuple(seconds), *measured)
 
 
-def _deploy(connection: Connection, made: Vault, say: Say) -> None:
-    text = f"version: 1\nname: demo\ntarget: {made.store.url}\nsources:\n  - '*/*'\n"
-    done = deploy(connection, policy_text=("policy.yaml", text))
-    if done.missing:
-        raise PachvaultError(done.missing[0])
+def _deploy(connection: Connection, new_vault: Vault, say: Say) -> None:
+    text = f"version: 1\nname: demo\ntarget: {new_vault.store.url}\nsources:\n  - '*/*'\n"
+    deployment = deploy(connection, policy_text=("policy.yaml", text))
+    if deployment.missing:
+        raise PachvaultError(deployment.missing[0])
     say(f"policy committed to {HOME_PROJECT}/policy; pipelines {', '.join(STAGES)} made from their specs")
 
 
-def _tick(pipelines: Pipelines, made: Vault, say: Say) -> float:
+def _tick(pipelines: Pipelines, new_vault: Vault, say: Say) -> float:
     began = time.monotonic()
-    before = {name.id for name in snapshots.names(made)}
+    before = {name.id for name in snapshots.names(new_vault)}
     job = pipelines.tick(HOME_PROJECT, "freeze", "tick")
     for stage in STAGES:
         pipelines.require(pipelines.wait(HOME_PROJECT, stage, job))
     seconds = time.monotonic() - began
-    new = [name for name in snapshots.names(made) if name.id not in before]
+    new = [name for name in snapshots.names(new_vault) if name.id not in before]
     if len(new) != 1:
         raise PachvaultError(f"the tick sealed {len(new)} snapshots, one was due", where=f"job {job}")
-    _say_snapshot(snapshots.load(made, new[0]), seconds, say)
+    _say_snapshot(snapshots.load(new_vault, new[0]), seconds, say)
     return seconds
 
 
@@ -143,19 +143,22 @@ def _say_snapshot(snapshot: Snapshot, seconds: float, say: Say) -> None:
 def _read_back(connection: Connection, snapshot: Snapshot, destination: Path, say: Say) -> tuple[float, int]:
     began = time.monotonic()
     reader = BlobReader(snapshot.vault, blob_index.load_places(snapshot.vault))
-    done = extract.Extracted()
+    extracted = extract.Extracted()
     with opened(destination, snapshot.name.id, overwrite=False) as out:
         for chosen in extract.choose(snapshot, [], [], []):
-            done.add(extract.extract(reader, chosen, out, Quiet(), workers=2))
+            extracted.add(extract.extract(reader, chosen, out, Quiet(), workers=2))
     seconds = time.monotonic() - began
-    if done.failed:
-        raise PachvaultError(done.failed[0])
-    say(f"extracted {done.files:,} files, {done.bytes / 1e6:.1f} MB in {seconds:.1f} s to {destination}")
+    if extracted.failed:
+        raise PachvaultError(extracted.failed[0])
+    say(
+        f"extracted {extracted.files:,} files, {extracted.bytes / 1e6:.1f} MB in {seconds:.1f} s "
+        f"to {destination}"
+    )
     compared = sum(_compare(Source(connection), snapshot, destination))
-    if compared != done.files:
-        raise PachvaultError(f"{done.files} files were extracted, the source has {compared}")
+    if compared != extracted.files:
+        raise PachvaultError(f"{extracted.files} files were extracted, the source has {compared}")
     say(f"compared with the source: all {compared:,} files are equal")
-    return seconds, done.bytes
+    return seconds, extracted.bytes
 
 
 def _compare(source: Source, snapshot: Snapshot, destination: Path) -> list[int]:

@@ -23,26 +23,31 @@ def damage(address: str, vault: Vault, say: Say) -> None:
     largest = max(vault.objects(layout.PACKS), key=lambda info: info.size)
     _flip(Path(unquote(urlsplit(vault.store.url).path)) / largest.name, largest.size // 2)
     say(f"flipped a bit of byte {largest.size // 2:,} of {largest.name[:20]}…")
-    found = lost(vault)
-    if [each.object for each in found] != [largest.name]:
+    findings = lost(vault)
+    if [finding.object for finding in findings] != [largest.name]:
         raise PachvaultError("the damage was not found", where=largest.name)
-    (finding,) = found
-    say(f"found: {finding.message}; hits {finding.files_count} files in {len(finding.snapshots)} snapshots,")
+    (finding,) = findings
+    say(
+        f"found: {finding.message}; {finding.files_count} files affected in "
+        f"{len(finding.snapshots)} snapshots,"
+    )
     say(f"  such as {finding.files[0]}")
     began = time.monotonic()
-    done, _ = repair_from_cluster.run(address, None, vault.store, Level.DATA, Quiet())
+    repaired, _ = repair_from_cluster.run(address, None, vault.store, Level.DATA, Quiet())
     left = lost(vault)
-    if left or not done.is_whole:
+    if left or not repaired.is_whole:
         raise PachvaultError("the vault was not repaired", where=left[0].object if left else vault.store.url)
     say(
-        f"repaired in {time.monotonic() - began:.1f} s: {done.healed} blobs read again from the cluster, "
-        f"{done.copied} saved from the damaged pack; every byte has its digest again"
+        f"repaired in {time.monotonic() - began:.1f} s: {repaired.healed} blobs read again from the cluster, "
+        f"{repaired.copied} saved from the damaged pack; every byte has its digest again"
     )
 
 
 def lost(vault: Vault) -> list[Finding]:
-    """What of the vault is not as it was written."""
-    return [each for each in verify(vault, Level.DATA, Quiet()) if each.severity is not Severity.NOTE]
+    """Findings about objects that are damaged or missing."""
+    return [
+        finding for finding in verify(vault, Level.DATA, Quiet()) if finding.severity is not Severity.NOTE
+    ]
 
 
 def _flip(path: Path, at: int) -> None:

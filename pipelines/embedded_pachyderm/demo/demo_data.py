@@ -32,9 +32,9 @@ class Story:
         for project, repo in parts:
             self._target.ensure_repo(project, repo, f"demo data: {repo}")
         files = list(_library())
-        core = [each for each in files if each[0].split("/")[1][0] < "h"]
-        network = [each for each in files if "h" <= each[0].split("/")[1][0] < "p"]
-        samples = [each for each in files if each[0].split("/")[1][0] >= "p"]
+        core = [file for file in files if file[0].split("/")[1][0] < "h"]
+        network = [file for file in files if "h" <= file[0].split("/")[1][0] < "p"]
+        samples = [file for file in files if file[0].split("/")[1][0] >= "p"]
         self._commit("library", "core", "import", put=core)
         self._commit("library", "network", "import", put=network)
         self._commit("research", "samples", "import", put=samples)
@@ -48,9 +48,9 @@ class Story:
 
     def second_act(self) -> None:
         """A change, a deletion, a rename and an append."""
-        name, data = next(each for each in _library() if each[0].startswith("/json/decoder"))
+        name, data = next(file for file in _library() if file[0].startswith("/json/decoder"))
         self._commit("library", "network", "fix", put=[(name, data + b"\n# fixed\n")])
-        moved, content = next(each for each in _library() if each[0].startswith("/argparse"))
+        moved, content = next(file for file in _library() if file[0].startswith("/argparse"))
         self._commit("library", "core", "rename", delete=[moved], put=[("/cli/argparse.py", content)])
         self._commit("library", "core", "drop", delete=["/NOTES"])
         self._commit("research", "journal", "day 2", append=[("/journal.txt", b"day 2: fixed, renamed\n")])

@@ -44,7 +44,7 @@ def _deleted_repo(address: str, vault: Vault, compare: Compare, say: Say) -> Non
         source = Source(connection)
         (branch,) = source.branches(repo)
         count = compare(source, repo, branch.name, branch.head)
-    commits = sum(len(each.ids) for each in report.replayed)
+    commits = sum(len(replayed.ids) for replayed in report.replayed)
     say(f"restored it in {seconds:.1f} s: {commits} commits, {count:,} files equal")
 
 
@@ -67,14 +67,14 @@ def _second_cluster(vault: Vault, state: Path, compare: Compare, say: Say) -> No
     try:
         what = ["library/*", "research/*", "pachvault/policy"]
         seconds, report = _timed(second.address, vault, {"what": what, "history": "all", "pipelines": True})
-        commits = sum(len(each.ids) for each in report.replayed)
+        commits = sum(len(replayed.ids) for replayed in report.replayed)
         count = 0
         with connect(second.address) as connection:
             source = Source(connection)
-            for each in report.replayed:
-                for branch in source.branches(each.repo):
-                    count += compare(source, each.repo, branch.name, branch.head)
-            pipelines = ", ".join(f"{each.project}/{each.name}" for each in source.pipelines())
+            for replayed in report.replayed:
+                for branch in source.branches(replayed.repo):
+                    count += compare(source, replayed.repo, branch.name, branch.head)
+            pipelines = ", ".join(f"{pipeline.project}/{pipeline.name}" for pipeline in source.pipelines())
         say(
             f"rebuilt in a second, empty Pachyderm from the vault alone in {seconds:.1f} s: "
             f"{len(report.replayed)} repos, {commits} commits, {count:,} files equal; pipelines {pipelines}"

@@ -1,4 +1,4 @@
-"""What the file system refuses, with the gRPC status that the real one answers."""
+"""Errors of the file system, with the gRPC status that Pachyderm answers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class NotFoundError(PfsError):
 
 
 class LayerGoneError(PfsError):
-    """What was to be read was deleted or has expired."""
+    """A layer was deleted or has expired."""
 
 
 class ExistsError(PfsError):
@@ -28,13 +28,13 @@ class ExistsError(PfsError):
 
 
 class PreconditionError(PfsError):
-    """Something else must be gone first."""
+    """Something else must be deleted first."""
 
     code = grpc.StatusCode.FAILED_PRECONDITION
 
 
 class ArgumentError(PfsError):
-    """The request lacks what it must have."""
+    """The request lacks a required field."""
 
     code = grpc.StatusCode.INVALID_ARGUMENT
 

@@ -1,4 +1,4 @@
-"""What all parts of the embedded PPS share: its state, its PFS, its logs, and who is to stop."""
+"""What all parts of the embedded PPS share: state, PFS client, logs, and events that stop jobs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from embedded_pachyderm.pps.worker.logs import Logs
 
 @dataclass(slots=True)
 class Engine:
-    """The things that live as long as the server."""
+    """Objects that exist as long as the server."""
 
     state: State
     pfs: Pfs

@@ -1,4 +1,4 @@
-"""The refusals of the embedded PPS: a gRPC status and one line, raised anywhere, answered by the service."""
+"""Errors of the embedded PPS: a gRPC status and one line. The service answers calls with them."""
 
 from __future__ import annotations
 

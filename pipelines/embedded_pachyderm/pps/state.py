@@ -1,7 +1,7 @@
-"""What the embedded PPS keeps: pipelines, jobs, datums and secrets, in one SQLite file.
+"""The stored state of the embedded PPS: pipelines, jobs, datums, defaults and secrets, in one SQLite file.
 
-It stores messages and answers look-ups; what they mean is decided elsewhere. Every write is committed
-at once and wakes those who wait. Nothing of PFS is kept here.
+This module stores messages and finds them; it does not interpret them. Every write is committed at once and
+wakes all waiting threads. Nothing of PFS is stored here.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class SecretRow:
 
 
 class State:
-    """One connection, one writer at a time, and a condition that tells of every change."""
+    """One connection, one writer at a time, and a condition that is notified of every change."""
 
     def __init__(self, file: Path) -> None:
         self._lock = threading.RLock()
@@ -103,12 +103,12 @@ class State:
             return self._db.execute(sql, values).fetchall()
 
     def wait(self, ready: Callable[[], bool], seconds: float) -> bool:
-        """Until `ready` or the time is over; `ready` is asked again after every change."""
+        """Wait until `ready` is true or the time is over; `ready` is evaluated after every change."""
         with self._changed:
             return self._changed.wait_for(ready, seconds)
 
     def notify(self) -> None:
-        """Something outside this file changed that waiters may care about."""
+        """Wake waiting threads after a change outside this file."""
         with self._changed:
             self._changed.notify_all()
 
@@ -157,11 +157,11 @@ class State:
     def pipeline_keys(self) -> list[Key]:
         """Newest first, as the real server lists them."""
         rows = self._rows("SELECT project, name, info FROM pipelines WHERE version=1")
-        made = {}
+        created_at = {}
         for project, name, info in rows:
             created = pps_pb2.PipelineInfo.FromString(info).details.created_at
-            made[Key(project, name)] = (created.seconds, created.nanos)
-        return sorted(made, key=lambda key: made[key], reverse=True)
+            created_at[Key(project, name)] = (created.seconds, created.nanos)
+        return sorted(created_at, key=lambda key: created_at[key], reverse=True)
 
     def delete_pipeline(self, key: Key) -> None:
         with self._writing() as db:
@@ -270,7 +270,7 @@ class State:
     # defaults
 
     def defaults(self, project: str = "") -> str | None:
-        """What pipelines of a project, or of the cluster, get where their spec says nothing: JSON."""
+        """The defaults for pipelines of a project, or of the cluster: JSON."""
         rows = self._rows("SELECT json FROM defaults WHERE project=?", project)
         return str(rows[0][0]) if rows else None
 

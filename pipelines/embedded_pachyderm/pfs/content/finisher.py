@@ -27,7 +27,7 @@ SELECT {COMMIT_COLUMNS} FROM "commit" WHERE finishing IS NOT NULL AND finished I
 
 
 def base_of(sql: sqlite3.Connection, commit: Commit) -> Commit | None:
-    """The commit whose files it builds upon: the nearest ancestor without an error."""
+    """The commit whose files the commit builds upon: the nearest ancestor without an error."""
     parent = None if commit.parent is None else commit_by_id(sql, commit.parent)
     while parent and parent.error and parent.parent is not None:
         parent = commit_by_id(sql, parent.parent)
@@ -56,7 +56,7 @@ class Finisher:
         self._thread.start()
 
     def close(self) -> None:
-        """Stop after the commit in hand."""
+        """Stop after the commit that is being finished."""
         self._stopping = True
         self._database.wake()
         self._thread.join()

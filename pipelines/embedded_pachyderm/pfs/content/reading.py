@@ -1,4 +1,4 @@
-"""Reading: what a commit or file set holds, by path, glob or range, and how two of them differ."""
+"""Reading the files of commits and file sets: by path, glob or range; the differences between two."""
 
 from __future__ import annotations
 
@@ -29,21 +29,19 @@ from embedded_pachyderm.pfs.pfs_errors import NotFoundError, PfsError
 from embedded_pachyderm.pfs.service import listing, pfs_codec
 from embedded_pachyderm.pfs.service.listing import Item
 
-PAGE_LIMIT = 100_000
-
 Active = Callable[[], bool]
 
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A commit's or file set's files, and how messages name it."""
+    """The files of a commit or file set, and its commit message."""
 
     entries: list[Entry]
     commit: Any
     committed: Any | None
 
     def infos(self) -> pfs_codec.FileInfos:
-        """What writes its FileInfo messages."""
+        """The writer of its FileInfo messages."""
         return pfs_codec.FileInfos(self.commit, self.committed)
 
 
@@ -71,7 +69,7 @@ class Reader:
             return (base.total or ()) + commit.diff
 
     def upper_bound(self, commit: Commit) -> int:
-        """The size a commit cannot exceed: what it puts on top of what is below it."""
+        """An upper bound of the size of a commit: the size of its base and of all that it puts."""
         if commit.size is not None:
             return commit.size
         with self._database.read() as sql:
@@ -83,7 +81,7 @@ class Reader:
         return below + sum(entry.size for layer in layers for entry in layer.puts)
 
     def open(self, message: Any, active: Active) -> Opened:
-        """Open what a commit message names; one that is being finished is waited for."""
+        """Open the commit or file set that a message names; wait for a commit that is being finished."""
         commits.check_commit(message)
         if commits.commit_repo(message).name == FILE_SETS:
             return Opened(_checked(self._file_sets.entries(self._file_sets.stack(message.id))), message, None)
@@ -108,7 +106,7 @@ class Reader:
         return self._database.wait_until(finished, active) or commit
 
     def get(self, file: Any, path_range: Any | None, active: Active) -> Iterator[Item]:
-        """What a path or glob matches, with all below a directory that matches."""
+        """Files and directories that a path or glob matches, and all below them."""
         opened = self.open(file.commit, active)
         glob = clean_path(file.path)
         match = matcher(glob)
@@ -118,8 +116,8 @@ class Reader:
             entries = listing.from_lower(opened.entries, lower)
         if file.datum:
             entries = [entry for entry in entries if entry.datum == file.datum]
-        found = listing.matching(listing.items(entries, lower, upper, hashed=False), match)
-        return _or_not_found(found, file)
+        items = listing.matching(listing.items(entries, lower, upper, hashed=False), match)
+        return _or_not_found(items, file)
 
     def content(self, file: Any, offset: int, active: Active) -> Iterator[bytes]:
         """One file's bytes, from an offset on."""
@@ -132,10 +130,10 @@ class Reader:
             raise PfsError("matched multiple files. Use GetFileTAR instead")
         return self._file_sets.segments.read(first.parts, offset)
 
-    def tar(self, found: Iterator[Item]) -> Iterator[bytes]:
+    def tar(self, items: Iterator[Item]) -> Iterator[bytes]:
         """The items as a tar stream, in pieces."""
         segments = self._file_sets.segments
-        for item in found:
+        for item in items:
             directory = item.path.endswith("/")
             yield tar_headers.header(item.path, 0 if directory else item.size)
             if item.size and not directory:
@@ -150,41 +148,41 @@ class Reader:
         """One file's or directory's message."""
         opened = self.open(file.commit, active)
         path = _without_root(file.path)
-        for item in _subtree(opened.entries, path, file.datum):
+        for item in listing.subtree(opened.entries, path, file.datum):
             if item.path in {path, path + "/"}:
                 return opened.infos().encode(item)
         raise _file_not_found(file)
 
     def walk(self, request: Any, active: Active) -> Iterator[bytes]:
         """Everything at and below a path."""
-        _check_page(request)
+        listing.check_page(request)
         opened = self.open(request.file.commit, active)
         path = _without_root(request.file.path)
         marker = request.paginationMarker if request.HasField("paginationMarker") else None
-        found = _subtree(opened.entries, path, request.file.datum, marker, reverse=request.reverse)
-        first = next(found, None)
+        items = listing.subtree(opened.entries, path, request.file.datum, marker, reverse=request.reverse)
+        first = next(items, None)
         if first is None and path:
             raise NotFoundError(f"commit/{opened.commit.id} does not contain item: ({path})")
         infos = opened.infos()
-        rest = iter(()) if first is None else _chain(first, found)
-        return map(infos.encode, _page(rest, request, marker))
+        rest = iter(()) if first is None else _chain(first, items)
+        return map(infos.encode, listing.page(rest, request, marker))
 
     def list(self, request: Any, active: Active) -> Iterator[bytes]:
         """A directory's own children, or the file itself."""
-        _check_page(request)
+        listing.check_page(request)
         opened = self.open(request.file.commit, active)
         path = clean_path(request.file.path)
         base = "" if path == "/" else path
         marker = request.paginationMarker if request.HasField("paginationMarker") else None
-        found = _subtree(opened.entries, base, request.file.datum, marker, reverse=request.reverse)
+        items = listing.subtree(opened.entries, base, request.file.datum, marker, reverse=request.reverse)
         own = as_directory(path)
         children = (
-            item for item in found if item.path != own and "/" not in item.path[len(path) :].strip("/")
+            item for item in items if item.path != own and "/" not in item.path[len(path) :].strip("/")
         )
-        return map(opened.infos().encode, _page(children, request, marker))
+        return map(opened.infos().encode, listing.page(children, request, marker))
 
     def glob(self, request: Any, active: Active) -> Iterator[bytes]:
-        """What a glob matches, without what lies below."""
+        """Files and directories that a glob matches, without what lies below them."""
         opened = self.open(request.commit, active)
         glob = clean_path(request.pattern)
         match = matcher(glob)
@@ -192,8 +190,8 @@ class Reader:
         if request.HasField("path_range"):
             lower, upper = request.path_range.lower, request.path_range.upper
             entries = listing.from_lower(opened.entries, lower)
-        found = listing.items(entries, lower, upper)
-        return map(opened.infos().encode, (item for item in found if match(item.path)))
+        items = listing.items(entries, lower, upper)
+        return map(opened.infos().encode, (item for item in items if match(item.path)))
 
     def diff(self, request: Any, active: Active) -> Iterator[bytes]:
         """Where two files or trees differ; without an old one, the same path in the parent."""
@@ -206,9 +204,11 @@ class Reader:
         old_path = request.old_file.path if request.HasField("old_file") else request.new_file.path
         if old and old.entries is new.entries and clean_path(old_path) == clean_path(request.new_file.path):
             return
-        new_items = _subtree(new.entries, _without_root(request.new_file.path), request.new_file.datum)
-        old_items = _subtree(old.entries if old else [], _without_root(old_path), request.old_file.datum)
-        for new_item, old_item in _differences(new_items, old_items):
+        new_items = listing.subtree(new.entries, _without_root(request.new_file.path), request.new_file.datum)
+        old_items = listing.subtree(
+            old.entries if old else [], _without_root(old_path), request.old_file.datum
+        )
+        for new_item, old_item in listing.differences(new_items, old_items):
             yield pfs_codec.difference(
                 None if new_item is None else new_infos.encode(new_item),
                 None if old_item is None or old_infos is None else old_infos.encode(old_item),
@@ -230,7 +230,7 @@ class Reader:
 
 
 def _checked(entries: list[Entry]) -> list[Entry]:
-    """Files that nobody checked yet; they may not be a tree, and then cannot be read."""
+    """The entries; PfsError if two paths collide, as in unfinished and failed commits they may."""
     problem = collision(entries)
     if problem:
         raise PfsError(problem)
@@ -242,71 +242,16 @@ def _without_root(path: str) -> str:
     return "" if cleaned == "/" else cleaned
 
 
-def _subtree(
-    entries: list[Entry], path: str, datum: str = "", marker: Any | None = None, *, reverse: bool = False
-) -> Iterator[Item]:
-    """A path and what lies below it; with a marker, from it on or up to it."""
-    lower, upper = path, ""
-    if marker is None:
-        entries = listing.below(entries, path)
-    elif reverse:
-        lower, upper = "", marker.path
-    else:
-        lower = marker.path
-        entries = listing.from_lower(entries, lower)
-    if datum:
-        entries = [entry for entry in entries if entry.datum == datum]
-    directory = path + "/"
-    for item in listing.items(entries, lower, upper):
-        if not path or item.path == path or item.path.startswith(directory):
-            yield item
-
-
-def _check_page(request: Any) -> None:
-    if request.reverse and not request.number:
-        raise PfsError("number must be > 0 when reverse is true")
-    if request.number > PAGE_LIMIT:
-        raise PfsError(f"cannot return more than {PAGE_LIMIT} files at a time")
-
-
-def _page(found: Iterator[Item], request: Any, marker: Any | None) -> Iterator[Item]:
-    """So many items as were asked for, without the marker itself; in reverse the last come first."""
-    if marker is not None:
-        at = clean_path(marker.path)
-        found = (item for item in found if clean_path(item.path) != at)
-    if request.reverse:
-        return iter(list(found)[: -request.number - 1 : -1])
-    return islice(found, request.number) if request.number else found
-
-
 def _chain(first: Item, rest: Iterator[Item]) -> Iterator[Item]:
     yield first
     yield from rest
 
 
-def _differences(
-    new_items: Iterator[Item], old_items: Iterator[Item]
-) -> Iterator[tuple[Item | None, Item | None]]:
-    """Paths on one side only, and paths whose hashes differ, in path order."""
-    new, old = next(new_items, None), next(old_items, None)
-    while new is not None or old is not None:
-        if old is None or (new is not None and new.path < old.path):
-            yield new, None
-            new = next(new_items, None)
-        elif new is None or old.path < new.path:
-            yield None, old
-            old = next(old_items, None)
-        else:
-            if new.digest != old.digest:
-                yield new, old
-            new, old = next(new_items, None), next(old_items, None)
-
-
-def _or_not_found(found: Iterator[Item], file: Any) -> Iterator[Item]:
-    first = next(found, None)
+def _or_not_found(items: Iterator[Item], file: Any) -> Iterator[Item]:
+    first = next(items, None)
     if first is None:
         raise _file_not_found(file)
-    return _chain(first, found)
+    return _chain(first, items)
 
 
 def _file_not_found(file: Any) -> NotFoundError:

@@ -54,14 +54,14 @@ class Segments:
 
     def _file(self, segment: int) -> int:
         with self._lock:
-            found = self._files.get(segment)
-            if found is None:
+            descriptor = self._files.get(segment)
+            if descriptor is None:
                 new = not self._path(segment).exists()
-                found = os.open(self._path(segment), os.O_RDWR | os.O_CREAT, 0o600)
-                self._files[segment] = found
+                descriptor = os.open(self._path(segment), os.O_RDWR | os.O_CREAT, 0o600)
+                self._files[segment] = descriptor
                 if new:
                     _sync_folder(self._folder)
-            return found
+            return descriptor
 
     def reserve(self, length: int) -> tuple[int, int]:
         """Room for so many bytes: the segment and the offset."""
@@ -110,7 +110,7 @@ class Segments:
                 length -= len(piece)
 
     def read_small(self, packed: bytes) -> bytes:
-        """The whole content of a small file."""
+        """The content of a small file."""
         if len(packed) == PART.size:
             segment, offset, length = PART.unpack(packed)
             file = self._files.get(segment)

@@ -42,10 +42,10 @@ class Trees:
     def _longest_known(self, stack: Stack) -> tuple[int, list[Entry]]:
         with self._lock:
             for length in range(len(stack), 0, -1):
-                found = self._cache.get(stack[:length])
-                if found is not None:
+                entries = self._cache.get(stack[:length])
+                if entries is not None:
                     self._cache.move_to_end(stack[:length])
-                    return length, found
+                    return length, entries
         return 0, []
 
     def _remember(self, stack: Stack, entries: list[Entry]) -> None:

@@ -1,4 +1,4 @@
-"""Branches: made, told of, deleted, with the provenance and the trigger they were declared with."""
+"""Branches: creation, description and deletion, with their provenance and trigger."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from embedded_pachyderm.pfs.pfs_errors import NotFoundError, PfsError
 
 
 def info(sql: sqlite3.Connection, branch: Branch) -> Any:
-    """Everything that is told of a branch."""
+    """The BranchInfo message."""
     message = pfs_pb2.BranchInfo(
         branch=branch_message(sql, branch),
         provenance=_messages(sql, provenance.provenance(sql, branch.id)),
@@ -72,8 +72,8 @@ def create(transaction: Transaction, request: Any) -> None:
     repo = _repo_of(sql, request.branch)
     if has_trigger:
         triggers.check(sql, repo, request.branch.name, request.trigger)
-    found = {_upstream_branch(transaction, branch) for branch in request.provenance}
-    upstream = sorted(found, key=lambda branch_id: text(sql, branch_by_id(sql, branch_id)))
+    upstream_ids = {_upstream_branch(transaction, branch) for branch in request.provenance}
+    upstream = sorted(upstream_ids, key=lambda branch_id: text(sql, branch_by_id(sql, branch_id)))
     if any(branch_by_id(sql, branch_id).repo == repo.id for branch_id in upstream):
         raise PfsError(f"repo {repo} cannot be in the provenance of its own branch")
     head = _wanted_head(sql, request, repo)

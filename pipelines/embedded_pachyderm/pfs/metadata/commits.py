@@ -1,6 +1,6 @@
-"""The commit graph: finding, starting, making and ending commits, within a transaction.
+"""The commit graph: resolving, starting, creating and finishing commits, within a transaction.
 
-What a commit holds is decided elsewhere: `finisher` gives it its total, `filesets` its layers.
+The files of a commit are set elsewhere: `finisher` sets its total, `filesets` its layers.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def commit_repo(message: Any) -> Any:
 
 
 def check_commit(message: Any) -> None:
-    """That the message says enough to look for a commit."""
+    """Check that the message names a repo."""
     if not message.HasField("repo") and not message.branch.HasField("repo"):
         raise PfsError("commit must have a repo")
 
@@ -96,15 +96,15 @@ def branch_missing(key: RepoKey, name: str) -> NotFoundError:
 
 def _by_set_id(sql: sqlite3.Connection, repo_id: int, set_id: str) -> Commit | None:
     """The repo's commit in the set, or the one that the set's commits follow from."""
-    found = find_commit(sql, repo_id, set_id)
-    if found is None:
+    commit = find_commit(sql, repo_id, set_id)
+    if commit is None:
         row = sql.execute(_LATEST_UPSTREAM, (set_id, repo_id)).fetchone()
-        found = commit_by_id(sql, row[0]) if row else None
-    return found
+        commit = commit_by_id(sql, row[0]) if row else None
+    return commit
 
 
 def info(sql: sqlite3.Connection, commit: Commit, *, upper_bound: int | None = None) -> Any:
-    """Everything that is told of a commit."""
+    """The CommitInfo message."""
     message = pfs_pb2.CommitInfo(
         commit=commit_message(sql, commit),
         origin=pfs_pb2.CommitOrigin(kind=commit.origin),
@@ -131,7 +131,7 @@ def info(sql: sqlite3.Connection, commit: Commit, *, upper_bound: int | None = N
 
 
 def _with_branch(sql: sqlite3.Connection, commit: Commit) -> Any:
-    """The commit as its relatives name it: they still tell its branch."""
+    """The commit as messages of its parent and children name it: with its branch."""
     message = commit_message(sql, commit)
     if commit.branch is not None:
         message.branch.CopyFrom(branch_message(sql, branch_by_id(sql, commit.branch)))
@@ -148,7 +148,7 @@ def insert(
     description: str = "",
     finished: bool = False,
 ) -> int:
-    """A new commit of the transaction's set, in no branch yet; an empty one may be finished at once."""
+    """A new commit of the transaction's set, on no branch yet; an empty commit may be finished at once."""
     sql = transaction.sql
     if find_commit(sql, repo_id, transaction.set_id):
         repo = repo_by_id(sql, repo_id)
@@ -156,12 +156,19 @@ def insert(
             f"inconsistent dependencies: cannot create commit from {repo}@{transaction.set_id};"
             f" repo ({repo.name}) already has a commit in this transaction"
         )
-    done = transaction.time if finished else None
+    finished_at = transaction.time if finished else None
     cursor = sql.execute(
         'INSERT INTO "commit" (repo, set_id, origin, description, parent, started, finishing, finished,'
         " total) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
-            *(repo_id, transaction.set_id, origin, description, parent, transaction.time, done, done),
+            repo_id,
+            transaction.set_id,
+            origin,
+            description,
+            parent,
+            transaction.time,
+            finished_at,
+            finished_at,
             "[]" if finished else None,
         ),
     )
@@ -174,7 +181,7 @@ def insert(
 
 
 def put_on_branch(sql: sqlite3.Connection, commit_id: int, branch_id: int) -> None:
-    """Move the branch's head to a new commit, which henceforth belongs to it."""
+    """Move the branch's head to a new commit and record the branch in the commit."""
     sql.execute('UPDATE "commit" SET branch = ? WHERE id = ?', (branch_id, commit_id))
     sql.execute("UPDATE branch SET head = ? WHERE id = ?", (commit_id, branch_id))
 
@@ -185,7 +192,7 @@ def heads(sql: sqlite3.Connection, branch_ids: Iterable[int]) -> list[int]:
 
 
 def start(transaction: Transaction, branch_message_: Any, parent_message: Any | None, text: str) -> Commit:
-    """Start a commit on a branch, which is made if need be, and move the branch's head to it."""
+    """Start a commit on a branch, which is created if necessary, and move the branch's head to it."""
     sql = transaction.sql
     name = branch_message_.name
     if not name:
@@ -220,10 +227,10 @@ def _parent(sql: sqlite3.Connection, branch: Branch | None, message: Any | None)
         except NotFoundError as error:
             raise NotFoundError(f"parent commit not found: {error}") from None
     else:
-        found = commit_by_id(sql, branch.head) if branch else None
-        if found is None:
+        head = commit_by_id(sql, branch.head) if branch else None
+        if head is None:
             return None
-        parent = found
+        parent = head
     if parent.finishing is None:
         raise PfsError(f"parent commit {commit_text(sql, parent)} has not been finished")
     return parent.id
@@ -239,7 +246,7 @@ def make_branch(transaction: Transaction, repo_id: int, name: str, head: int | N
 
 
 def finish(transaction: Transaction, commit: Commit, *, description: str = "", error: str = "") -> None:
-    """Close a commit; the finisher does the rest."""
+    """Close a commit; the finisher computes its total."""
     sql = transaction.sql
     if commit.finishing is not None:
         raise PfsError(f"commit {commit_text(sql, commit)} has already finished")
@@ -258,7 +265,7 @@ def add_layers(sql: sqlite3.Connection, commit: Commit, stack: tuple[int, ...]) 
 
 
 def must_exist(sql: sqlite3.Connection, commit_id: int) -> Commit:
-    """The commit, which this transaction knows to be there."""
+    """The commit; NotFoundError if it was deleted meanwhile."""
     commit = commit_by_id(sql, commit_id)
     if commit is None:
         raise NotFoundError("commit was deleted")

@@ -1,4 +1,4 @@
-"""Commit sets: the commits that share an id, told together, squashed or dropped together."""
+"""Commit sets: the commits that share an id, which are listed, squashed or dropped together."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""SQLite under the file system's metadata: one connection, whole transactions, waiting for change.
+"""The SQLite database of the file system's metadata: one connection, transactions, waiting for changes.
 
 WAL with synchronous=NORMAL: SQLite's file stays consistent whatever happens, and a killed process
 loses nothing, since what it committed is in the kernel's page cache; only a power cut may take the

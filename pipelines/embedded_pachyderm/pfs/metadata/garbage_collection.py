@@ -22,8 +22,8 @@ def drop_garbage(database: Database) -> None:
         sql = transaction.sql
         sql.execute("DELETE FROM fileset WHERE expires <= ?", (now_ns(),))
         needed = _named_layers(sql)
-        found = {row[0] for row in sql.execute("SELECT id FROM layer")}
-        sql.executemany("DELETE FROM layer WHERE id = ?", [(layer,) for layer in found - needed])
+        stored = {row[0] for row in sql.execute("SELECT id FROM layer")}
+        sql.executemany("DELETE FROM layer WHERE id = ?", [(layer,) for layer in stored - needed])
 
 
 def _named_layers(sql: sqlite3.Connection) -> set[int]:

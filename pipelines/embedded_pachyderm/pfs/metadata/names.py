@@ -42,9 +42,9 @@ def check_path(path: str) -> None:
     """A file's path: printable ASCII, nothing that a glob would read as its own."""
     if not _PRINTABLE.fullmatch(path):
         raise PfsError(f"path ({path}) invalid: only printable ASCII characters allowed")
-    found = _GLOB_CHARACTER.search(path)
-    if found:
-        raise PfsError(f"path ({path}) invalid: globbing character ({found.group()}) not allowed in path")
+    character = _GLOB_CHARACTER.search(path)
+    if character:
+        raise PfsError(f"path ({path}) invalid: globbing character ({character.group()}) not allowed in path")
     if any(element in {".", ".."} for element in path.split("/")):
         raise PfsError(f"path ({path}) invalid: relative file paths are not allowed")
 
@@ -75,8 +75,8 @@ def parent_directory(path: str) -> str:
 
 def literal_prefix(glob: str) -> str:
     """What every path that the glob matches begins with."""
-    found = _GLOB_CHARACTER.search(glob)
-    return glob[: found.start()] if found else glob
+    first = _GLOB_CHARACTER.search(glob)
+    return glob[: first.start()] if first else glob
 
 
 def is_glob(text: str) -> bool:

@@ -49,20 +49,20 @@ def direct_subvenance(sql: sqlite3.Connection, branch_id: int) -> list[int]:
 
 def commits_upstream(sql: sqlite3.Connection, commit_id: int) -> list[Commit]:
     """The commits it follows from directly."""
-    found = (commit_by_id(sql, row[0]) for row in sql.execute(_COMMIT_UP, (commit_id,)).fetchall())
-    return [commit for commit in found if commit]
+    commits = (commit_by_id(sql, row[0]) for row in sql.execute(_COMMIT_UP, (commit_id,)).fetchall())
+    return [commit for commit in commits if commit]
 
 
 def all_commits_upstream(sql: sqlite3.Connection, commit_ids: Iterable[int]) -> list[Commit]:
     """The commits these follow from, however far."""
-    found = (commit_by_id(sql, node) for node in _walk(sql, _COMMIT_UP, commit_ids))
-    return [commit for commit in found if commit]
+    commits = (commit_by_id(sql, node) for node in _walk(sql, _COMMIT_UP, commit_ids))
+    return [commit for commit in commits if commit]
 
 
 def all_commits_downstream(sql: sqlite3.Connection, commit_ids: Iterable[int]) -> list[Commit]:
     """The commits that follow from these, however far."""
-    found = (commit_by_id(sql, node) for node in _walk(sql, _COMMIT_DOWN, commit_ids))
-    return [commit for commit in found if commit]
+    commits = (commit_by_id(sql, node) for node in _walk(sql, _COMMIT_DOWN, commit_ids))
+    return [commit for commit in commits if commit]
 
 
 def check_structure(sql: sqlite3.Connection, branches: Iterable[Branch]) -> None:

@@ -1,4 +1,4 @@
-"""Rows of the metadata as values, and the messages they are told in."""
+"""Rows of the metadata as values, and their protobuf messages."""
 
 from __future__ import annotations
 
@@ -181,14 +181,14 @@ def commit_text(sql: sqlite3.Connection, commit: Commit) -> str:
 
 
 def metadata(sql: sqlite3.Connection, kind: str, object_id: int | str) -> dict[str, str]:
-    """What users noted on an object: by the id of its row, a project by its name."""
+    """The metadata of an object, by the id of its row; of a project by its name."""
     row = sql.execute(
         "SELECT value FROM metadata WHERE kind = ? AND object = ?", (kind, object_id)
     ).fetchone()
-    found: dict[str, str] = json.loads(row[0]) if row else {}
-    return found
+    value: dict[str, str] = json.loads(row[0]) if row else {}
+    return value
 
 
 def put_metadata(sql: sqlite3.Connection, kind: str, object_id: int | str, value: Mapping[str, str]) -> None:
-    """Replace what is noted on an object. Ids are never used again: a deleted object's stays unread."""
+    """Replace the metadata of an object. Ids are not reused, so that of a deleted object is never read."""
     sql.execute("INSERT OR REPLACE INTO metadata VALUES (?, ?, ?)", (kind, object_id, json.dumps(value)))

@@ -1,4 +1,4 @@
-"""Projects and repos: made, told of, deleted with all they hold."""
+"""Projects and repos: creation, description, and deletion with all they contain."""
 
 from __future__ import annotations
 
@@ -37,31 +37,31 @@ def ensure_default_project(sql: sqlite3.Connection) -> None:
 
 
 def create_project(transaction: Transaction, name: str, description: str, *, update: bool) -> None:
-    """Make a project, or describe one anew."""
+    """Create a project, or replace its description."""
     check_project_name(name)
     sql = transaction.sql
-    found = sql.execute("SELECT 1 FROM project WHERE name = ?", (name,)).fetchone()
+    exists = sql.execute("SELECT 1 FROM project WHERE name = ?", (name,)).fetchone()
     if update:
-        if not found:
+        if not exists:
             raise NotFoundError(f'get project {name}: get project by name: project "{name}" not found')
         sql.execute("UPDATE project SET description = ? WHERE name = ?", (description, name))
-    elif found:
+    elif exists:
         raise ExistsError(f'project "{name}" already exists\nproject {name} already exists')
     else:
         sql.execute("INSERT INTO project VALUES (?, ?, ?)", (name, description, transaction.time))
 
 
 def list_projects(sql: sqlite3.Connection, name: str | None = None) -> list[Any]:
-    """What is told of all projects, or of one."""
+    """ProjectInfo messages of all projects, or of one."""
     rows = sql.execute(
         "SELECT name, description, created FROM project WHERE ?1 IS NULL OR name = ?1 ORDER BY created, name",
         (name,),
     ).fetchall()
     infos = [
         pfs_pb2.ProjectInfo(
-            project=pfs_pb2.Project(name=found), description=text, created_at=timestamp(created)
+            project=pfs_pb2.Project(name=project), description=text, created_at=timestamp(created)
         )
-        for found, text, created in rows
+        for project, text, created in rows
     ]
     return [newer_messages.with_metadata(info, metadata(sql, "project", info.project.name)) for info in infos]
 
@@ -82,7 +82,7 @@ def delete_project(sql: sqlite3.Connection, name: str, *, force: bool) -> None:
 
 
 def create(transaction: Transaction, key: RepoKey, description: str, *, update: bool) -> None:
-    """Make a repo, or describe one anew."""
+    """Create a repo, or replace its description."""
     sql = transaction.sql
     project, name, kind = key[0], key[1], key[2] or USER_REPO
     key = (project, name, kind)
@@ -93,11 +93,11 @@ def create(transaction: Transaction, key: RepoKey, description: str, *, update: 
         raise NotFoundError(
             f'cannot find project "{project}": get project by name: project "{project}" not found'
         )
-    found = find_repo(sql, key)
-    if found and not update:
+    existing = find_repo(sql, key)
+    if existing and not update:
         raise ExistsError(f"repo {repo_text(key)} already exists")
-    if found:
-        sql.execute("UPDATE repo SET description = ? WHERE id = ?", (description, found.id))
+    if existing:
+        sql.execute("UPDATE repo SET description = ? WHERE id = ?", (description, existing.id))
         return
     if kind != USER_REPO and not find_repo(sql, (project, name, USER_REPO)):
         raise NotFoundError(
@@ -127,7 +127,7 @@ def select(sql: sqlite3.Connection, *, kind: str = "", projects: Iterable[str] =
 
 
 def info(sql: sqlite3.Connection, repo: Repo, *, details: bool) -> Any:
-    """Everything that is told of a repo; its size is master's."""
+    """The RepoInfo message; the size is that of branch master."""
     message = pfs_pb2.RepoInfo(
         repo=repo.message(),
         created=timestamp(repo.created),
@@ -160,8 +160,8 @@ def delete(sql: sqlite3.Connection, repo: Repo, *, force: bool) -> list[Repo]:
 
 def delete_all(sql: sqlite3.Connection, repos: list[Repo], *, force: bool) -> None:
     """Delete repos together: what lies downstream first."""
-    found = [branch for repo in repos for branch in branches_of(sql, repo.id)]
-    for branch in sorted(found, key=lambda b: -len(provenance.provenance(sql, b.id))):
+    to_delete = [branch for repo in repos for branch in branches_of(sql, repo.id)]
+    for branch in sorted(to_delete, key=lambda b: -len(provenance.provenance(sql, b.id))):
         try:
             branches.delete(sql, branch, force=force)
         except PfsError as error:

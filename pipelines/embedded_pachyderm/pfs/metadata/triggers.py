@@ -49,7 +49,7 @@ def check(sql: sqlite3.Connection, repo: Repo, name: str, trigger: Any) -> None:
 
 
 def fire(transaction: Transaction, commit: Commit) -> None:
-    """Move what a finished commit triggers, along whole chains of triggers."""
+    """Move the branches that a finished commit triggers, directly or through other triggers."""
     if commit.branch is None:
         return
     moved = [branch_by_id(transaction.sql, commit.branch).name]

@@ -171,9 +171,9 @@ class CommitsApi:
         if not members:
             raise NotFoundError(f"no commits found for commitset {set_id}")
         if request.wait:
-            done = [commit for commit in members if commit.finished is not None]
-            rest = [commit for commit in members if commit.finished is None]
-            members = done + rest
+            finished = [commit for commit in members if commit.finished is not None]
+            unfinished = [commit for commit in members if commit.finished is None]
+            members = finished + unfinished
         for commit in members:
             reached = self._reached(commit, pfs_pb2.FINISHED, context) if request.wait else commit
             with self._database.read() as sql:

@@ -43,8 +43,8 @@ class FilesApi:
     def get_file_tar(self, request: Any, context: Context) -> Iterator[bytes]:
         _refuse_url(request.URL)
         path_range = request.path_range if request.HasField("path_range") else None
-        found = self._reader.get(request.file, path_range, context.is_active)
-        return pfs_codec.bytes_values(self._reader.tar(found))
+        items = self._reader.get(request.file, path_range, context.is_active)
+        return pfs_codec.bytes_values(self._reader.tar(items))
 
     def inspect_file(self, request: Any, context: Context) -> bytes:
         return self._reader.inspect(request.file, context.is_active)

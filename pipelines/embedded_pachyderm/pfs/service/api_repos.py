@@ -35,17 +35,17 @@ class ReposApi:
     def inspect_project(self, request: Any, _context: Context) -> Any:
         name = request.project.name
         with self._database.read() as sql:
-            found = repos.list_projects(sql, name)
-        if not found:
+            projects = repos.list_projects(sql, name)
+        if not projects:
             raise NotFoundError(
                 f'error getting project "{name}": get project by name: project "{name}" not found'
             )
-        return found[0]
+        return projects[0]
 
     def list_project(self, _request: Any, _context: Context) -> Iterator[Any]:
         with self._database.read() as sql:
-            found = repos.list_projects(sql)
-        yield from found
+            projects = repos.list_projects(sql)
+        yield from projects
 
     def delete_project(self, request: Any, _context: Context) -> Any:
         with self._database.write() as transaction:
@@ -63,8 +63,8 @@ class ReposApi:
 
     def list_repo(self, request: Any, _context: Context) -> Iterator[Any]:
         with self._database.read() as sql:
-            found = repos.select(sql, kind=request.type, projects=[p.name for p in request.projects])
-            infos = [repos.info(sql, repo, details=False) for repo in found]
+            selected = repos.select(sql, kind=request.type, projects=[p.name for p in request.projects])
+            infos = [repos.info(sql, repo, details=False) for repo in selected]
         yield from infos
 
     def delete_repo(self, request: Any, _context: Context) -> bytes:
@@ -86,9 +86,9 @@ class ReposApi:
         if not projects and not request.all:
             return pfs_pb2.DeleteReposResponse()
         with self._database.write() as transaction:
-            found = repos.select(transaction.sql, projects=() if request.all else projects)
-            repos.delete_all(transaction.sql, found, force=request.force)
-        return pfs_pb2.DeleteReposResponse(repos=[repo.message() for repo in found])
+            deleted = repos.select(transaction.sql, projects=() if request.all else projects)
+            repos.delete_all(transaction.sql, deleted, force=request.force)
+        return pfs_pb2.DeleteReposResponse(repos=[repo.message() for repo in deleted])
 
     def create_branch(self, request: Any, _context: Context) -> Any:
         with self._database.write() as transaction:
@@ -103,12 +103,12 @@ class ReposApi:
         with self._database.read() as sql:
             if request.HasField("repo"):
                 repo = repos.find(sql, repo_key(request.repo))
-                found = branches_of(sql, repo.id, newest_first=not request.reverse)
+                listed = branches_of(sql, repo.id, newest_first=not request.reverse)
             else:
                 order = "ASC" if request.reverse else "DESC"
                 query = f"SELECT {BRANCH_COLUMNS} FROM branch ORDER BY id {order}"  # noqa: S608
-                found = [Branch(*row) for row in sql.execute(query).fetchall()]
-            infos = [branches.info(sql, branch) for branch in found]
+                listed = [Branch(*row) for row in sql.execute(query).fetchall()]
+            infos = [branches.info(sql, branch) for branch in listed]
         yield from infos
 
     def delete_branch(self, request: Any, _context: Context) -> Any:

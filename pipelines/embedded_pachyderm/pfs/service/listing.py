@@ -1,25 +1,29 @@
 """Listing: files with their directories between them, in path order, with sizes and hashes.
 
-Directories are stored nowhere: one is told of before the first file below it. Its hash is that of
-its children's hashes in order, so it covers their content, not their names.
+Directories are not stored: a directory is listed before the first file below it. Its hash is the hash of
+its children's hashes in order, so it covers their content, not their names. Pages of listings and differences
+between two listings are here, too.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from itertools import islice
+from typing import Any, NamedTuple
 
 from blake3 import blake3
 
 from embedded_pachyderm.pfs.content.layers import Entry
-from embedded_pachyderm.pfs.metadata.names import parent_directory
+from embedded_pachyderm.pfs.metadata.names import clean_path, parent_directory
+from embedded_pachyderm.pfs.pfs_errors import PfsError
 
 ROOT = "/"
+PAGE_LIMIT = 100_000
 
 
 class Item(NamedTuple):
-    """A file or directory as it is told of; a directory has no parts."""
+    """A file or directory of a listing; a directory has no parts."""
 
     path: str
     datum: str
@@ -74,14 +78,14 @@ def items(entries: list[Entry], lower: str = "", upper: str = "", *, hashed: boo
 
 
 def _new_parents(directory: str, seen: set[str], lower: str) -> list[str]:
-    """The directory and those above it that are yet to be told of, the highest first."""
-    found = []
+    """The directory and those above it that are not listed yet, the highest first."""
+    parents = []
     while directory not in seen and directory >= lower:
-        found.append(directory)
+        parents.append(directory)
         if directory == ROOT:
             break
         directory = parent_directory(directory)
-    return found[::-1]
+    return parents[::-1]
 
 
 def _directories(entries: list[Entry], lower: str) -> dict[str, tuple[int, bytes]]:
@@ -129,3 +133,58 @@ def matching(found: Iterator[Item], match: Match) -> Iterator[Item]:
             if item.path.endswith("/"):
                 inside = item.path
             yield item
+
+
+def subtree(
+    entries: list[Entry], path: str, datum: str = "", marker: Any | None = None, *, reverse: bool = False
+) -> Iterator[Item]:
+    """A path and what lies below it; with a marker, from it on or up to it."""
+    lower, upper = path, ""
+    if marker is None:
+        entries = below(entries, path)
+    elif reverse:
+        lower, upper = "", marker.path
+    else:
+        lower = marker.path
+        entries = from_lower(entries, lower)
+    if datum:
+        entries = [entry for entry in entries if entry.datum == datum]
+    directory = path + "/"
+    for item in items(entries, lower, upper):
+        if not path or item.path == path or item.path.startswith(directory):
+            yield item
+
+
+def check_page(request: Any) -> None:
+    if request.reverse and not request.number:
+        raise PfsError("number must be > 0 when reverse is true")
+    if request.number > PAGE_LIMIT:
+        raise PfsError(f"cannot return more than {PAGE_LIMIT} files at a time")
+
+
+def page(items: Iterator[Item], request: Any, marker: Any | None) -> Iterator[Item]:
+    """So many items as were asked for, without the marker itself; in reverse the last come first."""
+    if marker is not None:
+        at = clean_path(marker.path)
+        items = (item for item in items if clean_path(item.path) != at)
+    if request.reverse:
+        return iter(list(items)[: -request.number - 1 : -1])
+    return islice(items, request.number) if request.number else items
+
+
+def differences(
+    new_items: Iterator[Item], old_items: Iterator[Item]
+) -> Iterator[tuple[Item | None, Item | None]]:
+    """Paths on one side only, and paths whose hashes differ, in path order."""
+    new, old = next(new_items, None), next(old_items, None)
+    while new is not None or old is not None:
+        if old is None or (new is not None and new.path < old.path):
+            yield new, None
+            new = next(new_items, None)
+        elif new is None or old.path < new.path:
+            yield None, old
+            old = next(old_items, None)
+        else:
+            if new.digest != old.digest:
+                yield new, old
+            new, old = next(new_items, None), next(old_items, None)

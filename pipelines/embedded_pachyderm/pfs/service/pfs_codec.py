@@ -1,4 +1,4 @@
-"""Messages written by hand, where protobuf in pure Python would be what everything waits for."""
+"""Messages that are serialized and parsed by hand, because protobuf in pure Python is slow."""
 
 from __future__ import annotations
 
@@ -78,11 +78,11 @@ def difference(new: bytes | None, old: bytes | None) -> bytes:
 
 def unknown_number(message: Any, field: int) -> int:
     """A number in a field that python-pachyderm's message does not have; 0 if it was not sent."""
-    found = 0
+    number = 0
     for unknown in message.UnknownFields():
         if unknown.field_number == field and unknown.wire_type == 0:
-            found = int(unknown.data)
-    return found
+            number = int(unknown.data)
+    return number
 
 
 class Put(NamedTuple):

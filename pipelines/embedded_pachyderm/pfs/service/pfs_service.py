@@ -1,8 +1,8 @@
 """The file system's gRPC surface. Register it with `PfsService.register(server)`.
 
-The generated `add_APIServicer_to_server` would not do: large answers are written by hand and leave
-as bytes, fields newer than python-pachyderm's messages are honoured, every call passes the fault
-seam, and whatever is not served says its name.
+The generated `add_APIServicer_to_server` is not used, for four reasons: large answers are serialized by hand,
+fields that python-pachyderm's messages lack are read, faults can be injected into every call, and a method
+that is not served is refused by name.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class PfsService(pfs_pb2_grpc.APIServicer):  # type: ignore[misc]  # generated w
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE.full_name, handlers),))
 
     def cluster_metadata(self) -> dict[str, str]:
-        """The metadata of the cluster as a whole, which is kept with that of projects and repos."""
+        """The metadata of the cluster, which is stored with that of projects and repos."""
         with self.database.read() as sql:
             return records.metadata(sql, "cluster", "")
 
@@ -103,14 +103,14 @@ class _Shape:
 
 
 def _shape(method: Any) -> _Shape:
-    """Which side streams; the descriptor of these old messages does not tell, the generated stub does."""
+    """Which side streams, from the generated stub: the descriptor of these old messages lacks it."""
     name = _StubProbe.shape_of(method.name)
     make = getattr(grpc, f"{name}_rpc_method_handler")
     return _Shape(make, name.startswith("stream_"), name.endswith("_stream"))
 
 
 class _StubProbe:
-    """A channel that only notes how the generated stub would call each method."""
+    """A channel that records how the generated stub calls each method."""
 
     _shapes: dict[str, str] = {}
 

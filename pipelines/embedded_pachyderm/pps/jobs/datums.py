@@ -1,4 +1,4 @@
-"""What a job works on: datums, made from the inputs' globs, with the ids and hashes that decide skipping."""
+"""Datums: enumerated from the inputs' globs, with the ids and hashes that decide which are skipped."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Datum:
 
     @property
     def id(self) -> str:
-        """Names and paths, not content: the datum of a changed file keeps its id."""
+        """Of names and paths, not of content: the datum of a changed file keeps its id."""
         digest = hashlib.blake2b(digest_size=32)
         for item in self.inputs:
             for text in (item.name, item.info.file.commit.repo.name, item.branch, item.path):
@@ -50,7 +50,7 @@ class Datum:
         return digest.hexdigest()
 
     def hash(self, salt: str) -> str:
-        """Id, content and the pipeline's salt: equal hashes need no work."""
+        """Of id, content and the pipeline's salt; a datum with an equal hash is skipped."""
         digest = hashlib.blake2b(self.id.encode(), digest_size=32)
         for item in self.inputs:
             digest.update(item.info.hash)
@@ -58,7 +58,7 @@ class Datum:
         return digest.hexdigest()
 
 
-#: Lists what a glob finds on the branch of an input.
+#: Lists the files that a glob matches on the branch of an input.
 Glob = Callable[[Any, str], Iterable[Any]]
 
 

@@ -9,26 +9,24 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import grpc
-from python_pachyderm.proto.v2.pfs import pfs_pb2
 from python_pachyderm.proto.v2.pps import pps_pb2
-from python_pachyderm.proto.v2.transaction import transaction_pb2
 
-from embedded_pachyderm.pps.engine import Engine, now
+from embedded_pachyderm.pps.engine import Engine
 from embedded_pachyderm.pps.jobs import inputs, output
 from embedded_pachyderm.pps.jobs.datums import Datum, datum_sets, enumerate_datums
-from embedded_pachyderm.pps.state import TERMINAL, DatumRow, Key, key_of
+from embedded_pachyderm.pps.jobs.job_state import finish, finish_commits, meta_commit, set_state
+from embedded_pachyderm.pps.state import DatumRow, Key
 from embedded_pachyderm.pps.worker.datum_worker import Work, Worker, info_of
 
 _KEPT = (pps_pb2.SUCCESS, pps_pb2.SKIPPED)
 
 
 class InputGoneError(Exception):
-    """What the job was to read has been deleted."""
+    """An input commit of the job was deleted."""
 
 
 class JobRun:
-    """The run of one job. What it has done so far is in the state and in PFS: after a kill it starts over."""
+    """The run of one job. After a restart of the server it starts over."""
 
     def __init__(self, engine: Engine, key: Key, info: Any, pipeline: Any) -> None:
         self._engine = engine
@@ -208,52 +206,6 @@ class JobRun:
             _add_stats(info.stats, row.info.stats)
 
         self._engine.state.edit_job(self._key, self._id, edit)
-
-
-def set_state(engine: Engine, key: Key, job_id: str, state: int, reason: str = "") -> Any | None:
-    """Move an unfinished job on; none when it is finished or gone."""
-
-    def edit(info: Any) -> None:
-        info.state, info.reason = state, reason
-        if state == pps_pb2.JOB_STARTING:
-            info.started.CopyFrom(now())
-        if state in TERMINAL:
-            info.finished.CopyFrom(now())
-
-    return engine.state.edit_job(key, job_id, edit)
-
-
-def finish(engine: Engine, info: Any, state: int, reason: str) -> None:
-    """End a job that did not succeed: its commits are finished with the reason as their error."""
-    key, job_id = key_of(info.job.pipeline), info.job.id
-    if set_state(engine, key, job_id, state, reason) is None:
-        return
-    engine.logs.write(key, f"job ended: {reason}", job=job_id)
-    try:
-        finish_commits(engine, info.output_commit, reason)
-    except grpc.RpcError as error:
-        # Finished or gone already: then there is nothing to hold anybody up.
-        engine.logs.write(key, f"the output commit was not finished: {error.details()}", job=job_id)
-
-
-def finish_commits(engine: Engine, commit: Any, error: str) -> None:
-    """Output and meta commit together."""
-    engine.pfs.transact(
-        transaction_pb2.TransactionRequest(
-            finish_commit=pfs_pb2.FinishCommitRequest(commit=one, error=error, force=True)
-        )
-        for one in (meta_commit(commit), commit)
-    )
-
-
-def meta_commit(commit: Any) -> Any:
-    """The commit of the pipeline's meta repo that belongs to this output commit."""
-    meta = pfs_pb2.Commit()
-    meta.CopyFrom(commit)
-    meta.repo.type = "meta"
-    if meta.HasField("branch"):
-        meta.branch.repo.type = "meta"
-    return meta
 
 
 def _kept(row: DatumRow, datum: Datum, key: Key) -> DatumRow:

@@ -1,4 +1,4 @@
-"""What a datum leaves in /pfs/out, as the changes of a file set."""
+"""The files in a datum's /pfs/out, as the changes of a file set."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _CHUNK_BYTES = 1024 * 1024
 
 
 class DatumOutputError(Exception):
-    """Something in /pfs/out that cannot become a file in PFS."""
+    """An entry of /pfs/out that cannot become a file in PFS."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""PFS as the pipelines use it: the public gRPC API of the same server, nothing behind its back."""
+"""A client of PFS for pipelines: it uses the public gRPC API of the same server and nothing else."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _OPTIONS = (
 
 
 class IncompleteInputError(Exception):
-    """What arrived is less than Pachyderm says there is."""
+    """A download has fewer bytes than the file's size."""
 
 
 class Pfs:
@@ -56,7 +56,7 @@ class Pfs:
         return self.stub.InspectCommit(pfs_pb2.InspectCommitRequest(commit=commit, wait=wait))
 
     def finished(self, commit: Any, stopped: Callable[[], bool]) -> Any | None:
-        """The commit once it is finished; none when told to stop first."""
+        """The commit once it is finished; none if `stopped` is true first."""
         call = self.stub.InspectCommit.future(
             pfs_pb2.InspectCommitRequest(commit=commit, wait=pfs_pb2.FINISHED)
         )

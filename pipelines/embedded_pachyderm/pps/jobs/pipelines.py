@@ -14,7 +14,7 @@ from python_pachyderm.proto.v2.transaction import transaction_pb2
 
 from embedded_pachyderm.pps.engine import Engine, now
 from embedded_pachyderm.pps.jobs import inputs
-from embedded_pachyderm.pps.jobs.job import finish
+from embedded_pachyderm.pps.jobs.job_state import finish
 from embedded_pachyderm.pps.jobs.runner import Runner, catch_up, output_repo
 from embedded_pachyderm.pps.jobs.ticks import tick
 from embedded_pachyderm.pps.pps_errors import bad_spec, exists, invalid, not_found
@@ -75,7 +75,7 @@ class Pipelines:
         with self._creating, self._engine.lock(key):
             previous = self._engine.state.pipeline(key)
             if previous is None:
-                names = {each.name for each in self._engine.state.pipeline_keys()}
+                names = {existing.name for existing in self._engine.state.pipeline_keys()}
                 validate.check_limits(request, pipelines=len(names))
             self._check_secrets(request)
             if previous is not None and not update:
@@ -198,8 +198,8 @@ class Pipelines:
 
 def provenance_of(key: Key, info: Any) -> list[Any]:
     """What the output follows from: the inputs and the spec."""
-    found = [inputs.branch_of(node) for node in inputs.leaves(info.details.input)]
-    return [*found, pfs_pb2.Branch(repo=output_repo(key, "spec"), name="master")]
+    input_branches = [inputs.branch_of(node) for node in inputs.leaves(info.details.input)]
+    return [*input_branches, pfs_pb2.Branch(repo=output_repo(key, "spec"), name="master")]
 
 
 def output_branches(key: Key, info: Any) -> list[Any]:

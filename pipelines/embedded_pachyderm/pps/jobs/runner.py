@@ -1,4 +1,4 @@
-"""A pipeline at work: a thread that turns output commits into jobs, one that runs them, one a cron input."""
+"""The threads of a pipeline: one creates jobs, one runs them, one for each cron input ticks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from python_pachyderm.proto.v2.pps import pps_pb2
 
 from embedded_pachyderm.pps.engine import Engine, now
 from embedded_pachyderm.pps.jobs import cron, inputs
-from embedded_pachyderm.pps.jobs.job import InputGoneError, JobRun, finish
+from embedded_pachyderm.pps.jobs.job import InputGoneError, JobRun
+from embedded_pachyderm.pps.jobs.job_state import finish
 from embedded_pachyderm.pps.jobs.ticks import newest_tick, tick
 from embedded_pachyderm.pps.state import Key, pipeline_of
 
@@ -45,7 +46,7 @@ class Runner:
                 self._spawn("cron", partial(self._tick, node.cron))
 
     def end(self) -> None:
-        """Stop all threads; what a job was at is stopped by its own event or by the server's closing."""
+        """Stop all threads; a running job is stopped by its own event or when the server closes."""
         self._ended.set()
         if self._subscription is not None:
             self._subscription.cancel()
@@ -110,14 +111,14 @@ class Runner:
         except OSError as error:
             self._again(info, str(error))
         except Exception as error:  # noqa: BLE001 - whatever it is, see below
-            # A thread that dies would hold up its pipeline without a word.
+            # Without this the thread would end and its pipeline would stop without a message.
             _log.exception("job %s of %s", info.job.id, self._key)
             finish(self._engine, info, pps_pb2.JOB_FAILURE, f"internal error: {error!r}")
         finally:
             self._engine.forget_job(self._key, info.job.id)
 
     def _again(self, info: Any, why: str) -> None:
-        """The cluster or the machine failed, not the user's code: the job starts over, for ever."""
+        """Start the job over, without a limit: the cluster or the machine failed, not the user's code."""
 
         def edit(job: Any) -> None:
             job.restart += 1
@@ -180,7 +181,7 @@ def note_commit(engine: Engine, key: Key, commit_info: Any) -> None:
 
 
 def catch_up(engine: Engine, key: Key) -> None:
-    """Make the jobs of commits that the watching thread has not come to yet, so that no client sees a gap."""
+    """Create the jobs of commits that the watching thread has not seen yet, so that no client misses one."""
     try:
         request = pfs_pb2.ListCommitRequest(repo=output_repo(key), all=True, number=20)
         for info in reversed(list(engine.pfs.stub.ListCommit(request))):
@@ -190,5 +191,5 @@ def catch_up(engine: Engine, key: Key) -> None:
 
 
 def sweep(engine: Engine) -> None:
-    """Remove what a killed server's workers left."""
+    """Remove scratch folders of a killed server's workers."""
     shutil.rmtree(engine.scratch, ignore_errors=True)

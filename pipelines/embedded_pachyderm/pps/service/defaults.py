@@ -1,4 +1,4 @@
-"""Defaults of the cluster and of projects: what pipelines get where their spec says nothing."""
+"""Defaults of the cluster and of projects: values for what a pipeline's spec leaves out."""
 
 from __future__ import annotations
 

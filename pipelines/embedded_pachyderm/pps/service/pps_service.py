@@ -1,4 +1,4 @@
-"""The gRPC surface of the embedded PPS: pps_v2.API, refusals as statuses, the rest answered by name."""
+"""The gRPC methods of the embedded PPS (pps_v2.API); refusals become gRPC statuses."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class PpsService:
         self._defaults = Defaults(self._engine)
 
     def register(self, server: Any) -> None:
-        """Serve `pps_v2.API` there, and by name refuse what it has but this double does not."""
+        """Serve `pps_v2.API` there."""
         unary: dict[str, tuple[Any, Behaviour]] = {
             "CreatePipeline": (pps_pb2.CreatePipelineRequest, self._create_pipeline),
             **self._defaults.calls(),
@@ -97,7 +97,7 @@ class PpsService:
 
     @property
     def state(self) -> State:
-        """What is kept of pipelines."""
+        """The stored state."""
         return self._engine.state
 
     def has_pipeline(self, repo: Any) -> bool:
@@ -105,12 +105,12 @@ class PpsService:
         return self._engine.state.pipeline(Key(repo.project.name or "default", repo.name)) is not None
 
     def start(self) -> None:
-        """Take up the pipelines and jobs that are there; the server must be answering."""
+        """Start the stored pipelines and continue unfinished jobs; the server must be answering."""
         sweep(self._engine)
         self._pipelines.start()
 
     def halt(self) -> None:
-        """Stop all workers and threads; unfinished jobs are taken up by the next start."""
+        """Stop all workers and threads; the next start continues unfinished jobs."""
         self._engine.closing.set()
         self._pipelines.close()
 

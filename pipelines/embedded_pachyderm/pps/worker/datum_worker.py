@@ -1,4 +1,4 @@
-"""One datum in one worker: bring its files, run the user's code, take its output; tried as the spec says."""
+"""One datum in one worker: download its files, run the user's code, upload its output, retry on failure."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ class Worker:
         if not arguments:
             return "invalid pipeline transform, no command specified"
         if sandbox.namespace_command() is None:
-            self._say("no mount namespace to be had: /pfs in the command becomes a folder of this machine")
+            self._say("no mount namespace available: /pfs in the command becomes a folder of this machine")
         with environment.secrets(self.engine.state, details.transform, self.engine.scratch) as secrets:
             command = sandbox.command(
                 arguments,

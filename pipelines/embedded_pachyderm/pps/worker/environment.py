@@ -1,4 +1,4 @@
-"""What user code finds around it: the variables of any worker, and the secrets its spec asks for."""
+"""The environment of user code: the variables of any worker, and the secrets in its spec."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _INHERITED = ("HOME", "LANG", "LC_ALL", "TZ")
 
 
 def basic(port: int, sidecar_port: int, worker: str) -> dict[str, str]:
-    """The variables of a real worker, as far as they mean something here: all roads lead to one server."""
+    """The variables of a real worker that have a meaning here; all addresses are those of this server."""
     variables = {name: os.environ[name] for name in _INHERITED if name in os.environ}
     # The commands of the server's own Python environment come first: specs name `pachvault`.
     own = str(Path(sys.executable).parent)

@@ -1,4 +1,4 @@
-"""What jobs and their user code say: one file of JSON lines a job, kept until the pipeline is deleted."""
+"""Logs of jobs and their user code: one file of JSON lines a job, kept until the pipeline is deleted."""
 
 from __future__ import annotations
 

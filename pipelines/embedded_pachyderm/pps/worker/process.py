@@ -25,7 +25,7 @@ def run(
     say: Callable[[str], None],
     stopped: Callable[[], bool],
 ) -> str | None:
-    """Run to its end and kill what it leaves behind; gives what went wrong (`exit status 1`), or none."""
+    """Run a command and kill processes that it leaves; returns the error (`exit status 1`) or none."""
     try:
         process = subprocess.Popen(
             command.arguments,
@@ -80,7 +80,7 @@ def _read(process: subprocess.Popen[bytes], say: Callable[[str], None]) -> None:
 
 
 def kill_orphans(state: Path) -> int:
-    """End what a killed server of this folder left running; gives how many processes that were."""
+    """Kill processes that a killed server of this folder left running; returns their number."""
     mark = f"{OWNER_VARIABLE}={state}".encode()
     killed = 0
     for folder in Path("/proc").glob("[0-9]*"):

@@ -40,10 +40,10 @@ def namespace_command() -> tuple[str, ...] | None:
         prefix = (unshare, *options, "--mount", "--propagation", "private", "--")
         probe = ("sh", "-c", 'mkdir -p "$1" && mount --bind /tmp "$1"', "sh", str(_PFS))
         try:
-            done = subprocess.run((*prefix, *probe), capture_output=True, timeout=10, check=False)
+            result = subprocess.run((*prefix, *probe), capture_output=True, timeout=10, check=False)
         except (OSError, subprocess.TimeoutExpired):
             continue
-        if done.returncode == 0:
+        if result.returncode == 0:
             return prefix
     return None
 
