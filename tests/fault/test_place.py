@@ -61,7 +61,7 @@ def test_a_vault_of_a_newer_format_or_seal(backup: Backup) -> None:
     assert "format 99" in backup.command("snapshots").says(10)
     assert "format 99" in backup.attempt("--quiet").says(10)
     path.write_text(json.dumps(config | {"seal": "age"}))
-    assert "sealed with 'age'" in backup.command("snapshots").says(12)
+    assert "encrypted with 'age'" in backup.command("snapshots").says(12)
 
 
 def test_a_read_only_vault_takes_no_backup_but_can_be_read(backup: Backup) -> None:

@@ -30,7 +30,7 @@ RESULTS = [
     ),
     (
         RunResult(run="20261120-aa", age_seconds=3700.0),
-        ["backup 20261120-aa, begun 1 h 1 min ago, can no longer be sealed"],
+        ["backup 20261120-aa, begun 1 hour 1 minute ago, can no longer be sealed"],
     ),
     (DemoStepResult(elapsed_seconds=1.5, message="made data"), ["[  1.5 s] made data"]),
     (

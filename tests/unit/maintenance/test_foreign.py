@@ -169,7 +169,7 @@ def test_a_backup_goes_on(made: Vault) -> None:
     "name", ["photo.jpg", "runs/notes.json", "../outside/frozen-1.json", "", f"packs/00/{DIGEST}"]
 )
 def test_a_vault_deletes_no_name_that_is_not_its_own(made: Vault, name: str) -> None:
-    with pytest.raises(PachvaultError, match="no object of the vault: not deleted"):
+    with pytest.raises(PachvaultError, match="not an object of the vault: not deleted"):
         made.delete(name)
 
 
