@@ -211,7 +211,7 @@ def do_prune(story: Stored, store: Store) -> None:
 def do_repair(story: Stored, store: Store) -> None:
     del story
     repaired = repair.execute(repair.plan(store, Level.DATA, Quiet()), heal, Quiet())
-    if not repaired.is_whole:
+    if not repaired.is_intact:
         raise NamedError(repaired)
 
 

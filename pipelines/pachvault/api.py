@@ -20,7 +20,7 @@ from pachvault import policy, request
 from pachvault.backup.backup import back_up
 from pachvault.errors import BusyError
 from pachvault.format import layout
-from pachvault.maintenance.prune import reserve
+from pachvault.maintenance import reserve
 from pachvault.maintenance.verify.findings import Finding
 from pachvault.maintenance.verify.verify import Level, verify
 from pachvault.policy import Policy

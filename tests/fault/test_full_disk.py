@@ -15,7 +15,7 @@ from pachvault.cli.main import run
 from pachvault.errors import FullError
 from pachvault.format import layout
 from pachvault.format.ids import RepoName
-from pachvault.maintenance.prune import reserve
+from pachvault.maintenance import reserve
 from pachvault.maintenance.verify.findings import Severity
 from pachvault.maintenance.verify.verify import Level, verify
 from pachvault.runtime.progress import Quiet
@@ -110,3 +110,42 @@ def test_a_full_vault_without_a_reserve_says_what_to_do(
         (line,) = capsys.readouterr().err.splitlines()
         assert "the target is full (the vault has no reserve left; `pachvault prune --now --dry-run`" in line
         assert full.command("prune", "--now", "--dry-run") == 0
+
+
+def test_a_full_vault_is_repaired_by_way_of_the_reserve(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with small_disk(tmp_path / "disk", 20 * 2**20) as disk:
+        full = Full(disk)
+        for info in full.vault.store.list(layout.INDEX):
+            full.vault.store.delete(info.name)
+        fill(disk)
+        assert full.command("repair") == 0
+        assert "nothing is lost" in capsys.readouterr().err
+        assert verify(full.vault, Level.DATA, Quiet()) == []
+        assert len(list(full.vault.store.list(layout.RESERVE))) >= reserve.PARTS - 1
+
+
+def test_files_are_erased_from_a_full_vault_by_way_of_the_reserve(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", 20 * 2**20) as disk:
+        full = Full(disk)
+        assert full.command("erase", "--repo", "p/r1", "--path", "/data", "--yes") == 0
+        assert full.free() > 2 * 2**20
+        assert verify(full.vault, Level.DATA, Quiet()) == []
+        assert len(snapshots.names(full.vault)) == 2
+        assert len(list(full.vault.store.list(layout.RESERVE))) == reserve.PARTS
+        assert full.command("erase", "--repo", "p/r1", "--path", "/data", "--yes") == 0
+
+
+def test_a_full_vault_without_a_reserve_is_neither_repaired_nor_erased_and_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with small_disk(tmp_path / "disk", 12 * 2**20) as disk:
+        full = Full(disk, with_reserve=False)
+        assert full.command("erase", "--repo", "p/r1", "--path", "/data", "--yes") == 1
+        assert "the vault has no reserve left" in capsys.readouterr().err
+        (index, *_) = full.vault.store.list(layout.INDEX)
+        (disk / "vault" / index.name).write_bytes(b"")
+        fill(disk)
+        assert full.command("repair") == 1
+        assert "the vault has no reserve left" in capsys.readouterr().err

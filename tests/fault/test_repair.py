@@ -49,8 +49,8 @@ def test_killed_at_every_write(made: Damaged, tmp_path: Path, how: str) -> None:
         packs = [info.name for info in store.list(layout.PACKS)]
         was_killed = killed(store, nth, how, repaired)
         assert all(store.stat(name) for name in packs)
-        assert repaired(store).is_whole
-        assert repair.plan(store, Level.DATA, Quiet()).is_whole
+        assert repaired(store).is_intact
+        assert repair.plan(store, Level.DATA, Quiet()).is_intact
         made.vault = vault.open_vault(store)
         made.assert_reads(CONTENT)
         assert made.damages() == []
@@ -74,7 +74,7 @@ class Doubled(DyingStore):
     def _counted(self, call: Callable[[], Answer]) -> Answer:
         self.calls += 1
         if self.calls == self._nth:
-            assert repaired(self._inner).is_whole
+            assert repaired(self._inner).is_intact
         return call()
 
 
@@ -85,7 +85,7 @@ def test_two_repairs_at_once(made: Damaged, tmp_path: Path) -> None:
         there = tmp_path / f"again{nth}/vault"
         shutil.copytree(made.root, there)
         store = Doubled(FolderStore(there), nth)
-        assert repaired(store).is_whole
+        assert repaired(store).is_intact
         made.vault = vault.open_vault(FolderStore(there))
         made.assert_reads(CONTENT)
         assert made.damages() == []

@@ -35,7 +35,7 @@ def damage(address: str, vault: Vault, say: Say) -> None:
     began = time.monotonic()
     repaired, _ = repair_from_cluster.run(address, None, vault.store, Level.DATA, Quiet())
     left = lost(vault)
-    if left or not repaired.is_whole:
+    if left or not repaired.is_intact:
         raise PachvaultError("the vault was not repaired", where=left[0].object if left else vault.store.url)
     say(
         f"repaired in {time.monotonic() - began:.1f} s: {repaired.healed} blobs read again from the cluster, "

@@ -13,7 +13,7 @@ from pachvault.cli.common import CommandContext, common_options, read_text, work
 from pachvault.cli.render import show
 from pachvault.cli.results.backup import BackupSummary, InitSummary
 from pachvault.errors import EXIT_PARTIAL, UsageError
-from pachvault.maintenance.prune import reserve
+from pachvault.maintenance import reserve
 from pachvault.pach.connection import connect
 from pachvault.policy import Policy
 from pachvault.store.open_store import open_store

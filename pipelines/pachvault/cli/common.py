@@ -152,7 +152,7 @@ def agreed_now(vault: Vault, *, dry_run: bool) -> datetime:
 
     A dry run writes nothing to the store, so it uses this machine's time.
     """
-    from pachvault.maintenance.prune import reserve  # noqa: PLC0415
+    from pachvault.maintenance import reserve  # noqa: PLC0415
     from pachvault.vault import clock  # noqa: PLC0415
 
     if dry_run:

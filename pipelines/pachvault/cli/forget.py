@@ -16,10 +16,10 @@ from pachvault.cli.render import show, show_all
 from pachvault.cli.results.error import WarningResult
 from pachvault.cli.results.forget import BringBackSummary, DecisionResult, ForgetSummary, RuleResult
 from pachvault.errors import UsageError
+from pachvault.maintenance import reserve
 from pachvault.maintenance.forget import forget
 from pachvault.maintenance.forget.forget import ForgetDecision
 from pachvault.maintenance.forget.retention import RetentionAction
-from pachvault.maintenance.prune import reserve
 from pachvault.pach.connection import connect
 from pachvault.policy import Policy, Retention
 from pachvault.store.open_store import open_store

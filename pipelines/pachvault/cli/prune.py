@@ -10,7 +10,8 @@ from pachvault.cli.common import CommandContext, agreed_now, common_options
 from pachvault.cli.render import show, show_all
 from pachvault.cli.results.prune import PlannedObjectResult, PrunePlanSummary, PruneSummary, RunResult
 from pachvault.errors import EXIT_OK, EXIT_PARTIAL, UsageError
-from pachvault.maintenance.prune import emergency_prune, prune, reserve
+from pachvault.maintenance import reserve
+from pachvault.maintenance.prune import emergency_prune, prune
 from pachvault.maintenance.prune.prune import PruneOutcome
 from pachvault.maintenance.prune.prune_plan import PruneLimits, PrunePlan, Waiting, plan
 from pachvault.vault.vault import Vault

@@ -45,12 +45,12 @@ def repair_command(context: CommandContext, level: str, dry_run: bool) -> int:
             plan = repair.plan(store, Level(level), progress)
         prospect = repair_from_cluster.prospect(context.pachd, context.token, plan)
         show(context, RepairPlanResult.of(plan, prospect))
-        return 0 if plan.is_whole else EXIT_DAMAGE
+        return 0 if plan.is_intact else EXIT_DAMAGE
     with context.progress() as progress:
         repaired, prospect = repair_from_cluster.run(
             context.pachd, context.token, store, Level(level), progress
         )
-    show_all(context, LostFileResult, [LostFileResult.of(file, prospect) for file in repaired.lost])
-    show_all(context, LostObjectResult, [LostObjectResult.of(loss) for loss in repaired.losses])
+    show_all(context, LostFileResult, [LostFileResult.of(file, prospect) for file in repaired.lost_files])
+    show_all(context, LostObjectResult, [LostObjectResult.of(loss) for loss in repaired.lost_objects])
     show(context, RepairSummary.of(repaired, prospect))
-    return 0 if repaired.is_whole else EXIT_DAMAGE
+    return 0 if repaired.is_intact else EXIT_DAMAGE

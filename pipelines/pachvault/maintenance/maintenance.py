@@ -14,9 +14,9 @@ from datetime import UTC, datetime, timedelta
 from pachvault.errors import EXIT_DAMAGE, EXIT_OK, EXIT_PARTIAL, PachvaultError
 from pachvault.format import layout
 from pachvault.format.maintenance_documents import AuditEntry
+from pachvault.maintenance import reserve
 from pachvault.maintenance.maintenance_report import MaintenanceReport, MaintenanceResult, MaintenanceStep
 from pachvault.maintenance.maintenance_steps import STEPS, StepContext
-from pachvault.maintenance.prune import reserve
 from pachvault.maintenance.verify import audits
 from pachvault.pach.connection import connect
 from pachvault.policy import Policy

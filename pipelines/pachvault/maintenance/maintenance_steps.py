@@ -13,11 +13,11 @@ from typing import Literal
 
 from pachvault.errors import DamageError
 from pachvault.format import layout
-from pachvault.maintenance import mirror_cleanup
+from pachvault.maintenance import mirror_cleanup, reserve
 from pachvault.maintenance.drill import drill
 from pachvault.maintenance.forget import forget
 from pachvault.maintenance.forget.retention import RetentionAction
-from pachvault.maintenance.prune import prune, prune_plan, reserve
+from pachvault.maintenance.prune import prune, prune_plan
 from pachvault.maintenance.prune.prune_plan import PruneLimits
 from pachvault.maintenance.verify import audits, verify_schedule
 from pachvault.maintenance.verify.findings import Finding, Severity

@@ -28,7 +28,7 @@ from pachvault.format.pack import Pack
 from pachvault.format.records import PipelinesRecord, RepoRecord
 from pachvault.store.store import UNREADABLE, ObjectInfo, Store
 
-_SALTS = 16
+SALTS = 16
 """How many names are tried for one content. Few are taken: by pending deletes and damaged objects."""
 _REPAIR = "`pachvault repair --dry-run` reports whether it can be rebuilt"
 
@@ -119,19 +119,19 @@ class Vault:
 
     def put_pack(self, build: Callable[[int], Pack]) -> Pack:
         """Write a pack; `build` makes it with a salt, which gives the same content another name."""
-        for salt in range(_SALTS):
+        for salt in range(SALTS):
             pack = build(salt)
             if self._is_put(layout.pack_path(pack.digest), pack.parts, pack.size):
                 return pack
-        raise TakenError(f"pack name still taken after {_SALTS} salts", where=self.store.url)
+        raise TakenError(f"pack name still taken after {SALTS} salts", where=self.store.url)
 
     def _put(self, path: Callable[[bytes], str], salted: Callable[[int], bytes]) -> StoredObject:
-        for salt in range(_SALTS):
+        for salt in range(SALTS):
             data = salted(salt)
             name = digest(data)
             if self._is_put(path(name), [data], len(data)):
                 return StoredObject(name, len(data))
-        raise TakenError(f"name still taken after {_SALTS} salts", where=f"{self.store.url}/{path(name)}")
+        raise TakenError(f"name still taken after {SALTS} salts", where=f"{self.store.url}/{path(name)}")
 
     def _is_put(self, name: str, parts: Iterable[bytes], size: int) -> bool:
         """Write an object; False where its name is a pending delete or taken by another object."""

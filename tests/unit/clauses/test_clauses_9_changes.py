@@ -7,14 +7,14 @@ from typing import Literal
 
 import pytest
 
-from made import CLUSTER
+from made import CLUSTER, Repo, back_up
 from memory import Killed
 from pachvault.backup import run_records
 from pachvault.backup.backup_messages import Plan, Receipt, WrittenObject
 from pachvault.backup.seal.seal import seal
 from pachvault.errors import BusyError
 from pachvault.format import documents, layout
-from pachvault.format.ids import digest
+from pachvault.format.ids import RepoName, digest
 from pachvault.format.maintenance_documents import Audit, AuditEntry, PendingDelete
 from pachvault.maintenance.erase import erase, erase_plan
 from pachvault.maintenance.erase.erase_selection import EraseSelection
@@ -213,7 +213,7 @@ def damaged() -> tuple[Timed, str, str]:
 
 def test_clause_9_10_what_replaces_something_is_read_back_before_that_is_let_go() -> None:
     story, pack, index = damaged()
-    assert repaired(story).is_whole
+    assert repaired(story).is_intact
     calls = story.store.calls
     assert index in story.store.deleted()
     gone_at = calls.index(("delete", index))
@@ -231,14 +231,55 @@ def test_clause_9_10_repair_deletes_nothing_but_an_index_object_and_the_configur
     story, _, index = damaged()
     data, at = story.store.objects[layout.CONFIG]
     story.store.objects[layout.CONFIG] = b"not this", at
-    assert repaired(story).is_whole
+    assert repaired(story).is_intact
     assert set(story.store.deleted()) == {index, layout.CONFIG}
     assert story.vault.config.vault_id in data.decode()
 
 
+def older_commit_list(story: Timed, repo: Repo) -> str:
+    """A commit list of which a later snapshot has a longer one."""
+    snapshots_of_repo = []
+    for number in (31, 32, 33):
+        repo.commit({f"/{number}": CONTENT[number]})
+        snapshots_of_repo.append(back_up(story.vault, repo, number=number))
+    lists = [snapshot.repo(repo.name).record.segments for snapshot in snapshots_of_repo]
+    assert lists[1] != lists[2]
+    story.pass_by(timedelta(hours=1))
+    story.store.calls.clear()
+    return layout.table_path(lists[0][0].table)
+
+
+@pytest.mark.parametrize("is_corrupt", [False, True])
+def test_clause_9_10_a_lost_table_is_rewritten_under_its_name(*, is_corrupt: bool) -> None:
+    story, *_ = made()
+    name = older_commit_list(story, Repo(RepoName("p", "grown")))
+    data = story.store.get(name)
+    if is_corrupt:
+        flip(story.store, name, 60)
+    else:
+        story.store.delete(name)
+    story.store.calls.clear()
+    done = repair.execute(repair.plan(story.store, Level.DATA, Quiet()), None, Quiet())
+    assert (done.rebuilt, done.is_intact) == ([name], True)
+    assert story.store.get(name) == data
+    assert set(story.store.deleted()) <= {name}
+    assert story.damages() == []
+
+
+def test_clause_9_10_a_lost_table_that_is_a_pending_delete_is_not_rewritten() -> None:
+    story, *_ = made()
+    name = older_commit_list(story, Repo(RepoName("p", "grown")))
+    mark(story, name)
+    flip(story.store, name, 60)
+    story.store.calls.clear()
+    done = repair.execute(repair.plan(story.store, Level.DATA, Quiet()), None, Quiet())
+    assert [lost.object for lost in done.lost_objects] == [name]
+    assert name not in story.store.deleted()
+
+
 def test_clause_9_10_what_is_whole_is_not_deleted() -> None:
     story, *_ = made()
-    assert repaired(story).is_whole
+    assert repaired(story).is_intact
     assert story.store.deleted() == []
     assert story.mark_names() == set()
 
@@ -247,7 +288,7 @@ def test_clause_9_10_a_damaged_pack_is_marked_and_stays_so_while_it_is_there() -
     """Needed or not: the lost blob is nowhere else."""
     story, pack, _ = damaged()
     done = repair.execute(repair.plan(story.store, Level.DATA, Quiet()), None, Quiet())
-    assert done.lost
+    assert done.lost_files
     assert pack in story.marked()
     for _ in range(4):
         story.pass_by(GRACE)

@@ -13,7 +13,8 @@ from pachvault.backup import run_records
 from pachvault.errors import BusyError, FullError
 from pachvault.format import documents, layout
 from pachvault.format.maintenance_documents import Mark
-from pachvault.maintenance.prune import emergency_prune, reserve
+from pachvault.maintenance import reserve
+from pachvault.maintenance.prune import emergency_prune
 from pachvault.runtime.progress import Quiet
 from pachvault.vault import vault
 from timed import LIMITS, TICK, Journal, Timed, made

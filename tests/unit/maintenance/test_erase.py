@@ -183,7 +183,7 @@ def test_packs_that_lie_under_each_others_names_give_up_what_they_hold(kept: Kep
     other.write_bytes(data)
     kept.erase()
     kept.assert_gone()
-    assert repair.execute(repair.plan(kept.vault.store, Level.DATA, Quiet()), None, Quiet()).is_whole
+    assert repair.execute(repair.plan(kept.vault.store, Level.DATA, Quiet()), None, Quiet()).is_intact
     kept.assert_erased()
 
 
@@ -298,10 +298,10 @@ def test_selections() -> None:
         ("crm2/people", "/people/42/a", False),
     ]
     files = kept_rows(names)
-    assert SELECTION.hits(files).tolist() == [is_hit for _, _, is_hit in names]
-    every = EraseSelection(("*/people",), ()).hits(files)
+    assert SELECTION.matches(files).tolist() == [is_hit for _, _, is_hit in names]
+    every = EraseSelection(("*/people",), ()).matches(files)
     assert every.tolist() == [repo.endswith("/people") for repo, _, _ in names]
-    assert np.count_nonzero(EraseSelection(("no/such",), ()).hits(files)) == 0
+    assert np.count_nonzero(EraseSelection(("no/such",), ()).matches(files)) == 0
 
 
 def kept_rows(names: list[tuple[str, str, bool]]) -> pa.Table:

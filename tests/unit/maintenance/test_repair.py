@@ -32,8 +32,8 @@ def made(tmp_path: Path) -> Damaged:
 
 def test_a_whole_vault_is_left_as_it_is(made: Damaged) -> None:
     before = made.objects()
-    assert repair.plan(made.vault.store, Level.DATA, Quiet()).is_whole
-    assert made.repaired().is_whole
+    assert repair.plan(made.vault.store, Level.DATA, Quiet()).is_intact
+    assert made.repaired().is_intact
     assert made.objects() == before
 
 
@@ -42,7 +42,7 @@ def test_planning_changes_nothing(made: Damaged) -> None:
     flip(made.holding("/3"), 100)
     flip(made.files(layout.INDEX)[0], 40)
     before = made.objects()
-    assert not repair.plan(made.vault.store, Level.DATA, Quiet()).is_whole
+    assert not repair.plan(made.vault.store, Level.DATA, Quiet()).is_intact
     assert made.objects() == before
 
 
@@ -51,7 +51,7 @@ def test_a_lost_index_is_rebuilt_from_the_packs(made: Damaged, which: slice) -> 
     for file in made.files(layout.INDEX)[which]:
         file.unlink()
     done = made.repaired()
-    assert done.is_whole
+    assert done.is_intact
     assert done.indexed in (6, 12)
     made.assert_whole()
 
@@ -90,7 +90,7 @@ def test_a_flipped_frame_is_healed_and_the_rest_of_its_pack_is_saved(made: Damag
     bad = made.holding("/0")
     flip(bad, bad.read_bytes().index(CONTENT["/0"]) + 10)
     done = made.repaired(from_memory)
-    assert done.is_whole
+    assert done.is_intact
     assert (done.healed, done.copied) == (1, 2)
     assert done.marked == [str(bad.relative_to(made.root))]
     assert bad.exists(), "only prune deletes packs"
@@ -101,7 +101,7 @@ def test_a_flipped_frame_is_healed_and_the_rest_of_its_pack_is_saved(made: Damag
 def test_what_nobody_can_give_back_is_named_and_recorded(made: Damaged) -> None:
     made.holding("/0").unlink()
     done = made.repaired()
-    hit = {want.path for want in done.lost}
+    hit = {want.path for want in done.lost_files}
     assert hit == {"/0", "/1", "/2"}
     assert done.healed == 0
     (file,) = made.files(layout.AUDITS)
@@ -109,7 +109,7 @@ def test_what_nobody_can_give_back_is_named_and_recorded(made: Damaged) -> None:
     assert audit.level == "repair"
     assert {each.name.partition(":")[2] for each in audit.objects} == hit
     made.assert_reads({path: data for path, data in CONTENT.items() if path not in hit})
-    assert made.repaired().lost == done.lost
+    assert made.repaired().lost_files == done.lost_files
     assert made.files(layout.AUDITS) == [file], "the same is not said twice"
 
 
@@ -126,7 +126,7 @@ def test_a_pack_that_comes_back_is_found_again(made: Damaged) -> None:
 def test_a_missing_pack_is_healed(made: Damaged) -> None:
     made.holding("/11").unlink()
     done = made.repaired(from_memory)
-    assert (done.healed, done.is_whole) == (3, True)
+    assert (done.healed, done.is_intact) == (3, True)
     made.assert_whole()
 
 
@@ -136,7 +136,7 @@ def test_a_cut_pack_is_saved_as_far_as_it_reads(made: Damaged) -> None:
     file.write_bytes(file.read_bytes()[:4000])
     done = made.repaired()
     assert done.copied == 1
-    assert {want.path for want in done.lost} == {"/0", "/1", "/2"} - {first}
+    assert {want.path for want in done.lost_files} == {"/0", "/1", "/2"} - {first}
     assert made.repaired(from_memory).healed == 2
     made.assert_whole()
 
@@ -145,7 +145,7 @@ def test_a_pack_without_its_trailer_is_saved_by_the_index(made: Damaged) -> None
     file = made.holding("/0")
     file.write_bytes(file.read_bytes()[:-1])
     done = made.repaired()
-    assert (done.copied, done.lost) == (3, [])
+    assert (done.copied, done.lost_files) == (3, [])
     made.assert_whole()
 
 
@@ -155,18 +155,18 @@ def test_swapped_packs_are_saved_from_where_they_lie(made: Damaged) -> None:
     one.write_bytes(other.read_bytes())
     other.write_bytes(data)
     done = made.repaired()
-    assert (done.copied, done.lost) == (6, [])
+    assert (done.copied, done.lost_files) == (6, [])
     made.assert_whole()
 
 
 def test_content_that_a_later_backup_stored_again_needs_no_repair(made: Damaged) -> None:
     file = made.holding("/0")
     flip(file, file.read_bytes().index(CONTENT["/0"]))
-    assert made.repaired().lost
+    assert made.repaired().lost_files
     other = Repo(RepoName("p", "copy"))
     other.commit({path: CONTENT[path] for path in ("/0", "/1", "/2")})
     back_up(pending_deletes.for_writing(made.vault), made.repo, other)
-    assert made.repaired().is_whole
+    assert made.repaired().is_intact
     assert made.damages() == []
     made.assert_reads(CONTENT)
 
@@ -183,7 +183,7 @@ def test_a_lost_configuration_is_rebuilt_from_the_manifests(made: Damaged, how: 
     plan = repair.plan(made.vault.store, Level.STRUCTURE, Quiet())
     assert plan.config is not None
     assert not file.exists() or how != "gone"
-    assert made.repaired().is_whole
+    assert made.repaired().is_intact
     config = vault.open_vault(made.vault.store).config
     assert config.vault_id == old["vault_id"]
     assert config.grace == (timedelta(seconds=99) if how == "other" else timedelta(days=7))
@@ -248,6 +248,7 @@ def test_a_newer_format_is_no_damage(made: Damaged) -> None:
 def test_objects_that_cannot_be_rebuilt_are_named_with_what_is_lost(
     made: Damaged, folder: str, *, is_gone: bool
 ) -> None:
+    rebuilt = []
     for file in made.files(folder):
         before = file.read_bytes()
         if is_gone:
@@ -256,22 +257,28 @@ def test_objects_that_cannot_be_rebuilt_are_named_with_what_is_lost(
             flip(file, 30)
         done = made.repaired()
         if folder == layout.SNAPSHOTS and is_gone:
-            assert done.is_whole, "nothing tells of it any more"
+            assert done.is_intact, "nothing tells of it any more"
+        elif done.rebuilt:
+            assert done.is_intact
+            assert [made.root / name for name in done.rebuilt] == [file]
+            assert file.read_bytes() == before
+            rebuilt.append(file)
         else:
-            (loss,) = done.losses
+            (loss,) = done.lost_objects
             assert made.root / loss.object == file
             assert loss.snapshots
             assert loss.what
         if not is_gone:
             assert file.exists()
         file.write_bytes(before)
-    assert made.repaired().is_whole
+    assert made.repaired().is_intact
+    assert len(rebuilt) == (folder == layout.TABLES), "the older commit list is in the newer one"
 
 
 def test_a_backup_goes_on_after_a_record_was_damaged(made: Damaged) -> None:
     for file in made.files(layout.RECORDS):
         flip(file, 30)
-    assert made.repaired().losses
+    assert made.repaired().lost_objects
     made.repo.commit({"/new": b"new"})
     snapshot = back_up(pending_deletes.for_writing(made.vault), made.repo)
     commit = made.repo.branches["master"]
@@ -288,7 +295,7 @@ def test_several_damages_at_once(made: Damaged) -> None:
     (made.root / layout.CONFIG).unlink()
     done = made.repaired(from_memory)
     # without index and TOC nothing says where the blobs of the third pack are; all was to be had elsewhere
-    assert done.is_whole
+    assert done.is_intact
     made.assert_whole()
 
 
@@ -301,14 +308,14 @@ def test_prune_deletes_the_damaged_packs_after_the_grace_and_nothing_that_is_nee
     flipped, cut = made.holding("/0"), made.holding("/3")
     flip(flipped, flipped.read_bytes().index(CONTENT["/0"]))
     cut.write_bytes(cut.read_bytes()[:-1])
-    assert made.repaired(from_memory).is_whole
+    assert made.repaired(from_memory).is_intact
     for days in (0, 6, 9):
         age_all(made.vault, timedelta(days=days))
         pruned(made)
         made.assert_reads(CONTENT)
         assert flipped.exists() == cut.exists() == (days < 9)
     made.assert_whole()
-    assert repair.plan(made.vault.store, Level.DATA, Quiet()).is_whole
+    assert repair.plan(made.vault.store, Level.DATA, Quiet()).is_intact
     made.repaired()
     assert verify(made.vault, Level.DATA, Quiet()) == [], "the index names no pack any more that is gone"
 
@@ -316,18 +323,18 @@ def test_prune_deletes_the_damaged_packs_after_the_grace_and_nothing_that_is_nee
 def test_a_damaged_pack_that_stays_needed_is_not_deleted(made: Damaged) -> None:
     file = made.holding("/0")
     flip(file, file.read_bytes().index(CONTENT["/0"]))
-    assert made.repaired().lost
+    assert made.repaired().lost_files
     age_all(made.vault, timedelta(days=30))
     pruned(made)
     assert file.exists()
-    assert made.repaired(from_memory).is_whole
+    assert made.repaired(from_memory).is_intact
 
 
 def test_no_writer_relies_on_lost_content_however_long_ago_the_repair_was(made: Damaged) -> None:
     """The source is gone, the file stays lost; when it comes back years later it is stored again."""
     file = made.holding("/0")
     flip(file, file.read_bytes().index(CONTENT["/0"]))
-    assert [want.path for want in made.repaired().lost] == ["/0"]
+    assert [want.path for want in made.repaired().lost_files] == ["/0"]
     for days in (0, 9, 9, 900):
         age_all(made.vault, timedelta(days=days))
         pruned(made)
@@ -336,4 +343,4 @@ def test_no_writer_relies_on_lost_content_however_long_ago_the_repair_was(made: 
     back_up(made.vault, made.repo, other)
     assert made.damages() == []
     made.assert_reads(CONTENT)
-    assert made.repaired().is_whole
+    assert made.repaired().is_intact

@@ -88,6 +88,10 @@ class RepairPlanResult(Result):
     packs: Sequence[DamagedPack]
     copies: int
     """Blobs that can be read only from damaged packs, and would be copied."""
+    rebuilt: Sequence[str]
+    """Lost file tables and commit lists that would be rebuilt from others."""
+    exported_again: Sequence[str]
+    """Lost file tables whose commits would be exported again; rebuilt if that gives the same bytes."""
     removed: Sequence[str]
     """Marks, pins, audits and documents of runs that cannot be read, and would be removed."""
     removed_messages: Sequence[str]
@@ -106,7 +110,7 @@ class RepairPlanResult(Result):
         why = "it places blobs in packs that are missing or do not have them"
         removed = sorted(plan.documents)
         return cls(
-            is_intact=plan.is_whole,
+            is_intact=plan.is_intact,
             vault_id=plan.vault.config.vault_id,
             config=RebuiltConfig.of(plan.config),
             index_unindexed=plan.unindexed,
@@ -117,11 +121,13 @@ class RepairPlanResult(Result):
                 for name, message in plan.packs.damaged.items()
             ],
             copies=len(plan.needs.copies),
+            rebuilt=plan.rebuilt.names,
+            exported_again=prospect.tables,
             removed=removed,
             removed_messages=[plan.documents[name] for name in removed],
             readable_again=_texts(prospect.there),
             lost=_texts(prospect.gone),
-            losses=[LostObjectResult.of(loss) for loss in plan.needs.losses],
+            losses=[LostObjectResult.of(loss) for loss in plan.needs.lost_objects],
             unreachable=prospect.unreachable or None,
         )
 
@@ -150,6 +156,8 @@ class RepairSummary(Result):
     type: Literal["repair_summary"] = "repair_summary"
     config: RebuiltConfig | None
     """The `vault.json` that was written; None where it was intact."""
+    rebuilt: Sequence[str]
+    """File tables and commit lists that were rebuilt."""
     copied: int
     """Blobs that were copied out of damaged packs."""
     healed: int
@@ -171,13 +179,14 @@ class RepairSummary(Result):
         """From what was done."""
         return cls(
             config=RebuiltConfig.of(repaired.config),
+            rebuilt=repaired.rebuilt,
             copied=repaired.copied,
             healed=repaired.healed,
             indexed=repaired.indexed,
             marked=repaired.marked,
             removed=repaired.removed,
-            lost=len(repaired.lost),
-            losses=len(repaired.losses),
+            lost=len(repaired.lost_files),
+            losses=len(repaired.lost_objects),
             unreachable=prospect.unreachable or None,
         )
 
@@ -195,9 +204,15 @@ def _plan(plan: RepairPlanResult) -> None:
         f"{'marked already' if pack.marked else 'mark'} {pack.name}: {pack.message}" for pack in plan.packs
     ]
     lines += [f"remove {name}: {why}" for name, why in zip(plan.removed, plan.removed_messages, strict=True)]
+    lines += [f"rebuild {name} from others" for name in plan.rebuilt]
+    lines += [
+        f"export commits again to rebuild {name}, if that gives the same bytes"
+        for name in plan.exported_again
+    ]
     lines += _listed("read again from Pachyderm:", plan.readable_again)
     heading = _lost_heading(plan.unreachable, "the commit is gone; a later commit may have the content:")
-    lines += [*_listed(heading, plan.lost), *_loss_lines(plan.losses)]
+    losses = [loss for loss in plan.losses if loss.object not in plan.exported_again]
+    lines += [*_listed(heading, plan.lost), *_loss_lines(losses)]
     for line in lines:
         put(line)
     say("nothing to repair" if plan.is_intact else "nothing was changed")
@@ -221,6 +236,8 @@ def _lost_objects(objects: Iterable[LostObjectResult]) -> None:
 def _repaired(summary: RepairSummary) -> None:
     if summary.config is not None:
         say(f"written: {_config_line(summary.config)}")
+    for name in summary.rebuilt:
+        say(f"rebuilt: {name}")
     losses = summary.lost + summary.losses
     say(
         f"repaired: {summary.indexed:,} blobs indexed, {summary.copied:,} copied, "

@@ -1,1 +1,1 @@
-"""Erase: remove files from all snapshots, and their bytes from the vault, at once."""
+"""Erase: remove files from all snapshots, and their bytes from the vault, without a grace period."""

@@ -1,23 +1,23 @@
-"""Erase: files out of all snapshots, and their bytes out of the vault, at once.
+"""Erase: removes files from all snapshots, and their bytes from the vault, without a grace period.
 
-Snapshots are written anew without them, one after the other: at any moment each is there as it was or as
-it will be. Only then bytes are deleted, and only while nobody backs up. What is left of the old snapshots
-says what was to go until all of it has gone: so erasing again finishes what an interruption left.
+Snapshots are rewritten without the files, one after the other: at any moment each is there, as it was or as
+it will be. Only then bytes are deleted, and only while no backup is in progress. The old tables are deleted
+last: they record what is to be erased, so that erasing again finishes what an interruption left.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from pachvault.errors import BusyError, DamageError, PachvaultError
 from pachvault.format import documents, layout
 from pachvault.format.digests import SortedDigests
 from pachvault.format.maintenance_documents import PendingDelete, Pin
-from pachvault.maintenance import pins
+from pachvault.maintenance import pins, reserve
 from pachvault.maintenance.erase import erase_packs
 from pachvault.maintenance.erase.erase_plan import ErasePlan
-from pachvault.maintenance.erase.erase_plan import plan as look
+from pachvault.maintenance.erase.erase_plan import plan as make_plan
 from pachvault.maintenance.erase.snapshot_rewriter import Rewriter
 from pachvault.runtime.progress import Progress
 from pachvault.vault import blob_index, clock, pending_deletes
@@ -33,40 +33,60 @@ class Erasure:
     """What was done."""
 
     renamed: dict[str, str]
-    """Snapshots that were written anew: old id to new."""
+    """Snapshots that were rewritten: old id to new."""
     blobs: int
-    """Blobs that are gone."""
+    """Blobs that were erased."""
     packs: list[str]
-    """Packs that are gone."""
+    """Packs that were deleted."""
     bytes: int
     """By how much the packs are smaller together."""
     unreadable: list[str]
-    """Packs of which nobody can say what they hold."""
+    """Packs whose content cannot be determined."""
+
+
+@dataclass(slots=True)
+class _Rewritten:
+    """What is rewritten so far: kept when erasing begins again with the reserve."""
+
+    renamed: dict[str, str] = field(default_factory=dict)
+    """Snapshots, old id to new."""
+    objects: set[str] = field(default_factory=set)
+    """Records and commit lists that new ones replace."""
 
 
 def execute(plan: ErasePlan, progress: Progress) -> Erasure:
-    """Carry a plan out, and see that it is so.
+    """Carry a plan out, and check the result. Uses the reserve where the target is full.
 
-    Raises BusyError while a backup is under way: nothing was deleted then but manifests that new ones stand
-    for. DamageError where what is to stay cannot be read.
+    Raises BusyError while a backup is in progress: then nothing was deleted but manifests that new ones
+    replace. DamageError where what is to stay cannot be read.
     """
+    rewritten = _Rewritten()
+
+    def attempt(is_repeated: bool) -> Erasure:
+        current = make_plan(plan.vault, plan.selection, progress) if is_repeated else plan
+        return _execute(current, rewritten, progress)
+
+    return reserve.used(plan.vault, attempt)
+
+
+def _execute(plan: ErasePlan, rewritten: _Rewritten, progress: Progress) -> Erasure:
     vault = plan.vault
     clocks = clock.read(vault)
     check_nobody_writes(vault, clocks.earlier)
-    doomed = {*plan.packs, *(layout.table_path(name) for name in plan.tables)}
+    to_be_deleted = {*plan.packs, *(layout.table_path(name) for name in plan.tables)}
     writing = pending_deletes.for_writing(vault)
-    writing = replace(writing, pending_deletes=writing.pending_deletes | doomed)
-    renamed, replaced = _rewrite(plan, writing, clocks.store, progress)
-    # what is there now says what goes: what was sealed meanwhile, and what an earlier erasure left
-    left = look(vault, plan.selection, progress)
+    writing = replace(writing, pending_deletes=writing.pending_deletes | to_be_deleted)
+    _rewrite(plan, writing, clocks.store, rewritten, progress)
+    # planned again: includes what was sealed meanwhile, and what an earlier erasure left
+    left = make_plan(vault, plan.selection, progress)
     if left.snapshots or left.superseded:
         raise BusyError("a snapshot was sealed meanwhile", where=vault.store.url, hint="erase again")
-    old_objects = sorted((replaced | _tables(left)) - left.reached)
+    old_objects = sorted((rewritten.objects | _tables(left)) - left.reached)
     _mark(vault, [*left.packs, *old_objects])
     try:
         check_nobody_writes(vault, clocks.earlier)
     except BusyError as busy:
-        busy.what += "; the snapshots are written anew already, the bytes are still there"
+        busy.what += "; the snapshots are rewritten already, the bytes are still there"
         raise
     before, after = left.pack_bytes, erase_packs.repack(left, writing, progress)
     erase_packs.drop_traces(vault, plan.selection)
@@ -75,7 +95,7 @@ def execute(plan: ErasePlan, progress: Progress) -> Erasure:
     vault.sweep(clocks.store)
     _check(left, progress)
     return Erasure(
-        renamed=renamed,
+        renamed=rewritten.renamed,
         blobs=len(left.gone),
         packs=left.packs,
         bytes=before - after,
@@ -84,7 +104,7 @@ def execute(plan: ErasePlan, progress: Progress) -> Erasure:
 
 
 def check_nobody_writes(vault: Vault, now: datetime) -> None:
-    """BusyError while a backup is announced that could still seal what is about to be deleted."""
+    """BusyError while a backup is announced that could still be sealed with what is about to be deleted."""
     for info in vault.objects(layout.RUNS, layout.Kind.ANNOUNCEMENT):
         run = layout.subject_of(info.name)
         until = info.modified_at + vault.config.grace / 2
@@ -98,30 +118,32 @@ def check_nobody_writes(vault: Vault, now: datetime) -> None:
 
 
 def _rewrite(
-    plan: ErasePlan, writing: Vault, now: datetime, progress: Progress
-) -> tuple[dict[str, str], set[str]]:
-    """New snapshots in place of the old ones; old id to new, and the objects that new ones stand for."""
+    plan: ErasePlan, writing: Vault, now: datetime, rewritten: _Rewritten, progress: Progress
+) -> None:
+    """Replace the old snapshots by new ones."""
     progress.start("erase: snapshots", 0)
     rewriter = Rewriter(writing, plan.selection, frozenset(plan.tables), now)
-    renamed = {old.id: new.id for old, new in plan.superseded}
     for old, new in plan.superseded:
         _replace(plan.vault, old, new)
-    for hit in plan.snapshots:
-        new = rewriter.rewrite(hit)
-        _replace(plan.vault, hit.name, new)
-        renamed[hit.name.id] = new.id
-    return renamed, rewriter.replaced
+        rewritten.renamed[old.id] = new.id
+    try:
+        for affected in plan.snapshots:
+            new = rewriter.rewrite(affected)
+            _replace(plan.vault, affected.name, new)
+            rewritten.renamed[affected.name.id] = new.id
+    finally:
+        rewritten.objects |= rewriter.replaced
 
 
 def _replace(vault: Vault, old: SnapshotName, new: SnapshotName) -> None:
-    """Delete the old manifest; its pin goes to the new one, which is there."""
+    """Delete the old manifest. The new one is there, and gets its pin first."""
     pin = pins.load(vault).get(old.id)
-    if pin is not None and not pins.is_pinned(vault, new.id):
-        data = documents.encode(Pin(snapshot=new.id, pinned_at=pin.pinned_at, reason=pin.reason))
-        vault.store.put(layout.pin_path(new.id), [data], len(data))
-    vault.delete(old.path)
     if pin is not None:
-        pins.unpin(vault, old.id)
+        if not pins.is_pinned(vault, new.id):
+            data = documents.encode(Pin(snapshot=new.id, pinned_at=pin.pinned_at, reason=pin.reason))
+            vault.store.put(layout.pin_path(new.id), [data], len(data))
+        pins.unpin(vault, old.id)  # before the manifest: a pin without its snapshot is damage
+    vault.delete(old.path)
 
 
 def _tables(left: ErasePlan) -> set[str]:
@@ -129,7 +151,7 @@ def _tables(left: ErasePlan) -> set[str]:
 
 
 def _mark(vault: Vault, names: list[str]) -> None:
-    """Who begins to write from here on keeps away from what goes."""
+    """List these as pending deletes: writers that begin from here on do not rely on them."""
     marked = pending_deletes.for_writing(vault).pending_deletes
     new = [name for name in names if name not in marked]
     if new:
@@ -137,24 +159,23 @@ def _mark(vault: Vault, names: list[str]) -> None:
 
 
 def _check(left: ErasePlan, progress: Progress) -> None:
-    """PachvaultError where anything of what was to go is still there."""
+    """PachvaultError where anything of what was to be erased is still there."""
     vault = left.vault
-    again = look(vault, left.selection, progress)
-    if not again.is_empty:
+    if not make_plan(vault, left.selection, progress).is_empty:
         raise PachvaultError("there is still something to erase", where=vault.store.url, hint="erase again")
-    gone = SortedDigests(left.gone)
-    still = [info.name for info in vault.objects(layout.PACKS) if _holds(vault, info.name, info.size, gone)]
-    if still or gone.has(blob_index.all_rows(vault, ()).digests).any():
+    erased = SortedDigests(left.gone)
+    packs = [info.name for info in vault.objects(layout.PACKS) if _holds(vault, info.name, info.size, erased)]
+    if packs or erased.has(blob_index.all_rows(vault, ()).digests).any():
         raise PachvaultError(
-            f"what was erased is still in {', '.join(still) or 'the index'}",
+            f"what was erased is still in {', '.join(packs) or 'the index'}",
             where=vault.store.url,
             hint="erase again",
         )
 
 
-def _holds(vault: Vault, name: str, size: int, gone: SortedDigests) -> bool:
+def _holds(vault: Vault, name: str, size: int, blobs: SortedDigests) -> bool:
     try:
-        held = read_any_toc(vault, name, size)[1].blobs["digest"]
+        content = read_any_toc(vault, name, size)[1].blobs["digest"]
     except DamageError:
-        return False  # no reader finds a blob in it; the plan has named it
-    return bool(gone.has(held).any())
+        return False  # no reader gets a blob from it; the plan has named it
+    return bool(blobs.has(content).any())

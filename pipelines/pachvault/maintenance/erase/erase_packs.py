@@ -1,4 +1,4 @@
-"""The bytes of what was erased: packs without them, an index without those packs, no traces elsewhere."""
+"""The bytes of erased files: packs without them, an index without those packs, no traces elsewhere."""
 
 from __future__ import annotations
 
@@ -30,88 +30,87 @@ from pachvault.vault.vault import Vault
 _log = logging.getLogger(__name__)
 
 _BLOBS_AT_ONCE = 125_000
-"""So many are written before their index is: what is known of them is in memory until then."""
+"""So many are written before their index is: their places are in memory until then."""
 _CACHE_BYTES = 8 * 1024 * 1024
 """Of frames: blobs are read in their order."""
 _FILE = re.compile(r"([\w-]+/[\w-]+)@\w+:(/[^;,]*)")
 
 
 def repack(left: ErasePlan, writing: Vault, progress: Progress) -> int:
-    """Put what stays of the packs elsewhere, take the packs out of the index, delete them; bytes written."""
+    """Copy the blobs that stay, remove the old packs from the index, delete them. Returns bytes written."""
     vault = left.vault
     if not left.packs:
         return 0
     progress.start("erase: packs", left.pack_bytes)
-    pa.default_memory_pool().release_unused()  # what the tables took
-    bad = [digest for name in left.packs if (digest := layout.named_digest(name))]
-    made, lost = _moved(left, writing, bad)
-    needed = _needed(left, lost)
-    if needed:
+    pa.default_memory_pool().release_unused()  # the memory of the tables
+    old_packs = [digest for name in left.packs if (digest := layout.named_digest(name))]
+    written_bytes, lost = _copied(left, writing, old_packs)
+    affected_file = _file_with(left, lost)
+    if affected_file:
         raise CorruptError(
-            f"{len(lost)} blobs that stay cannot be read, those of {needed} for one: no pack was deleted",
+            f"{len(lost)} blobs that stay cannot be read (of {affected_file}, for one): no pack was deleted",
             where=vault.store.url,
             hint="`pachvault repair`, then erase again; or erase that file, too",
         )
-    _out_of_index(vault, writing, bad)
+    _remove_from_index(vault, writing, old_packs)
     for name in left.packs:
         vault.delete(name)
-    return made
+    return written_bytes
 
 
-def _moved(left: ErasePlan, writing: Vault, packs: list[bytes]) -> tuple[int, list[bytes]]:
-    """Write what stays of packs, and has no other place that reads, to new ones, and read these back.
+def _copied(left: ErasePlan, writing: Vault, packs: list[bytes]) -> tuple[int, list[bytes]]:
+    """Write the blobs that stay, and can be read from no other pack, to new packs, and read these back.
 
     The bytes of the new packs, and the blobs that cannot be read.
     """
     places = _places(left.vault, packs)
-    doomed = frozenset(packs)
-    is_doomed = np.array([name.tobytes() in doomed for name in places.packs], bool)
-    stay = _staying(places, is_doomed, SortedDigests(left.gone))
-    others = blob_index.usable_rows(writing, places.take(np.flatnonzero(~is_doomed[places.pack_codes])))
-    is_there = SortedDigests.of([others.digests]).has(stay)
-    if is_there.any():
+    old_packs = frozenset(packs)
+    is_old = np.array([name.tobytes() in old_packs for name in places.packs], bool)
+    stay = _staying(places, is_old, SortedDigests(left.gone))
+    others = blob_index.usable_rows(writing, places.take(np.flatnonzero(~is_old[places.pack_codes])))
+    is_elsewhere = SortedDigests.of([others.digests]).has(stay)
+    if is_elsewhere.any():
         elsewhere = BlobPlaces(others)
-        found = read(BlobReader(writing, elsewhere, _CACHE_BYTES), in_order(elsewhere, stay[is_there]))
-        bad = digests.of(blob for blob, content in found if content is None)
-        stay = digests.joined([stay[~is_there], bad])
+        copies = read(BlobReader(writing, elsewhere, _CACHE_BYTES), in_order(elsewhere, stay[is_elsewhere]))
+        damaged = digests.of(blob for blob, content in copies if content is None)
+        stay = digests.joined([stay[~is_elsewhere], damaged])
     del others
     reader = BlobReader(left.vault, BlobPlaces(places), _CACHE_BYTES)
-    made, lost = 0, []
+    written_bytes, lost = 0, []
     for first in range(0, len(stay), _BLOBS_AT_ONCE):
         with PackWriter(writing) as writer:
             lost += copy(reader, writer, stay[first : first + _BLOBS_AT_ONCE])
             written = writer.finish()
-        made += sum(each.size for each in writer.packs)
-        del writer  # it knows all blobs that it wrote
+        written_bytes += sum(pack.size for pack in writer.packs)
+        del writer  # it holds the digests of all blobs that it wrote
         read_back(left.vault, written)
-    return made, lost
+    return written_bytes, lost
 
 
 def _places(vault: Vault, packs: list[bytes]) -> IndexRows:
-    """The index, and what packs hold besides by their own tables of contents.
+    """The index, and what else the packs' own tables of contents place.
 
-    So nothing is lost with a pack because an index object was.
+    So a lost index object does not cost a pack's blobs.
     """
     placed = blob_index.all_rows(vault)
     by_pack = RowsByPack(placed)
     besides = []
     for pack in packs:
-        info = vault.store.stat(layout.pack_path(pack))
+        path = layout.pack_path(pack)
+        info = vault.store.stat(path)
         try:
-            said = IndexRows.of_toc(
-                pack, read_any_toc(vault, layout.pack_path(pack), info.size if info else 0)[1]
-            )
-            rows = differing(placed, by_pack.rows(pack), said)[1]
+            in_toc = IndexRows.of_toc(pack, read_any_toc(vault, path, info.size if info else 0)[1])
+            rows = differing(placed, by_pack.rows(pack), in_toc)[1]
             if len(rows):
-                besides.append(said.take(rows))
+                besides.append(in_toc.take(rows))
         except DamageError as error:
             _log.warning("only the index records what is in a damaged pack: %s", error)
     return IndexRows.joined([placed, *besides]) if besides else placed
 
 
-def _staying(places: IndexRows, is_doomed: NDArray[np.bool_], gone: SortedDigests) -> Digests:
-    """The blobs that stay of packs, each once, as they lie there, so that a frame is decoded once."""
-    rows = np.flatnonzero(is_doomed[places.pack_codes])
+def _staying(places: IndexRows, is_old: NDArray[np.bool_], gone: SortedDigests) -> Digests:
+    """The blobs that stay, each once, in the order of the packs, so that a frame is decoded once."""
+    rows = np.flatnonzero(is_old[places.pack_codes])
     rows = rows[np.lexsort((places.integers["frame_offset"][rows], places.pack_codes[rows]))]
     held = places.digests.take(rows)
     del rows
@@ -121,7 +120,7 @@ def _staying(places: IndexRows, is_doomed: NDArray[np.bool_], gone: SortedDigest
     return held[is_first & ~gone.has(held)]
 
 
-def _needed(left: ErasePlan, lost: list[bytes]) -> str:
+def _file_with(left: ErasePlan, lost: list[bytes]) -> str:
     """A file that needs any of the blobs; empty where none does."""
     for name in left.file_tables if lost else ():
         for rows in left.vault.file_batches(name):
@@ -131,11 +130,11 @@ def _needed(left: ErasePlan, lost: list[bytes]) -> str:
     return ""
 
 
-def _out_of_index(vault: Vault, writing: Vault, packs: list[bytes]) -> None:
-    """Write what index objects that name the packs say besides anew, and delete them."""
-    going = frozenset(packs)
-    named = blob_index.read_each(vault, lambda _, data: index.packs_of(data)[0])
-    objects = [name for name, found in named.items() if going.intersection(found)]
+def _remove_from_index(vault: Vault, writing: Vault, packs: list[bytes]) -> None:
+    """Write the other rows of index objects that name the packs again, and delete these objects."""
+    removed = frozenset(packs)
+    packs_by_object = blob_index.read_each(vault, lambda _, data: index.packs_of(data)[0])
+    objects = [name for name, named in packs_by_object.items() if removed.intersection(named)]
     rows = IndexRows.joined(IndexRows.read(vault.read(name)).without(packs) for name in objects)
     index_objects.write(replace(writing, pending_deletes=writing.pending_deletes | set(objects)), rows)
     for name in objects:
@@ -143,7 +142,7 @@ def _out_of_index(vault: Vault, writing: Vault, packs: list[bytes]) -> None:
 
 
 def drop_traces(vault: Vault, selection: EraseSelection) -> None:
-    """Delete what is only advice and may name what is gone: receipts of dead runs, audits of such files."""
+    """Delete advisory objects that may name erased files: receipts of dead runs, and audits."""
     for info in vault.objects(layout.RUNS, layout.Kind.RECEIPT):
         vault.delete(info.name)
     for info in vault.objects(layout.AUDITS):
@@ -152,6 +151,6 @@ def drop_traces(vault: Vault, selection: EraseSelection) -> None:
         except DamageError as error:
             _log.warning("skipped a damaged audit, it may name erased files: %s", error)
             continue
-        texts = [f"{each.name} {each.message}" for each in audit.objects]
+        texts = [f"{audited.name} {audited.message}" for audited in audit.objects]
         if any(selection.mentions(repo, path) for text in texts for repo, path in _FILE.findall(text)):
             vault.delete(info.name)

@@ -1,4 +1,4 @@
-"""What an erasure would take out of the vault: which snapshots, files and bytes. Nothing is changed."""
+"""What an erasure would remove from the vault: which snapshots, files and bytes. Nothing is changed."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from pachvault.vault.walk import manifests
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ErasePlan:
-    """What goes, and what stays though it has the same content."""
+    """What is erased, and what stays though it has the same content."""
 
     vault: Vault
     selection: EraseSelection
@@ -38,28 +38,28 @@ class ErasePlan:
     commits: int
     files: int
     size: int
-    """Bytes of the files, each time a commit put them."""
+    """Of the files in bytes, counted each time a commit put them."""
     tables: list[bytes]
-    """File tables with rows that go."""
+    """File tables with rows that are erased."""
     file_tables: list[bytes]
-    """All of them, those of dead runs too."""
+    """All file tables, those of dead runs too."""
     reached: frozenset[str]
     """Records and tables that snapshots need."""
     gone: Digests
-    """Blobs that nothing else needs, sorted."""
+    """Erased blobs: those that nothing else needs, sorted."""
     kept: int
     """Blobs that stay because other files have them."""
     keepers: list[str]
     """Some of those files."""
     packs: list[str]
-    """Packs that hold blobs that go."""
+    """Packs that hold erased blobs."""
     pack_bytes: int
     skipped: list[str]
     """Manifests of forgotten snapshots that cannot be read: nobody can bring them back."""
     unmatched: list[str]
     """Patterns that match nothing in the vault, and by which nothing was erased before."""
     unreadable: list[str]
-    """Packs of which neither a table of contents nor the index says what they hold."""
+    """Packs whose content neither a table of contents nor the index has."""
 
     @property
     def is_empty(self) -> bool:
@@ -70,22 +70,22 @@ class ErasePlan:
 def plan(vault: Vault, selection: EraseSelection, progress: Progress) -> ErasePlan:
     """Look through all snapshots, forgotten ones included, and through what dead runs left.
 
-    Raises DamageError where a snapshot that is not forgotten cannot be read: nobody could say what it holds.
+    Raises DamageError where a snapshot that is not forgotten cannot be read: its content would be unknown.
     """
     progress.start("erase: tables", 0)
-    alive, skipped = _loaded(vault)
-    superseded = _superseded(alive)
+    readable, skipped = _loaded(vault)
+    superseded = _superseded(readable)
     replaced = {old for old, _ in superseded}
-    reach = TableScan(vault, selection)
-    reach.read([name for name, _ in alive if name not in replaced])
-    gone, kept, keepers = reach.contents()
+    scan = TableScan(vault, selection)
+    scan.read([name for name, _ in readable if name not in replaced])
+    gone, kept, keepers = scan.contents()
     progress.start("erase: packs", 0)
     packs, pack_bytes, unreadable = _packs_with(vault, gone)
-    hit = reach.hit_rows()
-    repos = {RepoName(each.project, each.repo) for _, manifest in alive for each in manifest.repos}
-    before = {
+    erased_rows = scan.erased_rows()
+    repos = {RepoName(entry.project, entry.repo) for _, manifest in readable for entry in manifest.repos}
+    erased_before = {
         pattern
-        for _, manifest in alive
+        for _, manifest in readable
         for erased in manifest.erased
         for pattern in (*erased.repos, *erased.paths)
     }
@@ -93,66 +93,72 @@ def plan(vault: Vault, selection: EraseSelection, progress: Progress) -> ErasePl
         vault=vault,
         selection=selection,
         snapshots=[
-            found for name, manifest in alive if name not in replaced and (found := reach.hit(name, manifest))
+            affected
+            for name, manifest in readable
+            if name not in replaced and (affected := scan.affected(name, manifest))
         ],
         superseded=superseded,
-        commits=hit.group_by(["repo", "commit"]).aggregate([]).num_rows,
-        files=hit.num_rows,
-        size=pc.sum(hit["size"]).as_py() or 0,
-        tables=sorted(reach.hits),
-        file_tables=reach.file_tables,
-        reached=frozenset(reach.names),
+        commits=erased_rows.group_by(["repo", "commit"]).aggregate([]).num_rows,
+        files=erased_rows.num_rows,
+        size=pc.sum(erased_rows["size"]).as_py() or 0,
+        tables=sorted(scan.erased),
+        file_tables=scan.file_tables,
+        reached=frozenset(scan.names),
         gone=gone,
         kept=kept,
         keepers=keepers,
         packs=packs,
         pack_bytes=pack_bytes,
         skipped=skipped,
-        unmatched=[each for each in selection.unmatched(repos, hit["path"]) if each not in before],
+        unmatched=[
+            pattern
+            for pattern in selection.unmatched(repos, erased_rows["path"])
+            if pattern not in erased_before
+        ],
         unreadable=unreadable,
     )
 
 
 def _loaded(vault: Vault) -> tuple[list[tuple[SnapshotName, Manifest]], list[str]]:
     """All manifests, oldest first; those of forgotten snapshots that cannot be read."""
-    alive, skipped = [], []
+    readable, skipped = [], []
     for name in manifests(vault):
         try:
-            alive.append((name, snapshots.load(vault, name).manifest))
+            readable.append((name, snapshots.load(vault, name).manifest))
         except DamageError as error:
             if not name.path.startswith(layout.FORGOTTEN):
                 raise unknown(error) from error
             skipped.append(name.path)
-    return sorted(alive, key=lambda pair: pair[1].frozen_at), skipped
+    return sorted(readable, key=lambda pair: pair[1].frozen_at), skipped
 
 
-def _superseded(alive: list[tuple[SnapshotName, Manifest]]) -> list[tuple[SnapshotName, SnapshotName]]:
+def _superseded(readable: list[tuple[SnapshotName, Manifest]]) -> list[tuple[SnapshotName, SnapshotName]]:
     """Manifests of which another one is the same snapshot with more erased."""
     alike: dict[tuple[str, datetime], list[tuple[SnapshotName, Manifest]]] = {}
-    for name, manifest in alive:
+    for name, manifest in readable:
         alike.setdefault((manifest.run_id, manifest.frozen_at), []).append((name, manifest))
-    found = []
-    for name, manifest in alive:
-        said = manifest.erased
+    superseded = []
+    for name, manifest in readable:
+        erased = manifest.erased
         for other, later in alike[manifest.run_id, manifest.frozen_at]:
-            if len(later.erased) > len(said) and later.erased[: len(said)] == said:
-                found.append((name, other))
+            if len(later.erased) > len(erased) and later.erased[: len(erased)] == erased:
+                superseded.append((name, other))
                 break
-    return found
+    return superseded
 
 
 def _packs_with(vault: Vault, gone: Digests) -> tuple[list[str], int, list[str]]:
     """The packs that hold any of the blobs, by their own tables of contents or else by the index.
 
-    With their size in bytes together, and the packs of which nothing is known.
+    With their size in bytes together, and the packs whose content is unknown.
     """
     packs_to_rewrite: list[str] = []
     unreadable: list[str] = []
     size = 0
     if not len(gone):
         return packs_to_rewrite, size, unreadable
-    going = SortedDigests(gone)
-    # read only where a pack does not say itself what it holds
+    erased = SortedDigests(gone)
+    # read only where a pack's own table of contents cannot be read
     index = cache(lambda: BlobPlaces(blob_index.all_rows(vault, ())))
     for info in vault.objects(layout.PACKS):
         name = layout.named_digest(info.name)
@@ -161,7 +167,7 @@ def _packs_with(vault: Vault, gone: Digests) -> tuple[list[str], int, list[str]]
         blobs, is_known = _blobs_of(vault, info, name, index)
         if not is_known:
             unreadable.append(info.name)
-        if going.has(blobs).any():
+        if erased.has(blobs).any():
             packs_to_rewrite.append(info.name)
             size += info.size
     return packs_to_rewrite, size, unreadable
@@ -170,7 +176,7 @@ def _packs_with(vault: Vault, gone: Digests) -> tuple[list[str], int, list[str]]
 def _blobs_of(
     vault: Vault, info: ObjectInfo, name: bytes, index: Callable[[], BlobPlaces]
 ) -> tuple[Digests, bool]:
-    """The blobs of a pack, and whether anything is known of it. Another pack may lie under its name."""
+    """The blobs of a pack, and whether its content is known. Another pack may lie under its name."""
     try:
         actual_name, toc = read_any_toc(vault, info.name, info.size)
     except DamageError:

@@ -43,37 +43,40 @@ class EraseSelection:
 
     @classmethod
     def erased(cls, manifest: Manifest) -> list[EraseSelection]:
-        """What was taken out of a snapshot."""
-        return [cls(tuple(each.repos), tuple(each.paths)) for each in manifest.erased]
+        """What was erased from a snapshot."""
+        return [cls(tuple(erased.repos), tuple(erased.paths)) for erased in manifest.erased]
 
     def __str__(self) -> str:
         return f"{', '.join(self.paths) or 'everything'} in {', '.join(self.repos)}"
 
     def has_repo(self, repo: RepoName) -> bool:
-        """Whether a repo is meant."""
+        """Whether a repo is selected."""
         return any(selection.source(pattern).means_repo(repo) for pattern in self.repos)
 
-    def hits(self, files: pa.Table) -> NDArray[np.bool_]:
-        """For each row of a file table whether it goes."""
-        repos = [each for each in pc.unique(files["repo"]).to_pylist() if self.has_repo(RepoName.parse(each))]
-        mine = pc.is_in(files["repo"], pa.array(repos, pa.string())).to_numpy()
+    def matches(self, files: pa.Table) -> NDArray[np.bool_]:
+        """For each row of a file table whether it is selected."""
+        names = pc.unique(files["repo"]).to_pylist()
+        repos = [name for name in names if self.has_repo(RepoName.parse(name))]
+        is_selected = pc.is_in(files["repo"], pa.array(repos, pa.string())).to_numpy()
         if self.paths and repos:
             paths = Paths(self.paths)
-            rows = np.flatnonzero(mine)
-            mine[rows] = [paths.has(path) for path in files["path"].take(rows).to_pylist()]
-        return np.asarray(mine, np.bool_)
+            rows = np.flatnonzero(is_selected)
+            is_selected[rows] = [paths.has(path) for path in files["path"].take(rows).to_pylist()]
+        return np.asarray(is_selected, np.bool_)
 
     def has(self, repo: RepoName, path: str) -> bool:
-        """Whether a file goes."""
+        """Whether a file is selected."""
         return self.has_repo(repo) and Paths(self.paths).has(path)
 
     def mentions(self, repo: str, text: str) -> bool:
-        """Whether a text about a repo names a path that goes."""
+        """Whether a text about a repo names a selected path."""
         if not self.has_repo(RepoName.parse(repo)):
             return False
         return any(map(Paths(self.paths).has, _MENTIONED.findall(text)))
 
     def unmatched(self, repos: Collection[RepoName], paths: pa.ChunkedArray) -> list[str]:
         """The patterns that match none of these repos, and none of these paths."""
-        left = [each for each in self.repos if not any(map(selection.source(each).means_repo, repos))]
-        return [*left, *Paths(self.paths).unmatched(pc.unique(paths).to_pylist()).patterns]
+        unmatched = [
+            pattern for pattern in self.repos if not any(map(selection.source(pattern).means_repo, repos))
+        ]
+        return [*unmatched, *Paths(self.paths).unmatched(pc.unique(paths).to_pylist()).patterns]

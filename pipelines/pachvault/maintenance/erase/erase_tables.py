@@ -1,4 +1,4 @@
-"""The file tables of a vault, and which of their rows go: what an erasure is planned from."""
+"""The file tables of a vault, and which of their rows are erased: the input of an erasure's plan."""
 
 from __future__ import annotations
 
@@ -21,37 +21,37 @@ from pachvault.vault.vault import Vault
 from pachvault.vault.walk import NodeKind, walk
 
 NAMED = 20
-"""Files that are named of those that keep a blob."""
+"""So many files are named of those that keep a blob."""
 _CONTENTS = ("size", "digest", "blobs")
-_HIT = pa.schema([each for each in table.FILES if each.name != "pfs_hash"])
+_ERASED = pa.schema([column for column in table.FILES if column.name != "pfs_hash"])
 
 
 @dataclass(frozen=True, slots=True)
 class AffectedSnapshot:
-    """A snapshot that is written anew, and how much goes of it."""
+    """A snapshot that is rewritten, and how much of it is erased."""
 
     name: SnapshotName
     manifest: Manifest
     files: int
     size: int
-    """Of the files its commits put, each time they did."""
+    """Of the files that its commits put, in bytes, each time they did."""
 
 
 @dataclass(slots=True)
 class TableScan:
-    """The tables of a vault, and the rows of them that go."""
+    """The tables of a vault, and the rows of them that are erased."""
 
     vault: Vault
     selection: EraseSelection
     names: set[str] = field(default_factory=set)
-    hits: dict[bytes, pa.Table] = field(default_factory=dict)
-    """Of each file table with rows that go those."""
+    erased: dict[bytes, pa.Table] = field(default_factory=dict)
+    """The erased rows of each file table that has some."""
     _tables: dict[bytes, None] = field(default_factory=dict)
     _records: dict[bytes, RepoRecord] = field(default_factory=dict)
     _of_list: dict[bytes, tuple[int, int, bool]] = field(default_factory=dict)
 
     def read(self, names: list[SnapshotName]) -> None:
-        """Find all file tables, those of dead runs too, and what goes of each."""
+        """Find all file tables, those of dead runs too, and the erased rows of each."""
         try:
             for at in walk(self.vault, names):
                 if at.kind is NodeKind.MANIFEST:
@@ -80,34 +80,34 @@ class TableScan:
         """All file tables that were read."""
         return list(self._tables)
 
-    def hit(self, name: SnapshotName, manifest: Manifest) -> AffectedSnapshot | None:
-        """What goes of a snapshot; None where it stays as it is."""
-        sums = [each for entry in manifest.repos for each in self._sums(entry.record)]
-        if not any(is_hit for _, _, is_hit in sums):
+    def affected(self, name: SnapshotName, manifest: Manifest) -> AffectedSnapshot | None:
+        """How a snapshot is affected; None where it is not."""
+        sums = [of_list for entry in manifest.repos for of_list in self._sums(entry.record)]
+        if not any(is_affected for _, _, is_affected in sums):
             return None
         return AffectedSnapshot(
             name, manifest, sum(files for files, _, _ in sums), sum(size for _, size, _ in sums)
         )
 
-    def hit_rows(self) -> pa.Table:
-        """The files that go, each once however many tables have it."""
+    def erased_rows(self) -> pa.Table:
+        """The erased files, each once however many tables have it."""
         columns = ["repo", "commit", "path", "size"]
-        rows = pa.concat_tables([_HIT.empty_table(), *self.hits.values()])
+        rows = pa.concat_tables([_ERASED.empty_table(), *self.erased.values()])
         rows = rows.filter(pc.equal(rows["kind"], table.FILE)).select(columns)
         return rows.group_by(["repo", "commit", "path"]).aggregate([("size", "max")]).rename_columns(columns)
 
     def contents(self) -> tuple[Digests, int, list[str]]:
         """The blobs that nothing else needs, how many of the others stay, and some files that have them."""
-        mine = [table.digests_by_row(rows)[1] for rows in self.hits.values()]
-        wanted = SortedDigests.of(mine)
-        # what is named more often than by the rows that go is named by others, too
-        left = -sum(map(wanted.count, mine), np.zeros(len(wanted), np.int64))
+        blobs = [table.digests_by_row(rows)[1] for rows in self.erased.values()]
+        wanted = SortedDigests.of(blobs)
+        # a blob that is named more often than by the erased rows is named by other rows, too
+        other_uses = -sum(map(wanted.count, blobs), np.zeros(len(wanted), np.int64))
         for name in self._tables if len(wanted) else ():
             for rows in self.vault.file_batches(name, _CONTENTS):
-                left += wanted.count(table.digests_by_row(rows)[1])
-        stays = left > 0
-        kept = wanted.digests[stays]
-        return wanted.digests[~stays], len(kept), self._keepers(kept)
+                other_uses += wanted.count(table.digests_by_row(rows)[1])
+        is_kept = other_uses > 0
+        kept = wanted.digests[is_kept]
+        return wanted.digests[~is_kept], len(kept), self._keepers(kept)
 
     def _keepers(self, kept: Digests) -> list[str]:
         keepers: dict[str, None] = {}
@@ -115,26 +115,26 @@ class TableScan:
         for name in self._tables if len(kept) else ():
             if layout.table_path(name) not in self.names:
                 continue
-            for files in self.vault.file_batches(name, _HIT.names):
+            for files in self.vault.file_batches(name, _ERASED.names):
                 numbers, named = table.digests_by_row(files)
                 rows = np.unique(numbers[blobs.has(named)])
-                found = files.take(rows).filter(pa.array(~self.selection.hits(files.take(rows))))
-                keepers.update(dict.fromkeys(table.file_names(found.slice(0, NAMED))))
+                others = files.take(rows).filter(pa.array(~self.selection.matches(files.take(rows))))
+                keepers.update(dict.fromkeys(table.file_names(others.slice(0, NAMED))))
                 if len(keepers) >= NAMED:
                     return list(keepers)[:NAMED]
         return list(keepers)
 
     def _file_table(self, name: bytes) -> None:
-        hits = []
-        for files in self.vault.file_batches(name, _HIT.names):
-            mask = self.selection.hits(files)
+        erased = []
+        for files in self.vault.file_batches(name, _ERASED.names):
+            mask = self.selection.matches(files)
             if mask.any():
-                hits.append(files.filter(pa.array(mask)).combine_chunks())
-        if hits:
-            self.hits[name] = pa.concat_tables(hits)
+                erased.append(files.filter(pa.array(mask)).combine_chunks())
+        if erased:
+            self.erased[name] = pa.concat_tables(erased)
 
     def _sums(self, name: bytes) -> Iterator[tuple[int, int, bool]]:
-        """For each commit list: files and bytes that go of its commits, and whether it is written anew."""
+        """For each commit list: erased files and bytes of its commits, and whether it is rewritten."""
         record = self._records[name]
         repo = RepoName(record.project, record.repo)
         for segment in record.segments:
@@ -147,21 +147,21 @@ class TableScan:
         owners: dict[bytes, list[str]] = {}
         for commit, tables in zip(commits["commit"].to_pylist(), commits["tables"].to_pylist(), strict=True):
             for name in tables:
-                if name in self.hits:
+                if name in self.erased:
                     owners.setdefault(name, []).append(commit)
-        for name, mine in owners.items():
-            rows = self.hits[name]
-            is_mine = pc.is_in(rows["commit"], pa.array(mine, pa.string()))
-            rows = rows.filter(pc.and_(pc.equal(rows["repo"], str(repo)), is_mine))
+        for name, commit_ids in owners.items():
+            rows = self.erased[name]
+            is_theirs = pc.is_in(rows["commit"], pa.array(commit_ids, pa.string()))
+            rows = rows.filter(pc.and_(pc.equal(rows["repo"], str(repo)), is_theirs))
             files += pc.sum(pc.equal(rows["kind"], table.FILE)).as_py() or 0
             size += pc.sum(rows["size"]).as_py() or 0
         return files, size, bool(owners)
 
 
 def unknown(error: DamageError) -> DamageError:
-    """The damage, with what it means here."""
+    """The damage, with what it means for an erasure."""
     return type(error)(
-        f"{error.what}: what it holds is not known, and nothing was erased",
+        f"{error.what}: its content is not known, and nothing was erased",
         where=error.where,
-        hint="`pachvault repair`; or forget the snapshots that it hits, and prune",
+        hint="`pachvault repair`; or forget the affected snapshots, and prune",
     )

@@ -1,6 +1,6 @@
-"""A snapshot written anew without some of its files: tables, commit lists, records, and a new manifest.
+"""A snapshot rewritten without some of its files: tables, commit lists, records, and a new manifest.
 
-The order is that of every writer: what is named is durable, and read back, before what names it.
+As every writer does, it makes an object durable, and reads it back, before it writes one that names it.
 """
 
 from __future__ import annotations
@@ -25,39 +25,39 @@ from pachvault.vault.snapshots import SnapshotName
 from pachvault.vault.vault import Vault
 
 _Layers = dict[tuple[str, str], pa.Table]
-"""Rows that go, by repo and commit."""
+"""Erased rows, by repo and commit."""
 _NOTHING = table.FILES.empty_table()
 
 
 @dataclass(slots=True)
 class Rewriter:
-    """Writes snapshots anew; what they share is written once."""
+    """Rewrites snapshots; what they share is written once."""
 
     vault: Vault
-    """For writing: it avoids the names of what is to be deleted."""
+    """For writing: it avoids the names of objects to be deleted."""
     selection: EraseSelection
-    hit: frozenset[bytes]
-    """The file tables with rows that go."""
+    affected: frozenset[bytes]
+    """The file tables with erased rows."""
     at: datetime
     replaced: set[str] = field(default_factory=set)
-    """The records and commit lists that new ones stand for."""
+    """The records and commit lists that were replaced by new ones."""
     _tables: dict[bytes, bytes | None] = field(default_factory=dict)
-    """Every one of these seen, and the one that stands for it; None where nothing is left."""
+    """Each of these that was seen, and the new one; None where no row is left."""
     _gone: dict[bytes, _Layers] = field(default_factory=dict)
     _records: dict[bytes, bytes] = field(default_factory=dict)
-    """Every record seen, and the one that stands for it."""
+    """Each record that was seen, and the new one, or itself."""
     _segments: dict[bytes, Segment] = field(default_factory=dict)
-    """Every commit list seen, and the one that stands for it."""
+    """Each commit list that was seen, and the new one, or itself."""
     _sizes: dict[tuple[str, str], int] = field(default_factory=dict)
-    """How many bytes go of a commit's tree, by repo and commit: the tree is the same in every snapshot."""
+    """Erased bytes of a commit's tree, by repo and commit: the tree is the same in every snapshot."""
 
-    def rewrite(self, hit: AffectedSnapshot) -> SnapshotName:
+    def rewrite(self, affected: AffectedSnapshot) -> SnapshotName:
         """Write all that the new snapshot needs, then its manifest; its name. The old one is not touched."""
-        manifest = hit.manifest
+        manifest = affected.manifest
         erased = ErasureNote(
             what=str(self.selection),
             at=self.at,
-            files=hit.files,
+            files=affected.files,
             repos=list(self.selection.repos),
             paths=list(self.selection.paths),
         )
@@ -68,7 +68,7 @@ class Rewriter:
                 "erased": [*manifest.erased, erased],
             }
         )
-        return self._manifest(new, hit.name)
+        return self._manifest(new, affected.name)
 
     def _manifest(self, manifest: Manifest, old: SnapshotName) -> SnapshotName:
         data = documents.encode(manifest)
@@ -108,7 +108,7 @@ class Rewriter:
         return self._records[name]
 
     def _segment(self, history: RepoHistory, segment: Segment) -> Segment:
-        """A commit list, written anew where it names what is gone, or holds a commit that had some of it."""
+        """A commit list; a new one where a commit of it has erased rows in its tables or its tree."""
         if segment.table not in self._segments:
             old = self.vault.commit_list(segment.table)
             rows = self._commits(history, old)
@@ -124,35 +124,35 @@ class Rewriter:
         """The rows of a commit list as they are to be."""
         rows = commits.to_pylist()
         for row in rows:
-            standing = [(each, self._table(each)) for each in row["tables"]]
-            row["tables"] = [new for _, new in standing if new is not None]
-            row["rows"] -= sum(self._rows_of(history, row["commit"], old).num_rows for old, _ in standing)
+            replacements = [(name, self._table(name)) for name in row["tables"]]
+            row["tables"] = [new for _, new in replacements if new is not None]
+            row["rows"] -= sum(self._rows_of(history, row["commit"], old).num_rows for old, _ in replacements)
             row["size"] -= self._gone_size(history, row["commit"])
         return pa.Table.from_pylist(rows, schema=table.COMMITS)
 
     def _gone_size(self, history: RepoHistory, commit: str) -> int:
-        """How many bytes go of a commit's tree."""
+        """How many bytes of a commit's tree are erased."""
         key = (str(history.name), commit)
         if key not in self._sizes:
             layers = [layer for at in history.chain(commit) for layer in self._gone_of(history, at)]
-            is_hit = any(layer.num_rows for layer in layers)
-            self._sizes[key] = pc.sum(table.fold(layers)["size"]).as_py() or 0 if is_hit else 0
+            is_affected = any(layer.num_rows for layer in layers)
+            self._sizes[key] = pc.sum(table.fold(layers)["size"]).as_py() or 0 if is_affected else 0
         return self._sizes[key]
 
     def _gone_of(self, history: RepoHistory, row: int) -> list[pa.Table]:
-        """The rows that go of the commit in a row of the history."""
+        """The erased rows of the commit in a row of the history."""
         commit = history.commits["commit"][row].as_py()
         names = history.commits["tables"][row].as_py()
         return [self._rows_of(history, commit, name) for name in names]
 
     def _rows_of(self, history: RepoHistory, commit: str, name: bytes) -> pa.Table:
-        """The rows that go of a commit in a file table."""
+        """The erased rows of a commit in a file table."""
         self._table(name)
         return self._gone.get(name, {}).get((str(history.name), commit), _NOTHING)
 
     def _table(self, name: bytes) -> bytes | None:
-        """The table that stands for a file table; itself, where nothing of it goes."""
-        if name not in self.hit:
+        """The table that replaces a file table; itself, where no row of it is erased."""
+        if name not in self.affected:
             return name
         if name not in self._tables:
             gone: list[pa.Table] = []
@@ -161,7 +161,7 @@ class Rewriter:
             def staying() -> Iterator[pa.Table]:
                 nonlocal left
                 for files in self.vault.file_batches(name):
-                    mask = self.selection.hits(files)
+                    mask = self.selection.matches(files)
                     gone.append(files.filter(pa.array(mask)).combine_chunks())
                     left += len(files) - len(gone[-1])
                     yield files.filter(pa.array(~mask))
@@ -174,7 +174,9 @@ class Rewriter:
     def _written(self, data: bytes, rows: int) -> bytes:
         name = self.vault.put_table(data).digest
         if sum(map(len, self.vault.file_batches(name))) != rows:
-            raise CorruptError("the table does not read as it was written", where=layout.table_path(name))
+            raise CorruptError(
+                "the table was just written and cannot be read back", where=layout.table_path(name)
+            )
         return name
 
 

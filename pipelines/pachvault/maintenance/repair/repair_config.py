@@ -1,4 +1,4 @@
-"""`vault.json` made anew from what the manifests say of the vault."""
+"""`vault.json` rebuilt from what the manifests record of the vault."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Rebuilt:
-    """A configuration that was made up here, because `vault.json` is lost."""
+    """A configuration in place of a lost `vault.json`."""
 
     config: Config
     is_grace_known: bool
-    """Whether anything says the vault's grace; else that of a new vault was assumed."""
+    """Whether a manifest records the vault's grace period; else that of a new vault is assumed."""
 
 
 def open_or_rebuild(store: Store) -> tuple[Vault, Rebuilt | None]:
-    """The vault, and what its `vault.json` is to be where that is lost; nothing is written.
+    """The vault, and its rebuilt `vault.json` where that is lost; nothing is written.
 
-    Raises NoVaultError where no manifest says whose vault this is, and what `open_vault` raises for
-    a vault that is sealed or newer: that is no damage.
+    Raises NoVaultError where no manifest records the vault's id, and what `open_vault` raises for a vault
+    that is encrypted or newer: that is no damage.
     """
     if not store.exists():
         return open_vault(store), None
@@ -47,21 +47,21 @@ def open_or_rebuild(store: Store) -> tuple[Vault, Rebuilt | None]:
             where=store.url,
             hint="put vault.json back from a copy",
         )
-    ((vault_id, said),) = owners.items()
+    ((vault_id, records),) = owners.items()
     if config is not None:
         rebuilt = Rebuilt(config.model_copy(update={"vault_id": vault_id}), is_grace_known=True)
     else:
-        began = min(each.freeze_began_at for each in said)
-        known = [each for each in said if each.grace_seconds is not None]
-        last = max(known, key=lambda each: (each.sequence, each.sealed_at), default=None)
-        grace = last.grace_seconds if last else None
-        made = Config(vault_id=vault_id, created_at=began, grace_seconds=grace or GRACE_SECONDS)
-        rebuilt = Rebuilt(made, is_grace_known=grace is not None)
+        created_at = min(record.freeze_began_at for record in records)
+        with_grace = [record for record in records if record.grace_seconds is not None]
+        newest = max(with_grace, key=lambda record: (record.sequence, record.sealed_at), default=None)
+        grace = newest.grace_seconds if newest else None
+        config = Config(vault_id=vault_id, created_at=created_at, grace_seconds=grace or GRACE_SECONDS)
+        rebuilt = Rebuilt(config, is_grace_known=grace is not None)
     return Vault(store, rebuilt.config), rebuilt
 
 
 def write(vault: Vault) -> None:
-    """Write the configuration; what lies in its place and says nothing true is removed first."""
+    """Write the configuration; a damaged one is removed first."""
     data = vault.config.encode()
     if vault.store.stat(layout.CONFIG) is not None:
         if vault.get(layout.CONFIG) == data:
@@ -71,22 +71,22 @@ def write(vault: Vault) -> None:
     open_vault(vault.store)
 
 
-def _owners(store: Store) -> dict[str, list[_Said]]:
-    """What manifests say, by the id of the vault that they name."""
-    found: dict[str, list[_Said]] = {}
+def _owners(store: Store) -> dict[str, list[_VaultRecord]]:
+    """What manifests record, by the id of the vault that they name."""
+    records: dict[str, list[_VaultRecord]] = {}
     for folder in (layout.SNAPSHOTS, layout.FORGOTTEN):
         for info in list_objects(store, folder):
             manifest = _manifest(store, info.name)
             if manifest is not None:
-                said = _Said(
+                record = _VaultRecord(
                     manifest.freeze_began_at, manifest.sequence, manifest.sealed_at, manifest.grace_seconds
                 )
-                found.setdefault(manifest.vault_id, []).append(said)
-    return found
+                records.setdefault(manifest.vault_id, []).append(record)
+    return records
 
 
-class _Said(NamedTuple):
-    """What a manifest says of its vault."""
+class _VaultRecord(NamedTuple):
+    """What a manifest records of its vault."""
 
     freeze_began_at: datetime
     sequence: int
@@ -95,7 +95,7 @@ class _Said(NamedTuple):
 
 
 def _is_lost(store: Store) -> bool:
-    """Whether there is no `vault.json`, or one that says nothing."""
+    """Whether `vault.json` is missing or corrupt."""
     if store.stat(layout.CONFIG) is None:
         return True
     try:

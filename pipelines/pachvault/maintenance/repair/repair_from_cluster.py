@@ -1,15 +1,14 @@
-"""A whole repair from a shell: the vault's own part, and what the cluster can still give back.
+"""A whole repair from a shell: from the vault itself, and from the cluster where it still has the data.
 
-Lost blobs are looked for in the commit that put the file, in its mirror in the backup repo, then in the
-heads of the repo's branches and its other mirrors. A blob is named by its digest, so what has the name is
-the blob, wherever it was found.
+Lost file tables are made again first (`table_rebuild`). Lost blobs are looked for in the commit that put the
+file, in its mirror in the backup repo, then in the heads of the repo's branches and its other mirrors. A blob
+is named by its digest, so content with that digest is the blob, wherever it is read.
 """
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import groupby
 
 import numpy as np
@@ -20,11 +19,12 @@ from pachvault.errors import PachydermError, SourceGoneError
 from pachvault.format import index
 from pachvault.format.config import Cutting
 from pachvault.format.ids import RepoName
-from pachvault.maintenance.repair import repair
+from pachvault.maintenance import reserve
+from pachvault.maintenance.repair import repair, table_rebuild
+from pachvault.maintenance.repair.cluster_places import ClusterPlaces
 from pachvault.maintenance.repair.repair import Repaired, RepairPlan
 from pachvault.maintenance.repair.repair_needs import LostFile
 from pachvault.maintenance.verify.verify import Level
-from pachvault.mirror import mirrors
 from pachvault.pach.connection import connect
 from pachvault.pach.source import CommitRef, Source
 from pachvault.pach.tar import FilePiece
@@ -33,78 +33,106 @@ from pachvault.store.store import Store
 from pachvault.vault.blob_places import BlobPlaces
 from pachvault.vault.pack_writer import PackWriter
 
-_log = logging.getLogger(__name__)
-
 _NAMES_A_CALL = 300
-_MIRRORS = 8
-"""Of a repo's other mirror commits, how many of the newest are looked through."""
 
 
 @dataclass(frozen=True, slots=True)
 class Prospect:
-    """What the cluster can do about lost files."""
+    """What the cluster still has of lost files and tables."""
 
     there: tuple[LostFile, ...] = ()
     """Files whose commit, or a mirror of it, can still be read."""
     gone: tuple[LostFile, ...] = ()
     """Files that only later commits may still have."""
+    tables: tuple[str, ...] = ()
+    """Lost file tables whose commits can all be read: repair exports these again."""
     unreachable: str = ""
-    """Why nobody could be asked."""
+    """Why the cluster could not be asked."""
 
 
 def prospect(address: str, token: str | None, plan: RepairPlan) -> Prospect:
-    """Where lost files could be read again; nothing is read or changed."""
-    if not plan.needs.wants:
+    """Where lost files and tables could be read again; no content is read, and nothing is changed."""
+    needs = plan.needs
+    if not needs.lost_files and not needs.lost_tables:
         return Prospect()
     try:
         with connect(address, token) as connection:
-            finder = _Finder(Source(connection))
-            there = [want for want in plan.needs.wants if finder.own_places(want.repo, want.commit)]
+            places = ClusterPlaces(Source(connection))
+            there = [file for file in needs.lost_files if places.own(file.repo, file.commit)]
+            tables = table_rebuild.possible(places, plan.reader, needs)
     except PachydermError as error:
-        return Prospect(gone=tuple(plan.needs.wants), unreachable=str(error))
+        return Prospect(gone=tuple(needs.lost_files), unreachable=str(error))
     known = set(there)
-    return Prospect(tuple(there), tuple(want for want in plan.needs.wants if want not in known))
+    gone = tuple(file for file in needs.lost_files if file not in known)
+    return Prospect(tuple(there), gone, tuple(tables))
 
 
 def run(
     address: str, token: str | None, store: Store, level: Level, progress: Progress
 ) -> tuple[Repaired, Prospect]:
-    """Plan and carry out; where the cluster cannot be reached, without it."""
+    """Plan and carry out; without the cluster where that cannot be reached. May use the reserve."""
     plan = repair.plan(store, level, progress)
-    outlook = prospect(address, token, plan)
-    if not plan.needs.wants or outlook.unreachable:
-        return repair.execute(plan, None, progress), outlook
-    troubles: list[PachydermError] = []
+    if plan.is_intact:
+        return repair.execute(plan, None, progress), Prospect()
 
-    def heal(wants: Sequence[LostFile], writer: PackWriter) -> None:
+    def attempt(is_repeated: bool) -> tuple[Repaired, Prospect]:
+        current = repair.plan(store, level, progress) if is_repeated else plan
+        return _with_cluster(address, token, current, progress)
+
+    return reserve.used(plan.vault, attempt)
+
+
+def _with_cluster(
+    address: str, token: str | None, plan: RepairPlan, progress: Progress
+) -> tuple[Repaired, Prospect]:
+    outlook = prospect(address, token, plan)
+    troubles: list[PachydermError] = []
+    if outlook.tables:
         try:
             with connect(address, token) as connection:
-                refill(Source(connection), plan.vault.config.cutting, wants, writer, progress)
+                source = Source(connection)
+                rebuilt = table_rebuild.rebuild(
+                    source, ClusterPlaces(source), plan.reader, plan.needs, progress
+                )
+                plan = repair.with_rebuilt(plan, rebuilt)
         except PachydermError as error:
-            troubles.append(error)  # what was found until then is kept
+            troubles.append(error)
+    if outlook.unreachable or not plan.needs.lost_files:
+        return repair.execute(plan, None, progress), _with(outlook, troubles)
 
-    done = repair.execute(plan, heal, progress)
-    return done, replace(outlook, unreachable=str(troubles[0])) if troubles else outlook
+    def heal(files: Sequence[LostFile], writer: PackWriter) -> None:
+        try:
+            with connect(address, token) as connection:
+                refill(Source(connection), plan.vault.config.cutting, files, writer, progress)
+        except PachydermError as error:
+            troubles.append(error)  # what was read until then is kept
+
+    repaired = repair.execute(plan, heal, progress)
+    return repaired, _with(outlook, troubles)
+
+
+def _with(outlook: Prospect, troubles: Sequence[PachydermError]) -> Prospect:
+    return replace(outlook, unreachable=str(troubles[0])) if troubles else outlook
 
 
 def refill(
-    source: Source, cutting: Cutting, wants: Sequence[LostFile], writer: PackWriter, progress: Progress
+    source: Source, cutting: Cutting, files: Sequence[LostFile], writer: PackWriter, progress: Progress
 ) -> None:
-    """Read files again until every lost blob is found; those found are added to the writer."""
-    finder = _Finder(source)
-    lost = frozenset(blob for want in wants for blob in want.blobs)
-    progress.start("repair: from the cluster", sum(want.size for want in wants))
+    """Read files again until every lost blob is there; the writer gets those that are."""
+    places = ClusterPlaces(source)
+    lost = frozenset(blob for file in files for blob in file.blobs)
+    progress.start("repair: from the cluster", sum(file.size for file in files))
     with Chunker(writer, _AllBut(lost), cutting) as chunker:
         for (repo, commit), group in groupby(
-            sorted(wants, key=_commit_and_path), key=lambda want: (want.repo, want.commit)
+            sorted(files, key=_commit_and_path), key=lambda file: (file.repo, file.commit)
         ):
-            open_wants = _still(group, chunker)
-            for place in (*finder.own_places(repo, commit), *finder.later_places(repo)):
-                if not open_wants:
+            incomplete = _incomplete(group, chunker)
+            for place in (*places.own(repo, commit), *places.later(repo)):
+                if not incomplete:
                     break
-                for _ in chunker.store(_pieces(source, place, open_wants, progress)):
+                for _ in chunker.store(_pieces(source, place, incomplete, progress)):
                     pass  # the tables have their rows already
-                open_wants = _still(open_wants, chunker)
+                incomplete = _incomplete(incomplete, chunker)
 
 
 class _AllBut(BlobPlaces):
@@ -119,64 +147,19 @@ class _AllBut(BlobPlaces):
         return np.array([digest not in self._lost for digest in digests], np.bool_)
 
 
-@dataclass(slots=True)
-class _Finder:
-    """Where a commit's files can be read; each is asked for once."""
-
-    source: Source
-    _own: dict[tuple[RepoName, str], list[CommitRef]] = field(default_factory=dict)
-    _later: dict[RepoName, list[CommitRef]] = field(default_factory=dict)
-    _mirrors: dict[str, CommitRef] | None = None
-
-    def own_places(self, repo: RepoName, commit: str) -> list[CommitRef]:
-        """The commit itself, and its mirror."""
-        if (repo, commit) not in self._own:
-            self._own[repo, commit] = list(self._own_places(repo, commit))
-        return self._own[repo, commit]
-
-    def later_places(self, repo: RepoName) -> list[CommitRef]:
-        """Where else its files may still be: the heads of the repo's branches now, and its newest mirrors."""
-        if repo not in self._later:
-            try:
-                branches = self.source.branches(repo)
-            except SourceGoneError:
-                branches = []
-            heads = dict.fromkeys(branch.head for branch in branches if branch.head)
-            held = [ref for name, ref in self._mirrored().items() if name.startswith(f"{repo}@")]
-            refs = [CommitRef(repo.project, repo.repo, head) for head in heads]
-            self._later[repo] = [*refs, *held[: -_MIRRORS - 1 : -1]]
-        return self._later[repo]
-
-    def _own_places(self, repo: RepoName, commit: str) -> Iterator[CommitRef]:
-        ref = CommitRef(repo.project, repo.repo, commit)
-        try:
-            if self.source.commit(ref).finished_at is not None:
-                yield ref
-        except SourceGoneError:
-            _log.info("commit %s of %s is gone from the cluster", commit, repo)
-        mirror = self._mirrored().get(f"{repo}@{commit}")
-        if mirror is not None:
-            yield mirror
-
-    def _mirrored(self) -> dict[str, CommitRef]:
-        if self._mirrors is None:
-            self._mirrors = mirrors(self.source)
-        return self._mirrors
+def _commit_and_path(file: LostFile) -> tuple[RepoName, str, str]:
+    return file.repo, file.commit, file.path
 
 
-def _commit_and_path(want: LostFile) -> tuple[RepoName, str, str]:
-    return want.repo, want.commit, want.path
-
-
-def _still(wants: Iterable[LostFile], chunker: Chunker) -> list[LostFile]:
-    return [want for want in wants if not all(chunker.has(blob) for blob in want.blobs)]
+def _incomplete(files: Iterable[LostFile], chunker: Chunker) -> list[LostFile]:
+    return [file for file in files if not all(chunker.has(blob) for blob in file.blobs)]
 
 
 def _pieces(
-    source: Source, place: CommitRef, wants: Sequence[LostFile], progress: Progress
+    source: Source, place: CommitRef, files: Sequence[LostFile], progress: Progress
 ) -> Iterator[FilePiece]:
     """The files as far as this place has them, each of the size it had."""
-    sizes = {want.path: want.size for want in wants}
+    sizes = {file.path: file.size for file in files}
     for folder, paths in groupby(sizes, key=lambda path: path[: path.rindex("/") + 1]):
         names = [path[len(folder) :] for path in paths]
         for at in range(0, len(names), _NAMES_A_CALL):

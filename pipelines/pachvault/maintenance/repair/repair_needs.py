@@ -1,6 +1,6 @@
-"""What the snapshots need, forgotten ones included: which of it is lost, and whom that hits.
+"""What all snapshots need, forgotten ones included: what of it is lost, and which snapshots that affects.
 
-Nothing is changed, and one damage does not hide another.
+Nothing is changed. Every damage is found, not only the first.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import pyarrow as pa
 from pachvault.errors import DamageError
 from pachvault.format import layout, pack, table
 from pachvault.format.ids import RepoName
+from pachvault.maintenance.repair.lost_tables import COLUMNS
 from pachvault.maintenance.repair.repair_packs import PackSurvey
 from pachvault.vault.graph import Failure, Graph
 from pachvault.vault.vault import Vault
@@ -21,12 +22,13 @@ from pachvault.vault.walk import NodeKind, Reached, manifests
 
 @dataclass(frozen=True, slots=True)
 class LostFile:
-    """A file of which blobs are lost, as the commit that put it has it."""
+    """A file of which blobs are lost, in the commit that put it."""
 
     repo: RepoName
     commit: str
     path: str
     size: int
+    """In bytes."""
     blobs: tuple[bytes, ...]
     """The lost ones."""
 
@@ -36,46 +38,50 @@ class LostFile:
 
 @dataclass(slots=True)
 class LostObject:
-    """An object that a snapshot needs and that no cluster can give back."""
+    """An object that a snapshot needs and that is missing or corrupt."""
 
     object: str
     message: str
     snapshots: dict[str, None] = field(default_factory=dict)
-    """Short ids of those it hits."""
+    """Short ids of the affected ones."""
     what: dict[str, None] = field(default_factory=dict)
     """What is lost with it."""
 
 
 @dataclass(slots=True)
 class RepairNeeds:
-    """What the snapshots need of the packs, and what of their own objects is damaged."""
+    """What the snapshots need of the packs, and which of their own objects are damaged."""
 
+    graph: Graph
     copies: dict[bytes, None] = field(default_factory=dict)
-    """Blobs that read, but only in damaged packs."""
-    wants: list[LostFile] = field(default_factory=list)
-    """The files with blobs that read nowhere."""
-    losses: list[LostObject] = field(default_factory=list)
+    """Blobs that can be read from damaged packs only."""
+    lost_files: list[LostFile] = field(default_factory=list)
+    """The files with blobs that cannot be read from any pack."""
+    lost_objects: list[LostObject] = field(default_factory=list)
+    lost_tables: set[bytes] = field(default_factory=set)
+    """Digests of the file tables among the lost objects."""
 
     @property
-    def lost(self) -> set[bytes]:
-        """The blobs that read nowhere."""
-        return {blob for want in self.wants for blob in want.blobs}
+    def lost_blobs(self) -> set[bytes]:
+        """The blobs that cannot be read from any pack."""
+        return {blob for file in self.lost_files for blob in file.blobs}
 
 
 def needs(vault: Vault, packs: PackSurvey) -> RepairNeeds:
-    """Follow every manifest down to its blobs. Raises what is no damage, for nothing is known then."""
-    graph = Graph.read(vault, list(manifests(vault)), ["commit", "rows", "tables"])
-    found = RepairNeeds()
+    """Follow every manifest down to its blobs. Raises errors that are no damage: they answer nothing."""
+    graph = Graph.read(vault, list(manifests(vault)), COLUMNS)
+    needed = RepairNeeds(graph)
     for failure in graph.failures:
         if not isinstance(failure.error, DamageError):
             raise failure.error
-        found.losses.append(_lost_object(graph, failure))
+        needed.lost_objects.append(_lost_object(graph, failure))
     for name in graph.tables:
         try:
-            _add_blobs(found, vault, packs, name)
+            _add_blobs(needed, vault, packs, name)
         except DamageError as error:
-            found.losses.append(_lost_table(graph, name, error.what))
-    return found
+            needed.lost_objects.append(_lost_table(graph, name, error.what))
+            needed.lost_tables.add(name)
+    return needed
 
 
 def _lost_object(graph: Graph, failure: Failure) -> LostObject:
@@ -106,20 +112,22 @@ def _lost_table(graph: Graph, name: bytes, message: str) -> LostObject:
     return LostObject(at.path, message, snapshots=dict.fromkeys(graph.affected(at)), what=what)
 
 
-def _add_blobs(found: RepairNeeds, vault: Vault, packs: PackSurvey, name: bytes) -> None:
-    """Add the blobs of a file table that do not read, or read only in damaged packs."""
-    wanted = vault.blobs_of_table(name)
-    missing = pack.split_digests(wanted[~packs.whole.has(wanted)])
-    is_in_damaged = packs.hurt.has(missing)
-    found.copies.update(
-        dict.fromkeys(blob for blob, is_there in zip(missing, is_in_damaged, strict=True) if is_there)
-    )
-    lost = {blob for blob, is_there in zip(missing, is_in_damaged, strict=True) if not is_there}
+def _add_blobs(needed: RepairNeeds, vault: Vault, packs: PackSurvey, name: bytes) -> None:
+    """Add the blobs of a file table that cannot be read, or can be read from damaged packs only."""
+    blobs = vault.blobs_of_table(name)
+    not_intact = pack.split_digests(blobs[~packs.intact.has(blobs)])
+    is_in_damaged = packs.damaged_places.has(not_intact).tolist()
+    lost: set[bytes] = set()
+    for blob, is_there in zip(not_intact, is_in_damaged, strict=True):
+        if is_there:
+            needed.copies[blob] = None
+        else:
+            lost.add(blob)
     if lost:
-        found.wants.extend(_wants(vault.file_table(name), lost))
+        needed.lost_files.extend(_lost_files(vault.file_table(name), lost))
 
 
-def _wants(files: pa.Table, lost: set[bytes]) -> Iterator[LostFile]:
+def _lost_files(files: pa.Table, lost: set[bytes]) -> Iterator[LostFile]:
     columns = ["repo", "commit", "path", "size", "digest", "blobs"]
     for row in files.select(columns).take(table.rows_with(files, lost)).to_pylist():
         names = dict.fromkeys(blob for blob in row["blobs"] or [row["digest"]] if blob in lost)

@@ -1,4 +1,4 @@
-"""What packs and index hold, as far as it reads: every place of every blob, and which of them are good.
+"""What packs and index hold, as far as they can be read: every place of every blob, and which are intact.
 
 Nothing is decided here, and nothing is changed.
 """
@@ -30,27 +30,27 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class PackSurvey:
-    """The packs and the index of a vault as they were found."""
+    """The state of the packs and the index of a vault."""
 
-    whole: SortedDigests
-    """The blobs in packs without fault."""
-    hurt: BlobPlaces
-    """Places that read, in packs that are damaged or marked for deletion."""
+    intact: SortedDigests
+    """The blobs in intact packs."""
+    damaged_places: BlobPlaces
+    """Places that can be read, in packs that are damaged or pending deletes."""
     damaged: dict[str, str]
     """Packs by name, with what is wrong."""
     unplaced: IndexRows
-    """Rows that no index object has, by what the packs say of themselves."""
+    """Rows that no index object has, by the packs' own tables of contents."""
     gone: dict[str, frozenset[bytes]]
-    """For each index object with rows that no pack bears out: the packs of these that are not there."""
+    """For each index object with rows that contradict the packs: those of these packs that are missing."""
     wrong: frozenset[str]
-    """Those of them that say what a pack that is there does not."""
+    """Those of them with rows that contradict a pack that is there."""
     unreadable: dict[str, str]
-    """The index objects that do not read, with what is wrong."""
+    """The index objects that cannot be read, with what is wrong."""
     _placed: PlacedBlobs
 
     def rows_without(self, replaced: Set[str]) -> IndexRows:
-        """What the index lacks if these objects are taken out of it."""
-        kept = [self._placed.true_of(name) for name in sorted(replaced) if name in self.gone]
+        """What the index lacks if these objects are removed from it."""
+        kept = [self._placed.confirmed_of(name) for name in sorted(replaced) if name in self.gone]
         return IndexRows.joined([self.unplaced, *kept])
 
     def placed_in(self, pack: bytes) -> set[bytes]:
@@ -64,11 +64,11 @@ def survey(vault: Vault, level: Level, progress: Progress) -> PackSurvey:
     placed, unreadable = _index_objects(vault)
     infos = list(vault.objects(layout.PACKS))
     progress.start("repair: packs", sum(info.size for info in infos))
-    whole: list[Digests] = []
-    hurt: list[IndexRows] = []
+    intact: list[Digests] = []
+    damaged_rows: list[IndexRows] = []
     unplaced: list[IndexRows] = []
     damaged: dict[str, str] = {}
-    going = pending_deletes.for_writing(vault).pending_deletes
+    to_be_deleted = pending_deletes.for_writing(vault).pending_deletes
     for info in infos:
         name = layout.named_digest(info.name) or b""
         numbers = placed.by_pack.rows(name)
@@ -76,24 +76,24 @@ def survey(vault: Vault, level: Level, progress: Progress) -> PackSurvey:
             toc = read_toc(vault, info.name, info.size)
         except DamageError as error:
             damaged[info.name] = error.what
-            hurt.append(_salvaged(vault, info, name, placed.rows.take(numbers)))
+            damaged_rows.append(_salvaged(vault, info, name, placed.rows.take(numbers)))
         else:
             rows = IndexRows.of_toc(name, toc)
             unplaced += placed.compare(rows, numbers)
             bad = _bad_blobs(vault, info.name, toc, level)
             if bad:
-                damaged[info.name] = f"{len(bad)} of its {len(toc.blobs)} blobs do not read"
-                hurt.append(rows.take(np.setdiff1d(np.arange(len(rows)), np.array(bad, np.int64))))
-            elif info.name in going:  # what is needed of it is copied, unless another pack has it
-                hurt.append(rows)
+                damaged[info.name] = f"{len(bad)} of its {len(toc.blobs)} blobs cannot be read"
+                damaged_rows.append(rows.take(np.setdiff1d(np.arange(len(rows)), np.array(bad, np.int64))))
+            elif info.name in to_be_deleted:  # what is needed of it is copied, unless another pack has it
+                damaged_rows.append(rows)
             else:
-                whole.append(rows.digests)
+                intact.append(rows.digests)
         progress.add(info.size, 1)
     listed = {layout.named_digest(info.name) or b"" for info in infos}
     gone = placed.gone(listed)
     return PackSurvey(
-        whole=SortedDigests.of(whole),
-        hurt=BlobPlaces(IndexRows.joined(hurt)),
+        intact=SortedDigests.of(intact),
+        damaged_places=BlobPlaces(IndexRows.joined(damaged_rows)),
         damaged=damaged,
         unplaced=IndexRows.joined(unplaced),
         gone={name: packs - listed for name, packs in gone.items()},
@@ -104,38 +104,38 @@ def survey(vault: Vault, level: Level, progress: Progress) -> PackSurvey:
 
 
 def _index_objects(vault: Vault) -> tuple[PlacedBlobs, dict[str, str]]:
-    found: dict[str, IndexRows] = {}
+    readable: dict[str, IndexRows] = {}
     unreadable: dict[str, str] = {}
     for info in vault.objects(layout.INDEX):
         try:
-            found[info.name] = IndexRows.read(vault.read(info.name))
+            readable[info.name] = IndexRows.read(vault.read(info.name))
         except DamageError as error:
             if vault.store.stat(info.name) is not None:  # else prune has replaced it since the listing
                 unreadable[info.name] = error.what
-    return PlacedBlobs(found), unreadable
+    return PlacedBlobs(readable), unreadable
 
 
 def _bad_blobs(vault: Vault, name: str, toc: pack.Toc, level: Level) -> list[int]:
-    """The rows of a TOC whose blobs do not read."""
+    """The rows of a table of contents whose blobs cannot be read."""
     bad: list[int] = []
     for frame, rows in blobs_by_frame(toc) if level is not Level.STRUCTURE else ():
         stored = vault.store.get_range(name, int(frame["offset"]), int(frame["stored"]))
         try:
-            is_whole = pack.frame_is_intact(stored, int(frame["checksum"]))
-            if is_whole and level is Level.DATA:
+            is_intact = pack.frame_is_intact(stored, int(frame["checksum"]))
+            if is_intact and level is Level.DATA:
                 data = pack.open_frame(stored, int(frame["raw"]), int(frame["codec"]))
                 bad += damaged_blobs(toc, rows, data)
         except DamageError:
-            is_whole = False
-        if not is_whole:
+            is_intact = False
+        if not is_intact:
             bad += rows.tolist()
     return bad
 
 
 def _salvaged(vault: Vault, info: ObjectInfo, pack_id: bytes, rows: IndexRows) -> IndexRows:
-    """What reads nevertheless of an object that is not the pack its name promises.
+    """What can be read of an object that is not the pack its name promises.
 
-    Where to look says the index; or the TOC of another pack, where one lies there.
+    The places are those of the index, and those of the table of contents of another pack that lies there.
     """
     try:
         toc = read_any_toc(vault, info.name, info.size)[1]
@@ -143,54 +143,54 @@ def _salvaged(vault: Vault, info: ObjectInfo, pack_id: bytes, rows: IndexRows) -
     except DamageError as error:
         _log.info("only the index records what is in a damaged pack: %s", error)
     rows = rows.take(np.argsort(rows.integers["frame_offset"], kind="stable"))
-    good: list[int] = []
-    opened, data = -1, b""
-    said = (rows.integers[name].tolist() for name in NUMBERS)
+    readable: list[int] = []
+    open_frame, data = -1, b""
+    columns = (rows.integers[name].tolist() for name in NUMBERS)
     for number, (blob, frame, stored, raw, codec, offset, size) in enumerate(
-        zip(split_digests(rows.digests), *said, strict=True)
+        zip(split_digests(rows.digests), *columns, strict=True)
     ):
-        if frame != opened:
-            opened = frame
+        if frame != open_frame:
+            open_frame = frame
             try:
                 data = pack.open_frame(vault.store.get_range(info.name, frame, stored), raw, codec)
             except DamageError:
                 data = b""
         if digest(data[offset : offset + size]) == blob:
-            good.append(number)
-    return rows.take(np.array(good, np.int64))
+            readable.append(number)
+    return rows.take(np.array(readable, np.int64))
 
 
 class PlacedBlobs:
-    """The rows of all index objects, and which of them are true."""
+    """The rows of all index objects, and which of them the packs confirm."""
 
     def __init__(self, objects: dict[str, IndexRows]) -> None:
-        """Empties `objects` on the way: both at once would be twice the memory."""
-        ends = np.cumsum([len(each) for each in objects.values()], dtype=np.int64).tolist()
+        """Empties `objects` meanwhile: both at once would be twice the memory."""
+        ends = np.cumsum([len(rows) for rows in objects.values()], dtype=np.int64).tolist()
         starts = [0, *ends[:-1]]
-        self._slices = {name: slice(*each) for name, *each in zip(objects, starts, ends, strict=False)}
+        self._slices = {name: slice(*span) for name, *span in zip(objects, starts, ends, strict=False)}
         self.rows = IndexRows.joined(objects.pop(name) for name in list(objects))
         self.by_pack = RowsByPack(self.rows)
-        self._is_true = np.ones(len(self.rows), bool)
+        self._is_confirmed = np.ones(len(self.rows), bool)
 
     def compare(self, rows: IndexRows, numbers: Rows) -> Iterator[IndexRows]:
-        """Note which rows are not what the pack says of itself; what it says besides."""
-        false, besides = differing(self.rows, numbers, rows)
-        self._is_true[false] = False
+        """Note which rows contradict the pack's own table of contents; yield the rows that it has besides."""
+        contradicted, besides = differing(self.rows, numbers, rows)
+        self._is_confirmed[contradicted] = False
         if len(besides):
             yield rows.take(besides)
 
     def gone(self, listed: set[bytes]) -> dict[str, frozenset[bytes]]:
-        """The objects with rows that are not true, and the packs that these rows name."""
+        """The objects with rows that no pack confirms, and the packs that these rows name."""
         for name in self.by_pack.codes.keys() - listed:
-            self._is_true[self.by_pack.rows(name)] = False
-        found = {}
+            self._is_confirmed[self.by_pack.rows(name)] = False
+        packs_by_object = {}
         for name, rows in self._slices.items():
-            false = self.rows.pack_codes[rows][~self._is_true[rows]]
-            if len(false):
-                found[name] = frozenset(split_digests(self.rows.packs.take(np.unique(false))))
-        return found
+            codes = self.rows.pack_codes[rows][~self._is_confirmed[rows]]
+            if len(codes):
+                packs_by_object[name] = frozenset(split_digests(self.rows.packs.take(np.unique(codes))))
+        return packs_by_object
 
-    def true_of(self, name: str) -> IndexRows:
-        """The rows of an object that are true."""
+    def confirmed_of(self, name: str) -> IndexRows:
+        """The rows of an object that the packs confirm."""
         rows = self._slices[name]
-        return self.rows.take(np.flatnonzero(self._is_true[rows]) + rows.start)
+        return self.rows.take(np.flatnonzero(self._is_confirmed[rows]) + rows.start)
