@@ -85,7 +85,14 @@ def cat_command(context: CommandContext, snap: str, place: str) -> int:
         raise reference.absent_in([snapshot])
     row = rows[0]
     reader = BlobReader(vault, blob_index.load_places(vault))
-    put_bytes(reader.stream(row["blobs"] or ([row["digest"]] if row["size"] else [])))
+    try:
+        put_bytes(reader.file(row["size"], row["digest"], row["blobs"] or []))
+    except DamageError as error:
+        raise type(error)(
+            f"{reference.path}: {error.what}: the output is wrong or incomplete",
+            where=error.where or str(reference.source),
+            hint=error.hint,
+        ) from error
     return 0
 
 

@@ -74,7 +74,7 @@ def _verify_vault(context: CommandContext, snap: str | None, level: Level, share
     snapshot = snapshots.resolve(vault, snap).name if snap else None
     with context.progress() as progress:
         verified = examine(vault, level, progress, snapshot=snapshot, share=share)
-    _record(vault, level, verified.audited)
+    _record(vault, level, verified.audited, verified.manifests)
     _show_findings(context, verified.findings)
     show(
         context,
@@ -153,9 +153,11 @@ def _show_findings(context: CommandContext, findings: Sequence[Finding]) -> None
     show_all(context, FindingResult, [FindingResult.of(finding) for finding in findings])
 
 
-def _record(vault: Vault, level: str, audited: Sequence[AuditEntry]) -> None:
+def _record(
+    vault: Vault, level: str, audited: Sequence[AuditEntry], manifests: Sequence[str] | None = None
+) -> None:
     try:
-        audits.record(vault, level, audited)
+        audits.record(vault, level, audited, manifests)
     except PachvaultError as error:
         say(f"the audit could not be noted in the vault: {error}")
 

@@ -38,8 +38,10 @@ class Audit(Document):
     type: Literal["audit"] = "audit"
     audited_at: Time
     level: str
-    """One of: structure, packs, data, source, drill, repair."""
+    """One of: structure, packs, data, source, drill, repair, prune."""
     objects: list[AuditEntry]
+    snapshots: list[str] | None = None
+    """Every manifest that was there, forgotten ones included, as paths; None where the audit lists none."""
 
 
 class Pin(Document):

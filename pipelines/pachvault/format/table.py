@@ -63,6 +63,8 @@ COMMITS = pa.schema(
 _LATER_COLUMNS = ("metadata", "created_by")
 """Columns of COMMITS that earlier versions did not write. They are read as null."""
 _METADATA = TypeAdapter(dict[str, str])
+_BAD_PATH = r"^[^/]|^$|\x00|//|/\.\.?/|/\.?\.?$"
+"""Not absolute; a zero byte; an empty component, `.` or `..`; a slash at the end. In RE2's syntax."""
 
 _MOST_ROWS = 2**24
 _EARLIEST, _LATEST = datetime(1, 1, 2, tzinfo=UTC), datetime(9000, 1, 1, tzinfo=UTC)
@@ -163,6 +165,12 @@ def tables_of(commits: pa.Table) -> list[bytes]:
     """The file tables that a commit list names, each once."""
     names: list[bytes] = pc.unique(pc.list_flatten(commits["tables"])).to_pylist()
     return names
+
+
+def has_bad_path(files: pa.Table) -> NDArray[np.bool_]:
+    """For each row of a file table whether no writer makes such a path."""
+    flags: NDArray[np.bool_] = pc.match_substring_regex(files["path"], _BAD_PATH).to_numpy()
+    return flags
 
 
 def fold(layers: list[pa.Table]) -> pa.Table:

@@ -108,7 +108,7 @@ def verify(context: StepContext) -> StepOutcome:
     context.findings += findings
     context.damages += sum(finding.severity is Severity.DAMAGE for finding in findings)
     context.is_verified = True
-    audits.record(vault, Level.PACKS, verified.audited)
+    audits.record(vault, Level.PACKS, verified.audited, verified.manifests)
     audits.compact(vault, now, chosen.verify_within)
     lines = [
         f"{finding.severity}: {finding.kind}: {finding.object}: {finding.message}; to do: {finding.advice}"

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+
+from blake3 import blake3
 
 from pachvault.errors import AbsentError, CorruptError, DamageError
 from pachvault.format import layout, pack
@@ -66,6 +68,21 @@ class BlobReader:
     def stream(self, blobs: list[bytes]) -> Iterator[bytes]:
         """The bytes of several blobs, one after the other."""
         return map(self.read, blobs)
+
+    def file(self, size: int, content: bytes, blobs: Sequence[bytes]) -> Iterator[bytes]:
+        """The content of a file, as its row in a file table describes it: size, digest, blobs (may be none).
+
+        Raises CorruptError after the last piece where intact blobs do not make up the file.
+        """
+        hasher = blake3() if blobs else None  # the digest of a single blob was checked
+        read_bytes = 0
+        for data in self.stream(list(blobs) or ([content] if size else [])):
+            read_bytes += len(data)
+            if hasher is not None:
+                hasher.update(data)
+            yield data
+        if read_bytes != size or (hasher is not None and hasher.digest() != content):
+            raise CorruptError("its blobs are intact, but they do not make up the file")
 
     def _blob_at(self, place: BlobLocation, blob: bytes) -> bytes:
         frame = self._frame(place)

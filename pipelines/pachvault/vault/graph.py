@@ -28,6 +28,8 @@ class RecordNode:
     """Short ids, in the order of the walk."""
     lists: dict[bytes, int] = field(default_factory=dict)
     """Its commit lists, each with its number of commits; empty where the record is unreadable."""
+    heads: dict[str, str] = field(default_factory=dict)
+    """The head of each branch that has one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +68,9 @@ class Graph:
             if at.manifest is not None:
                 graph._add_manifest(at.digest.hex()[:12], at.manifest)
             elif at.record is not None:
-                graph.records[at.digest].lists = {
-                    segment.table: segment.commits for segment in at.record.segments
-                }
+                node = graph.records[at.digest]
+                node.lists = {segment.table: segment.commits for segment in at.record.segments}
+                node.heads = {branch.name: branch.head for branch in at.record.branches if branch.head}
             elif at.commits is not None:
                 graph.lists[str(at.repo), at.digest] = at.commits
             elif at.kind is NodeKind.FILE_TABLE:

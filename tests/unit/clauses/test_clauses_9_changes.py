@@ -19,11 +19,12 @@ from pachvault.format.maintenance_documents import Audit, AuditEntry, PendingDel
 from pachvault.maintenance.erase import erase, erase_plan
 from pachvault.maintenance.erase.erase_selection import EraseSelection
 from pachvault.maintenance.repair import repair
-from pachvault.maintenance.verify import audits
+from pachvault.maintenance.verify import audits, verify_manifests
 from pachvault.maintenance.verify.verify import Level
 from pachvault.runtime.progress import Quiet
 from pachvault.vault import blob_index, pending_deletes, snapshots
 from pachvault.vault.clock import TOLERANCE
+from pachvault.vault.snapshots import Snapshot
 from stored import CONTENT, Stored, flip, heal
 from timed import GRACE, TICK, Timed, made
 
@@ -191,6 +192,51 @@ def test_clause_9_9_a_bad_result_counts_as_the_newest_of_all_where_both_times_li
     audit(story, story.store.now)
     known = audits.results(audits.load(story.vault), story.store.now)
     assert audits.has_failed(known, "packs/x") == bool(late)
+
+
+def listed() -> tuple[Timed, Snapshot]:
+    """A vault with a list of all manifests, and one of its snapshots."""
+    story, _, gone, _ = made()
+    manifests = [name for folder in (layout.SNAPSHOTS, layout.FORGOTTEN) for name in story.names(folder)]
+    audits.record(story.vault, "structure", [], manifests, at=story.store.now)
+    return story, gone
+
+
+def missing(story: Timed) -> list[tuple[str, bool]]:
+    """The manifests that verify misses, and whether each is a loss."""
+    damages = verify_manifests.check(story.vault).damages
+    return [(damage.object, damage.is_vital) for damage in damages]
+
+
+@pytest.mark.parametrize("late", [timedelta(0), TICK])
+def test_clause_9_9_a_listed_manifest_that_is_missing_is_a_loss_for_nine_tenths_of_the_grace_period(
+    late: timedelta,
+) -> None:
+    story, gone = listed()
+    assert missing(story) == []
+    story.store.delete(gone.name.path)
+    story.pass_by(GRACE * 0.9 - TICK + late)
+    assert missing(story) == [(gone.name.path, not late)]
+    assert (verify_manifests.check(story.vault).paths is None) == (not late)
+
+
+def test_clause_9_9_a_missing_number_after_the_list_is_a_loss() -> None:
+    story, _ = listed()
+    lost = story.back_up(3, 20)
+    story.back_up(4, 21)
+    assert missing(story) == []
+    story.store.delete(lost.name.path)
+    assert missing(story) == [(layout.SNAPSHOTS, True)]
+
+
+def test_clause_9_9_the_newest_list_is_kept_when_audits_are_merged() -> None:
+    story, _ = listed()
+    (name,) = story.names(layout.AUDITS)
+    story.pass_by(timedelta(days=1))
+    audits.record(story.vault, "structure", [], at=story.store.now)
+    story.pass_by(timedelta(days=60))
+    audits.compact(story.vault, story.store.now, timedelta(days=30))
+    assert story.names(layout.AUDITS) == [name]
 
 
 # 9.10 repair

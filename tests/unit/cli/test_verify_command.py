@@ -129,7 +129,7 @@ def test_what_cannot_be_read_ends_with_3_and_is_named(bench: Bench, monkeypatch:
         "unreadable",
         pack,
     )
-    assert "run it again" in finding["advice"]
+    assert "run verify again" in finding["advice"]
     flip(bench.root / next(info.name for info in bench.vault.store.list(layout.RECORDS)), 5)
     assert bench.verify("--level", "packs").code == 13  # damage counts for more
 

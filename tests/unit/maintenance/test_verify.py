@@ -252,7 +252,7 @@ def test_a_manifest_under_a_wrong_name_is_damage_and_named_rightly(made: Damaged
     assert (finding.kind, finding.severity) == ("manifest-misnamed", Severity.DAMAGE)
     assert finding.object == "snapshots/20260101T000000Z.json"
     assert f"{layout.SNAPSHOTS}/{file.name}" in finding.message
-    assert "before a prune" in finding.advice
+    assert "before prune" in finding.advice
 
 
 @pytest.mark.parametrize("is_index_whole", [True, False])

@@ -157,7 +157,7 @@ def test_a_list_that_miscounts_its_rows_is_found(vault: Vault) -> None:
     (finding,) = at(vault, Level.STRUCTURE)
     assert (finding.kind, finding.object) == ("rows-wrong", layout.table_path(listing))
     assert finding.snapshots == (snapshot[:12],)
-    assert f"{commit} has 1 where 2 are said" in finding.message
+    assert f"{commit} has 1 where the list has 2" in finding.message
 
 
 def test_a_file_that_is_not_as_long_as_its_blobs_is_found(vault: Vault) -> None:

@@ -12,11 +12,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from pachvault.errors import BusyError
+from pachvault.errors import BusyError, FullError
 from pachvault.format import layout
 from pachvault.maintenance.prune import prune, prune_plan, receipt_references
 from pachvault.maintenance.prune.prune import PruneOutcome
 from pachvault.maintenance.prune.prune_plan import PlannedObject, PruneAction, PruneLimits, PrunePlan
+from pachvault.maintenance.verify import audits, verify_manifests
 from pachvault.runtime.progress import Progress
 from pachvault.store.store import ObjectInfo
 from pachvault.syntax.quantities import rounded_in_words
@@ -88,6 +89,7 @@ def execute(vault: Vault, limits: PruneLimits, progress: Progress) -> EmergencyO
     for name in receipt_references.stale(graceless, now):
         vault.delete(name)
     vault.sweep(now)
+    is_listed = _is_listed(vault, now)
     # a run that announces itself from now on reads the marks, and relies on nothing that is marked
     marking = replace(_planned(graceless, limits, now, progress), is_compacted=False)
     outcome.prune_outcome.add(prune.execute(graceless, marking, progress))
@@ -95,7 +97,21 @@ def execute(vault: Vault, limits: PruneLimits, progress: Progress) -> EmergencyO
     now = clock.store_now(vault)
     check_alone(vault, now)
     outcome.prune_outcome.add(prune.execute(graceless, _planned(graceless, limits, now, progress), progress))
+    if not is_listed:
+        verify_manifests.record(vault, audits.PRUNE, now)
     return outcome
+
+
+def _is_listed(vault: Vault, now: datetime) -> bool:
+    """List the manifests in an audit before forgotten ones are deleted, so that verify reports no loss.
+
+    False where there is no room for that yet.
+    """
+    try:
+        verify_manifests.record(vault, audits.PRUNE, now)
+    except FullError:
+        return False
+    return True
 
 
 def announced(vault: Vault, now: datetime) -> list[AnnouncedRun]:

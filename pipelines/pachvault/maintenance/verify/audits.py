@@ -1,13 +1,13 @@
-"""Audits: what was verified, when, with what result (docs/format.md, section 9.9). Advice: all may be lost.
+"""Audits: what was verified, when, with what result (docs/format.md, section 9.9). They are advisory.
 
-A good result counts from the earlier of two times: what its writer said, and what the store says of the
-object. One from the future counts for nothing; a bad one is believed whenever it comes from.
+A good result counts from the earlier of two times: the one that its writer recorded, and the store's time of
+the object. A good result from the future does not count; a bad one counts wherever it is dated.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -23,9 +23,10 @@ _log = logging.getLogger(__name__)
 DRILL = "drill"
 PACKS = "packs"
 DATA = "data"
+PRUNE = "prune"
 _FIRST, _LAST = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
 _LEVELS = {PACKS: (PACKS, DATA), DATA: (DATA,)}
-"""Which levels a good result of which counts for the level: who decodes a pack has checked its checksums."""
+"""For each level the levels whose good results count for it: decoding a pack includes its checksums."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,139 +40,173 @@ class StoredAudit:
 
 @dataclass(frozen=True, slots=True)
 class AuditResult:
-    """What became of one thing, and when; `at` is None where that time is not to be believed."""
+    """The result for one object, and since when it counts; `at` is None where its time is not credible."""
 
     audited: AuditEntry
     at: datetime | None
 
 
 _LISTED = (layout.PACKS, layout.SNAPSHOTS)
-"""What is said of objects in these is dropped with the objects."""
+"""Results for objects in these folders are dropped with the objects."""
 
 Results = Mapping[tuple[str, str], AuditResult]
 """The newest result of each level and name."""
 
 
-def record(vault: Vault, level: str, objects: Iterable[AuditEntry]) -> None:
-    """Write down what a verification looked at."""
-    _put(vault, Audit(audited_at=datetime.now(UTC), level=level, objects=list(objects)))
+def record(
+    vault: Vault,
+    level: str,
+    objects: Iterable[AuditEntry],
+    manifests: Sequence[str] | None = None,
+    *,
+    at: datetime | None = None,
+) -> None:
+    """Write an audit of what a verification read; `manifests`: every manifest that was there, as paths.
+
+    It is dated `at`; by default now, by this machine's clock.
+    """
+    listed = None if manifests is None else sorted(manifests)
+    audited_at = at or datetime.now(UTC)
+    _put(vault, Audit(audited_at=audited_at, level=level, objects=list(objects), snapshots=listed))
 
 
 def load(vault: Vault) -> list[StoredAudit]:
     """Every audit that can be read."""
-    found = []
+    stored = []
     for info in vault.objects(layout.AUDITS):
         try:
             audit = documents.decode(Audit, vault.read(info.name))
-            found.append(StoredAudit(info.name, info.modified_at, audit))
-        except DamageError as error:  # folded since the listing, or damaged: it is advice only
+            stored.append(StoredAudit(info.name, info.modified_at, audit))
+        except DamageError as error:  # damaged, or merged into another one since the listing: advisory
             _log.info("skipped an audit: %s", error)
-    return found
+    return stored
 
 
-def results(found: Iterable[StoredAudit], now: datetime) -> Results:
-    """The newest result of each thing at each level, by the store's time `now`."""
+def results(stored: Iterable[StoredAudit], now: datetime) -> Results:
+    """The newest result for each object at each level, by the store's time `now`."""
     newest: dict[tuple[str, str], AuditResult] = {}
-    for each in found:
-        for audited, at in times(each, now):
-            key = each.audit.level, audited.name
+    for audit in stored:
+        for audited, at in times(audit, now):
+            key = audit.audit.level, audited.name
             old = newest.get(key)
             if old is None or _rank(audited, at) >= _rank(old.audited, old.at):
                 newest[key] = AuditResult(audited, at)
     return newest
 
 
-def last(found: Iterable[StoredAudit], level: str) -> list[StoredAudit]:
+def last(stored: Iterable[StoredAudit], level: str) -> list[StoredAudit]:
     """The audit of a level that was written last by its writer's clock, and by the store's: one or two."""
-    mine = [each for each in found if each.audit.level == level]
-    if not mine:
+    of_level = [audit for audit in stored if audit.audit.level == level]
+    if not of_level:
         return []
-    by_writer = max(mine, key=lambda each: each.audit.audited_at)
-    by_store = max(mine, key=lambda each: each.modified_at)
+    by_writer = max(of_level, key=lambda audit: audit.audit.audited_at)
+    by_store = max(of_level, key=lambda audit: audit.modified_at)
     return [by_writer] if by_writer == by_store else [by_writer, by_store]
 
 
+def newest_list(stored: Iterable[StoredAudit], now: datetime) -> StoredAudit | None:
+    """The newest audit that lists the manifests, at the store's time `now`; None where there is none.
+
+    One that either clock dates in the future does not count.
+    """
+    lists = [
+        audit
+        for audit in stored
+        if audit.audit.snapshots is not None
+        and not clock.is_future(max(audit.audit.audited_at, audit.modified_at), now)
+    ]
+    return max(lists, key=counts_from, default=None)
+
+
+def counts_from(stored: StoredAudit) -> datetime:
+    """The earlier of an audit's two times."""
+    return min(stored.audit.audited_at, stored.modified_at)
+
+
 def good_at(known: Results, level: str, name: str) -> datetime | None:
-    """When a pack was last found whole at a level or a deeper one; None where it was not, or failed since."""
+    """When a pack was last found intact at a level or a deeper one; None if it never was, or failed since."""
     if has_failed(known, name):
         return None
-    goods = (known.get((each, name)) for each in _LEVELS[level])
+    goods = (known.get((deeper, name)) for deeper in _LEVELS[level])
     return max((good.at for good in goods if good is not None and good.at is not None), default=None)
 
 
 def has_failed(known: Results, name: str) -> bool:
-    """Whether a pack was found bad, or could not be read, and was not found whole since.
+    """Whether a pack was found damaged, or could not be read, and was not found intact since.
 
-    Only a good result of the same level or a deeper one makes up for a bad one.
+    Only a good result of the same level or a deeper one replaces a bad one.
     """
     for level in (PACKS, DATA):
         bad = known.get((level, name))
         if bad is not None and bad.audited.result != "ok":
-            goods = (known.get((each, name)) for each in _LEVELS[level])
+            goods = (known.get((deeper, name)) for deeper in _LEVELS[level])
             if not any(good is not None and is_after(good, bad) for good in goods):
                 return True
     return False
 
 
 def compact(vault: Vault, now: datetime, period: timedelta) -> int:
-    """Fold what is older than the period into one audit a level; how many objects that removed.
+    """Merge the audits that are older than the period into one a level; the number of objects removed.
 
-    What a later audit has superseded is dropped, and so is what is said of objects that are gone. Where the
-    store refuses to delete, the folded ones stay, and nothing is wrong.
+    Results that a later audit replaced are dropped, and results for objects that are gone. The audit with the
+    newest list of manifests stays as it is. Where the store refuses to delete, the old audits stay, too.
     """
-    found = load(vault)
-    known = results(found, now)
-    old = [each for each in found if each.audit.audited_at < now - period]
+    stored = load(vault)
+    known = results(stored, now)
+    listing = newest_list(stored, now)
+    old = [audit for audit in stored if audit.audit.audited_at < now - period and audit != listing]
     listed = {info.name for folder in _LISTED for info in vault.objects(folder)}
     removed = 0
-    for level in sorted({each.audit.level for each in old}):
-        mine = [each for each in old if each.audit.level == level]
-        kept = _fold(mine, known, listed, now)
-        name = _put(vault, kept) if kept is not None else ""
-        for each in mine:
-            if each.name != name:
+    for level in sorted({audit.audit.level for audit in old}):
+        of_level = [audit for audit in old if audit.audit.level == level]
+        merged = _merge(of_level, known, listed, now)
+        name = _put(vault, merged) if merged is not None else ""
+        for audit in of_level:
+            if audit.name != name:
                 try:
-                    vault.delete(each.name)
+                    vault.delete(audit.name)
                 except DeniedError:
                     return removed
                 removed += 1
     return removed
 
 
-def _fold(mine: list[StoredAudit], known: Results, listed: Collection[str], now: datetime) -> Audit | None:
-    """One audit of what is still the newest of these; the same whenever it is made. None for nothing."""
+def _merge(
+    of_level: list[StoredAudit], known: Results, listed: Collection[str], now: datetime
+) -> Audit | None:
+    """One audit of the results that are still the newest; always the same bytes. None where none is."""
     kept: dict[str, AuditEntry] = {}
-    newest = max(mine, key=lambda each: each.audit.audited_at)
-    for each in mine:
-        for audited, at in times(each, now):
-            result = known[each.audit.level, audited.name]
+    newest = max(of_level, key=lambda audit: audit.audit.audited_at)
+    for audit in of_level:
+        for audited, at in times(audit, now):
+            result = known[audit.audit.level, audited.name]
             is_there = audited.name in listed or audited.name.partition("/")[0] not in _LISTED
-            is_there &= each is newest or each.audit.level != DRILL  # which has other names every time
+            is_there &= audit is newest or audit.audit.level != DRILL  # which has other names every time
             if is_there and result.audited == audited and result.at == at:
-                kept[audited.name] = audited.model_copy(update={"audited_at": at or _said(each, audited)})
+                audited_at = at or _audited_at(audit, audited)
+                kept[audited.name] = audited.model_copy(update={"audited_at": audited_at})
     if not kept:
         return None
-    last = max(each.audited_at for each in kept.values() if each.audited_at is not None)
+    last_at = max(audited.audited_at for audited in kept.values() if audited.audited_at is not None)
     objects = [kept[name] for name in sorted(kept)]
-    return Audit(audited_at=last, level=mine[0].audit.level, objects=objects)
+    return Audit(audited_at=last_at, level=of_level[0].audit.level, objects=objects)
 
 
-def times(found: StoredAudit, now: datetime) -> Iterator[tuple[AuditEntry, datetime | None]]:
-    """What an audit says, and since when each counts; None where that is not to be believed."""
-    for audited in found.audit.objects:
-        said = _said(found, audited)
-        first, last = sorted((said, found.modified_at))
+def times(stored: StoredAudit, now: datetime) -> Iterator[tuple[AuditEntry, datetime | None]]:
+    """An audit's results, and since when each counts; None where its time is not credible."""
+    for audited in stored.audit.objects:
+        first, last = sorted((_audited_at(stored, audited), stored.modified_at))
         # one clock that was ahead is enough to doubt a good result; a bad one needs no such care
         is_credible = not clock.is_future(last if audited.result == "ok" else first, now)
         yield audited, first if is_credible else None
 
 
-def _said(found: StoredAudit, audited: AuditEntry) -> datetime:
-    return audited.audited_at or found.audit.audited_at
+def _audited_at(stored: StoredAudit, audited: AuditEntry) -> datetime:
+    return audited.audited_at or stored.audit.audited_at
 
 
 def _rank(audited: AuditEntry, at: datetime | None) -> tuple[datetime, bool]:
-    """Newer counts for more; a good result from the future for least of all, a bad one for most."""
+    """Newer results rank higher. From the future, a good one ranks lowest of all, a bad one highest."""
     is_bad = audited.result != "ok"
     if at is None:
         return _LAST if is_bad else _FIRST, is_bad

@@ -1,4 +1,4 @@
-"""Whom damage hits: files, commits, repos, snapshots. Made by a second look at the tables, where needed."""
+"""The impact of damage: affected files, commits, repos, snapshots. Reads the tables again where needed."""
 
 from __future__ import annotations
 
@@ -15,18 +15,26 @@ from pachvault.format import digests, layout
 from pachvault.format.digests import Digests
 from pachvault.format.pack import split_digests
 from pachvault.format.table import as_array, digests_by_row
-from pachvault.maintenance.verify.findings import NAMED, NO_BLOBS, Damage, Finding, Severity, tried
+from pachvault.maintenance.verify.findings import (
+    NAMED,
+    NO_BLOBS,
+    Damage,
+    FileName,
+    Finding,
+    Severity,
+    tried,
+)
 from pachvault.maintenance.verify.verify_places import CheckedPlaces
 from pachvault.maintenance.verify.verify_structure import Structure
 from pachvault.vault.vault import Vault
 
 _INDEX = ("index-damaged", "index-unreadable", "blob-missing", "blob-unreadable")
-"""Findings that say: the index is not all there."""
+"""Kinds of damage by which the index is incomplete."""
 
 
 @dataclass(slots=True)
-class _Hits:
-    """What a damage hits, as far as is known yet."""
+class _Impact:
+    """What a damage affects, as far as is known yet."""
 
     blobs: Digests
     files: list[str] = field(default_factory=list)
@@ -35,23 +43,24 @@ class _Hits:
     tables: dict[bytes, None] = field(default_factory=dict)
 
 
-def judged(
+def findings(
     vault: Vault, structure: Structure, places: CheckedPlaces, damages: Sequence[Damage]
 ) -> list[Finding]:
-    """The findings that damages come to, in their order."""
+    """The damages with severity and impact, in their order."""
     is_indexed = not any(damage.kind in _INDEX for damage in damages)
-    is_lost = places.lost() & (places.needed() | (not structure.is_whole))
+    is_lost = places.lost() & (places.needed() | (not structure.is_complete))
     is_degraded = places.degraded() & places.needed()
-    hits = [_Hits(_lost_blobs(damage, places, is_lost)) for damage in damages]
-    # what a second look at a table finds wrong with it, when the first one did not
-    late = _find_files(vault, structure, hits)
-    findings = []
-    for damage, hit in zip([*damages, *late], [*hits, *(_Hits(NO_BLOBS) for _ in late)], strict=True):
-        severity = _severity(damage, hit, is_placed=is_indexed or len(damage.places) > 0)
+    impacts = [_Impact(_lost_blobs(damage, places, is_lost)) for damage in damages]
+    # tables that could be read the first time, and not again
+    late = _find_files(vault, structure, impacts)
+    impacts += [_Impact(NO_BLOBS) for _ in late]
+    results = []
+    for damage, impact in zip([*damages, *late], impacts, strict=True):
+        severity = _severity(damage, impact, is_placed=is_indexed or len(damage.places) > 0)
         if severity is Severity.NOTE and is_degraded[damage.places].any():
             severity = Severity.DEGRADED
-        findings.append(_finding(damage, hit, structure, severity))
-    return findings
+        results.append(_finding(damage, impact, structure, severity))
+    return results
 
 
 def _lost_blobs(damage: Damage, places: CheckedPlaces, is_lost: NDArray[np.bool_]) -> Digests:
@@ -59,93 +68,96 @@ def _lost_blobs(damage: Damage, places: CheckedPlaces, is_lost: NDArray[np.bool_
     return digests.unique(digests.joined([places.rows.digests[lost], damage.missing]))
 
 
-def _find_files(vault: Vault, structure: Structure, hits: Sequence[_Hits]) -> list[Damage]:
-    """Look through all tables for the rows that have lost blobs; the tables that did not read.
-
-    Those are left out here that did not read before: they are findings already.
-    """
-    blobs = digests.joined(hit.blobs for hit in hits)
+def _find_files(vault: Vault, structure: Structure, impacts: Sequence[_Impact]) -> list[Damage]:
+    """Search all tables for rows with lost blobs; the tables that could be read before, and cannot now."""
+    blobs = digests.joined(impact.blobs for impact in impacts)
     if not len(blobs):
         return []
-    owners = np.repeat(np.arange(len(hits)), [len(hit.blobs) for hit in hits])
+    owners = np.repeat(np.arange(len(impacts)), [len(impact.blobs) for impact in impacts])
     order = digests.order(blobs)
     blobs, owners = blobs[order], owners[order]
     damages: list[Damage] = []
-    known = {damage.table for damage in structure.damages}
+    unread = {damage.table for damage in structure.damages if damage.kind.startswith("table-")}
 
-    def look(name: bytes) -> None:
+    def search(name: bytes) -> None:
         for rows in vault.file_batches(name):
-            for hit in _find_in(rows, blobs, owners, hits):
-                hit.tables[name] = None
+            for impact in _find_in(rows, blobs, owners, impacts):
+                impact.tables[name] = None
 
     for name in structure.graph.tables:
         about = Damage(kind="table", object=layout.table_path(name), table=name)
-        damages += tried(about, partial(look, name))[1] if name not in known else []
+        damages += tried(about, partial(search, name))[1] if name not in unread else []
     return damages
 
 
 def _find_in(
-    rows: pa.Table, blobs: Digests, owners: NDArray[np.int64], hits: Sequence[_Hits]
-) -> Iterator[_Hits]:
-    """Note which rows have lost blobs; the hits that this added to."""
-    numbers, wanted = digests_by_row(rows)
-    known, asked = blobs.view("S32"), wanted.view("S32")  # of which numpy compares all 32 bytes, quickly
-    begins, ends = np.searchsorted(known, asked, "left"), np.searchsorted(known, asked, "right")
+    rows: pa.Table, blobs: Digests, owners: NDArray[np.int64], impacts: Sequence[_Impact]
+) -> Iterator[_Impact]:
+    """Note which rows have lost blobs; yields the impacts that this added to."""
+    numbers, row_blobs = digests_by_row(rows)
+    lost, needed = blobs.view("S32"), row_blobs.view("S32")  # of which numpy compares all 32 bytes, quickly
+    begins, ends = np.searchsorted(lost, needed, "left"), np.searchsorted(lost, needed, "right")
     counts = ends - begins
     if not counts.any():
         return
-    # a blob with two bad places is hit by both
-    into = np.repeat(begins - np.append(0, np.cumsum(counts)[:-1]), counts) + np.arange(counts.sum())
-    pairs = np.unique(np.stack([owners[into], np.repeat(numbers, counts)]), axis=1)
+    # a blob with two bad places is lost by both
+    pairs_at = np.repeat(begins - np.append(0, np.cumsum(counts)[:-1]), counts) + np.arange(counts.sum())
+    pairs = np.unique(np.stack([owners[pairs_at], np.repeat(numbers, counts)]), axis=1)
     for owner in np.unique(pairs[0]).tolist():
-        hit = hits[owner]
-        mine = rows.select(["repo", "commit", "path"]).take(pairs[1][pairs[0] == owner])
-        hit.files_count += mine.num_rows
-        named = mine.slice(0, max(0, NAMED - len(hit.files))).to_pylist()
-        hit.files += [f"{row['repo']}@{row['commit']}:{row['path']}" for row in named]
-        grouped = mine.group_by(["repo", "commit"], use_threads=False).aggregate([]).to_pylist()
-        hit.commits.update(dict.fromkeys((row["repo"], row["commit"]) for row in grouped))
-        yield hit
+        impact = impacts[owner]
+        files = rows.select(FileName._fields).take(pairs[1][pairs[0] == owner])
+        impact.files_count += files.num_rows
+        named = files.slice(0, max(0, NAMED - len(impact.files))).to_pylist()
+        impact.files += [str(FileName(**row)) for row in named]
+        commits = files.group_by(["repo", "commit"], use_threads=False).aggregate([]).to_pylist()
+        impact.commits.update(dict.fromkeys((row["repo"], row["commit"]) for row in commits))
+        yield impact
 
 
-def _finding(damage: Damage, hit: _Hits, structure: Structure, severity: Severity) -> Finding:
-    commits = dict(hit.commits)
+def _finding(damage: Damage, impact: _Impact, structure: Structure, severity: Severity) -> Finding:
+    commits = dict(impact.commits)
+    commits.update(dict.fromkeys(sorted(damage.commits)))
     snapshots = set(damage.snapshots)
     if damage.listing:
         snapshots.update(structure.graph.affected_by_lists(damage.repo, [damage.listing]))
-    tables = dict(hit.tables)
+    tables = dict(impact.tables)
     if damage.table:
         tables[damage.table] = None
-        commits.update(dict.fromkeys(_with_table(structure, damage.table)))
+        if not damage.commits:
+            commits.update(dict.fromkeys(_with_table(structure, damage.table)))
     for repo in {repo for repo, _ in commits}:
-        mine = pa.array([commit for owner, commit in commits if owner == repo], pa.string())
-        snapshots.update(structure.graph.affected_by_commits(repo, mine, tables))
+        of_repo = pa.array([commit for owner, commit in commits if owner == repo], pa.string())
+        snapshots.update(structure.graph.affected_by_commits(repo, of_repo, tables))
     repos = sorted({repo for repo, _ in commits} | ({damage.repo} - {""}))
+    files = [*map(str, damage.files), *impact.files]
     return Finding(
         kind=damage.kind,
         severity=severity,
         object=damage.object,
         message=damage.message,
-        snapshots=tuple(name for name in structure.graph.snapshots if name in snapshots),
+        snapshots=(
+            *(name for name in structure.graph.snapshots if name in snapshots),
+            *sorted(snapshots.difference(structure.graph.snapshots)),  # missing ones
+        ),
         repos=tuple(repos),
         commits=tuple(f"{repo}@{commit}" for repo, commit in list(commits)[:NAMED]),
         commits_count=len(commits),
-        files=tuple(hit.files),
-        files_count=hit.files_count,
-        blobs=tuple(blob.hex() for blob in split_digests(hit.blobs[:NAMED])),
-        blobs_count=len(hit.blobs),
+        files=tuple(files[:NAMED]),
+        files_count=damage.files_count + impact.files_count,
+        blobs=tuple(blob.hex() for blob in split_digests(impact.blobs[:NAMED])),
+        blobs_count=len(impact.blobs),
     )
 
 
-def _severity(damage: Damage, hit: _Hits, *, is_placed: bool) -> Severity:
-    """Without `is_placed` it is not known what was in the damaged place: then nobody may call it a note."""
+def _severity(damage: Damage, impact: _Impact, *, is_placed: bool) -> Severity:
+    """Without `is_placed` the content of the damaged place is unknown: then it is never a note."""
     if not damage.is_read:
         return Severity.UNREADABLE
     if damage.is_stray:
         return Severity.NOTE
     if damage.is_degraded:
         return Severity.DEGRADED
-    return Severity.DAMAGE if damage.is_vital or len(hit.blobs) or not is_placed else Severity.NOTE
+    return Severity.DAMAGE if damage.is_vital or len(impact.blobs) or not is_placed else Severity.NOTE
 
 
 def _with_table(structure: Structure, name: bytes) -> Iterable[tuple[str, str]]:

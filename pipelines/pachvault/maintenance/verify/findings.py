@@ -1,17 +1,18 @@
-"""What a verification finds, as values: what it is, whom it hits, what to do. No checking is done here."""
+"""The results of a verification as values: what is wrong, its impact, what to do. Nothing is checked here."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from pachvault.errors import EXIT_DAMAGE, EXIT_OK, EXIT_PARTIAL, DamageError, PachvaultError
-from pachvault.format import digests
+from pachvault.format import digests, table
 from pachvault.format.digests import Digests
 
 NAMED = 20
@@ -22,11 +23,11 @@ class Severity(StrEnum):
     """What a finding means for what can be restored."""
 
     DAMAGE = "damage"
-    """Something that a snapshot needs is lost, or the vault cannot be read until it is repaired."""
+    """Something that a snapshot needs is lost or wrong, or the vault cannot be read until it is repaired."""
     DEGRADED = "degraded"
-    """Nothing is lost, but the last good copy is in a pack that waits for deletion."""
+    """Nothing is lost, but the last intact copy is in a pack that is a pending delete."""
     UNREADABLE = "unreadable"
-    """It could not be looked at: nothing is known of it."""
+    """It could not be read; its content is unknown."""
     CHANGE = "change"
     """The source is no longer what it was at the freeze, as sources are."""
     NOTE = "note"
@@ -40,10 +41,10 @@ class Finding:
     kind: str
     severity: Severity = Severity.DAMAGE
     object: str
-    """What it is about: an object of the vault, or a place in the cluster."""
+    """An object of the vault, or a place in the cluster."""
     message: str
     snapshots: tuple[str, ...] = ()
-    """The short ids of those hit, oldest first."""
+    """The short ids of the affected ones, oldest first."""
     repos: tuple[str, ...] = ()
     commits: tuple[str, ...] = ()
     """project/repo@commit, at most NAMED of them."""
@@ -59,46 +60,57 @@ class Finding:
     def advice(self) -> str:
         """What to do."""
         if self.severity is Severity.NOTE:
-            return _NOTES.get(self.kind, "nothing: no snapshot needs it; prune removes what nobody needs")
+            return _NOTES.get(
+                self.kind, "nothing: no snapshot needs it; prune deletes what no snapshot needs"
+            )
         if self.severity is Severity.DEGRADED and self.kind in _DOCUMENTS:
-            return "`pachvault repair` removes it, and makes a pin anew"
+            return "`pachvault repair` deletes it, and writes a pin again"
         if self.severity is Severity.DEGRADED:
-            return "`pachvault repair` copies what is needed to a pack that stays; prune keeps the last copy"
+            return "`pachvault repair` copies what is needed to another pack; prune keeps the last copy"
         if self.severity is Severity.UNREADABLE:
-            return "run it again; if it stays, look at the storage and at the rights"
+            return "run verify again; if it stays unreadable, check the storage and its permissions"
         return _ADVICE.get(self.kind, _HEAL)
 
     def as_fields(self) -> dict[str, Any]:
         """For JSON."""
-        return {each.name: getattr(self, each.name) for each in fields(self)} | {"advice": self.advice}
+        return {item.name: getattr(self, item.name) for item in fields(self)} | {"advice": self.advice}
 
 
 _DOCUMENTS = frozenset(f"{kind}-damaged" for kind in ("mark", "pin", "audit", "run"))
-_HEAL = "`pachvault repair --dry-run` shows what the cluster can still give back"
+_HEAL = "`pachvault repair --dry-run` shows what the cluster still has"
 """For what is lost with a pack, or a part of one."""
+_WRITER = "restore what it affects from another snapshot, and report the defect: a writer made an error"
+_COPY = "put the object back from a copy of the vault; other snapshots may have"
 _NOTES = {
-    "stray": "delete it, if it is of no use to you: nothing here reads or removes it",
-    "forgotten-manifest-damaged": "nothing: the snapshot cannot be brought back, and prune removes it",
+    "stray": "delete it if you do not need it: pachvault neither reads nor deletes it",
+    "forgotten-manifest-damaged": "nothing: the snapshot cannot be brought back, and prune deletes it",
+    "manifest-missing": "nothing, if it was forgotten; else put the manifest back from a copy of the vault",
 }
 _ADVICE = {
-    "manifest-missing": "put it back from a copy of the vault, or `pachvault snapshots unpin` it",
-    "manifest-misnamed": "give it the name that the message says, before a prune takes what it needs",
+    "manifest-missing": "put the manifest back from a copy of the vault before prune deletes what it needs; "
+    "if it is pinned and cannot come back, `pachvault snapshots unpin` it",
+    "manifest-misnamed": "rename it as the message says, before prune deletes what it needs",
     "index-damaged": "`pachvault repair` rebuilds the index from the packs; nothing is lost",
     "index-wrong": "`pachvault repair` rebuilds the index from the packs; nothing is lost",
     "blob-missing": "`pachvault repair` looks for it in all packs, then in the cluster",
-    "chain-damaged": "back up again; restore what it hits from another snapshot",
-    "sizes-wrong": "restore what it hits from another snapshot, and report it: a writer went wrong",
-    "rows-wrong": "restore what it hits from another snapshot, and report it: a writer went wrong",
+    "chain-damaged": "back up again; restore what it affects from another snapshot",
+    "head-wrong": "restore the branch from another snapshot, and report the defect: a writer made an error",
+    "sizes-wrong": _WRITER,
+    "rows-wrong": _WRITER,
+    "file-wrong": _WRITER,
+    "paths-wrong": _WRITER,
+    "paths-repeated": _WRITER,
+    "paths-conflict": _WRITER,
     "manifest-damaged": "the snapshot is lost: put the object back from a copy of the vault, or forget it",
-    "record-damaged": "put the object back from a copy of the vault; other snapshots may have the repo",
-    "commit-list-damaged": "put the object back from a copy of the vault; other snapshots may have the repo",
-    "table-damaged": "put the object back from a copy of the vault; other snapshots may have the commits",
+    "record-damaged": f"{_COPY} the repo",
+    "commit-list-damaged": f"{_COPY} the repo",
+    "table-damaged": f"{_COPY} the commits",
     "source-differs": "restore the commit from the vault: the cluster's copy is the one that changed",
     "mirror-differs": "delete the branch of the backup repo; the next backup mirrors it again",
-    "repo-deleted": "if that was not meant: `pachvault restore`",
-    "branch-deleted": "if that was not meant: `pachvault restore`",
-    "branch-rewritten": "if that was not meant: `pachvault rollback`",
-    "erased-here": "delete them in the cluster, too, if they must be nowhere; else nothing",
+    "repo-deleted": "if that was not intended: `pachvault restore`",
+    "branch-deleted": "if that was not intended: `pachvault restore`",
+    "branch-rewritten": "if that was not intended: `pachvault rollback`",
+    "erased-here": "delete them in the cluster, too, if they must not exist anywhere; else nothing",
     "branch-moved-on": "nothing: the next backup saves it",
 }
 
@@ -107,39 +119,69 @@ NO_ROWS: NDArray[np.int64] = np.empty(0, np.int64)
 NO_BLOBS: Digests = digests.of([])
 
 
+class FileName(NamedTuple):
+    """A file of a commit."""
+
+    repo: str
+    commit: str
+    path: str
+
+    def __str__(self) -> str:
+        return f"{self.repo}@{self.commit}:{self.path}"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Damage:
-    """A finding to be, before it is known whom it hits."""
+    """A finding before its impact is known."""
 
     kind: str
     object: str
     message: str = ""
     is_read: bool = True
-    """False where the object could not be looked at."""
+    """False where the object could not be read."""
     is_vital: bool = False
-    """Whether it is damage whatever it hits."""
+    """Whether it is damage whatever it affects."""
     is_degraded: bool = False
     """Whether no data is lost by it, but something that keeps data safe is."""
     is_stray: bool = False
     """Whether it is nothing that a snapshot could need."""
     places: NDArray[np.int64] = field(default_factory=lambda: NO_ROWS)
-    """Rows of the index (see Places) that are no good because of it."""
+    """Rows of the index (see BlobPlaces) that cannot be used because of it."""
     missing: Digests = field(default_factory=lambda: NO_BLOBS)
-    """Blobs that tables name and no index knows."""
+    """Blobs that tables name and no index has."""
     snapshots: frozenset[str] = frozenset()
     repo: str = ""
     listing: bytes = b""
-    """A commit list."""
+    """The digest of a commit list."""
     table: bytes = b""
+    """The digest of a file table. It affects `commits`, or where these are unknown, all commits in it."""
+    files: tuple[FileName, ...] = ()
+    """At most NAMED of them."""
+    files_count: int = 0
+    commits: frozenset[tuple[str, str]] = frozenset()
+    """Repo and id of those whose files are affected; empty where they are unknown."""
 
+    def of_files(self, rows: pa.Table) -> Damage:
+        """The same with the files in these rows of a file table."""
+        named = rows.select(FileName._fields)
+        commits = named.group_by(["repo", "commit"], use_threads=False).aggregate([]).to_pylist()
+        return replace(
+            self,
+            files=tuple(FileName(**row) for row in named.slice(0, NAMED).to_pylist()),
+            files_count=named.num_rows,
+            commits=frozenset((row["repo"], row["commit"]) for row in commits),
+        )
+
+
+NO_FILES: pa.Table = table.FILES.empty_table().select(FileName._fields)
 
 Answer = TypeVar("Answer")
 
 
 def tried(about: Damage, read: Callable[[], Answer]) -> tuple[Answer | None, list[Damage]]:
-    """What `read` gives, or the damage that keeps it from that.
+    """The result of `read`, or the damage that it raises.
 
-    `about` says what is read and whose it is; its kind goes on as -damaged or -unreadable.
+    `about` names the object and what it affects; its kind gets the suffix -damaged or -unreadable.
     """
     try:
         return read(), []
@@ -148,7 +190,7 @@ def tried(about: Damage, read: Callable[[], Answer]) -> tuple[Answer | None, lis
 
 
 def damage_of(about: Damage, error: PachvaultError) -> Damage:
-    """An error that an object gave when it was read, as damage of this object."""
+    """The error that reading an object raised, as damage of this object."""
     if isinstance(error, DamageError):
         return replace(about, kind=f"{about.kind}-damaged", message=error.what, is_vital=True)
     return replace(about, kind=f"{about.kind}-unreadable", message=error.what, is_read=False)

@@ -1,5 +1,6 @@
-"""What audits know to be damaged and was not found whole since. Of the vault's objects it reads none but
-audits and marks, and the index where packs are gone.
+"""Damage that audits record and that no later audit found intact.
+
+Only audits and marks are read, and the index where packs are missing.
 """
 
 from __future__ import annotations
@@ -22,70 +23,71 @@ from pachvault.vault.vault import Vault
 _log = logging.getLogger(__name__)
 
 STRUCTURE = "structure"
-"""What audits call all that is above the packs."""
+"""The name in audits of all that is above the packs."""
 _GOODS = {
     Level.STRUCTURE: (Level.PACKS, Level.DATA),
     Level.PACKS: (Level.PACKS, Level.DATA),
     Level.DATA: (Level.DATA,),
 }
-"""A pack that failed at a level: good results of which levels make up for it."""
+"""For a pack that failed at a level: the levels whose good results replace that."""
 
 
 @dataclass(frozen=True, slots=True)
 class KnownDamage:
-    """What is known to be amiss."""
+    """What is damaged by the audits."""
 
     damaged: list[AuditEntry]
-    """Damaged, or unreadable when it was last looked at."""
+    """Damaged, or unreadable at the last try."""
     waiting: list[str]
-    """Damaged packs that a repair has saved all from that is needed: prune will delete them."""
+    """Damaged packs from which a repair has copied all that is needed: prune will delete them."""
 
     @property
     def lost(self) -> list[AuditEntry]:
-        """What was read and is damaged."""
-        return [each for each in self.damaged if each.result == "damaged"]
+        """What was read and is damaged, unreadable objects left out."""
+        return [audited for audited in self.damaged if audited.result == "damaged"]
 
 
-def known(vault: Vault, found: Sequence[StoredAudit], now: datetime) -> KnownDamage:
-    """What these audits know of the vault, by the store's time `now`."""
-    results = audits.results(found, now)
-    there = {info.name for folder in (layout.PACKS, layout.SNAPSHOTS) for info in vault.objects(folder)}
-    bad = {name: result.audited for name, result in _bad(results, there)}
-    saved = _saved(vault, found)
-    gone = {name for name in bad if name.startswith(f"{layout.PACKS}/") and name not in there}
-    settled = _deleted(vault, gone) if gone else gone
-    damaged = [bad[name] for name in sorted(bad.keys() - saved - settled)]
-    return KnownDamage(damaged, sorted(bad.keys() & saved & there))
+def known(vault: Vault, stored: Sequence[StoredAudit], now: datetime) -> KnownDamage:
+    """The damage that these audits record, at the store's time `now`."""
+    results = audits.results(stored, now)
+    present = {info.name for folder in (layout.PACKS, layout.SNAPSHOTS) for info in vault.objects(folder)}
+    bad = {name: result.audited for name, result in _bad(results, present)}
+    repaired = _repaired(vault, stored)
+    missing = {name for name in bad if name.startswith(f"{layout.PACKS}/") and name not in present}
+    deleted = _deleted(vault, missing) if missing else missing
+    damaged = [bad[name] for name in sorted(bad.keys() - repaired - deleted)]
+    return KnownDamage(damaged, sorted(bad.keys() & repaired & present))
 
 
-def _bad(results: Results, there: set[str]) -> Iterator[tuple[str, AuditResult]]:
-    wholes = [results[level, STRUCTURE] for level in Level if (level, STRUCTURE) in results]
+def _bad(results: Results, present: set[str]) -> Iterator[tuple[str, AuditResult]]:
+    """The bad results that no good one replaces."""
+    of_structure = [results[level, STRUCTURE] for level in Level if (level, STRUCTURE) in results]
     for (level, name), result in results.items():
         if level not in list(Level) or result.audited.result == "ok":
             continue
         is_pack = name.startswith(f"{layout.PACKS}/")
-        if name.startswith(f"{layout.SNAPSHOTS}/") and name not in there:
+        if name.startswith(f"{layout.SNAPSHOTS}/") and name not in present:
             continue
-        levels = _GOODS[Level(level)] if is_pack and name in there else tuple(Level)
-        goods = [results[each, name] for each in levels if (each, name) in results]
-        if not is_pack or name not in there or level == Level.STRUCTURE:
-            goods += wholes
+        levels = _GOODS[Level(level)] if is_pack and name in present else tuple(Level)
+        goods = [results[replacing, name] for replacing in levels if (replacing, name) in results]
+        if not is_pack or name not in present or level == Level.STRUCTURE:
+            goods += of_structure
         if not any(audits.is_after(good, result) for good in goods):
             yield name, result
 
 
-def _saved(vault: Vault, found: Sequence[StoredAudit]) -> set[str]:
-    """The packs that a repair marked, if it left nothing lost."""
-    if any(each.audit.objects for each in audits.last(found, REPAIR)):
+def _repaired(vault: Vault, stored: Sequence[StoredAudit]) -> set[str]:
+    """The packs that a repair marked, if nothing of them is lost."""
+    if any(audit.audit.objects for audit in audits.last(stored, REPAIR)):
         return set()
-    marked = [each for mark in pending_deletes.load(vault) for each in mark.mark.objects]
-    return {each.name for each in marked if each.reason.startswith(pending_deletes.DAMAGED)}
+    marked = [marked for mark in pending_deletes.load(vault) for marked in mark.mark.objects]
+    return {pack.name for pack in marked if pack.reason.startswith(pending_deletes.DAMAGED)}
 
 
-def _deleted(vault: Vault, gone: set[str]) -> set[str]:
-    """Those that prune deleted, or that the index is not about any more; none where it does not read."""
+def _deleted(vault: Vault, missing: set[str]) -> set[str]:
+    """The packs that prune deleted, or that the index no longer names; none where the index is unreadable."""
     try:
-        return gone - set(blob_index.lost_packs(pending_deletes.for_writing(vault)))
+        return missing - set(blob_index.lost_packs(pending_deletes.for_writing(vault)))
     except DamageError as error:
-        _log.info("which lost packs prune deleted is not known, the index is damaged: %s", error)
+        _log.info("the index is damaged: it is unknown which missing packs prune deleted: %s", error)
         return set()

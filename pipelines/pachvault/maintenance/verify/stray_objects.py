@@ -1,4 +1,4 @@
-"""What lies in the vault and is none of its objects: no reader looks there, and nothing here removes it."""
+"""Files in the vault's folder that are not its objects: nothing reads them, and nothing deletes them."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from pachvault.vault import snapshots
 from pachvault.vault.vault import Vault
 
 _NAMED = 100
-"""So many strays are named, one by one."""
+"""How many stray files are named, one by one."""
 
 
 def misnamed(vault: Vault) -> list[Damage]:
-    """Manifests of this vault that lost their names, and what could not be looked at."""
+    """Manifests of this vault under wrong names, and files that could not be read."""
     listing = Damage(kind="listing", object=layout.SNAPSHOTS)
     infos, lost = tried(listing, lambda: list(vault.store.list(layout.SNAPSHOTS)))
     listed = {info.name for info in infos or ()}
@@ -28,17 +28,20 @@ def misnamed(vault: Vault) -> list[Damage]:
             continue
         about = Damage(kind="stray", object=shown(info.name))
         data, damages = tried(about, partial(vault.store.get, info.name, layout.most_bytes(info.name)))
-        # what is too long for a manifest is none
+        # a file that is too long for a manifest is none
         lost += [damage for damage in damages if not damage.is_read]
         path = _true_name(vault, data) if data is not None else ""
         if path and path not in listed:
-            message = f"a snapshot that nobody finds: it must be named {path}"
-            lost.append(replace(about, kind="manifest-misnamed", message=message, is_vital=True))
+            message = f"a manifest under a wrong name: no command finds it; it must be named {path}"
+            snapshot = frozenset([(layout.named_digest(path) or b"").hex()[:12]])
+            lost.append(
+                replace(about, kind="manifest-misnamed", message=message, is_vital=True, snapshots=snapshot)
+            )
     return lost
 
 
 def strays(vault: Vault, besides: Collection[str] = ()) -> list[Damage]:
-    """What lies in the vault's place and is none of its objects, but for what is named already."""
+    """The files in the vault's folder that are not its objects, without those in `besides`."""
     infos, failed = tried(Damage(kind="listing", object=""), lambda: list(vault.store.list("")))
     notes = []
     for info in infos or ():
@@ -46,21 +49,21 @@ def strays(vault: Vault, besides: Collection[str] = ()) -> list[Damage]:
         if name.partition("/")[0] == layout.LOST_AND_FOUND or name in besides:
             continue
         if info.other or layout.parse(info.name) is None:
-            what = f"{info.other or 'no object of the vault has such a name'}: it is not looked at"
+            what = f"{info.other or 'no object of the vault has such a name'}: it is ignored"
             notes.append(Damage(kind="stray", object=name, message=what, is_stray=True))
     if len(notes) > _NAMED:
-        more = f"{len(notes) - _NAMED} more like the one before"
+        more = f"{len(notes) - _NAMED} more files that are not objects of the vault"
         notes[_NAMED:] = [replace(notes[_NAMED - 1], object=".", message=more)]
     return [*failed, *notes]
 
 
 def shown(name: str) -> str:
-    """A name from a listing as text that can be written, whatever its bytes are."""
+    """A name from a listing as text that can be encoded, whatever its bytes are."""
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def _true_name(vault: Vault, data: bytes) -> str:
-    """What a manifest of this vault must be named; empty where it is none."""
+    """The right name of a manifest of this vault; empty where it is none."""
     try:
         manifest = documents.decode(Manifest, data)
     except DamageError:

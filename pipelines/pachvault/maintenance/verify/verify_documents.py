@@ -1,6 +1,6 @@
-"""The documents beside the snapshots: marks, pins, audits, forgotten manifests, what runs left.
+"""The documents beside the snapshots: marks, pins, audits, forgotten manifests, objects of runs.
 
-No data is lost with one of them, but what it kept safe or told is. A pin says which snapshot must be there.
+No data is lost with one of them, but its protection or its information is. The snapshot of a pin must exist.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pachvault.vault.vault import Vault
 
 
 def check(vault: Vault) -> Iterator[Damage]:
-    """What does not read of them, and the pinned snapshots that are in no place where they could be."""
+    """The documents that cannot be read, and the pinned snapshots that are missing."""
     readers: list[tuple[str, str, Callable[[str], object]]] = [
         ("mark", layout.MARKS, lambda name: documents.decode(Mark, vault.read(name))),
         ("audit", layout.AUDITS, lambda name: documents.decode(Audit, vault.read(name))),
@@ -34,9 +34,9 @@ def check(vault: Vault) -> Iterator[Damage]:
         )
         yield from failed
         for name in names or ():
-            # what cannot be brought back any more was given up by somebody
-            is_given_up = folder == layout.FORGOTTEN
-            about = Damage(kind=kind, object=name, is_degraded=not is_given_up, is_stray=is_given_up)
+            # a forgotten snapshot that cannot be brought back is no loss: a user gave it up
+            is_forgotten = folder == layout.FORGOTTEN
+            about = Damage(kind=kind, object=name, is_degraded=not is_forgotten, is_stray=is_forgotten)
             _, damages = tried(about, partial(read, name))
             if damages and not is_gone(vault, name):
                 yield from damages
@@ -45,31 +45,32 @@ def check(vault: Vault) -> Iterator[Damage]:
 
 def _object(vault: Vault, name: str) -> object:
     try:
-        said = json.loads(vault.get(name))
+        value = json.loads(vault.get(name))
     except (ValueError, RecursionError) as error:
         raise CorruptError("not JSON") from error
-    if not isinstance(said, dict):
+    if not isinstance(value, dict):
         raise CorruptError("not a JSON object")
-    return said
+    return value
 
 
 def _missing(vault: Vault) -> Iterator[Damage]:
-    """The snapshots that are pinned and gone."""
+    """The snapshots that are pinned and missing."""
 
     def listed() -> tuple[list[str], set[bytes | None]]:
         pinned = [info.name for info in vault.objects(layout.PINS)]
-        # after the pins: who forgets looks at them last
-        there = [
+        # after the pins: forget reads the pins last
+        present = [
             info.name for folder in (layout.SNAPSHOTS, layout.FORGOTTEN) for info in vault.objects(folder)
         ]
-        return pinned, {layout.named_digest(name) for name in there}
+        return pinned, {layout.named_digest(name) for name in present}
 
     # a listing that fails is a finding already
-    found, _ = tried(Damage(kind="listing", object=layout.SNAPSHOTS), listed)
-    for name in found[0] if found else ():
+    listing, _ = tried(Damage(kind="listing", object=layout.SNAPSHOTS), listed)
+    pinned, present = listing or ([], set())
+    for name in pinned:
         snapshot = layout.subject_of(name)
-        if found and bytes.fromhex(snapshot) not in found[1] and not is_gone(vault, name):
-            message = "it is pinned, and there is no such snapshot, nor a forgotten one"
+        if bytes.fromhex(snapshot) not in present and not is_gone(vault, name):
+            message = f"snapshot {snapshot[:12]} is pinned, and is neither in snapshots/ nor in forgotten/"
             yield Damage(
                 kind="manifest-missing",
                 object=name,

@@ -22,19 +22,19 @@ from pachvault.vault.vault import Vault
 _AT_ONCE = 4
 """Packs read at the same time, one frame of each in memory."""
 _LISTINGS = 3
-"""How often the index is listed again where objects vanish meanwhile, as they do when it is compacted."""
+"""How often the index is listed again where objects are deleted meanwhile, as compaction does."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scrubbed:
-    """What became of a pack."""
+    """A pack that was read, and its damages."""
 
     name: str
     damages: list[Damage]
 
 
 def load_index(vault: Vault) -> tuple[CheckedPlaces, list[Damage]]:
-    """All index objects that can be read, and what keeps the others from it."""
+    """All index objects that can be read, and the damages of the others."""
     parts: dict[str, IndexRows] = {}
     damages: dict[str, list[Damage]] = {}
     for _ in range(_LISTINGS):
@@ -46,17 +46,17 @@ def load_index(vault: Vault) -> tuple[CheckedPlaces, list[Damage]]:
         for name in listed:
             if name not in parts:
                 about = Damage(kind="index", object=name)
-                found, damages[name] = tried(about, partial(_index_object, vault, name))
-                if found is not None:
-                    parts[name] = found
+                rows, damages[name] = tried(about, partial(_index_object, vault, name))
+                if rows is not None:
+                    parts[name] = rows
         if not any(failed and is_gone(vault, name) for name, failed in damages.items()):
             break
     places = CheckedPlaces(IndexRows.joined(parts.pop(name) for name in list(parts)))
-    return places, [each for failed in damages.values() for each in failed]
+    return places, [damage for failed in damages.values() for damage in failed]
 
 
 def against_listing(places: CheckedPlaces, sizes: Mapping[str, int]) -> Iterator[Damage]:
-    """The packs that the index names and that are not there, or too short. Their places are no good."""
+    """The packs that the index names and that are missing or too short. Their places are noted as bad."""
     for name, end in places.rows.pack_ends():
         path = layout.pack_path(name)
         rows = places.in_pack(name)
@@ -72,7 +72,7 @@ def against_listing(places: CheckedPlaces, sizes: Mapping[str, int]) -> Iterator
 def scrub(
     vault: Vault, packs: Mapping[str, int], places: CheckedPlaces, *, is_decoded: bool
 ) -> Iterator[Scrubbed]:
-    """Read packs, given with their sizes, from the trailer to the frames. Their bad places are noted."""
+    """Read packs, given with their sizes, from trailer to frames. Bad places are noted in `places`."""
     read = partial(_pack, vault, places, is_decoded=is_decoded)
     with ThreadPoolExecutor(_AT_ONCE, "verify") as pool:
         try:
@@ -90,32 +90,32 @@ def _index_object(vault: Vault, name: str) -> IndexRows:
 
 def _pack(vault: Vault, places: CheckedPlaces, name: str, size: int, *, is_decoded: bool) -> list[Damage]:
     """A pack from its trailer to its frames, one frame in memory at a time."""
-    promised = layout.named_digest(name)
-    rows = places.in_pack(promised)
-    toc, found = tried(Damage(kind="pack", object=name, places=rows), partial(read_toc, vault, name, size))
+    pack_digest = layout.named_digest(name)
+    rows = places.in_pack(pack_digest)
+    toc, damages = tried(Damage(kind="pack", object=name, places=rows), partial(read_toc, vault, name, size))
     if toc is None and is_gone(vault, name):
-        message = "it was there when the packs were listed, and is gone"
+        message = "it was in the listing of the packs, and is gone"
         return [Damage(kind="pack-missing", object=name, message=message, places=rows)]
     if toc is None:
-        return [replace(damage, is_vital=False) for damage in found]
-    unlike = places.compare_with_toc(promised or b"", toc)[0]
+        return [replace(damage, is_vital=False) for damage in damages]
+    unlike = places.compare_with_toc(pack_digest or b"", toc)[0]
     if len(unlike):
         message = f"{len(unlike)} blobs are not where the index places them"
-        found.append(Damage(kind="index-wrong", object=name, message=message, places=unlike))
+        damages.append(Damage(kind="index-wrong", object=name, message=message, places=unlike))
     for frame, inside in blobs_by_frame(toc):
         of_frame = rows[places.rows.integers["frame_offset"][rows] == int(frame["offset"])]
         about = Damage(kind="frame", object=name, places=of_frame)
         data, failed = tried(about, partial(_frame, vault, name, frame, is_decoded=is_decoded))
         for damage in failed:
             message = f"frame at byte {frame['offset']}: {damage.message}"
-            found.append(replace(damage, is_vital=False, message=message))
+            damages.append(replace(damage, is_vital=False, message=message))
         if data is not None and is_decoded:
-            found += _blobs(about, places, toc.blobs["digest"][damaged_blobs(toc, inside, data)])
-    return found
+            damages += _blobs(about, places, toc.blobs["digest"][damaged_blobs(toc, inside, data)])
+    return damages
 
 
 def _frame(vault: Vault, name: str, frame: np.void, *, is_decoded: bool) -> bytes:
-    """What a frame holds; nothing where it is not to be decoded. DamageError where it is not whole."""
+    """A frame's content; nothing where it is not to be decoded. DamageError where it is not intact."""
     stored = vault.store.get_range(name, int(frame["offset"]), int(frame["stored"]))
     if not pack.frame_is_intact(stored, int(frame["checksum"])):
         raise CorruptError("wrong checksum")

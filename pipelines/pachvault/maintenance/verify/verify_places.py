@@ -1,4 +1,4 @@
-"""What verify notes of the places of blobs: a blob is lost only if no place of it is good."""
+"""Flags of the places of blobs: a blob is lost only if all its places are bad."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from pachvault.vault.index_rows import IndexRows
 
 
 class CheckedPlaces(BlobPlaces):
-    """The index view, with three flags for each place, which the checks fill."""
+    """The index view, with three flags for each place, which the checks set."""
 
     def __init__(self, rows: IndexRows) -> None:
         super().__init__(rows)
         self.is_good: Flags = np.ones(len(self), bool)
         """Whether the bytes are there and intact, as far as was read."""
         self.is_staying: Flags = np.ones(len(self), bool)
-        """Whether the pack is not pending deletion."""
+        """Whether the pack is no pending delete."""
         self.is_needed: Flags = np.zeros(len(self), bool)
         """Of the first place of each blob: whether a table names the blob."""
 
@@ -25,7 +25,7 @@ class CheckedPlaces(BlobPlaces):
         return ~self.any_of_blob(self.is_good)
 
     def degraded(self) -> Flags:
-        """For each place whether all good places of its blob are in packs that are pending deletion."""
+        """For each place whether all good places of its blob are in packs that are pending deletes."""
         return self.any_of_blob(self.is_good) & ~self.any_of_blob(self.is_good & self.is_staying)
 
     def needed(self) -> Flags:

@@ -1,4 +1,4 @@
-"""The calendar: which packs are to be read now, so that each is read once a period."""
+"""The schedule: which packs are due now, so that each is read once a period."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Due:
 
 @dataclass(frozen=True, slots=True)
 class VerifiedShare:
-    """How much of the packs was found whole within a period, and not bad since."""
+    """How much of the packs was found intact within a period, and has not failed since."""
 
     packs: int
     packs_total: int
@@ -62,11 +62,11 @@ def due(
 ) -> list[Due]:
     """The packs, given with their sizes, to read in a run now, the most urgent first.
 
-    At most `budget_bytes`, but for one pack, however large, so that every run gets somewhere: what does not
-    fit is overdue one day, and comes first then.
+    At most `budget_bytes`, but at least one pack, however large, so that every run makes progress. What does
+    not fit becomes overdue, and comes first then.
     """
     share = share_now(now, period, between)
-    found = []
+    ranked = []
     for name, size in packs.items():
         good_at = audits.good_at(known, level, name)
         reason = None
@@ -79,15 +79,15 @@ def due(
         elif share.holds(name) and now - good_at >= between:
             reason = DueReason.SHARE
         if reason is not None:
-            found.append((list(DueReason).index(reason), good_at or _EPOCH, Due(name, size, reason)))
-    ordered = [each for *_, each in sorted(found, key=lambda each: (each[0], each[1], each[2].name))]
+            ranked.append((list(DueReason).index(reason), good_at or _EPOCH, Due(name, size, reason)))
+    ordered = [pack for *_, pack in sorted(ranked, key=lambda item: (item[0], item[1], item[2].name))]
     return list(_within(ordered, budget_bytes))
 
 
 def verified_share(
     vault: Vault, period: timedelta, now: datetime, level: str = audits.PACKS
 ) -> VerifiedShare:
-    """How much of what is there was verified within the period."""
+    """How much of the packs that exist was verified within the period."""
     known = audits.results(audits.load(vault), now)
     sizes = {info.name: info.size for info in vault.objects(layout.PACKS)}
     times = {name: audits.good_at(known, level, name) for name in sizes}
@@ -96,7 +96,7 @@ def verified_share(
 
 
 def is_drill_due(known: Results, now: datetime, within: timedelta) -> bool:
-    """Whether the last restore drill failed, or is longer ago than it may be."""
+    """Whether the last restore drill failed, or is longer ago than `within`."""
     drills = [result for (level, _), result in known.items() if level == audits.DRILL]
     times = [result.at for result in drills if result.at is not None]
     last = max(times, default=None)
@@ -107,8 +107,8 @@ def is_drill_due(known: Results, now: datetime, within: timedelta) -> bool:
 
 def _within(ordered: list[Due], budget_bytes: int | None) -> Iterator[Due]:
     spent = 0
-    for each in ordered:
-        if budget_bytes is not None and spent and spent + each.size > budget_bytes:
+    for pack in ordered:
+        if budget_bytes is not None and spent and spent + pack.size > budget_bytes:
             return
-        spent += each.size
-        yield each
+        spent += pack.size
+        yield pack

@@ -1,9 +1,9 @@
-"""The upper part of a vault: manifests, records, commit lists, each read once and checked."""
+"""The upper part of a vault: manifests, records, commit lists. Each is read once and checked."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pyarrow as pa
@@ -22,14 +22,14 @@ _COLUMNS = ["commit", "base", "rows", "tables"]
 
 @dataclass(slots=True)
 class Structure:
-    """What names what, and what is damaged of it."""
+    """The graph of the snapshots' objects, and what is damaged of it."""
 
     graph: Graph
     damages: list[Damage] = field(default_factory=list)
 
     @property
-    def is_whole(self) -> bool:
-        """Whether all of it was read, so that what it does not name is named by nobody."""
+    def is_complete(self) -> bool:
+        """Whether all of it was read, so that no snapshot needs what it does not name."""
         return all(damage.is_read and not damage.is_vital for damage in self.damages)
 
 
@@ -43,16 +43,17 @@ def read_structure(vault: Vault, names: Sequence[SnapshotName]) -> Structure:
         # a snapshot that is gone since the listing was forgotten
         if failure.at.kind is not NodeKind.MANIFEST or not is_gone(vault, failure.at.path):
             structure.damages.append(_damage(graph, failure))
+    unread = {failure.at.digest for failure in graph.failures}
     for digest, node in graph.records.items():
         lists = [graph.lists[node.repo, name] for name in node.lists if (node.repo, name) in graph.lists]
-        if lists and len(lists) == len(node.lists):
+        if len(lists) == len(node.lists) and digest not in unread:
             about = Damage(
                 kind="record",
                 object=layout.record_path(digest),
                 repo=node.repo,
                 snapshots=frozenset(node.snapshots),
             )
-            structure.damages += _chains(about, lists)
+            structure.damages += [*_chains(about, lists), *_heads(about, node.heads, lists)]
     return structure
 
 
@@ -70,26 +71,34 @@ def _damage(graph: Graph, failure: Failure) -> Damage:
     return damage_of(about, failure.error)
 
 
-def _chains(about: Damage, lists: list[pa.Table]) -> list[Damage]:
-    """Every commit after its base: then every chain ends at a full commit."""
-    rows = pa.concat_tables([table.COMMITS.empty_table().select(["commit", "base"]), *(
-        each.select(["commit", "base"]) for each in lists
-    )])  # fmt: skip
-    at = pc.index_in(rows["base"], rows["commit"].combine_chunks()).to_numpy(zero_copy_only=False)
+def _chains(about: Damage, lists: list[pa.Table]) -> Iterator[Damage]:
+    """Every commit must come after its base: then every chain ends at a full commit."""
+    rows = pa.concat_tables(
+        [
+            table.COMMITS.empty_table().select(["commit", "base"]),
+            *(commits.select(["commit", "base"]) for commits in lists),
+        ]
+    )
+    base_rows = pc.index_in(rows["base"], rows["commit"].combine_chunks()).to_numpy(zero_copy_only=False)
     has_base = pc.is_valid(rows["base"]).to_numpy(zero_copy_only=False)
-    is_before = np.nan_to_num(at.astype(float), nan=np.inf) < np.arange(rows.num_rows)
-    bad = np.flatnonzero(has_base & ~is_before)
-    if not len(bad):
-        return []
-    first = rows.slice(int(bad[0]), 1).to_pylist()[0]
-    message = f"{len(bad)} commits lack their base: {first['commit']} needs {first['base']} before it"
-    return [
-        Damage(
-            kind="chain-damaged",
-            object=about.object,
-            message=message,
-            is_vital=True,
-            repo=about.repo,
-            snapshots=about.snapshots,
+    is_after_base = np.nan_to_num(base_rows.astype(float), nan=np.inf) < np.arange(rows.num_rows)
+    wrong_rows = np.flatnonzero(has_base & ~is_after_base)
+    if len(wrong_rows):
+        first = rows.slice(int(wrong_rows[0]), 1).to_pylist()[0]
+        message = (
+            f"{len(wrong_rows)} commits lack their base: {first['commit']} needs {first['base']} before it"
         )
-    ]
+        yield replace(about, kind="chain-damaged", message=message, is_vital=True)
+
+
+def _heads(about: Damage, heads: Mapping[str, str], lists: list[pa.Table]) -> Iterator[Damage]:
+    """Every head of a branch must be in a commit list of the record."""
+    commits = pa.chunked_array([chunk for rows in lists for chunk in rows["commit"].chunks], pa.string())
+    is_listed = pc.is_in(pa.array(list(heads.values()), pa.string()), commits.combine_chunks()).to_pylist()
+    wrong = [branch for branch, is_there in zip(heads, is_listed, strict=True) if not is_there]
+    if wrong:
+        message = (
+            f"the heads of {len(wrong)} branches are in no commit list of the record: "
+            f"{wrong[0]} has commit {heads[wrong[0]]}"
+        )
+        yield replace(about, kind="head-wrong", message=message, is_vital=True)
