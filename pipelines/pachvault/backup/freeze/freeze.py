@@ -80,8 +80,6 @@ def freeze(
     problems += unfinished_notes(planned, clocks, policy.interval)
     records = {known.digest: known.history.record for known in sealed.values()}
     problems += deleted(vault, surveyed, policy, records)
-    for problem in problems:
-        _log.info("noted in the snapshot: %s: %s: %s", problem.kind, problem.where, problem.message)
     template = ExportShare(
         run_id=run_id,
         number=0,
@@ -100,6 +98,8 @@ def freeze(
             for repo_items, repo_problems in pool.map(lambda pair: planner.items(*pair), work):
                 items.extend(repo_items)
                 problems.extend(repo_problems)
+    for problem in problems:
+        _log.info("noted in the snapshot: %s: %s: %s", problem.kind, problem.where, problem.message)
     shares = split(items, run_id, template)
     commits = sum(len(repo.new) for repo in planned)
     expected = sum(share.expected_bytes for share in shares)
