@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import re
+import secrets
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from e2e.cli import Outcome, ended, meanwhile, pachvault, started
 from e2e.cluster import Cluster, Project
 from e2e.restored import OldRepo, assert_restored, new_ids, nothing_left, remember, restore
 from fault.driven import calls, was_killed
+from made import Repo, back_up, new_vault
 from pachvault.format import layout
 from pachvault.format.ids import RepoName
 from pachvault.pach.target import NewCommit, Target
@@ -323,6 +325,29 @@ def test_what_is_intact_is_restored_and_the_rest_is_named(
         assert again.heads("data") == {"master": ids[old.heads["master"]]}
         nothing_left(other, again)
         assert re.search(r"not restored: .*(/hit: .*damaged|1 damaged files)", outcome.err), outcome.err
+
+
+@pytest.mark.parametrize("part_bytes", [PART_BYTES, 10**9])
+@pytest.mark.parametrize("bad", ["/../etc/passwd", "/a\0b", "/a//b", "/a/"])
+def test_a_path_that_no_writer_makes_stops_no_other_file(
+    bad: str, part_bytes: int, other: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fetch_shares, "PART_BYTES", part_bytes)
+    vault = new_vault(tmp_path)
+    forged = Repo(RepoName(f"forged-{secrets.token_hex(4)}", "data"))
+    files = {f"/{number}": bytes([number]) * PART_BYTES for number in range(4)}
+    forged.commit({**files, bad: b"evil"})
+    forged.commit(files)
+    back_up(vault, forged)
+    arguments = ["--vault", vault.store.url, "--pachd", other.address, "restore", str(forged.name)]
+    refused = pachvault(*arguments, "--history", "all", "--quiet")
+    assert refused.code == 13
+    assert "a path that no writer makes" in refused.err
+    outcome = pachvault(*arguments, "--history", "all", "--keep-going")
+    assert outcome.code == 3, outcome.err
+    assert "a path that no writer makes" in outcome.err or "1 damaged files" in outcome.err
+    again = Project(other, forged.name.project)
+    assert again.tree("data", again.heads("data")["master"]) == files
 
 
 @pytest.mark.parametrize("folder", [layout.PACKS, layout.TABLES])

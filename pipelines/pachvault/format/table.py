@@ -169,8 +169,12 @@ def tables_of(commits: pa.Table) -> list[bytes]:
 
 def has_bad_path(files: pa.Table) -> NDArray[np.bool_]:
     """For each row of a file table whether no writer makes such a path."""
-    flags: NDArray[np.bool_] = pc.match_substring_regex(files["path"], _BAD_PATH).to_numpy()
-    return flags
+    return is_bad_path(files["path"])
+
+
+def is_bad_path(paths: pa.ChunkedArray | pa.Array) -> NDArray[np.bool_]:
+    """For each path whether no writer makes such a one."""
+    return np.asarray(pc.match_substring_regex(paths, _BAD_PATH).to_numpy(zero_copy_only=False), np.bool_)
 
 
 def fold(layers: list[pa.Table]) -> pa.Table:

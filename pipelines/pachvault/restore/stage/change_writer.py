@@ -14,7 +14,8 @@ from threading import Event
 import numpy as np
 import pyarrow as pa
 
-from pachvault.errors import DamageError
+from pachvault.errors import CorruptError, DamageError
+from pachvault.format import table
 from pachvault.pach.source import CommitRef
 from pachvault.pach.target import Target
 from pachvault.restore.changes import FILE_BYTES, Changes, part_of, spans
@@ -61,6 +62,8 @@ def write_change(
     """
     if not change.deletes and not change.puts.num_rows:
         return
+    if bad := _bad_paths(change):
+        raise _bad_path(bad[0])
     for file_set in _file_sets(target, reader, _split(change), progress):
         target.add_file_set(ref, file_set)
 
@@ -68,9 +71,13 @@ def write_change(
 def readable(reader: BlobReader, change: Changes) -> tuple[Changes, dict[str, DamageError]]:
     """The change without its damaged files, and the damage of each of these.
 
+    Pachyderm refuses a path that no writer makes; what a restored commit deletes of such paths is left out.
     Reads every blob: only for a change that is known to be damaged.
     """
-    lost: dict[str, DamageError] = {}
+    bad = set(_bad_paths(change))
+    lost: dict[str, DamageError] = {
+        path: _bad_path(path) for path in change.puts["path"].to_pylist() if path in bad
+    }
     for path, blob, _, _ in _blobs(change.puts):
         if blob is not None and path not in lost:
             try:
@@ -78,7 +85,19 @@ def readable(reader: BlobReader, change: Changes) -> tuple[Changes, dict[str, Da
             except DamageError as error:
                 lost[path] = error
     is_readable = pa.array([path not in lost for path in change.puts["path"].to_pylist()], pa.bool_())
-    return replace(change, puts=change.puts.filter(is_readable)), lost
+    deletes = [path for path in change.deletes if path not in bad]
+    return replace(change, puts=change.puts.filter(is_readable), deletes=deletes), lost
+
+
+def _bad_paths(change: Changes) -> list[str]:
+    bad: list[str] = []
+    for paths in (change.puts["path"], pa.array(change.deletes, pa.string())):
+        bad += paths.filter(pa.array(table.is_bad_path(paths))).to_pylist()
+    return bad
+
+
+def _bad_path(path: str) -> CorruptError:
+    return CorruptError(f"the table has a path that no writer makes: {path!r}")
 
 
 def _split(change: Changes) -> list[Changes]:
