@@ -32,7 +32,6 @@ from pachvault.maintenance.forget.retention import RetentionAction
 from pachvault.maintenance.maintenance import LEVEL, _is_covered
 from pachvault.maintenance.prune import prune
 from pachvault.maintenance.prune.prune_plan import PruneLimits, plan
-from pachvault.maintenance.repair import repair
 from pachvault.maintenance.status import status
 from pachvault.maintenance.verify import audits, known_damage
 from pachvault.pach.records import CommitInfo
@@ -370,9 +369,9 @@ def test_a_repair_of_a_wrong_clock_hides_no_loss(store: MemoryStore, vault: Vaul
     note(vault, audits.PACKS, NOW - HOUR, AuditEntry(name=pack, result="damaged"))
     pending_deletes.write(vault, [PendingDelete(name=pack, reason=f"{pending_deletes.DAMAGED}test")])
     assert known_damage.known(vault, audits.load(vault), NOW).waiting == [pack]
-    note(vault, repair.LEVEL, NOW + off)  # it lost nothing
+    note(vault, audits.REPAIR, NOW + off)  # it lost nothing
     store.now = NOW + timedelta(minutes=1)
-    note(vault, repair.LEVEL, store.now, AuditEntry(name="p/r@1:/a", result="damaged"))
+    note(vault, audits.REPAIR, store.now, AuditEntry(name="p/r@1:/a", result="damaged"))
     assert known_damage.known(vault, audits.load(vault), store.now).waiting == []
 
 

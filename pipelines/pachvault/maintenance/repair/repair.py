@@ -34,8 +34,6 @@ from pachvault.vault.blob_reader import BlobReader
 from pachvault.vault.pack_writer import PackWriter
 from pachvault.vault.vault import Vault
 
-LEVEL = "repair"
-"""Of the audits that record what stayed lost after a repair."""
 _NAMED = 1000
 """Lost files that such an audit names."""
 
@@ -238,10 +236,10 @@ def _index(plan: RepairPlan, vault: Vault, still_lost: set[bytes]) -> int:
 def _audit(plan: RepairPlan, lost_files: Sequence[LostFile]) -> None:
     """Record what stays lost, unless the newest audit of a repair has the same."""
     objects = [*_audited_objects(plan.needs.lost_objects), *_audited_files(lost_files)]
-    newest = [stored.audit.objects for stored in audits.last(audits.load(plan.vault), LEVEL)]
+    newest = [stored.audit.objects for stored in audits.last(audits.load(plan.vault), audits.REPAIR)]
     if all(recorded == objects for recorded in newest or [[]]):
         return
-    audit = Audit(audited_at=datetime.now(UTC), level=LEVEL, objects=objects)
+    audit = Audit(audited_at=datetime.now(UTC), level=audits.REPAIR, objects=objects)
     data = documents.encode(audit)
     path = layout.stamped_path(layout.AUDITS, audit.audited_at, digest(data))
     plan.vault.store.put(path, [data], len(data))

@@ -21,6 +21,8 @@ from pachvault.vault.vault import Vault
 _log = logging.getLogger(__name__)
 
 DRILL = "drill"
+REPAIR = "repair"
+"""Of the audits that list what a repair left lost."""
 PACKS = "packs"
 DATA = "data"
 PRUNE = "prune"

@@ -13,7 +13,6 @@ from datetime import datetime
 from pachvault.errors import DamageError
 from pachvault.format import layout
 from pachvault.format.maintenance_documents import AuditEntry
-from pachvault.maintenance.repair.repair import LEVEL as REPAIR
 from pachvault.maintenance.verify import audits
 from pachvault.maintenance.verify.audits import AuditResult, Results, StoredAudit
 from pachvault.maintenance.verify.verify import Level
@@ -78,7 +77,7 @@ def _bad(results: Results, present: set[str]) -> Iterator[tuple[str, AuditResult
 
 def _repaired(vault: Vault, stored: Sequence[StoredAudit]) -> set[str]:
     """The packs that a repair marked, if nothing of them is lost."""
-    if any(audit.audit.objects for audit in audits.last(stored, REPAIR)):
+    if any(audit.audit.objects for audit in audits.last(stored, audits.REPAIR)):
         return set()
     marked = [marked for mark in pending_deletes.load(vault) for marked in mark.mark.objects]
     return {pack.name for pack in marked if pack.reason.startswith(pending_deletes.DAMAGED)}
