@@ -137,7 +137,7 @@ def test_what_a_repair_saved_waits_to_be_deleted(tmp_path: Path) -> None:
     found = now(vault)
     assert (found.damaged, found.waiting) == ([], [pack.name])
     # what a repair could not save is damage still
-    note(vault, repair.LEVEL, "p/r@1:/a", "damaged", "1 blobs are lost")
+    note(vault, audits.REPAIR, "p/r@1:/a", "damaged", "1 blobs are lost")
     found = now(vault)
     assert (len(found.damaged), found.waiting) == (1, [])
 
