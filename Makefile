@@ -97,7 +97,7 @@ json-docs: setup ## write docs/json.md and docs/json.schema.json again from the 
 	$(BIN)/python tests/json_output.py
 
 .PHONY: fidelity
-fidelity: setup ## write docs/fidelity.md anew from docs/fidelity.yaml
+fidelity: setup ## write docs/fidelity.md from docs/fidelity.yaml
 	$(BIN)/python tests/protocol/fidelity.py
 
 .PHONY: image
@@ -105,7 +105,7 @@ image: ## build the image that the specs name, with docker, podman or buildah
 	images/build.sh
 
 .PHONY: lock
-lock: setup ## write the image's lock files anew from pyproject.toml
+lock: setup ## write the image's lock files from pyproject.toml
 	$(BIN)/python images/lock.py
 
 .PHONY: clean

@@ -77,7 +77,7 @@ def _backup(bed: Bed) -> Sample:
 
 
 def start_up(bed: Bed, figures: Figures, case: str) -> None:
-    """A backup whose pattern matches nothing: all that comes before the work. Measured anew for each case."""
+    """A backup whose pattern matches nothing: all that comes before the work. Each case has its own."""
     sample = bed.pachvault("backup", "--source", "bench/nothing-like-this", expect=(2,))
     figures.add(bed.data_set.name, case, START_UP, sample)
 

@@ -147,7 +147,9 @@ def _scheduled(stage: str, text: str, chosen: Policy | None) -> str:
         spec: dict[str, Any] = json.loads(text)
         crons = [entry["cron"] for entry in spec["input"]["cross"] if "cron" in entry]
     except (ValueError, KeyError, TypeError) as error:
-        raise UsageError("has no cross with a cron in its input", where=f"{stage}.json") from error
+        raise UsageError(
+            "the spec's input must be a `cross` that contains a `cron`", where=f"{stage}.json"
+        ) from error
     for cron in crons:
         cron["spec"] = _SCHEDULES[stage](chosen)
     return json.dumps(spec)

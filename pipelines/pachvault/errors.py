@@ -20,8 +20,8 @@
 
 Unreachable is not absent, and absent is not corrupt. Code for which absence is a valid answer catches
 AbsentError (a store) or SourceGoneError (a cluster) by name. Code that records damage as a finding catches
-DamageError. Out of memory is Python's MemoryError; only the outermost layer catches it, because it says
-nothing about the data.
+DamageError. Out of memory is Python's MemoryError; only the outermost layer catches it, because it
+does not mean that the data is damaged.
 
 An error has fields (what, where, hint). Its `str` is the one line that the user reads; the outermost layer
 prints it once.

@@ -135,4 +135,4 @@ def test_without_a_cluster_the_vault_is_repaired_as_far_as_that_goes(backup: Bac
 
 def test_no_vault_is_no_damage(tmp_path: Path) -> None:
     assert "no such place" in pachvault("--vault", str(tmp_path / "none"), "repair").says(10)
-    assert "nothing says which vault" in pachvault("--vault", str(tmp_path), "repair").says(10)
+    assert "the vault's id cannot be determined" in pachvault("--vault", str(tmp_path), "repair").says(10)

@@ -93,7 +93,7 @@ def test_a_run_that_failed_after_heads_moved_goes_on_with_its_snapshot(
     backup.run_policy(outputs="skip")
     newer = again.commit("data", {"/newer": b"!"})
     dry = both(backup, other, "--exists", exists, "--dry-run")
-    assert f"note: goes on with snapshot {first.short_id}" in dry.out
+    assert f"note: continues with snapshot {first.short_id}" in dry.out
     assert "  keep master: restored to " in dry.out
     outcome = both(backup, other, "--exists", exists)
     assert outcome.code == 0, outcome.err

@@ -137,7 +137,7 @@ def test_a_stage_that_fails_says_so_in_a_json_line(
     out, err = capsys.readouterr()
     (entry,) = (json.loads(line) for line in err.splitlines())
     assert (entry["level"], entry["stage"]) == ("error", "seal")
-    assert "no plan.json of freeze came" in entry["message"]
+    assert "expected exactly one plan.json of freeze" in entry["message"]
     assert not out
 
 

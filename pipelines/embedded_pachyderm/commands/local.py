@@ -22,8 +22,8 @@ _STATE = click.option(
 def local_command() -> None:
     """Start and stop the embedded Pachyderm.
 
-    It is a test double: enough of Pachyderm to run the pipelines on this machine. It listens on loopback
-    only. Do not use it for data that matters.
+    For developers, and to try pachvault out. It is a test double: enough of Pachyderm to run the pipelines
+    on this machine. It listens on loopback only. Do not use it for data that matters.
     """
 
 

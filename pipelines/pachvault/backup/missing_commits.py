@@ -18,7 +18,7 @@ def why(
 ) -> tuple[str, str]:
     """The kind of problem, and a line about it, of a commit that could not be read.
 
-    `repo_created_at` tells the repo of the freeze from a new one of the same name. Asks the cluster.
+    `repo_created_at` distinguishes the repo of the freeze from a new one of the same name. Asks the cluster.
     """
     if not isinstance(error, SourceGoneError):
         return UNREADABLE, str(error)

@@ -58,15 +58,19 @@ def check_age(vault: Vault, run_id: str) -> datetime:
     """
     announced = vault.store.stat(layout.announcement_path(run_id))
     now = clock.store_now(vault, is_cleared=False)
-    if announced is None or not _is_in_time(now - announced.modified_at, vault):
-        limit = rounded_in_words(vault.config.grace / 2)
-        raise BusyError(
-            f"the run froze more than {limit} ago, or its announcement has gone, "
-            "or the store's clock was set back: not sealed",
-            where=f"run {run_id}",
-            hint="the next run reuses what this one has stored",
-        )
-    return now
+    if announced is None:
+        why = "its announcement is missing"
+    elif _is_in_time(now - announced.modified_at, vault):
+        return now
+    elif now < announced.modified_at:
+        why = "the store's clock was set back"
+    else:
+        why = f"its freeze was more than {rounded_in_words(vault.config.grace / 2)} ago"
+    raise BusyError(
+        f"the run is not sealed: {why}",
+        where=f"run {run_id}",
+        hint="the next run reuses what this one has stored",
+    )
 
 
 def check_sealed(vault: Vault, run_id: str, manifest: str) -> None:
@@ -78,7 +82,7 @@ def check_sealed(vault: Vault, run_id: str, manifest: str) -> None:
     if not (announced and sealed and _is_in_time(sealed.modified_at - announced.modified_at, vault)):
         vault.delete(manifest)
         raise BusyError(
-            "the run was held up just before it was sealed, and for too long: not sealed",
+            "the run is not sealed: it was delayed too long just before its end",
             where=f"run {run_id}",
             hint="the next run reuses what this one has stored",
         )

@@ -43,7 +43,7 @@ def init_command(context: CommandContext, /, grace: float, shared: bool) -> int:
     """Create an empty vault.
 
     Only the owner can read the files of the vault, whatever the umask is. With --shared the folder's group
-    can read and write them, too. docs/operating.md says how to share a vault that exists already.
+    can read and write them, too. docs/operating.md describes how to share a vault that exists already.
 
     Example: pachvault --vault file:///mnt/backup/vault init
     """
@@ -69,7 +69,11 @@ def init_command(context: CommandContext, /, grace: float, shared: bool) -> int:
     metavar="PATTERN",
     help="Back up project/repo@branch, without a policy. Repeatable.",
 )
-@click.option("--history", default=None, help="With --source: heads or all.  [default: all]")
+@click.option(
+    "--history",
+    default=None,
+    help="With --source, which commits: heads (the newest of each branch) or all.  [default: all]",
+)
 @workers_option("Number of export processes.")
 @common_options
 @click.pass_obj

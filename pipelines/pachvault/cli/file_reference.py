@@ -51,7 +51,7 @@ class FileReference:
         return SourcePattern(self.repo.project, self.repo.repo, self.reference)
 
     def tree_in(self, snapshot: Snapshot) -> pa.Table:
-        """The files of the commit (schema table.FILES). A failed commit has none; a warning says so.
+        """The files of the commit (schema table.FILES). A failed commit has none; a warning reports it.
 
         Raises UsageError if the snapshot does not have the commit.
         """

@@ -24,7 +24,7 @@ from pachvault.vault.vault import Vault
     default=50,
     show_default=True,
     metavar="PERCENT",
-    help="Rewrite a pack of which a larger part than this is not needed by any snapshot.",
+    help="Rewrite a pack if more than this share of it is needed by no snapshot.",
 )
 @click.option(
     "--repack-budget",

@@ -17,7 +17,7 @@ from pachvault.pach.connection import connect
 from pachvault.pach.source import Source
 from pachvault.request import Request
 from pachvault.restore.restore import plan_only, restore
-from pachvault.restore.state.in_progress import under_way
+from pachvault.restore.state.in_progress import unfinished_restores
 from pachvault.restore.state.restore_records import finished
 from pachvault.store.open_store import open_store
 from pachvault.syntax import strict_yaml
@@ -44,7 +44,11 @@ from pachvault.vault.vault import Vault, open_vault
     metavar="TIME",
     help="Use the newest snapshot frozen at or before TIME, such as 2026-11-20 08:00.",
 )
-@click.option("--history", default=None, help="How many commits: head, all, or a number.  [default: head]")
+@click.option(
+    "--history",
+    default=None,
+    help="How many commits: head (the newest only), all, or a number (the newest N).  [default: head]",
+)
 @click.option(
     "--path",
     "paths",
@@ -181,7 +185,7 @@ def restores_command(context: CommandContext, /, drills: bool) -> int:
     """
     with connect(context.pachd, context.token) as connection:
         records = finished(Source(connection))
-        in_progress = under_way(Source(connection), {str(record["request"]) for record in records})
+        in_progress = unfinished_restores(Source(connection), {str(record["request"]) for record in records})
     restores = [
         *(RestoreResult.of_record(record) for record in records),
         *(RestoreResult.in_progress(restore) for restore in in_progress),

@@ -19,7 +19,10 @@ _log = logging.getLogger(__name__)
 @common_options
 @click.pass_obj
 def stage_command(context: CommandContext, name: str) -> int:
-    """Run the stage of a pipeline in its worker. In a shell, use `pachvault backup`."""
+    """Run the stage of a pipeline in its worker. The pipelines call it; users do not.
+
+    In a shell use `pachvault backup`, `pachvault restore` or `pachvault maintenance` instead.
+    """
     worker = Worker.from_environment()
     context.quiet = True
     if context.log is not None:

@@ -51,8 +51,8 @@ def verify_command(
     With SNAP, only what that snapshot needs is checked. What was checked is recorded in the vault.
 
     The exit code is 13 if there is damage; the output names what is affected and what to do. It is 3 if
-    something could not be read, even after retries, so that its state is unknown, or if the last good copy
-    of something is in a pack that is marked for deletion.
+    something could not be read, even after retries, so that its state is unknown, or if the last intact copy
+    of something is in a pack that is a pending delete.
 
     Example: pachvault verify --level packs --share 3/30
     """
@@ -159,7 +159,7 @@ def _record(
     try:
         audits.record(vault, level, audited, manifests)
     except PachvaultError as error:
-        say(f"the audit could not be noted in the vault: {error}")
+        say(f"the audit could not be written to the vault: {error}")
 
 
 def _rate(size: int, seconds: float) -> int:

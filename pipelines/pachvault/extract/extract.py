@@ -129,10 +129,10 @@ def _branches(
     """The heads of the branches that any pattern matches. Patterns with a match are added to `matched`."""
     heads: dict[str, str] = {}
     for source in patterns:
-        hits = {branch.name: branch.head for branch in history.branches(source) if branch.head is not None}
-        if hits:
+        matches = {branch.name: branch.head for branch in history.branches(source) if branch.head is not None}
+        if matches:
             matched.add(source)
-        heads |= hits
+        heads |= matches
     return heads
 
 

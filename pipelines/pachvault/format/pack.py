@@ -118,7 +118,7 @@ def open_frame(stored: bytes | memoryview, raw_bytes: int, codec: int) -> bytes:
     """
     if raw_bytes > MOST_FRAME_BYTES:
         raise CorruptError(
-            f"frame says it holds {raw_bytes:,} bytes, no frame has more than {MOST_FRAME_BYTES:,}"
+            f"the frame records {raw_bytes:,} bytes, no frame has more than {MOST_FRAME_BYTES:,}"
         )
     if codec == CODEC_RAW:
         data = bytes(stored)
@@ -126,7 +126,7 @@ def open_frame(stored: bytes | memoryview, raw_bytes: int, codec: int) -> bytes:
         try:
             # a damaged frame may claim any size, and that much memory would be allocated
             if zstandard.frame_content_size(stored) > raw_bytes:
-                raise CorruptError(f"frame says it holds more than the {raw_bytes} bytes promised")
+                raise CorruptError(f"the frame has more than the {raw_bytes} bytes that it records")
             data = zstandard.ZstdDecompressor().decompress(stored, max_output_size=raw_bytes)
         except zstandard.ZstdError as error:
             # libzstd's message for real lack of memory; a frame that claims too much fails otherwise
@@ -134,9 +134,9 @@ def open_frame(stored: bytes | memoryview, raw_bytes: int, codec: int) -> bytes:
                 raise MemoryError(str(error)) from error
             raise CorruptError(f"frame does not decompress: {error}") from error
     else:
-        raise CorruptError(f"frame says codec {codec}, which this version does not know")
+        raise CorruptError(f"the frame records codec {codec}, which this version does not support")
     if len(data) != raw_bytes:
-        raise CorruptError(f"frame holds {len(data)} bytes where {raw_bytes} were promised")
+        raise CorruptError(f"the frame has {len(data)} bytes, it records {raw_bytes}")
     return data
 
 
@@ -214,7 +214,7 @@ def parse_trailer(tail: bytes) -> Trailer:
     if trailer.seal != SEAL_PLAIN:
         raise CorruptError("the pack is encrypted, and this version reads plain packs only")
     if trailer.toc_bytes > MOST_TOC_BYTES:
-        raise CorruptError(f"the pack says that its table of contents has {trailer.toc_bytes:,} bytes")
+        raise CorruptError(f"the trailer records a table of contents of {trailer.toc_bytes:,} bytes")
     return trailer
 
 

@@ -153,7 +153,7 @@ def _footer_problem(footer: pq.FileMetaData, form: Form) -> str:
 def _as_damage() -> Iterator[None]:
     try:
         yield
-    except MemoryError:  # Arrow's is an ArrowException, too; it says nothing about the bytes
+    except MemoryError:  # Arrow's is an ArrowException, too; it does not mean that the bytes are corrupt
         raise
     except (pa.ArrowException, ValueError, KeyError, OSError) as error:
         reason = next(iter(str(error).splitlines()), "unreadable")

@@ -1,6 +1,6 @@
-"""The steps of a maintenance run. Each does what the policy says, or in a dry run reports what it would do.
+"""The steps of a maintenance run. Each does what the policy requires. In a dry run it reports what it would do.
 
-A step that cannot go on raises an error; `maintenance` reports it, and runs the next step.
+A step that cannot continue raises an error; `maintenance` reports it, and runs the next step.
 """
 
 from __future__ import annotations

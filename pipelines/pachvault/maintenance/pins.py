@@ -1,4 +1,4 @@
-"""Pins: a pinned snapshot is not forgotten, whatever a policy says."""
+"""Pins: a pinned snapshot is not forgotten, whatever the policy is."""
 
 from __future__ import annotations
 

@@ -65,7 +65,7 @@ class Pipelines:
         return "created" if there is None else "updated"
 
     def _put(self, spec: str, where: str, name: str, *, update: bool) -> None:
-        """By the call that takes the JSON itself, and so every field that the server knows."""
+        """By the call that takes the JSON itself, and so with every field that the server supports."""
         request = codec.field(1, spec) + codec.flag(3, value=update)
         try:
             with explained(f"pipeline {name}"):

@@ -248,7 +248,7 @@ class Source:
     def read_runs(self, ref: CommitRef, lower: str = "", upper: str = "") -> Iterator[FilePiece | FileRun]:
         """As `read`, but small files many at a time.
 
-        After a broken connection the stream goes on with the file it was in, which then begins again at
+        After a broken connection the stream continues with the file it was in, which then begins again at
         offset 0. As long as complete files arrive in between, the number of attempts has no bound.
         """
         while True:

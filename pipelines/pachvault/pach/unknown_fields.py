@@ -31,7 +31,7 @@ FIELDS: dict[str, dict[int, str]] = {
         37: "maximum_expected_uptime", 38: "workers_started_at", 39: "updated_at", 40: "created_by",
     },
 }  # fmt: skip
-"""By message, the fields that this version knows of and python-pachyderm does not, by number."""
+"""By message, the fields that this version reads and python-pachyderm lacks, by number."""
 
 _NUMBERS = {message: {name: number for number, name in fields.items()} for message, fields in FIELDS.items()}
 

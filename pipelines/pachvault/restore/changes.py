@@ -61,10 +61,10 @@ def changes(history: RepoHistory, commit: str, parent: str | None, patterns: Seq
     if not patterns:
         return change
     paths = Paths(tuple(patterns))
-    hits = [paths.has(path) for path in change.puts["path"].to_pylist()]
+    is_chosen = [paths.has(path) for path in change.puts["path"].to_pylist()]
     return replace(
         change,
-        puts=change.puts.filter(pa.array(hits, pa.bool_())),
+        puts=change.puts.filter(pa.array(is_chosen, pa.bool_())),
         deletes=[path for path in change.deletes if paths.has(path)],
     )
 

@@ -35,7 +35,7 @@ def plan_only(address: str, token: str | None, request: Request, vault: Vault) -
 def restore(
     address: str, token: str | None, request: Request, vault: Vault, progress: Progress, workers: int = 1
 ) -> RestoreReport:
-    """Carry out a request. After a crash, it goes on where it was when it is called again.
+    """Carry out a request. After a crash, it continues where it was when it is called again.
 
     Raises HeldError while another run carries it out.
     """
@@ -50,7 +50,7 @@ def restore(
             if resolved.shares:
                 lock.enter("fetch")
             began = monotonic()
-            # every stage goes on where it was, so a temporary failure is retried as a whole
+            # every stage continues where it was, so a temporary failure is retried as a whole
             try:
                 fetched = _fetch_all(connection, resolved, vault, address, token, progress, workers)
                 return retrying()(

@@ -66,7 +66,7 @@ class ContextFilter(logging.Filter):
 class LogOutput(logging.Handler):
     """Writes records to standard error: lines for people, or JSON lines in a worker.
 
-    Values of `secrets` and the user part of URLs are replaced. Where standard error fails the work goes on.
+    Values of `secrets` and the user part of URLs are replaced. Where standard error fails the work continues.
     """
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:

@@ -106,7 +106,7 @@ class Terminal(Quiet):
         if self._console.is_terminal:
             self._console.print(line, highlight=False, markup=False, soft_wrap=True)
             return
-        with suppress(OSError):  # standard error is closed: the work goes on
+        with suppress(OSError):  # standard error is closed: the work continues
             sys.stderr.write(line + "\n")
 
 
@@ -183,5 +183,5 @@ class JsonLines(Quiet):
             self._out.write(json.dumps(asdict(line)) + "\n")
             self._out.flush()
         except OSError:
-            # the work goes on; the result is written there, too, and fails with the reason
+            # the work continues; the result is written there, too, and fails with the reason
             self._is_lost = True

@@ -22,7 +22,9 @@ def run(worker: Worker) -> str:
     """Carry out the stage; what it did, in a line."""
     files = list(worker.inputs("freeze", "work/*.json"))
     if len(files) != 1:
-        raise PachvaultError(f"a datum of export is one share, {len(files)} came", where="/pfs/freeze/work")
+        raise PachvaultError(
+            f"expected exactly one share in this datum, found {len(files)}", where="/pfs/freeze/work"
+        )
     share = ExportShare.read(files[0].read_bytes(), files[0].name)
     receipt = _export(worker, share)
     worker.write(f"receipts/{share.number:04d}.json", receipt.encode())

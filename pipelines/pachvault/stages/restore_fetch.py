@@ -19,7 +19,9 @@ def run(worker: Worker) -> str:
     """Carry out the stage; what it did, in a line."""
     files = list(worker.inputs("restore_plan", "*/work/*.json"))
     if len(files) != 1:
-        raise PachvaultError(f"a datum is one share, {len(files)} came", where="/pfs/restore_plan")
+        raise PachvaultError(
+            f"expected exactly one share in this datum, found {len(files)}", where="/pfs/restore_plan"
+        )
     folder = files[0].parent.parent.name
     try:
         share = FetchShare.read(files[0].read_bytes(), files[0].name)

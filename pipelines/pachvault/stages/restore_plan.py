@@ -13,7 +13,9 @@ def run(worker: Worker) -> str:
     """Carry out the stage; what it did, in a line."""
     entries = sorted((worker.pfs / "requests").iterdir())
     if len(entries) != 1:
-        raise PachvaultError(f"a datum is one request, {len(entries)} came", where="/pfs/requests")
+        raise PachvaultError(
+            f"expected exactly one request in this datum, found {len(entries)}", where="/pfs/requests"
+        )
     data = entries[0].read_bytes() if entries[0].is_file() else None
     with connect(worker.pachd, worker.token) as connection:
         intake = take_in(entries[0].name, data, Source(connection))

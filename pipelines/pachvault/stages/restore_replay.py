@@ -17,7 +17,9 @@ def run(worker: Worker) -> str:
     """Carry out the stage; what it did, in a line."""
     plans = list(worker.inputs("restore_plan", "*/plan.json"))
     if len(plans) != 1:
-        raise PachvaultError(f"a datum is one request, {len(plans)} came", where="/pfs/restore_plan")
+        raise PachvaultError(
+            f"expected exactly one request in this datum, found {len(plans)}", where="/pfs/restore_plan"
+        )
     folder = plans[0].parent.name
     try:
         given = _answer(worker, folder, RestorePlan.read(plans[0].read_bytes(), plans[0].name))
@@ -34,7 +36,7 @@ def _answer(worker: Worker, folder: str, plan: RestorePlan) -> RequestResult:
     receipts = [FetchReceipt.read(path.read_bytes(), path.name) for path in files]
     numbers = sorted(receipt.number for receipt in receipts if receipt.request_id == plan.request_id)
     if numbers != list(range(max(plan.shares, 1))):
-        raise PachvaultError(f"receipts {numbers} of {plan.shares} shares came", where=folder)
+        raise PachvaultError(f"found receipts {numbers}, expected {max(plan.shares, 1)}", where=folder)
     with connect(worker.pachd, worker.token) as connection:
         source, target = Source(connection), Target(connection)
         return answer(source, target, plan, receipts, LockHolder.of_job(worker.job_id, folder), Quiet())

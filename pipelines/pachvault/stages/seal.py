@@ -21,7 +21,9 @@ def run(worker: Worker) -> str:
     """Carry out the stage; what it did, in a line."""
     plans = list(worker.inputs("freeze", "plan.json"))
     if len(plans) != 1:
-        raise PachvaultError("no plan.json of freeze came", where="/pfs/freeze")
+        raise PachvaultError(
+            f"expected exactly one plan.json of freeze in this datum, found {len(plans)}", where="/pfs/freeze"
+        )
     plan = Plan.read(plans[0].read_bytes(), plans[0].name)
     result: dict[str, object] = {"run": plan.run_id, "status": plan.status, "summary": plan.summary}
     if plan.status == "work":

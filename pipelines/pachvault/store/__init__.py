@@ -1,1 +1,1 @@
-"""Where a vault lives: named objects, written whole or not at all."""
+"""Where a vault is stored: named objects, each complete or absent."""

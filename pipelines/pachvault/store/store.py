@@ -70,7 +70,7 @@ class Store(Protocol):
     def sweep(self, before: datetime, is_own: Callable[[str], bool]) -> None:
         """Remove what aborted writes left before a time of the store's clock.
 
-        Only what was to become an object whose name `is_own` accepts is removed.
+        Only temporary files of objects whose name `is_own` accepts are removed.
         """
 
     def create(self, *, is_shared: bool = False) -> None:

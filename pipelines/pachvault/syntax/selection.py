@@ -38,7 +38,7 @@ Matcher = Callable[[str], re.Match[str] | None]
 
 @dataclass(frozen=True, slots=True)
 class SourcePattern:
-    """`project/repo`, or `project/repo@reference`: a branch, or a commit where that is said.
+    """`project/repo`, or `project/repo@reference`: a branch, or a commit where the function documents it.
 
     Each part may have the wildcards * ? []. Without a reference every branch is meant.
     """
@@ -180,7 +180,9 @@ def pick(ids: Iterable[str], prefix: str, kind: str, least: int) -> str | None:
     matches = sorted(name for name in known if name.startswith(prefix))
     if len(matches) > 1:
         some = ", ".join(name[: len(prefix) + 4] for name in matches[:3])
-        raise InvalidInputError(f"{prefix!r} begins {len(matches)} {kind}s: {some}", hint="give more digits")
+        raise InvalidInputError(
+            f"{prefix!r} is ambiguous: it matches {len(matches)} {kind}s: {some}", hint="give more digits"
+        )
     return matches[0] if matches else None
 
 

@@ -58,7 +58,7 @@ class Graph:
 
     @classmethod
     def read(cls, vault: Vault, names: Sequence[SnapshotName], columns: Sequence[str]) -> Graph:
-        """Walk these snapshots. A damaged object is recorded in `failures`, and the walk goes on."""
+        """Walk these snapshots. A damaged object is recorded in `failures`, and the walk continues."""
         graph = cls(snapshots=[name.id[:12] for name in names])
 
         def record_failure(at: Reached, error: PachvaultError) -> None:

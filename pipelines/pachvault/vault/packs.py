@@ -18,7 +18,7 @@ def read_toc(vault: Vault, name: str, size: int) -> pack.Toc:
     """The TOC of the pack at a path, `size` bytes long; DamageError where anything but a frame is damaged."""
     actual, toc = read_any_toc(vault, name, size)
     if actual != layout.named_digest(name):
-        raise CorruptError("this name holds another pack")
+        raise CorruptError("the content is a pack with another name")
     return toc
 
 
@@ -31,7 +31,7 @@ def read_any_toc(vault: Vault, name: str, size: int) -> tuple[bytes, pack.Toc]:
     tail = vault.store.get_range(name, size - pack.TRAILER_BYTES, pack.TRAILER_BYTES)
     trailer = pack.parse_trailer(tail)
     if trailer.pack_bytes != size:
-        raise CorruptError(f"{size} bytes long, its trailer promises {trailer.pack_bytes}")
+        raise CorruptError(f"the object has {size} bytes, its trailer records {trailer.pack_bytes}")
     return trailer.digest, pack.parse_toc(
         trailer, vault.store.get_range(name, trailer.toc_offset, trailer.toc_bytes)
     )

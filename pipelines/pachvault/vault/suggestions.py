@@ -1,6 +1,6 @@
 """Hints for errors about what a snapshot does not have: similar names, and the newest snapshot that has it.
 
-The search is bounded; where it ends early the hint says how far it went.
+The search is bounded; where it ends early the hint reports how far it went.
 """
 
 from __future__ import annotations

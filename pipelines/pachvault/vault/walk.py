@@ -61,7 +61,7 @@ class Reached:
 
 
 OnError = Callable[[Reached, PachvaultError], None]
-"""Called with an unreadable object and the error. If it returns, the walk goes on without that object."""
+"""Called with an unreadable object and the error. If it returns, the walk continues without that object."""
 
 
 def stop(_: Reached, error: PachvaultError) -> None:

@@ -142,7 +142,7 @@ def test_a_marked_pack_seals_nothing(tmp_path: Path) -> None:
     name = digest(b"pack")
     vault.store.put(layout.pack_path(name), [bytes(5)], 5)
     pending_deletes.write(vault, [PendingDelete(name=layout.pack_path(name), reason="unreferenced")])
-    with pytest.raises(BusyError, match="marked for deletion"):
+    with pytest.raises(BusyError, match="became a pending delete"):
         seal(vault, PLAN, [receipt(0, packs=[WrittenObject(digest=name, size=5)]), receipt(1)])
     assert snapshots.names(vault) == []
 

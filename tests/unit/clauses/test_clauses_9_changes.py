@@ -58,7 +58,7 @@ def test_clause_9_5_seal_refuses_a_run_that_relies_on_an_object_of_its_own_that_
     name = file_table(story, 10) if kind == "tables" else story.names(kind)[0]
     mark(story, name)
     told = receipt(story, kind, [name])
-    with pytest.raises(BusyError, match="marked for deletion since the run began"):
+    with pytest.raises(BusyError, match="became a pending delete after the run began"):
         seal(story.vault, PLAN, [told])
     assert not any(each.startswith(layout.SNAPSHOTS) for each in story.store.written())
     for each in story.mark_names():
@@ -435,7 +435,7 @@ def test_clause_9_11_it_refuses_while_an_announced_run_may_still_be_sealed(early
     run_records.announce(story.vault, "run", "default", CLUSTER.id, NOW)
     story.pass_by(HALF - early)
     before = set(story.store.objects)
-    with pytest.raises(BusyError, match="backup run is under way"):
+    with pytest.raises(BusyError, match="backup run is in progress"):
         do_erase(story)
     assert set(story.store.objects) == before
     story.pass_by(early)
@@ -460,7 +460,7 @@ def test_clause_9_11_a_run_announced_meanwhile_keeps_the_bytes() -> None:
             return getattr(story.store, name)
 
     opened = type(story.vault)(Meddled(), story.vault.config)  # type: ignore[arg-type]  # by __getattr__
-    with pytest.raises(BusyError, match="backup late is under way"):
+    with pytest.raises(BusyError, match="backup late is in progress"):
         erase.execute(erase_plan.plan(opened, SELECTION, Quiet()), Quiet())
     assert packs <= set(story.names(layout.PACKS))
     run_records.finish(story.vault, "late")

@@ -129,7 +129,7 @@ def test_what_cannot_be_read_ends_with_3_and_is_named(bench: Bench, monkeypatch:
         "unreadable",
         pack,
     )
-    assert "run verify again" in finding["advice"]
+    assert "verify again" in finding["advice"]
     flip(bench.root / next(info.name for info in bench.vault.store.list(layout.RECORDS)), 5)
     assert bench.verify("--level", "packs").code == 13  # damage counts for more
 
@@ -152,7 +152,7 @@ def test_a_vault_that_takes_no_notes_is_verified_all_the_same(
     monkeypatch.setattr(FolderStore, "put", refuse)
     ran = bench.verify("--level", "data")
     assert ran.code == 0
-    assert "could not be noted in the vault: " in ran.err
+    assert "could not be written to the vault: " in ran.err
     assert "no damage found" in ran.err
 
 

@@ -122,7 +122,7 @@ def test_a_backup_under_way_is_waited_for(kept: Kept) -> None:
     name = layout.announcement_path("r1")
     kept.vault.store.put(name, [b"{}"], 2)
     before = kept.objects()
-    with pytest.raises(BusyError, match="backup r1 is under way") as said:
+    with pytest.raises(BusyError, match="backup r1 is in progress") as said:
         kept.erase()
     assert name in said.value.hint
     assert kept.objects() == before
@@ -134,7 +134,7 @@ def test_a_backup_under_way_is_waited_for(kept: Kept) -> None:
 def test_a_backup_that_begins_meanwhile_keeps_the_bytes(kept: Kept) -> None:
     packs = {name: data for name, data in kept.objects().items() if name.startswith(layout.PACKS)}
     plan = replace(kept.plan(), vault=replace(kept.vault, store=Busy(kept.vault.store)))
-    with pytest.raises(BusyError, match="late is under way"):
+    with pytest.raises(BusyError, match="late is in progress"):
         erase.execute(plan, Quiet())
     assert packs.items() <= kept.objects().items()
     assert all(manifest.erased for manifest in kept.manifests())

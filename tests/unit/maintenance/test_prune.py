@@ -368,7 +368,7 @@ def test_nothing_is_deleted_beside_a_snapshot_that_lost_its_name(story: Story) -
     store.delete(made.name.path)
     story.pass_time(30)
     before = story.names("")
-    with pytest.raises(DamageError, match=f"must be named {made.name.path}"):
+    with pytest.raises(DamageError, match=f"rename it to {made.name.path}"):
         story.prune()
     assert story.names("") == before
     store.put(made.name.path, [data], len(data))

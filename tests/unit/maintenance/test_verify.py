@@ -185,7 +185,7 @@ def test_swapped_packs_are_both_found(made: Damaged) -> None:
         ("pack-damaged", made.name(other)),
     }
     assert set().union(*map(paths_of, found)) == hit
-    assert "this name holds another pack" in found[0].message
+    assert "the content is a pack with another name" in found[0].message
 
 
 def test_an_edited_manifest_is_found_and_the_others_are_checked_on(made: Damaged) -> None:

@@ -79,7 +79,7 @@ def test_a_prefix_of_two_snapshots_is_ambiguous(tmp_path: Path) -> None:
     folder.mkdir()
     for last in "ab":
         (folder / f"20260101T000000Z-{'c' * 63}{last}.json").write_text("{}")
-    with pytest.raises(UsageError, match="begins 2 snapshots"):
+    with pytest.raises(UsageError, match="is ambiguous: it matches 2 snapshots"):
         snapshots.resolve(vault, "cccc")
 
 

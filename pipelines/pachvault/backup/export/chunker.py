@@ -255,7 +255,7 @@ class Chunker:
                 if not ends and len(data) - chunk.offset < self._cutting.max_bytes:
                     break
                 split_bytes = chunk.offset + chunk.length
-                # a view would do, but the whole is no copy
+                # a view would do, but all of the bytes are no copy
                 is_all = chunk.length == len(data)
                 blobs.append(data if is_all else memoryview(data)[chunk.offset : split_bytes])
             if before is not None or not ends or len(blobs) > 1:

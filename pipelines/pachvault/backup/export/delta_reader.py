@@ -20,7 +20,7 @@ _NAMES_A_CALL = 300
 def changed_files(
     source: Source, item: Item, changes: Sequence[Change], unread: dict[str, Change]
 ) -> Iterator[FilePiece]:
-    """The pieces of the `unread` files, from where least has to be read. What came whole leaves `unread`.
+    """The pieces of the `unread` files, from where least has to be read. A completely read file leaves `unread`.
 
     Raises SourceGoneError where a file did not come.
     """
@@ -45,7 +45,7 @@ def _own_change(source: Source, item: Item) -> str:
 
 
 def _wanted(pieces: Iterable[FilePiece], unread: dict[str, Change]) -> Iterator[FilePiece]:
-    """The pieces of `unread` files that are whole here. A file leaves `unread` with its last piece."""
+    """The pieces of `unread` files that are complete here. A file leaves `unread` with its last piece."""
     for piece in pieces:
         change = unread.get(piece.path)
         if change is not None and change.new_size == piece.size:

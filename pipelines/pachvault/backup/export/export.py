@@ -2,7 +2,7 @@
 
 A full commit is one stream over its paths. A delta is planned from `DiffFile`, and only files whose
 content the vault does not have are read: first from the commit's own change (a DIFF file set). There an
-appended file shows only its appended bytes; a file whose size differs is read whole from the commit.
+appended file shows only its appended bytes; a file whose size differs is read completely from the commit.
 
 Data flows one way: Pachyderm's pieces of files → chunker → stored files → rows of a file table.
 """

@@ -19,7 +19,7 @@ from pachvault.vault.repo_history import RepoHistory, rows_of_commit
 from pachvault.vault.vault import Vault
 
 MAX_DEPTH = 48
-"""So many deltas may one tree consist of; a commit beyond that gets a full table, a checkpoint."""
+"""The most deltas that one tree may consist of. A commit beyond that gets a full table, a checkpoint."""
 
 CommitRow = dict[str, Any]
 """A row of a commit list (schema table.COMMITS)."""

@@ -175,7 +175,7 @@ def _lost(vault: Vault) -> list[Problem]:
     if not lost:
         return []
     message = (
-        f"{len(lost)} packs of the vault are missing or cut short, {lost[0]} for one: "
+        f"{len(lost)} packs of the vault are missing or too short, for example {lost[0]}: "
         "`pachvault verify` lists what is affected, `pachvault repair` reads it again"
     )
     return [Problem(repo="*", kind="packs-lost", message=message)]

@@ -50,7 +50,7 @@ def check_objects(vault: Vault, receipts: Sequence[Receipt]) -> None:
     pending = vault.pending_deletes & {path(name) for path, names in groups for name in names}
     if pending:
         raise BusyError(
-            "the object is marked for deletion since the run began: the run is not sealed",
+            "the object became a pending delete after the run began: the run is not sealed",
             where=f"{vault.store.url}/{min(pending)}",
             hint="the next run stores again what it needs",
         )
@@ -69,7 +69,7 @@ def check_objects(vault: Vault, receipts: Sequence[Receipt]) -> None:
             continue
         if blob_index.load_digests(replace(vault, pending_deletes=frozenset())).has_all(wanted):
             raise BusyError(
-                "a pack that the run relies on is marked for deletion since it began: the run is not sealed",
+                "a pack that the run needs became a pending delete after the run began: the run is not sealed",
                 where=layout.table_path(name),
                 hint="the next run stores again what it needs",
             )

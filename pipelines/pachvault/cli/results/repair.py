@@ -46,7 +46,7 @@ class DamagedPack:
     name: str
     message: str
     marked: bool
-    """Whether it is marked for deletion already."""
+    """Whether it is a pending delete already."""
 
 
 @dataclass(frozen=True, kw_only=True)

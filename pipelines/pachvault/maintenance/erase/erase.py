@@ -110,7 +110,7 @@ def check_nobody_writes(vault: Vault, now: datetime) -> None:
         until = info.modified_at + vault.config.grace / 2
         if now < until:
             raise BusyError(
-                f"backup {run} is under way since {info.modified_at:%Y-%m-%d %H:%M} UTC",
+                f"backup {run} is in progress since {info.modified_at:%Y-%m-%d %H:%M} UTC",
                 where=vault.store.url,
                 hint=f"erase again once it has sealed; if it has died, from {until:%Y-%m-%d %H:%M} UTC on, "
                 f"or at once if you delete {info.name}, without which it can never be sealed",

@@ -37,7 +37,7 @@ _FILE = re.compile(r"([\w-]+/[\w-]+)@\w+:(/[^;,]*)")
 
 
 def repack(left: ErasePlan, writing: Vault, progress: Progress) -> int:
-    """Copy the blobs that stay, remove the old packs from the index, delete them. Returns bytes written."""
+    """Copy the kept blobs, remove the old packs from the index, delete them. Returns the bytes written."""
     vault = left.vault
     if not left.packs:
         return 0
@@ -48,7 +48,8 @@ def repack(left: ErasePlan, writing: Vault, progress: Progress) -> int:
     affected_file = _file_with(left, lost)
     if affected_file:
         raise CorruptError(
-            f"{len(lost)} blobs that stay cannot be read (of {affected_file}, for one): no pack was deleted",
+            f"{len(lost)} blobs that must be kept cannot be read (for example of {affected_file}): "
+            "no pack was deleted",
             where=vault.store.url,
             hint="`pachvault repair`, then erase again; or erase that file, too",
         )
@@ -59,9 +60,9 @@ def repack(left: ErasePlan, writing: Vault, progress: Progress) -> int:
 
 
 def _copied(left: ErasePlan, writing: Vault, packs: list[bytes]) -> tuple[int, list[bytes]]:
-    """Write the blobs that stay, and can be read from no other pack, to new packs, and read these back.
+    """Write the kept blobs that no other pack has intact to new packs, and read these back.
 
-    The bytes of the new packs, and the blobs that cannot be read.
+    Returns the bytes of the new packs, and the blobs that cannot be read.
     """
     places = _places(left.vault, packs)
     old_packs = frozenset(packs)
@@ -88,9 +89,9 @@ def _copied(left: ErasePlan, writing: Vault, packs: list[bytes]) -> tuple[int, l
 
 
 def _places(vault: Vault, packs: list[bytes]) -> IndexRows:
-    """The index, and what else the packs' own tables of contents place.
+    """The rows of the index, and those that only the packs' own TOCs have.
 
-    So a lost index object does not cost a pack's blobs.
+    A lost index object therefore loses no blob of a pack.
     """
     placed = blob_index.all_rows(vault)
     by_pack = RowsByPack(placed)
@@ -109,7 +110,7 @@ def _places(vault: Vault, packs: list[bytes]) -> IndexRows:
 
 
 def _staying(places: IndexRows, is_old: NDArray[np.bool_], gone: SortedDigests) -> Digests:
-    """The blobs that stay, each once, in the order of the packs, so that a frame is decoded once."""
+    """The blobs that are kept, each once, in the order of the packs, so that a frame is decoded once."""
     rows = np.flatnonzero(is_old[places.pack_codes])
     rows = rows[np.lexsort((places.integers["frame_offset"][rows], places.pack_codes[rows]))]
     held = places.digests.take(rows)
@@ -131,7 +132,7 @@ def _file_with(left: ErasePlan, lost: list[bytes]) -> str:
 
 
 def _remove_from_index(vault: Vault, writing: Vault, packs: list[bytes]) -> None:
-    """Write the other rows of index objects that name the packs again, and delete these objects."""
+    """Rewrite the index objects that name these packs, without the packs' rows; delete the old ones."""
     removed = frozenset(packs)
     packs_by_object = blob_index.read_each(vault, lambda _, data: index.packs_of(data)[0])
     objects = [name for name, named in packs_by_object.items() if removed.intersection(named)]

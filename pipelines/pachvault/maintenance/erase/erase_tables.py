@@ -21,20 +21,20 @@ from pachvault.vault.vault import Vault
 from pachvault.vault.walk import NodeKind, walk
 
 NAMED = 20
-"""So many files are named of those that keep a blob."""
+"""The most files that are named as keeping a blob."""
 _CONTENTS = ("size", "digest", "blobs")
 _ERASED = pa.schema([column for column in table.FILES if column.name != "pfs_hash"])
 
 
 @dataclass(frozen=True, slots=True)
 class AffectedSnapshot:
-    """A snapshot that is rewritten, and how much of it is erased."""
+    """A snapshot that is rewritten, and how much is erased from it."""
 
     name: SnapshotName
     manifest: Manifest
     files: int
     size: int
-    """Of the files that its commits put, in bytes, each time they did."""
+    """In bytes. A file is counted once for each commit that put it."""
 
 
 @dataclass(slots=True)
@@ -45,7 +45,7 @@ class TableScan:
     selection: EraseSelection
     names: set[str] = field(default_factory=set)
     erased: dict[bytes, pa.Table] = field(default_factory=dict)
-    """The erased rows of each file table that has some."""
+    """For each file table, the rows to erase."""
     _tables: dict[bytes, None] = field(default_factory=dict)
     _records: dict[bytes, RepoRecord] = field(default_factory=dict)
     _of_list: dict[bytes, tuple[int, int, bool]] = field(default_factory=dict)

@@ -48,7 +48,7 @@ class Candidate:
     rules: frozenset[int]
     """The numbers of the rules that match a branch of this snapshot."""
     sequence: int = 0
-    """Its place in the order of sealing: newest means sealed last, whatever the clocks said."""
+    """Its place in the order of sealing: newest means sealed last, whatever the clocks were."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,7 @@ def _decision(candidate: Candidate, reasons: tuple[str, ...]) -> RetentionDecisi
 
 
 def _always(newest_first: Sequence[Candidate], of: str) -> Iterator[tuple[Candidate, str]]:
-    """Snapshots that are kept whatever a rule says: the newest good one, and partial ones that are newer."""
+    """Snapshots that are kept by any rules: the newest good one, and partial ones that are newer."""
     for snapshot in newest_first:
         if not snapshot.partial:
             yield snapshot, f"newest good{of}"

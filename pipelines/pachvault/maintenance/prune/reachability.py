@@ -112,7 +112,7 @@ def _extend(vault: Vault, roots: Iterable[str], reachable: Reachable, *besides: 
 
 
 def expired(vault: Vault, now: datetime) -> list[str]:
-    """The manifests that were forgotten a whole grace period ago: they cannot be brought back."""
+    """The manifests that were forgotten at least one grace period ago: they cannot be brought back."""
     return [
         info.name for info in vault.objects(layout.FORGOTTEN) if now - info.modified_at >= vault.config.grace
     ]

@@ -93,7 +93,7 @@ class VaultState:
         return name in self.marked_at
 
     def is_grace_over(self, name: str) -> bool:
-        """Whether an object has been a pending delete for the whole grace period."""
+        """Whether an object has been a pending delete for at least the grace period."""
         return self.is_marked(name) and self.now - self.marked_at[name] >= self.vault.config.grace
 
     def is_markable(self, name: str) -> bool:

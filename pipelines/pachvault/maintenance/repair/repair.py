@@ -1,4 +1,4 @@
-"""Repair: damaged objects are rebuilt from intact ones; what stays lost is named.
+"""Repair: rebuild damaged objects from intact ones, and report exactly what stays lost.
 
 A repair writes new objects and reads them back. It removes an index object, a `vault.json` or a damaged
 table only when what replaces it can be written. It deletes no packs: it lists damaged ones as pending
@@ -73,7 +73,7 @@ class RepairPlan:
     @property
     def replaced(self) -> list[str]:
         """The index objects that cannot be read, or place blobs where they are not."""
-        return sorted({*self.packs.unreadable, *self.packs.gone})
+        return sorted({*self.packs.unreadable, *self.packs.false_rows})
 
     @property
     def is_intact(self) -> bool:
@@ -82,7 +82,7 @@ class RepairPlan:
         The index may still place blobs in packs that are missing and that nobody needs: prune leaves it so.
         """
         damaged = self.packs.damaged.keys() - self.marked
-        is_index_wrong = self.unindexed or self.packs.unreadable or self.packs.wrong
+        is_index_wrong = self.unindexed or self.packs.unreadable or self.packs.contradicted
         is_wrong = self.config is not None or is_index_wrong or damaged or self.documents
         is_lost = self.rebuilt.names or self.needs.lost_files or self.needs.lost_objects
         return not (is_wrong or is_lost or self.needs.copies)
@@ -105,7 +105,7 @@ class Repaired:
     marked: list[str]
     """Damaged packs that are pending deletes now."""
     removed: list[str]
-    """Marks, audits, and documents of runs, that could not be read; pins, which were replaced."""
+    """Unreadable marks, audits and run records that were deleted, and pins that were rewritten."""
     lost_files: list[LostFile]
     """Files that stay lost."""
     lost_objects: list[LostObject]
@@ -167,7 +167,7 @@ def execute(plan: RepairPlan, heal: Heal | None, progress: Progress) -> Repaired
     for name in plan.rebuilt.names:
         _write_rebuilt(plan.vault, name, plan.rebuilt.get(name))
     damaged = frozenset(plan.packs.damaged)
-    # nothing is written under the name of a damaged object: that object will be deleted
+    # do not write under the name of a damaged object: it will be deleted
     writing = replace(writing, pending_deletes=writing.pending_deletes | damaged | set(plan.replaced))
     progress.start("repair: blobs", 0)
     with PackWriter(writing) as writer:
@@ -223,7 +223,7 @@ def _index(plan: RepairPlan, vault: Vault, still_lost: set[bytes]) -> int:
     """Write what the index lacks, and remove the objects that are wrong; how many blobs were added."""
     packs = plan.packs
     replaced = set(packs.unreadable)
-    for name, missing in packs.gone.items():
+    for name, missing in packs.false_rows.items():
         # a pack that is missing may come back: its places are kept as long as something of it is lost
         if not any(still_lost & packs.placed_in(pack) for pack in missing):
             replaced.add(name)
@@ -234,7 +234,10 @@ def _index(plan: RepairPlan, vault: Vault, still_lost: set[bytes]) -> int:
 
 
 def _audit(plan: RepairPlan, lost_files: Sequence[LostFile]) -> None:
-    """Record what stays lost, unless the newest audit of a repair has the same."""
+    """Write an audit of what stays lost, unless the newest audit is equal.
+
+    No audit counts as nothing lost.
+    """
     objects = [*_audited_objects(plan.needs.lost_objects), *_audited_files(lost_files)]
     newest = [stored.audit.objects for stored in audits.last(audits.load(plan.vault), audits.REPAIR)]
     if all(recorded == objects for recorded in newest or [[]]):

@@ -25,14 +25,14 @@ class Rebuilt:
 
     config: Config
     is_grace_known: bool
-    """Whether a manifest records the vault's grace period; else that of a new vault is assumed."""
+    """Whether a manifest records the grace period. If none does, the default is used."""
 
 
 def open_or_rebuild(store: Store) -> tuple[Vault, Rebuilt | None]:
     """The vault, and its rebuilt `vault.json` where that is lost; nothing is written.
 
     Raises NoVaultError where no manifest records the vault's id, and what `open_vault` raises for a vault
-    that is encrypted or newer: that is no damage.
+    that is encrypted or has a newer format: such a vault is not damaged.
     """
     if not store.exists():
         return open_vault(store), None
@@ -41,9 +41,9 @@ def open_or_rebuild(store: Store) -> tuple[Vault, Rebuilt | None]:
     if config is not None and (config.vault_id in owners or len(owners) != 1):
         return Vault(store, config), None
     if len(owners) != 1:
-        why = "manifests of several vaults" if owners else "no manifest that can be read"
+        why = "the manifests name several vaults" if owners else "no manifest can be read"
         raise NoVaultError(
-            f"vault.json is lost, and there is {why}: nothing says which vault this is",
+            f"vault.json is lost, and the vault's id cannot be determined: {why}",
             where=store.url,
             hint="put vault.json back from a copy",
         )

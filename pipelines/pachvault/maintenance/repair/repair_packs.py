@@ -1,6 +1,6 @@
-"""What packs and index hold, as far as they can be read: every place of every blob, and which are intact.
+"""What packs and index contain, as far as they can be read: every place of every blob, and which are intact.
 
-Nothing is decided here, and nothing is changed.
+This module changes nothing and decides nothing.
 """
 
 from __future__ import annotations
@@ -40,17 +40,17 @@ class PackSurvey:
     """Packs by name, with what is wrong."""
     unplaced: IndexRows
     """Rows that no index object has, by the packs' own tables of contents."""
-    gone: dict[str, frozenset[bytes]]
-    """For each index object with rows that contradict the packs: those of these packs that are missing."""
-    wrong: frozenset[str]
-    """Those of them with rows that contradict a pack that is there."""
+    false_rows: dict[str, frozenset[bytes]]
+    """Index objects with rows that contradict the packs, and the missing packs that these rows name."""
+    contradicted: frozenset[str]
+    """Index objects with rows that contradict a pack that exists."""
     unreadable: dict[str, str]
     """The index objects that cannot be read, with what is wrong."""
     _placed: PlacedBlobs
 
     def rows_without(self, replaced: Set[str]) -> IndexRows:
         """What the index lacks if these objects are removed from it."""
-        kept = [self._placed.confirmed_of(name) for name in sorted(replaced) if name in self.gone]
+        kept = [self._placed.confirmed_of(name) for name in sorted(replaced) if name in self.false_rows]
         return IndexRows.joined([self.unplaced, *kept])
 
     def placed_in(self, pack: bytes) -> set[bytes]:
@@ -90,14 +90,14 @@ def survey(vault: Vault, level: Level, progress: Progress) -> PackSurvey:
                 intact.append(rows.digests)
         progress.add(info.size, 1)
     listed = {layout.named_digest(info.name) or b"" for info in infos}
-    gone = placed.gone(listed)
+    false_rows = placed.false_rows(listed)
     return PackSurvey(
         intact=SortedDigests.of(intact),
         damaged_places=BlobPlaces(IndexRows.joined(damaged_rows)),
         damaged=damaged,
         unplaced=IndexRows.joined(unplaced),
-        gone={name: packs - listed for name, packs in gone.items()},
-        wrong=frozenset(name for name, packs in gone.items() if packs & listed),
+        false_rows={name: packs - listed for name, packs in false_rows.items()},
+        contradicted=frozenset(name for name, packs in false_rows.items() if packs & listed),
         unreadable=unreadable,
         _placed=placed,
     )
@@ -133,9 +133,9 @@ def _bad_blobs(vault: Vault, name: str, toc: pack.Toc, level: Level) -> list[int
 
 
 def _salvaged(vault: Vault, info: ObjectInfo, pack_id: bytes, rows: IndexRows) -> IndexRows:
-    """What can be read of an object that is not the pack its name promises.
+    """The blobs that can be read from a damaged pack, or from an object with a wrong name.
 
-    The places are those of the index, and those of the table of contents of another pack that lies there.
+    Offsets come from the index, and from the TOC if the object is a different pack.
     """
     try:
         toc = read_any_toc(vault, info.name, info.size)[1]
@@ -173,13 +173,13 @@ class PlacedBlobs:
         self._is_confirmed = np.ones(len(self.rows), bool)
 
     def compare(self, rows: IndexRows, numbers: Rows) -> Iterator[IndexRows]:
-        """Note which rows contradict the pack's own table of contents; yield the rows that it has besides."""
-        contradicted, besides = differing(self.rows, numbers, rows)
+        """Mark the rows that the pack's TOC contradicts. Yields the TOC's rows that the index lacks."""
+        contradicted, unindexed = differing(self.rows, numbers, rows)
         self._is_confirmed[contradicted] = False
-        if len(besides):
-            yield rows.take(besides)
+        if len(unindexed):
+            yield rows.take(unindexed)
 
-    def gone(self, listed: set[bytes]) -> dict[str, frozenset[bytes]]:
+    def false_rows(self, listed: set[bytes]) -> dict[str, frozenset[bytes]]:
         """The objects with rows that no pack confirms, and the packs that these rows name."""
         for name in self.by_pack.codes.keys() - listed:
             self._is_confirmed[self.by_pack.rows(name)] = False

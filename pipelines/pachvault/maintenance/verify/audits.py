@@ -28,7 +28,10 @@ DATA = "data"
 PRUNE = "prune"
 _FIRST, _LAST = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
 _LEVELS = {PACKS: (PACKS, DATA), DATA: (DATA,)}
-"""For each level the levels whose good results count for it: decoding a pack includes its checksums."""
+"""For each level, the levels whose good result counts for it.
+
+Level data includes the checks of level packs.
+"""
 
 
 @dataclass(frozen=True, slots=True)

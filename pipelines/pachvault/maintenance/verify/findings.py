@@ -64,11 +64,11 @@ class Finding:
                 self.kind, "nothing: no snapshot needs it; prune deletes what no snapshot needs"
             )
         if self.severity is Severity.DEGRADED and self.kind in _DOCUMENTS:
-            return "`pachvault repair` deletes it, and writes a pin again"
+            return "`pachvault repair` deletes it; a pin is written again"
         if self.severity is Severity.DEGRADED:
             return "`pachvault repair` copies what is needed to another pack; prune keeps the last copy"
         if self.severity is Severity.UNREADABLE:
-            return "run verify again; if it stays unreadable, check the storage and its permissions"
+            return "verify again; if it fails again, check the storage and its permissions"
         return _ADVICE.get(self.kind, _HEAL)
 
     def as_fields(self) -> dict[str, Any]:
@@ -79,7 +79,7 @@ class Finding:
 _DOCUMENTS = frozenset(f"{kind}-damaged" for kind in ("mark", "pin", "audit", "run"))
 _HEAL = "`pachvault repair --dry-run` shows what the cluster still has"
 """For what is lost with a pack, or a part of one."""
-_WRITER = "restore what it affects from another snapshot, and report the defect: a writer made an error"
+_WRITER = "restore the affected files from another snapshot, and report a bug: pachvault wrote wrong data"
 _COPY = "put the object back from a copy of the vault; other snapshots may have"
 _NOTES = {
     "stray": "delete it if you do not need it: pachvault neither reads nor deletes it",
@@ -89,12 +89,12 @@ _NOTES = {
 _ADVICE = {
     "manifest-missing": "put the manifest back from a copy of the vault before prune deletes what it needs; "
     "if it is pinned and cannot come back, `pachvault snapshots unpin` it",
-    "manifest-misnamed": "rename it as the message says, before prune deletes what it needs",
+    "manifest-misnamed": "rename it as the message shows, before prune deletes what it needs",
     "index-damaged": "`pachvault repair` rebuilds the index from the packs; nothing is lost",
     "index-wrong": "`pachvault repair` rebuilds the index from the packs; nothing is lost",
     "blob-missing": "`pachvault repair` looks for it in all packs, then in the cluster",
-    "chain-damaged": "back up again; restore what it affects from another snapshot",
-    "head-wrong": "restore the branch from another snapshot, and report the defect: a writer made an error",
+    "chain-damaged": "back up again; restore the affected files from another snapshot",
+    "head-wrong": "restore the branch from another snapshot, and report a bug: pachvault wrote wrong data",
     "sizes-wrong": _WRITER,
     "rows-wrong": _WRITER,
     "file-wrong": _WRITER,

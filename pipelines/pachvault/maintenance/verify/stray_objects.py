@@ -1,4 +1,4 @@
-"""Files in the vault's folder that are not its objects: nothing reads them, and nothing deletes them."""
+"""Files in the vault's folder that are not objects. Nothing reads or deletes them."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ def misnamed(vault: Vault) -> list[Damage]:
             continue
         about = Damage(kind="stray", object=shown(info.name))
         data, damages = tried(about, partial(vault.store.get, info.name, layout.most_bytes(info.name)))
-        # a file that is too long for a manifest is none
+        # a file that is too long for a manifest is not one
         lost += [damage for damage in damages if not damage.is_read]
         path = _true_name(vault, data) if data is not None else ""
         if path and path not in listed:
-            message = f"a manifest under a wrong name: no command finds it; it must be named {path}"
+            message = f"a manifest under a wrong name, so its snapshot is not listed: rename it to {path}"
             snapshot = frozenset([(layout.named_digest(path) or b"").hex()[:12]])
             lost.append(
                 replace(about, kind="manifest-misnamed", message=message, is_vital=True, snapshots=snapshot)

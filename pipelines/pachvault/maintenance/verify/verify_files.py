@@ -33,7 +33,7 @@ _CONTENT = ["size", "digest", "blobs"]
 
 @dataclass(frozen=True, slots=True)
 class WrongFiles:
-    """Files of one table that are not what their digests promise, or could not be read."""
+    """Files of one table that do not have their digests, or could not be read."""
 
     damage: Damage
     packs: frozenset[str]
@@ -91,7 +91,7 @@ class _FileCheck:
         for is_read, parts in wrong.items():
             files = pa.concat_tables(part for part, *_ in parts)
             first = FileName(**files.slice(0, 1).to_pylist()[0])
-            problem = "are not what their digests promise" if is_read else "could not be read"
+            problem = "do not have their digests" if is_read else "could not be read"
             about = Damage(
                 kind="file-wrong" if is_read else "file-unreadable",
                 object=layout.table_path(name),
@@ -147,7 +147,7 @@ class _FileCheck:
                 self._wrong[key] = error
 
     def _error(self, file: pa.Table) -> PachvaultError | None:
-        """Why a file is not what its row promises; None where it is."""
+        """How a file differs from its row; None where it does not."""
         (row,) = file.to_pylist()
         try:
             for data in self._reader.file(row["size"], row["digest"], row["blobs"]):

@@ -162,8 +162,8 @@ def _hashes(keys: pa.ChunkedArray | pa.Array) -> Hashes:
 def _looked_up(groups: Iterable[pa.ChunkedArray | pa.Array], hashes: Hashes) -> Iterator[str]:
     """The keys that have one of the first hashes."""
     for keys in groups:
-        hits = np.flatnonzero(np.isin(_hashes(keys), hashes[:_SUSPECTS]))
-        yield from keys.take(pa.array(hits)).to_pylist()
+        suspects = np.flatnonzero(np.isin(_hashes(keys), hashes[:_SUSPECTS]))
+        yield from keys.take(pa.array(suspects)).to_pylist()
 
 
 def _joined(parts: list[Hashes]) -> Hashes:

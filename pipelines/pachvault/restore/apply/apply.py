@@ -35,7 +35,7 @@ def carry_out(
     `staged_bytes` of the changes are staged; `began`, of the monotonic clock, is when staging began, None
     where that is not known.
 
-    Where a commit differs from the vault the heads are not moved, unless the plan says to keep going.
+    Where a commit differs from the vault the heads are not moved, unless the plan has `keep_going`.
     Nothing is recorded then, and the request can be carried out again.
     """
     lock.enter("replay")

@@ -31,7 +31,7 @@ class HeadMover:
     plan: RestorePlan
     repo: RepoPlan
     history: RepoHistory
-    hidden: str
+    working_prefix: str
     """The prefix of the working branches."""
 
     def prepare(self, branch: BranchPlan, ids: dict[str, str]) -> str | None:
@@ -64,7 +64,7 @@ class HeadMover:
             yield self._pointed(branch.keep_as, current)
         yield self._pointed(branch.name, new)
 
-    def arm(self, branch: BranchPlan) -> None:
+    def set_trigger(self, branch: BranchPlan) -> None:
         """Set the trigger of a branch."""
         if branch.trigger:
             head = self._heads()[branch.name]
@@ -75,7 +75,7 @@ class HeadMover:
             return
         if branch.current or not holds_nothing(self.source.commit(self._ref(current))):
             raise BusyError(
-                "the branch was moved while the restore was under way",
+                "the branch was moved while the restore ran",
                 where=f"{self.repo.target}@{branch.name}",
                 hint="restore again",
             )
@@ -85,7 +85,7 @@ class HeadMover:
         text = commit_trailer.appended(self.plan.request_id, self.repo.source, branch.head)
         if current and self._is_ours(self.source.commit(self._ref(current)), text):
             return current
-        name = f"{self.hidden}append-{branch.name}"
+        name = f"{self.working_prefix}append-{branch.name}"
         earlier = self._heads().get(name)
         if earlier:  # by a run that died: used if complete, else made again
             commit = self.source.commit(self._ref(earlier))
@@ -135,5 +135,5 @@ class HeadMover:
 
     def _ref(self, commit: str) -> CommitRef:
         if not commit:
-            raise PachvaultError("the branch has gone while the restore was under way", hint="restore again")
+            raise PachvaultError("the branch was deleted while the restore ran", hint="restore again")
         return CommitRef(self.repo.to_project, self.repo.to_repo, commit)

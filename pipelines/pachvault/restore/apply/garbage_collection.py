@@ -33,7 +33,7 @@ def collect(source: Source, target: Target, before: datetime) -> list[str]:
     for repo in staging_repos(source.repos()):
         request = repo.name.repo.removeprefix(staging.PREFIX)
         if _touched_at(source, repo, request) < before and _settle(source, target, request):
-            removed.append(f"{repo.name}: parts of request {request}, which nobody goes on with")
+            removed.append(f"{repo.name}: parts of request {request}, which nobody continues")
     repos = source.repos()
     in_use = {repo.name.repo.removeprefix(staging.PREFIX) for repo in staging_repos(repos)}
     for repo in repos:
@@ -77,4 +77,4 @@ def _branches(
             target.clear(ref)
             target.finish(ref, error="a restore gave it up")
         target.delete_branch(repo.project, repo.repo, branch.name)
-        yield f"{repo}@{branch.name}: of request {request}, which nobody goes on with"
+        yield f"{repo}@{branch.name}: of request {request}, which nobody continues"

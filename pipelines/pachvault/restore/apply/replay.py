@@ -28,7 +28,7 @@ from pachvault.vault.vault import Vault
 
 
 class Replay:
-    """The replay of all repos of a plan. A new one after a failure goes on where the last one was."""
+    """The replay of all repos of a plan. A new one after a failure continues where the last one was."""
 
     def __init__(
         self, source: Source, target: Target, vault: Vault, plan: RestorePlan, progress: Progress
@@ -49,7 +49,7 @@ class Replay:
     def rebuild(self) -> None:
         """Make the commits, from parts that are staged where they are large.
 
-        Raises DamageError for a damaged vault unless the plan says to keep going: nothing of a damaged
+        Raises DamageError for a damaged vault unless the plan has `keep_going`: nothing of a damaged
         commit is committed.
         """
         self._repos = self._taken_up()

@@ -49,7 +49,7 @@ class RepoReplay:
     def take_up(self) -> None:
         """Find what earlier runs of the request left in the repo: before anything else is called.
 
-        Their commits that can be finished are taken up; others, and branches in the way, are removed.
+        Their commits that can be finished are used; others, and branches in the way, are removed.
         """
         known, branches = self.source.commits(self.repo.target), self.source.branches(self.repo.target)
         steps = {step.old.id: step for step in self.repo.steps}
@@ -92,7 +92,7 @@ class RepoReplay:
     def fill(self, step: CommitStep) -> None:
         """Open a commit and write its change, unless it is replayed already.
 
-        Damage is recorded where the plan says to keep going, and raises DamageError otherwise.
+        Damage is recorded if the plan has `keep_going`, and raises DamageError otherwise.
         """
         if step.old.id in self.result.ids:
             return
@@ -153,7 +153,7 @@ class RepoReplay:
     def close(self) -> None:
         """After the heads were moved: set the triggers of the branches, then delete the working branches."""
         for branch in self._ready():
-            self._heads.arm(branch)
+            self._heads.set_trigger(branch)
         self.tidy(
             working_branches.replayed(self.plan.request_id), working_branches.differing(self.plan.request_id)
         )

@@ -1,4 +1,4 @@
-"""Sets the settings of a plan. What the cluster refuses is reported, and the restore goes on."""
+"""Sets the settings of a plan. What the cluster refuses is reported, and the restore continues."""
 
 from __future__ import annotations
 

@@ -34,14 +34,14 @@ class TargetCluster:
     repos: Collection[RepoName]
     outputs: Collection[RepoName]
     """The repos that its pipelines write."""
-    is_taken_up: bool
+    is_resumed: bool
     """Whether an interrupted run of the request has moved heads: they are not in the way."""
 
     @classmethod
-    def of(cls, source: Source, *, is_taken_up: bool = False) -> TargetCluster:
+    def of(cls, source: Source, *, is_resumed: bool = False) -> TargetCluster:
         outputs = {RepoName(pipeline.project, pipeline.name) for pipeline in source.pipelines()}
         projects = {project.name for project in source.projects()}
-        return cls(source, projects, {repo.name for repo in source.repos()}, outputs, is_taken_up)
+        return cls(source, projects, {repo.name for repo in source.repos()}, outputs, is_resumed)
 
 
 def repo_plan(
@@ -77,11 +77,11 @@ def repo_plan(
     plans = []
     for branch in chosen:
         head = heads[branch.name]
-        # a head that an earlier run of this request moved is not in the way: this run goes on with it
+        # a head that an earlier run of this request moved is not in the way: this run continues with it
         settled = head if moves else restored[head].id if head in restored else ""
         name = request.to.branch or branch.name
         current = heads_now.get(name)
-        if cluster.is_taken_up and _has_more_on_top(request, history, commits_there, head, current, settled):
+        if cluster.is_resumed and _has_more_on_top(request, history, commits_there, head, current, settled):
             plans.append(_kept_branch(branch, name, head, heads_now[name]))
         else:
             plans.append(_branch(request, source, branch, head, target, heads_now, settled))

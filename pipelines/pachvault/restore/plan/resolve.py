@@ -41,7 +41,7 @@ def resolve(request: Request, vault: Vault, source: Source) -> PlanWithShares:
     """
     begun = _begun(vault, begun_with(source, request.id))
     snapshot = begun or snapshots.resolve(vault, request.snapshot.reference)
-    cluster = TargetCluster.of(source, is_taken_up=begun is not None)
+    cluster = TargetCluster.of(source, is_resumed=begun is not None)
     is_erased = bool(snapshot.manifest.erased)
     repos: list[RepoToRestore] = []
     lost: list[str] = []
@@ -137,7 +137,7 @@ def _notes(
     notes = list(left_out)
     if begun:
         notes.append(
-            f"goes on with snapshot {begun.short_id}, of which an interrupted run has restored a part"
+            f"continues with snapshot {begun.short_id}, of which an interrupted run has restored a part"
         )
     targets = {plan.target for plan in plans}
     if running := [pipeline for pipeline in pipelines if pipeline.is_new and not pipeline.stopped]:
@@ -186,7 +186,7 @@ def _entry(
 def _pace(source: Source, vault: Vault) -> Throughput | None:
     try:
         recorded = finished(source)
-    except PachydermError:  # the restore goes on without an estimate
+    except PachydermError:  # the restore continues without an estimate
         recorded = []
     return measured(recorded, vault)
 

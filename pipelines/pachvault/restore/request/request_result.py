@@ -86,7 +86,7 @@ def answer(
 ) -> RequestResult:
     """Carry out a plan whose parts are staged, unless it is settled already.
 
-    Raises PachvaultError only for retryable errors: the next try goes on where this one was.
+    Raises PachvaultError only for retryable errors: the next try continues where this one was.
     """
     if plan.status == "refused":
         return RequestResult(plan.request_id, "refused", plan.summary)

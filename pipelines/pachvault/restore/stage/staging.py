@@ -77,7 +77,7 @@ def fetch(
 ) -> bool:
     """Stage the part of a share, if it has one; False where it was staged already.
 
-    Raises DamageError where the vault is damaged. Where the share says to keep going the part is left to
+    Raises DamageError where the vault is damaged. If the share has `keep_going`, the part is left to
     replay then, and the answer is False.
     """
     part = share.part

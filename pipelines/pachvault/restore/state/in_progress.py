@@ -35,7 +35,7 @@ class RestoreInProgress:
     request: str
     """The first 12 digits of its id."""
     state: Literal["running", "interrupted", "waiting"]
-    """running: a run holds it. interrupted: a run left it, and it goes on when it is requested again.
+    """running: a run holds it. interrupted: a run left it, and it continues when it is requested again.
     waiting: the pipelines have it."""
     phase: str
     since: datetime | None
@@ -43,8 +43,8 @@ class RestoreInProgress:
     is_drill: bool = False
 
 
-def under_way(source: Source, recorded: Collection[str] = ()) -> list[RestoreInProgress]:
-    """All of them, running ones first. `recorded`: the ids of finished requests, which do not wait."""
+def unfinished_restores(source: Source, recorded: Collection[str] = ()) -> list[RestoreInProgress]:
+    """The restores that are not finished, running ones first. `recorded`: the ids of finished requests."""
     now, here = datetime.now(UTC), LockHolder.this_process()
     repos = source.repos()
     drills = _drills(repos)
@@ -66,7 +66,7 @@ def under_way(source: Source, recorded: Collection[str] = ()) -> list[RestoreInP
             since = run.alive_at if run else repo.created_at
             state = state_in(repo.description)
             phase = run.phase if run else state.phase if state else "fetch"
-            note = "the next drill removes it" if is_drill else "goes on when it is asked for again"
+            note = "the next drill removes it" if is_drill else "continues when it is requested again"
             restores.append(RestoreInProgress(request, "interrupted", phase, since, note, is_drill))
     restores += [
         RestoreInProgress(request, "waiting", "planned", None, plan) for request, plan in planned.items()
