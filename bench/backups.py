@@ -73,7 +73,7 @@ def server(bed: Bed, figures: Figures, runs: int) -> None:
 
 def _backup(bed: Bed) -> Sample:
     sample = bed.pachvault("backup", "--source", str(bed.repo))
-    return Sample(sample.seconds, sample.cpu_seconds, sample.peak_bytes, dict(sample.said["totals"]))
+    return Sample(sample.seconds, sample.cpu_seconds, sample.peak_bytes, dict(sample.printed["totals"]))
 
 
 def start_up(bed: Bed, figures: Figures, case: str) -> None:

@@ -79,7 +79,7 @@ class Bed:
         cat = f"'{sys.executable}' -m bench.floors cat {self.address} {repo or self.repo}"
         extract = f"tar -x -P --transform 's,^/,,' -C '{folder}'"
         sample = run(["bash", "-o", "pipefail", "-c", f"{cat} | {extract}"], environment())
-        return replace(sample, seconds=sample.seconds - sample.said["start_up_seconds"], said={})
+        return replace(sample, seconds=sample.seconds - sample.printed["start_up_seconds"], printed={})
 
     def new_vault(self) -> None:
         """An empty vault, and a cluster that was never backed up."""

@@ -47,12 +47,12 @@ def main() -> int:
 
 
 def _write(options: argparse.Namespace, began_at: datetime, rows: list[Row]) -> None:
-    said = [
+    parts = [
         report.heading("How cost grows", "make bench-curves", began_at, "one run of each", options.work),
         _WHAT,
         report.table(["what", "seconds", "peak, MiB", "unit cost"], rows),
     ]
-    report.write_part(options.document, "curves", "\n\n".join(said))
+    report.write_part(options.document, "curves", "\n\n".join(parts))
 
 
 def _measured(options: argparse.Namespace) -> Iterator[Row]:

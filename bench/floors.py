@@ -44,9 +44,9 @@ def main() -> None:
     parser.add_argument("--commits", type=int, default=1, help="history: of each repo")
     options = parser.parse_args()
     with connect(options.address) as connection:
-        said = _DOES[options.what](connection, options)
+        figures = _DOES[options.what](connection, options)
     out = sys.stderr if options.what == "cat" else sys.stdout
-    out.write(json.dumps(said) + "\n")
+    out.write(json.dumps(figures) + "\n")
 
 
 def _stream(connection: Connection, options: argparse.Namespace) -> dict[str, object]:

@@ -19,29 +19,29 @@ _TOLD = 400
 
 
 class CommandError(Exception):
-    """A measured command failed: there is no figure to tell."""
+    """A measured command failed: there is no figure to report."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What one run took; `said` is the JSON object that it printed last, if it printed one."""
+    """What one run took; `printed` is the JSON object that it printed last, if it printed one."""
 
     seconds: float
     cpu_seconds: float
     peak_bytes: int
-    said: dict[str, Any] = field(default_factory=dict)
+    printed: dict[str, Any] = field(default_factory=dict)
 
     @property
     def inner_seconds(self) -> float:
         """What the command itself measured, its start-up left out; else all of it."""
-        return float(self.said.get("seconds", self.seconds))
+        return float(self.printed.get("seconds", self.seconds))
 
     def __add__(self, other: Sample) -> Sample:
         return Sample(
             self.seconds + other.seconds,
             self.cpu_seconds + other.cpu_seconds,
             max(self.peak_bytes, other.peak_bytes),
-            self.said | other.said,
+            self.printed | other.printed,
         )
 
 
@@ -54,7 +54,7 @@ def run(
         code, out, talk = _run(words, environment)
         if code not in expect:
             raise CommandError(f"{' '.join(map(str, command))}: exit {code}: {_end(talk)}")
-        return Sample(**json.load(result), said=_last_object(out) or _last_object(talk))
+        return Sample(**json.load(result), printed=_last_object(out) or _last_object(talk))
 
 
 def _run(words: Sequence[str | Path], environment: Mapping[str, str] | None) -> tuple[int, str, str]:
@@ -91,8 +91,8 @@ class Figures:
     def add(self, data_set: str, case: str, who: str, sample: Sample) -> Sample:
         """Note a run."""
         self._samples.setdefault((data_set, case, who), []).append(sample)
-        told = f"{sample.seconds:8.2f} s {sample.peak_bytes / 2**20:6.0f} MiB"
-        sys.stderr.write(f"  {data_set:6} {case:10} {who:22} {told}\n")
+        cost = f"{sample.seconds:8.2f} s {sample.peak_bytes / 2**20:6.0f} MiB"
+        sys.stderr.write(f"  {data_set:6} {case:10} {who:22} {cost}\n")
         return sample
 
     def note(self, data_set: str, case: str, who: str, value: float) -> None:
@@ -127,7 +127,7 @@ class Figures:
         found = self.of(data_set, case, who)
         return max(each.peak_bytes for each in found) if found else None
 
-    def said(self, data_set: str, case: str, who: str, name: str) -> float | None:
-        """Median of a number that the command told."""
-        found = [each.said[name] for each in self.of(data_set, case, who) if name in each.said]
-        return median(found) if found else None
+    def printed(self, data_set: str, case: str, who: str, name: str) -> float | None:
+        """Median of a number that the command printed."""
+        numbers = [sample.printed[name] for sample in self.of(data_set, case, who) if name in sample.printed]
+        return median(numbers) if numbers else None

@@ -33,7 +33,7 @@ def install() -> None:
 
 
 def version(name: str) -> str:
-    """The first line that a peer says of its version."""
+    """The first line of a peer's `version` command."""
     done = subprocess.run([name, "version"], capture_output=True, text=True, check=True)
     return done.stdout.splitlines()[0]
 

@@ -53,11 +53,11 @@ def _measured(options: argparse.Namespace, folder: Path, began_at: datetime) -> 
         _row(f"restic prune, {few} snapshots", theirs),
     ]
     both = ours[0].seconds + ours[1].seconds
-    said = f"{count:,} snapshots of {files:,} files of their own, half of the snapshots forgotten"
+    workload = f"{count:,} snapshots of {files:,} files of their own, half of the snapshots forgotten"
     return "\n\n".join(
         [
             report.heading("A prune at scale", "make bench-prune", began_at, "1 run of each", options.work),
-            f"{said}. restic has as many files in fewer snapshots, which is the easier task.",
+            f"{workload}. restic has as many files in fewer snapshots, which is the easier task.",
             report.table(["", "seconds", "peak MiB"], rows),
             f"Both of ours together take {both / theirs.seconds:.2f} × restic's time.",
         ]

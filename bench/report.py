@@ -65,10 +65,10 @@ def benchmark(
 ) -> str:
     """The whole part of `make bench`."""
     title = "Beside what a user would run instead" + (", on a real Pachyderm" if pachd else "")
-    said = heading(title, "make bench", began_at, runs, work, pachd)
+    heading_text = heading(title, "make bench", began_at, runs, work, pachd)
     return "\n\n".join(
         [
-            said + f"\n- Peers: {', '.join(peers.version(name) for name in peers.NAMES)}.",
+            heading_text + f"\n- Peers: {', '.join(peers.version(name) for name in peers.NAMES)}.",
             _WHAT,
             "### Targets\n\n" + _targets(figures, is_embedded=pachd is None),
             "### Backups\n\n" + _backups(figures),
@@ -124,17 +124,17 @@ def _backups(figures: Figures) -> str:
 def _sizes(figures: Figures) -> str:
     rows = []
     for each in SETS:
-        ours, theirs = (figures.said(each.name, "size", who, "value") for who in (US, RESTIC))
+        ours, theirs = (figures.printed(each.name, "size", who, "value") for who in (US, RESTIC))
         if ours and theirs:
             cells = [f"{size / MIB:,.1f}" for size in (each.bytes, ours, theirs)]
             rows.append([each.name, *cells, _times(ours / theirs)])
     frozen = [
         f"{name}: {seconds:.3f} s"
         for name in (*(each.name for each in SETS), ONE.name)
-        if (seconds := figures.said(name, FIRST, US, "freeze_seconds")) is not None
+        if (seconds := figures.printed(name, FIRST, US, "freeze_seconds")) is not None
     ]
-    said = table(["data", "itself, MiB", "vault, MiB", "restic, MiB", "÷ restic"], rows)
-    return f"{said}\n\nFreeze of a first backup, mirror included: {'; '.join(frozen)}."
+    sizes = table(["data", "itself, MiB", "vault, MiB", "restic, MiB", "÷ restic"], rows)
+    return f"{sizes}\n\nFreeze of a first backup, mirror included: {'; '.join(frozen)}."
 
 
 def _restores(figures: Figures) -> str:

@@ -75,7 +75,7 @@ def _later(figures: Figures) -> Iterator[Target]:
 
 def _sizes(figures: Figures) -> Iterator[Target]:
     for each in SETS:
-        ours, theirs = (figures.said(each.name, "size", who, "value") for who in (US, RESTIC))
+        ours, theirs = (figures.printed(each.name, "size", who, "value") for who in (US, RESTIC))
         yield Target(f"vault, {each.name}: to restic's repository", _ratio(ours, theirs), 1, "×")
 
 
@@ -95,7 +95,7 @@ def _restores(figures: Figures) -> Iterator[Target]:
 
 
 def _general(figures: Figures) -> Iterator[Target]:
-    freeze = [figures.said(name, FIRST, US, "freeze_seconds") for name in ("big", ONE.name)]
+    freeze = [figures.printed(name, FIRST, US, "freeze_seconds") for name in ("big", ONE.name)]
     yield Target("freeze of 2 GiB: longer than of 1 MiB by", _difference(*freeze), 0.1, "s")
     rollback = [figures.seconds(name, ROLLBACK, US) for name in ("big", ONE.name)]
     yield Target("rollback of 2 GiB: longer than of 1 MiB by", _difference(*rollback), 0.2, "s")
@@ -110,7 +110,7 @@ def _general(figures: Figures) -> Iterator[Target]:
 
 
 def _embedded(figures: Figures) -> Iterator[Target]:
-    seconds, size = figures.inner("mib", FIRST, STREAM), figures.said("mib", FIRST, STREAM, "bytes")
+    seconds, size = figures.inner("mib", FIRST, STREAM), figures.printed("mib", FIRST, STREAM, "bytes")
     rate = _of(lambda size, seconds: size / seconds / 1e6, size, seconds)
     yield Target("the embedded server's bare stream", rate, 500, "MB/s", is_floor=True)
     listed = figures.inner("small", backups.SERVER, backups.LIST)

@@ -1,4 +1,4 @@
-"""Runs one command and writes down what the kernel says it took. A program of its own, and a small one.
+"""Runs one command and writes down its cost by the kernel's figures. A program of its own, and a small one.
 
 `python -IS timed.py RESULT COMMAND ARG ...`. A process's peak memory counts what it was before it
 executed its program, so a large parent would be measured instead of a small command.
@@ -23,13 +23,13 @@ def main() -> int:
     _, status, usage = os.wait4(pid, 0)
     seconds = time.perf_counter() - began
     # the kernel adds to a process's usage that of the children it waited for; its peak is that of the largest
-    said = {
+    figures = {
         "seconds": seconds,
         "cpu_seconds": usage.ru_utime + usage.ru_stime,
         "peak_bytes": usage.ru_maxrss * 1024,
     }
     with open(result, "w") as file:  # noqa: PTH123  (pathlib is half of this program's own start-up)
-        json.dump(said, file)
+        json.dump(figures, file)
     return os.waitstatus_to_exitcode(status)
 
 

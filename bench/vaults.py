@@ -40,7 +40,7 @@ def main() -> None:
 
 
 def _make(folder: Path, count: int) -> None:
-    """An index of `count` blobs of 1 MiB, and packs that are as long as it says, and hollow."""
+    """An index of `count` blobs of 1 MiB, and sparse packs of the recorded length."""
     made = vault.create(open_store(folder.as_uri()))
     random = np.random.default_rng(1)
     packs = [random.bytes(32) for _ in range(-(-count // _A_PACK))]

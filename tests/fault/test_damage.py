@@ -84,7 +84,7 @@ def test_what_a_missing_or_cut_pack_held_is_stored_again(flipped: Backup, *, is_
     project.commit("copy", {"/same": content["/hit/large"]})
     done = flipped.attempt("--quiet")
     assert done.code == 3
-    assert "packs of the vault are missing or cut short" in done.err
+    assert "packs of the vault are missing or too short" in done.err
     assert flipped.command("cat", "latest", f"{project.name}/copy@master:/same").raw == content["/hit/large"]
 
 

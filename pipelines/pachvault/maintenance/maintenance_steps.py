@@ -1,4 +1,4 @@
-"""The steps of a maintenance run. Each does what the policy requires. In a dry run it reports what it would do.
+"""The steps of a maintenance run. Each does what the policy requires; in a dry run it only reports.
 
 A step that cannot continue raises an error; `maintenance` reports it, and runs the next step.
 """

@@ -407,7 +407,7 @@ def test_clause_9_6_a_manifest_dated_later_than_that_is_deleted_again() -> None:
     story = announced()
     story.pass_by(HALF - timedelta(days=1))
     before = set(story.names(layout.SNAPSHOTS))
-    with pytest.raises(BusyError, match="held up just before it was sealed"):
+    with pytest.raises(BusyError, match="delayed too long just before its end"):
         sealed(story, held_up(story, timedelta(days=1) + TICK))
     assert set(story.names(layout.SNAPSHOTS)) == before
     assert len([name for name in story.store.deleted() if name.startswith(layout.SNAPSHOTS)]) == 1

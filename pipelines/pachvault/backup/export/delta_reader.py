@@ -20,7 +20,7 @@ _NAMES_A_CALL = 300
 def changed_files(
     source: Source, item: Item, changes: Sequence[Change], unread: dict[str, Change]
 ) -> Iterator[FilePiece]:
-    """The pieces of the `unread` files, from where least has to be read. A completely read file leaves `unread`.
+    """The pieces of the `unread` files, from where least has to be read. A file read completely leaves it.
 
     Raises SourceGoneError where a file did not come.
     """

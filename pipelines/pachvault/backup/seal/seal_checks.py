@@ -69,7 +69,7 @@ def check_objects(vault: Vault, receipts: Sequence[Receipt]) -> None:
             continue
         if blob_index.load_digests(replace(vault, pending_deletes=frozenset())).has_all(wanted):
             raise BusyError(
-                "a pack that the run needs became a pending delete after the run began: the run is not sealed",
+                "a pack that the run needs became a pending delete since the run began: it is not sealed",
                 where=layout.table_path(name),
                 hint="the next run stores again what it needs",
             )

@@ -97,7 +97,7 @@ def _decision(candidate: Candidate, reasons: tuple[str, ...]) -> RetentionDecisi
 
 
 def _always(newest_first: Sequence[Candidate], of: str) -> Iterator[tuple[Candidate, str]]:
-    """Snapshots that are kept by any rules: the newest good one, and partial ones that are newer."""
+    """Snapshots that are always kept: the newest good one, and partial ones that are newer."""
     for snapshot in newest_first:
         if not snapshot.partial:
             yield snapshot, f"newest good{of}"

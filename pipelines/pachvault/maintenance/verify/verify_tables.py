@@ -40,7 +40,9 @@ def scan_tables(vault: Vault, structure: Structure, places: CheckedPlaces) -> No
     for (repo, digest), commits in structure.graph.lists.items():
         miscounted = _miscounted(repo, commits, counts)
         if miscounted:
-            message = f"{len(miscounted)} commits have other numbers of rows than their list records: {miscounted[0]}"
+            message = (
+                f"{len(miscounted)} commits have other numbers of rows than the list has: {miscounted[0]}"
+            )
             structure.damages.append(
                 Damage(
                     kind="rows-wrong",

@@ -1,8 +1,8 @@
 """Which errors settle a request in a worker, and which are retried.
 
 A failed datum fails the job and all jobs downstream, other requests included. So permanent errors are
-returned, for the report of the request. Whether an error from Pachyderm is permanent cannot be told from
-its answer: the call is retried a few times first.
+returned, for the report of the request. An error from Pachyderm does not show whether it
+is permanent: the call is retried a few times first.
 """
 
 from __future__ import annotations
