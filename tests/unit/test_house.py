@@ -15,10 +15,10 @@ SOURCES = ROOT / "pipelines"
 PACKAGES = ("pachvault", "embedded_pachyderm")
 # fmt: off
 RIDDLES = frozenset({
-    "answer", "calendar", "carry", "census", "cut", "damage", "found", "handover", "heap", "hidden",
-    "holds", "home", "intake", "journal", "known", "lasting", "lean", "leftovers", "moving", "pace",
-    "patience", "reach", "rows", "shipped", "sound", "trim", "under_way", "upkeep", "utils",
-    "verdict", "whole", "wire", "work",
+    "answer", "calendar", "carry", "census", "cut", "damage", "elsewhere", "foreign", "found", "handover",
+    "heap", "hidden", "holds", "home", "intake", "journal", "known", "lasting", "lean", "leftovers",
+    "moving", "pace", "patience", "printable", "reach", "rows", "shipped", "sound", "trim", "under_way",
+    "upkeep", "utils", "verdict", "whole", "wire", "work",
 })
 # fmt: on
 """Names that say nothing to who has not been inside."""
@@ -43,6 +43,11 @@ def test_a_class_name_stands_once_in_a_package(package: str) -> None:
 @pytest.mark.parametrize("package", PACKAGES)
 def test_no_module_is_called_by_a_name_that_tells_nothing(package: str) -> None:
     assert [path.name for path in modules(package) if path.stem in RIDDLES] == []
+
+
+def test_no_test_file_is_called_by_a_name_that_tells_nothing() -> None:
+    files = sorted((ROOT / "tests").rglob("test_*.py"))
+    assert [str(path) for path in files if path.stem.removeprefix("test_") in RIDDLES] == []
 
 
 @pytest.mark.parametrize("package", PACKAGES)
