@@ -15,6 +15,7 @@ from pachvault.errors import BusyError, DamageError, StoreError, TakenError
 from pachvault.format import layout
 from pachvault.format.documents import Time
 from pachvault.messages import StageMessage
+from pachvault.store.store import ObjectInfo
 from pachvault.syntax.quantities import rounded_in_words
 from pachvault.vault import clock, snapshots
 from pachvault.vault.vault import Vault
@@ -58,19 +59,8 @@ def check_age(vault: Vault, run_id: str) -> datetime:
     """
     announced = vault.store.stat(layout.announcement_path(run_id))
     now = clock.store_now(vault, is_cleared=False)
-    if announced is None:
-        why = "its announcement is missing"
-    elif _is_in_time(now - announced.modified_at, vault):
-        return now
-    elif now < announced.modified_at:
-        why = "the store's clock was set back"
-    else:
-        why = f"its freeze was more than {rounded_in_words(vault.config.grace / 2)} ago"
-    raise BusyError(
-        f"the run is not sealed: {why}",
-        where=f"run {run_id}",
-        hint="the next run reuses what this one has stored",
-    )
+    _check_in_time(vault, run_id, announced, now)
+    return now
 
 
 def check_sealed(vault: Vault, run_id: str, manifest: str) -> None:
@@ -79,18 +69,30 @@ def check_sealed(vault: Vault, run_id: str, manifest: str) -> None:
     The run was delayed after `check_age`; objects that the manifest reaches may have been deleted meanwhile.
     """
     announced, sealed = vault.store.stat(layout.announcement_path(run_id)), vault.store.stat(manifest)
-    if not (announced and sealed and _is_in_time(sealed.modified_at - announced.modified_at, vault)):
+    try:
+        if sealed is None:
+            raise _not_sealed(run_id, "its manifest is missing")
+        _check_in_time(vault, run_id, announced, sealed.modified_at)
+    except BusyError:
         vault.delete(manifest)
-        raise BusyError(
-            "the run is not sealed: it was delayed too long just before its end",
-            where=f"run {run_id}",
-            hint="the next run reuses what this one has stored",
-        )
+        raise
 
 
-def _is_in_time(age: timedelta, vault: Vault) -> bool:
-    """Whether a run of this age may be sealed. An age far below zero is refused, too."""
-    return abs(age) <= vault.config.grace / 2
+def _check_in_time(vault: Vault, run_id: str, announced: ObjectInfo | None, at: datetime) -> None:
+    """Raise BusyError where a run must not be sealed at this time of the store's clock."""
+    if announced is None:
+        raise _not_sealed(run_id, "its announcement is missing")
+    limit = vault.config.grace / 2
+    age = at - announced.modified_at
+    if age > limit:
+        raise _not_sealed(run_id, f"its freeze was more than {rounded_in_words(limit)} ago")
+    if age < -limit:
+        raise _not_sealed(run_id, "the store's clock was set back")
+
+
+def _not_sealed(run_id: str, why: str) -> BusyError:
+    hint = "the next run reuses what this one has stored"
+    return BusyError(f"the run is not sealed: {why}", where=f"run {run_id}", hint=hint)
 
 
 @dataclass(frozen=True, slots=True)

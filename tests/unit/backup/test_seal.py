@@ -133,7 +133,7 @@ def test_a_run_of_almost_half_the_grace_is_sealed(tmp_path: Path) -> None:
 
 def test_a_run_whose_announcement_was_collected_seals_nothing(tmp_path: Path) -> None:
     vault = new_vault(tmp_path)
-    with pytest.raises(BusyError, match="its announcement has gone"):
+    with pytest.raises(BusyError, match="its announcement is missing"):
         seal(vault, PLAN, [receipt(0), receipt(1)])
 
 

@@ -80,7 +80,7 @@ def test_clause_9_5_seal_refuses_a_run_whose_blobs_lie_in_a_pack_that_is_marked(
     (pack,) = [name for name in story.names(layout.PACKS) if CONTENT[10] in story.store.get(name)]
     told = receipt(story, "tables", [file_table(story, 10)])
     mark(story, pack)
-    with pytest.raises(BusyError, match="a pack that the run relies on is marked"):
+    with pytest.raises(BusyError, match="a pack that the run needs became a pending delete"):
         seal(story.vault, PLAN, [told])
     assert not any(each.startswith(layout.SNAPSHOTS) for each in story.store.written())
 

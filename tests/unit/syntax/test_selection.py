@@ -140,7 +140,7 @@ def test_an_id_is_picked_by_its_beginning() -> None:
     ids = ["aaaa11", "aaaa22", "bbbb33"]
     assert selection.pick(ids, "bbbb", "commit", 4) == "bbbb33"
     assert selection.pick(ids, "cccc", "commit", 4) is None
-    with pytest.raises(InvalidInputError, match="'aaaa' begins 2 commits: aaaa11, aaaa22"):
+    with pytest.raises(InvalidInputError, match="'aaaa' is ambiguous: it matches 2 commits: aaaa11, aaaa22"):
         selection.pick(ids, "aaaa", "commit", 4)
     with pytest.raises(InvalidInputError, match="too short"):
         selection.pick(ids, "bbb", "commit", 4)
