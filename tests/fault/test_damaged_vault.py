@@ -1,4 +1,4 @@
-"""Damage in a vault is found, named, and goes no further than what it hits."""
+"""Damage in a vault is found and named, and affects only what needs the damaged object."""
 
 from __future__ import annotations
 

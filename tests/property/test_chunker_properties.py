@@ -1,4 +1,4 @@
-"""However a stream is split, the same files and blobs come out."""
+"""The same files and blobs result, however a stream is split."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Index rows as columns: what goes in comes out, and rows are told apart by all that they say."""
+"""Index rows as columns: values are kept, and rows are distinguished by all of their columns."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ _MIN_BYTES = 2**30
 
 @dataclass(slots=True)
 class StepContext:
-    """What the steps work on, and what one step has to know of another."""
+    """What the steps work on, and what one step needs from another."""
 
     vault: Vault
     policy: Policy

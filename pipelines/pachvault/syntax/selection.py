@@ -191,7 +191,7 @@ def time(value: object) -> datetime:
 
     A day alone is refused: it may mean its beginning or its end.
     """
-    how = "2026-11-20 08:00, in UTC unless it says otherwise"
+    how = "2026-11-20 08:00, in UTC unless it has another zone"
     if isinstance(value, str):
         if re.fullmatch(_DAY, value.strip()):
             raise _day_alone(value.strip())

@@ -1,4 +1,4 @@
-"""What the vault already knows: records to build on, and content that needs no reading."""
+"""What the vault has already: commits to build deltas on, and content that is not read again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Cutting files into blobs: the same blobs however a file arrives, each stored once."""
+"""Files are divided into the same blobs however their bytes arrive; each blob is stored once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What earlier snapshots have and the cluster lists no more: named in every snapshot, while one has it."""
+"""Repos, branches and pipelines that earlier snapshots have and the cluster lists no more are noted."""
 
 from __future__ import annotations
 

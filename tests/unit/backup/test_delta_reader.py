@@ -1,4 +1,4 @@
-"""What a delta reads: ranges that cover what is wanted, and names by folder."""
+"""What a delta reads: ranges that cover the unread files, and names by folder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What runs leave for each other: receipts that hold only while their objects do, and announcements."""
+"""Run records: receipts count only while their objects exist; announcements; covered ticks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Messages put together and taken apart by hand are what protobuf says they are."""
+"""Messages that are encoded and decoded by hand are the same as protobuf's."""
 
 from __future__ import annotations
 

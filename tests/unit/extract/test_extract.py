@@ -1,4 +1,4 @@
-"""Extracting to a plain folder: every file whole or not at all, nothing outside, damage named."""
+"""Extract to a plain folder: files are complete or absent, nothing is written outside, damage is named."""
 
 from __future__ import annotations
 

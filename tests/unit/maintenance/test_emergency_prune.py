@@ -1,4 +1,4 @@
-"""The emergency prune: room at once, nothing that a snapshot needs, and no run sealed on what went."""
+"""The emergency prune: it deletes at once, keeps what snapshots need, and no earlier run can be sealed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Repair on vaults damaged by hand: what can be made whole is, what cannot is said, nothing gets worse."""
+"""Repair on vaults damaged by hand: it rebuilds what it can, reports what stays lost, and loses nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Verify on vaults damaged by hand: each damage is found, at its level, with the files it hits."""
+"""Verify on vaults damaged by hand: each damage is found at its level, with the affected files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Messages put together by hand are those that protobuf would make."""
+"""Messages that are encoded by hand are the same as protobuf's."""
 
 from __future__ import annotations
 

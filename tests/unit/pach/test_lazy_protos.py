@@ -1,4 +1,4 @@
-"""The command's stand-in for python_pachyderm: messages without the client, unless a name is asked for."""
+"""The stand-in for python_pachyderm: messages without the client, unless a name of it is used."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a restored commit says of itself is found again, by the request that made it and by no other."""
+"""A restored commit is found again by its description, and only by the request that made it."""
 
 from __future__ import annotations
 

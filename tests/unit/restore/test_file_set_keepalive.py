@@ -1,4 +1,4 @@
-"""A file set that is in use is renewed until it is not."""
+"""A file set that is in use is renewed until its use ends."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The three files of an answer."""
+"""The three files that report the result of a request."""
 
 from __future__ import annotations
 

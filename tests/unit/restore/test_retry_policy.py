@@ -1,4 +1,4 @@
-"""What settles a request, and what is worth another try."""
+"""Which errors settle a request, and which are retried."""
 
 from __future__ import annotations
 

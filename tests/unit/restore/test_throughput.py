@@ -1,4 +1,4 @@
-"""The bandwidth that a plan reckons with."""
+"""The throughput that the estimate of a plan uses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The process's heap: what is shared, and what goes back to the system."""
+"""The process's memory: which allocator is used, and what is returned to the system."""
 
 from __future__ import annotations
 

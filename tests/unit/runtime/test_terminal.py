@@ -1,4 +1,4 @@
-"""What reaches a terminal is text: nothing of it steers the terminal or breaks a line."""
+"""Text for a terminal: no control character of a name gets through."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A vault's folder: objects whole or not at all, nothing complete overwritten, errors in a line."""
+"""A store in a folder: objects are complete or absent, nothing complete is overwritten, errors are one line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Targets as users write them."""
+"""Targets as users write them: the URL of a store."""
 
 from __future__ import annotations
 

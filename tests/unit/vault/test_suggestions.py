@@ -1,4 +1,4 @@
-"""What an error says of what a snapshot does not have: near names, and the newest snapshot that has it."""
+"""Suggestions in errors: similar names, and the newest snapshot that has what was asked for."""
 
 from __future__ import annotations
 

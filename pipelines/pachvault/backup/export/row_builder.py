@@ -10,9 +10,9 @@ from pachvault.format import table
 from pachvault.format.ids import RepoName
 
 TABLE_ROWS = 256 * 1024
-"""So many rows are worth an object of their own; they take some 40 MiB of memory."""
+"""The number of rows of one file table object; they take about 40 MiB of memory."""
 _CHUNK_ROWS = 16 * 1024
-"""So many rows are Python values at a time."""
+"""The most rows that are Python values at a time."""
 
 
 class RowBuilder:

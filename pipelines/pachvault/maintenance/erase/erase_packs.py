@@ -30,7 +30,7 @@ from pachvault.vault.vault import Vault
 _log = logging.getLogger(__name__)
 
 _BLOBS_AT_ONCE = 125_000
-"""So many are written before their index is: their places are in memory until then."""
+"""The most blobs that are written before their index object: their places are in memory until then."""
 _CACHE_BYTES = 8 * 1024 * 1024
 """Of frames: blobs are read in their order."""
 _FILE = re.compile(r"([\w-]+/[\w-]+)@\w+:(/[^;,]*)")

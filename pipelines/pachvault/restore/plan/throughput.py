@@ -16,7 +16,7 @@ _log = logging.getLogger(__name__)
 _LEAST_BYTES = 1_000_000
 """The time of a smaller run does not depend on throughput."""
 _NEWEST = 10
-"""So many restores, or snapshots, are taken into account."""
+"""The number of restores, or of snapshots, that an estimate uses."""
 
 
 @dataclass(frozen=True, slots=True)
