@@ -1,4 +1,4 @@
-"""A store in a folder: objects are complete or absent, nothing complete is overwritten, errors are one line."""
+"""A store in a folder: objects are complete or absent and never overwritten; errors are one line."""
 
 from __future__ import annotations
 
