@@ -18,7 +18,7 @@ from pachvault.errors import PachydermError
 from pachvault.format.ids import RepoName
 from pachvault.pach.pipelines import Pipelines
 from pachvault.policy import HOME_PROJECT
-from pachvault.restore.request.request_plan import take_in
+from pachvault.restore.request.request_plan import plan_request
 from pachvault.stages import freeze, maintenance
 from pachvault.worker import Worker
 
@@ -153,7 +153,7 @@ def home(cluster: Cluster) -> Iterator[Project]:
 
 def planned(other: Cluster, name: str, text: str) -> tuple[str, str]:
     """What the restore pipelines of a cluster would make of a request: status and summary."""
-    plan = take_in(name, text.encode(), other.source).plan
+    plan = plan_request(name, text.encode(), other.source).plan
     return plan.status, plan.summary
 
 

@@ -20,7 +20,7 @@ from pachvault.pach.target import Target
 from pachvault.policy import HOME_PROJECT
 from pachvault.restore.plan import fetch_shares
 from pachvault.restore.request import retry_policy
-from pachvault.restore.request.request_plan import take_in
+from pachvault.restore.request.request_plan import plan_request
 from pachvault.restore.stage import staging
 from pachvault.restore.state.lock_holder import BRANCH, LockHolder
 from pachvault.restore.state.request_lock import held
@@ -138,7 +138,7 @@ def test_what_cannot_be_done_is_a_plan_that_says_why(
 ) -> None:
     if isinstance(data, dict):
         data = json.dumps(chain.request(**data)).encode()
-    intake = take_in(name, data, chain.backup.project.cluster.source)
+    intake = plan_request(name, data, chain.backup.project.cluster.source)
     assert intake.plan.status == "refused"
     assert said in intake.plan.summary
     assert "\n" not in intake.plan.summary
@@ -149,7 +149,7 @@ def test_what_cannot_be_done_is_a_plan_that_says_why(
 def test_files_of_one_content_never_share_a_folder(chain: Chain) -> None:
     source = chain.backup.project.cluster.source
     data = json.dumps(chain.request()).encode()
-    folders = {take_in(name, data, source).folder for name in ("a.yaml", "a.yml", "a", "b.yaml")}
+    folders = {plan_request(name, data, source).folder for name in ("a.yaml", "a.yml", "a", "b.yaml")}
     assert len(folders) == 4
 
 

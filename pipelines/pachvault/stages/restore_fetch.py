@@ -6,7 +6,7 @@ from pachvault.errors import CorruptError, DamageError, PachvaultError
 from pachvault.pach.connection import Address, Connection
 from pachvault.pach.source import Source
 from pachvault.pach.target import Target
-from pachvault.restore.request.retry_policy import verdict
+from pachvault.restore.request.retry_policy import value_or_error
 from pachvault.restore.restore_messages import FetchReceipt, FetchShare
 from pachvault.restore.stage.staging import fetch
 from pachvault.runtime.progress import Quiet
@@ -30,12 +30,12 @@ def run(worker: Worker) -> str:
         worker.write(f"{folder}/receipts/{files[0].name}", lost.encode())
         return f"{folder}: {error}"
     receipt = FetchReceipt(request_id=share.request_id, number=share.number)
-    given = verdict(lambda: _fetch(worker, share))
-    if isinstance(given, PachvaultError):
-        is_damage = isinstance(given, DamageError)
-        receipt = receipt.model_copy(update={"problem": str(given), "is_damage": is_damage})
+    staged = value_or_error(lambda: _fetch(worker, share))
+    if isinstance(staged, PachvaultError):
+        is_damage = isinstance(staged, DamageError)
+        receipt = receipt.model_copy(update={"problem": str(staged), "is_damage": is_damage})
     else:
-        receipt = receipt.model_copy(update={"staged": given})
+        receipt = receipt.model_copy(update={"staged": staged})
     worker.write(f"{folder}/receipts/{share.number:04d}.json", receipt.encode())
     return f"{folder}: share {share.number}: {receipt.problem or f'{int(receipt.staged)} parts staged'}"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pachvault.errors import PachvaultError
 from pachvault.pach.connection import connect
 from pachvault.pach.source import Source
-from pachvault.restore.request.request_plan import take_in
+from pachvault.restore.request.request_plan import plan_request
 from pachvault.worker import Worker
 
 
@@ -18,8 +18,8 @@ def run(worker: Worker) -> str:
         )
     data = entries[0].read_bytes() if entries[0].is_file() else None
     with connect(worker.pachd, worker.token) as connection:
-        intake = take_in(entries[0].name, data, Source(connection))
-    worker.write(f"{intake.folder}/plan.json", intake.plan.encode())
-    for share in intake.shares:
-        worker.write(f"{intake.folder}/work/{share.number:04d}.json", share.encode())
-    return f"{intake.folder}: {intake.plan.status}: {intake.plan.summary}"
+        request_plan = plan_request(entries[0].name, data, Source(connection))
+    worker.write(f"{request_plan.folder}/plan.json", request_plan.plan.encode())
+    for share in request_plan.shares:
+        worker.write(f"{request_plan.folder}/work/{share.number:04d}.json", share.encode())
+    return f"{request_plan.folder}: {request_plan.plan.status}: {request_plan.plan.summary}"

@@ -6,7 +6,7 @@ from pachvault.errors import CorruptError, PachvaultError
 from pachvault.pach.connection import connect
 from pachvault.pach.source import Source
 from pachvault.pach.target import Target
-from pachvault.restore.request.request_result import RequestResult, answer
+from pachvault.restore.request.request_result import RequestResult, request_result
 from pachvault.restore.restore_messages import FetchReceipt, RestorePlan
 from pachvault.restore.state.lock_holder import LockHolder
 from pachvault.runtime.progress import Quiet
@@ -22,16 +22,16 @@ def run(worker: Worker) -> str:
         )
     folder = plans[0].parent.name
     try:
-        given = _answer(worker, folder, RestorePlan.read(plans[0].read_bytes(), plans[0].name))
+        result = _result(worker, folder, RestorePlan.read(plans[0].read_bytes(), plans[0].name))
     except CorruptError as error:  # of another version: that must not stand in the way of other requests
-        given = RequestResult(folder, "failed", f"{error}; commit the request again")
-    worker.write(f"{folder}/report.json", given.report())
-    worker.write(f"{folder}/ids.json", given.id_map())
-    worker.write(f"{folder}/ids.parquet", given.id_table())
-    return f"{folder}: {given.status}: {given.summary}"
+        result = RequestResult(folder, "failed", f"{error}; commit the request again")
+    worker.write(f"{folder}/report.json", result.report())
+    worker.write(f"{folder}/ids.json", result.id_map())
+    worker.write(f"{folder}/ids.parquet", result.id_table())
+    return f"{folder}: {result.status}: {result.summary}"
 
 
-def _answer(worker: Worker, folder: str, plan: RestorePlan) -> RequestResult:
+def _result(worker: Worker, folder: str, plan: RestorePlan) -> RequestResult:
     files = worker.inputs("restore_fetch", f"{folder}/receipts/*.json")
     receipts = [FetchReceipt.read(path.read_bytes(), path.name) for path in files]
     numbers = sorted(receipt.number for receipt in receipts if receipt.request_id == plan.request_id)
@@ -39,4 +39,6 @@ def _answer(worker: Worker, folder: str, plan: RestorePlan) -> RequestResult:
         raise PachvaultError(f"found receipts {numbers}, expected {max(plan.shares, 1)}", where=folder)
     with connect(worker.pachd, worker.token) as connection:
         source, target = Source(connection), Target(connection)
-        return answer(source, target, plan, receipts, LockHolder.of_job(worker.job_id, folder), Quiet())
+        return request_result(
+            source, target, plan, receipts, LockHolder.of_job(worker.job_id, folder), Quiet()
+        )

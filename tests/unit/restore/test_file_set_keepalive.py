@@ -10,7 +10,7 @@ from e2e.cluster import Cluster, Project
 from pachvault.errors import PachydermError, SourceGoneError
 from pachvault.pach import codec
 from pachvault.pach.source import Source, file_set
-from pachvault.restore.stage.file_set_keepalive import lasting, still_there
+from pachvault.restore.stage.file_set_keepalive import check_exists, kept_alive
 
 
 class Watched(Source):
@@ -38,17 +38,17 @@ def made(project: Project) -> str:
 def test_it_is_renewed_again_and_again_while_it_is_in_use(cluster: Cluster, made: str) -> None:
     source = Watched(cluster)
     refusal = {"method": "RenewFileSet", "nth": 2, "code": "PERMISSION_DENIED"}
-    with cluster.faults(refusal), lasting(source, made, every_seconds=0.01) as ref:
+    with cluster.faults(refusal), kept_alive(source, made, every_seconds=0.01) as ref:
         assert source.often.wait(60), "one that fails is not the last"
         assert [piece.path for piece in source.read(ref)] == ["/a"]
     assert "file-set" not in {thread.name for thread in threading.enumerate()}
 
 
 def test_what_has_expired_is_told(cluster: Cluster, made: str) -> None:
-    with lasting(cluster.source, made) as ref:
-        still_there(cluster.source, ref)
-    with lasting(cluster.source, "0" * 32) as ref, pytest.raises(SourceGoneError):
-        still_there(cluster.source, ref)
+    with kept_alive(cluster.source, made) as ref:
+        check_exists(cluster.source, ref)
+    with kept_alive(cluster.source, "0" * 32) as ref, pytest.raises(SourceGoneError):
+        check_exists(cluster.source, ref)
 
 
 def test_it_lives_as_long_as_was_asked(cluster: Cluster, made: str) -> None:

@@ -17,7 +17,7 @@ from pachvault.errors import (
 )
 from pachvault.pach.connection import retrying
 from pachvault.restore.request import retry_policy as module
-from pachvault.restore.request.retry_policy import verdict
+from pachvault.restore.request.retry_policy import value_or_error
 
 
 @pytest.fixture(autouse=True)
@@ -42,27 +42,27 @@ class Failing:
 @pytest.mark.parametrize("kind", [UsageError, NoVaultError, VaultKeyError, DamageError])
 def test_what_is_judged_is_the_answer_at_once(kind: type[PachvaultError]) -> None:
     call = Failing(kind("no"), times=9)
-    assert verdict(call) is call.error
+    assert value_or_error(call) is call.error
     assert call.calls == 1
 
 
 @pytest.mark.parametrize("kind", [PachydermError, BusyError])
 def test_what_is_refused_is_tried_three_times_and_then_the_answer(kind: type[PachvaultError]) -> None:
     call = Failing(kind("no"), times=9)
-    assert verdict(call) is call.error
+    assert value_or_error(call) is call.error
     assert call.calls == 3
-    assert verdict(Failing(kind("no"), times=2)) == "value"
+    assert value_or_error(Failing(kind("no"), times=2)) == "value"
 
 
 def test_what_may_pass_is_tried_again_and_raised_where_it_does_not() -> None:
-    assert verdict(Failing(TransientError("later"), times=7)) == "value"
+    assert value_or_error(Failing(TransientError("later"), times=7)) == "value"
     with pytest.raises(TransientError):
-        verdict(Failing(TransientError("later"), times=99))
+        value_or_error(Failing(TransientError("later"), times=99))
 
 
 @pytest.mark.parametrize("error", [PachvaultError("disk"), ValueError("a bug")])
 def test_what_is_no_verdict_is_raised_at_once(error: Exception) -> None:
     call = Failing(error, times=9)
     with pytest.raises(type(error)):
-        verdict(call)
+        value_or_error(call)
     assert call.calls == 1

@@ -15,7 +15,7 @@ from pachvault.restore.changes import Changes, changes
 from pachvault.restore.restore_messages import BranchPlan, CommitStep, RepoPlan, RestorePlan
 from pachvault.restore.restore_report import CommitDifference, Replayed
 from pachvault.restore.stage.change_writer import readable
-from pachvault.restore.stage.file_set_keepalive import lasting, still_there
+from pachvault.restore.stage.file_set_keepalive import check_exists, kept_alive
 from pachvault.runtime.progress import Progress
 from pachvault.syntax.selection import Paths
 from pachvault.vault import blob_index
@@ -90,10 +90,10 @@ class _Checked:
 
     def _put(self, ref: CommitRef, wanted: Changes, progress: Progress) -> dict[str, str]:
         """The problems with the contents of the files that the commit itself put."""
-        with lasting(self.source, self.source.file_set_of(ref, codec.DIFF)) as own:
+        with kept_alive(self.source, self.source.file_set_of(ref, codec.DIFF)) as own:
             problems = _contents(self.source, own, wanted, progress)
             if problems:
-                still_there(self.source, own)
+                check_exists(self.source, own)
         return problems
 
     def _paths(self, ref: CommitRef, step: CommitStep, wanted: Changes) -> dict[str, str]:

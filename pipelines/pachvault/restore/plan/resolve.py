@@ -99,9 +99,9 @@ def resolve(request: Request, vault: Vault, source: Source) -> PlanWithShares:
         "not_restored": unmade + cluster_needs.not_recomputed(snapshot, source, chosen, pipelines, cluster),
         "notes": _notes(plans, pipelines, begun, left_out),
     }
-    pace = _pace(source, vault) if resolved.plan.bytes else None
-    if pace:
-        more |= {"bytes_per_second": pace.bytes_per_second, "measured_by": pace.source}
+    throughput = _throughput(source, vault) if resolved.plan.bytes else None
+    if throughput:
+        more |= {"bytes_per_second": throughput.bytes_per_second, "measured_by": throughput.source}
     return replace(resolved, plan=resolved.plan.model_copy(update=more))
 
 
@@ -183,7 +183,7 @@ def _entry(
     return repo_plan(request, cluster, history, chosen, target, entry.record, is_erased=is_erased)
 
 
-def _pace(source: Source, vault: Vault) -> Throughput | None:
+def _throughput(source: Source, vault: Vault) -> Throughput | None:
     try:
         recorded = finished(source)
     except PachydermError:  # the restore continues without an estimate

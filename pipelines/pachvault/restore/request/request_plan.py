@@ -16,7 +16,7 @@ from pachvault.pach.source import Source
 from pachvault.request import Request
 from pachvault.restore.plan.fetch_shares import PlanWithShares
 from pachvault.restore.plan.resolve import resolve
-from pachvault.restore.request.retry_policy import verdict
+from pachvault.restore.request.retry_policy import value_or_error
 from pachvault.restore.restore_messages import FetchShare, RestorePlan
 from pachvault.restore.state.restore_records import finished
 from pachvault.store.open_store import open_store
@@ -34,7 +34,7 @@ class RequestPlan:
     shares: list[FetchShare]
 
 
-def take_in(name: str, data: bytes | None, source: Source) -> RequestPlan:
+def plan_request(name: str, data: bytes | None, source: Source) -> RequestPlan:
     """The plan of a request file; `data` is None where the name is that of a folder.
 
     Raises PachvaultError only for retryable errors.
@@ -45,7 +45,7 @@ def take_in(name: str, data: bytes | None, source: Source) -> RequestPlan:
         # an id that no valid request has: no two files may write to one folder
         request_id = digest(b"\0".join([name.encode(), data or b""])).hex()
         return _request_plan(name, PlanWithShares(_without_work(request_id, "refused", str(error)), []))
-    resolved = verdict(lambda: _resolve(request, source))
+    resolved = value_or_error(lambda: _resolve(request, source))
     if isinstance(resolved, PachvaultError):
         resolved = PlanWithShares(_without_work(request.id, "refused", str(resolved)), [])
     return _request_plan(name, resolved)

@@ -18,7 +18,7 @@ from pachvault.pach.source import Source
 from pachvault.pach.target import Target
 from pachvault.restore.apply.apply import carry_out
 from pachvault.restore.request.request_plan import done_before
-from pachvault.restore.request.retry_policy import verdict
+from pachvault.restore.request.retry_policy import value_or_error
 from pachvault.restore.restore_messages import FetchReceipt, RestorePlan
 from pachvault.restore.restore_report import RestoreReport
 from pachvault.restore.state.lock_holder import LockHolder
@@ -76,7 +76,7 @@ class RequestResult:
         return parquet.encode(pa.Table.from_pylist(rows, schema=IDS))
 
 
-def answer(
+def request_result(
     source: Source,
     target: Target,
     plan: RestorePlan,
@@ -99,11 +99,11 @@ def answer(
         with held(source, target, plan.request_id, holder) as lock:
             lock.give_up()
 
-    outcome = verdict(settled)
+    outcome = value_or_error(settled)
     if isinstance(outcome, HeldError):  # the other run reports for itself, and the staged parts are in use
         return RequestResult(plan.request_id, "busy", str(outcome))
     if isinstance(outcome, PachvaultError):
-        verdict(given_up)
+        value_or_error(given_up)
         return RequestResult(
             plan.request_id, "damaged" if isinstance(outcome, DamageError) else "failed", str(outcome)
         )

@@ -36,7 +36,7 @@ _TRIES = 3
 Value = TypeVar("Value")
 
 
-def verdict(call: Callable[[], Value]) -> Value | PachvaultError:
+def value_or_error(call: Callable[[], Value]) -> Value | PachvaultError:
     """The value of the call, or the permanent error that it raised. The call must be repeatable.
 
     Raises retryable errors that last longer than half a minute: the cluster or the vault is unreachable.

@@ -17,16 +17,18 @@ _EVERY_SECONDS = 150.0
 
 
 @contextmanager
-def lasting(source: Source, file_set_id: str, every_seconds: float = _EVERY_SECONDS) -> Iterator[CommitRef]:
+def kept_alive(
+    source: Source, file_set_id: str, every_seconds: float = _EVERY_SECONDS
+) -> Iterator[CommitRef]:
     """The file set, renewed regularly while the block runs.
 
-    Reading an expired one gives no files and no error: where files are missing, call `still_there`.
+    Reading an expired one gives no files and no error: where files are missing, call `check_exists`.
     """
     ended = threading.Event()
 
     def renew() -> None:
         while not ended.wait(every_seconds):
-            # the next renewal may succeed; if none does, `still_there` reports it
+            # the next renewal may succeed; if none does, `check_exists` reports it
             try:
                 source.renew(file_set_id, _LIFE_SECONDS)
             except PachvaultError as error:
@@ -41,6 +43,6 @@ def lasting(source: Source, file_set_id: str, every_seconds: float = _EVERY_SECO
         thread.join()
 
 
-def still_there(source: Source, ref: CommitRef) -> None:
+def check_exists(source: Source, ref: CommitRef) -> None:
     """Raise SourceGoneError where a file set has expired."""
     source.renew(ref.id, _LIFE_SECONDS)
