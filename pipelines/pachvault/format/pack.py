@@ -118,7 +118,7 @@ def open_frame(stored: bytes | memoryview, raw_bytes: int, codec: int) -> bytes:
     """
     if raw_bytes > MOST_FRAME_BYTES:
         raise CorruptError(
-            f"the frame records {raw_bytes:,} bytes, no frame has more than {MOST_FRAME_BYTES:,}"
+            f"a frame is recorded with {raw_bytes:,} bytes, no frame has more than {MOST_FRAME_BYTES:,}"
         )
     if codec == CODEC_RAW:
         data = bytes(stored)
@@ -126,7 +126,7 @@ def open_frame(stored: bytes | memoryview, raw_bytes: int, codec: int) -> bytes:
         try:
             # a damaged frame may claim any size, and that much memory would be allocated
             if zstandard.frame_content_size(stored) > raw_bytes:
-                raise CorruptError(f"the frame has more than the {raw_bytes} bytes that it records")
+                raise CorruptError(f"the frame has more than the {raw_bytes:,} bytes that are recorded")
             data = zstandard.ZstdDecompressor().decompress(stored, max_output_size=raw_bytes)
         except zstandard.ZstdError as error:
             # libzstd's message for real lack of memory; a frame that claims too much fails otherwise
@@ -134,9 +134,9 @@ def open_frame(stored: bytes | memoryview, raw_bytes: int, codec: int) -> bytes:
                 raise MemoryError(str(error)) from error
             raise CorruptError(f"frame does not decompress: {error}") from error
     else:
-        raise CorruptError(f"the frame records codec {codec}, which this version does not support")
+        raise CorruptError(f"the frame is recorded with codec {codec}, which this version does not support")
     if len(data) != raw_bytes:
-        raise CorruptError(f"the frame has {len(data)} bytes, it records {raw_bytes}")
+        raise CorruptError(f"the frame has {len(data)} bytes, {raw_bytes} are recorded")
     return data
 
 
