@@ -10,7 +10,7 @@ import pytest
 
 from erasable import Kept
 from made import Repo, age_all, back_up, new_vault
-from pachvault.errors import FullError
+from pachvault.errors import CorruptError, FullError
 from pachvault.format import documents, layout
 from pachvault.format.ids import RepoName
 from pachvault.format.maintenance_documents import Audit
@@ -79,6 +79,24 @@ def test_a_deleted_manifest_is_damage_until_it_is_put_back(vault: Vault, number:
     assert (result.manifests, result.audited[0].result) == (None, "damaged")
     vault.store.put(name.path, [data], len(data))
     assert verified(vault) == []
+
+
+def test_prune_deletes_nothing_while_a_manifest_is_missing(vault: Vault) -> None:
+    assert verified(vault) == []
+    lost = lose(vault, 2)
+    before = {info.name for info in vault.store.list("")}
+    for _ in range(2):
+        with pytest.raises(CorruptError, match="nothing is deleted") as caught:
+            prune.run(vault, PruneLimits(), Quiet())
+        assert lost.path in caught.value.where
+    age_all(vault, DAY)
+    with pytest.raises(CorruptError, match="nothing is deleted") as caught:
+        emergency_prune.execute(vault, PruneLimits(), Quiet())
+    assert before <= {info.name for info in vault.store.list("")}
+    (listing,) = [info.name for info in vault.objects(layout.AUDITS)]
+    assert listing in caught.value.hint
+    vault.delete(listing)  # as the advice says, where it is gone for good
+    prune.run(vault, PruneLimits(), Quiet())
 
 
 def test_a_number_that_is_missing_after_the_list_is_damage(vault: Vault) -> None:

@@ -64,6 +64,7 @@ class EmergencyOutcome:
 
 def plan(vault: Vault, limits: PruneLimits, now: datetime, progress: Progress) -> EmergencyPlan:
     """What an emergency prune at `now` would do; raises what `prune_plan.plan` raises."""
+    prune_plan.check_manifests(vault)
     planned = _planned(_without_grace(vault), limits, now, progress)
     return EmergencyPlan(
         announced(vault, now),
@@ -75,12 +76,14 @@ def execute(vault: Vault, limits: PruneLimits, progress: Progress) -> EmergencyO
     """Delete what no snapshot needs. Safe to repeat, and to interrupt anywhere.
 
     Raises BusyError where something was written in the last minutes, or a run announces itself meanwhile:
-    then nothing that such a run relies on was deleted. Raises DamageError where an object that a snapshot
-    needs is missing.
+    then nothing that such a run relies on was deleted. Raises DamageError where a manifest, or an object that
+    a snapshot needs, is missing.
     """
     # the store's clock alone: without a grace period, no age by this machine's clock counts
     now = clock.store_now(vault)
     check_quiet(vault, now)
+    # with the grace period, and before a new list of manifests hides what the old one shows
+    prune_plan.check_manifests(vault)
     outcome = EmergencyOutcome(announced(vault, now))
     # deletes that need no room come first; a run without its announcement cannot be sealed
     for run in outcome.runs:

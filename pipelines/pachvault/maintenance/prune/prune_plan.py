@@ -16,6 +16,7 @@ from pachvault.maintenance.prune import reachability
 from pachvault.maintenance.prune.pack_usage import PackCount
 from pachvault.maintenance.prune.reachability import Reachability
 from pachvault.maintenance.prune.vault_state import VaultState
+from pachvault.maintenance.verify import verify_manifests
 from pachvault.maintenance.verify.stray_objects import misnamed
 from pachvault.runtime.progress import Progress
 from pachvault.vault.vault import Vault
@@ -133,6 +134,7 @@ def plan(vault: Vault, limits: PruneLimits, now: datetime, progress: Progress) -
     """
     progress.start("prune: what snapshots need", 0)
     _check_names(vault)
+    check_manifests(vault)
     reachable = Reachability().extended(vault, now)
     expired = reachability.expired(vault, now)
     has_snapshots = bool(reachable.current.roots or reachable.forgotten.roots or expired)
@@ -185,6 +187,19 @@ def _check_names(vault: Vault) -> None:
             f"{damages[0].message}: nothing is deleted",
             where=f"{vault.store.url}/{damages[0].object}",
             hint="rename it, or move it out of the vault",
+        )
+
+
+def check_manifests(vault: Vault) -> None:
+    """Raises CorruptError where a manifest is missing: what it needs would look like garbage."""
+    check = verify_manifests.check(vault)
+    missing = next((damage for damage in check.damages if damage.kind == verify_manifests.KIND), None)
+    if missing is not None and missing.is_vital:
+        raise CorruptError(
+            f"{missing.message}: nothing is deleted",
+            where=f"{vault.store.url}/{missing.object}",
+            hint="put the manifest back from a copy of the vault; if it is gone for good, delete the audit "
+            f"that lists it, {check.listing}",
         )
 
 

@@ -39,6 +39,8 @@ class ManifestCheck:
     paths: list[str] | None
     """All that are there, for the audit of this verification. None where one is missing, so that the next
     verification finds it missing, too; and where the folders could not be listed."""
+    listing: str = ""
+    """The audit that lists the missing ones."""
 
 
 def check(vault: Vault, reported: Collection[str] = ()) -> ManifestCheck:
@@ -64,7 +66,7 @@ def check(vault: Vault, reported: Collection[str] = ()) -> ManifestCheck:
         return ManifestCheck(damages, paths)
     if now - audits.counts_from(newest) >= vault.config.grace * _CERTAIN:
         return ManifestCheck([*damages, _note(newest, missing)], paths)
-    return ManifestCheck([*damages, *missing], None)
+    return ManifestCheck([*damages, *missing], None, newest.name)
 
 
 def record(vault: Vault, level: str, now: datetime) -> None:
