@@ -86,12 +86,16 @@ def execute(vault: Vault, limits: PruneLimits, progress: Progress) -> EmergencyO
     prune_plan.check_manifests(vault)
     outcome = EmergencyOutcome(announced(vault, now))
     # deletes that need no room come first; a run without its announcement cannot be sealed
+    # format 9.12, 9.6: the announcements first. Afterwards no seal in progress passes its last check
     for run in outcome.runs:
         vault.delete(run.name)
     graceless = _without_grace(vault)
+    # without a grace period every receipt is stale: none may hold an object that is deleted below
     for name in receipt_references.stale(graceless, now):
         vault.delete(name)
+    # temporary files of interrupted writes, however young: format 9.12, nobody else writes
     vault.sweep(now)
+    # format 9.12: before the manifests in `forgotten/` go, else verify would report them as lost
     is_listed = _is_listed(vault, now)
     # a run that announces itself from now on reads the marks, and relies on nothing that is marked
     marking = replace(_planned(graceless, limits, now, progress), is_compacted=False)
@@ -99,6 +103,8 @@ def execute(vault: Vault, limits: PruneLimits, progress: Progress) -> EmergencyO
     # one that announced itself before that may rely on something marked: stop before the deletes
     now = clock.store_now(vault)
     check_alone(vault, now)
+    # a second prune scans again, and deletes what the first one has marked: with a grace period of zero it is
+    # due
     outcome.prune_outcome.add(prune.execute(graceless, _planned(graceless, limits, now, progress), progress))
     if not is_listed:
         verify_manifests.record(vault, audits.PRUNE, now)

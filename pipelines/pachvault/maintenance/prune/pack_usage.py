@@ -48,8 +48,10 @@ class PackUsage:
         self._places = places
         paths, codes = places.pack_paths, places.rows.pack_codes
         sizes, count = places.rows.integers["size"], len(paths)
+        # bincount sums in float64: exact for less than 2**53 bytes, far more than a pack has
         totals = np.bincount(codes, sizes, count)
         first_rows = places.find(needed)
+        # `find` gives -1 for a blob without a place, which as a row number would mean the last one
         is_unknown = first_rows < 0
         is_needed = np.zeros(len(places.starts), bool)
         is_needed[places.groups[first_rows[~is_unknown]]] = True
@@ -90,6 +92,7 @@ def _rank(
     names: Sequence[str], needed_share: NDArray[np.float64], is_marked: NDArray[np.bool_]
 ) -> NDArray[np.int32]:
     """The rank of each pack as a place of blobs: higher is better. No two are equal, so prunes agree."""
+    # the last key counts most: unmarked packs, then the needed share, then the name, which no two packs share
     order = np.lexsort((np.array(names, np.str_), needed_share, ~is_marked))
     rank = np.empty(len(order), np.int32)
     rank[order] = np.arange(len(order))

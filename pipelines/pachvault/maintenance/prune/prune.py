@@ -72,6 +72,7 @@ def run(
     `is_scarce`: the target is full, so no pack and no index object is rewritten. Raises what `plan` raises;
     PachvaultError, before anything is done, where the target does not allow deletion.
     """
+    # format 9.1: with the earlier clock no age is too great unless both clocks are ahead
     now = clock.read(vault).earlier
     planned = plan(vault, replace(limits, repack_bytes=0) if is_scarce else limits, now, progress)
     if is_scarce:
@@ -81,10 +82,14 @@ def run(
 
 def execute(vault: Vault, planned: PrunePlan, progress: Progress) -> PruneOutcome:
     """Revalidate a plan and carry it out. Safe to repeat, to interrupt, and beside another prune."""
+    # taken before the scan of `revalidate`: counted from later on, the scan would look younger than it is
     began = (time.monotonic(), time.time())
     progress.start("prune: delete", 0)
     outcome = PruneOutcome()
+    # format 11.3: manifests go first, so none is left that names deleted objects; they also free a little
+    # room for the marks on a full target
     _delete(vault, outcome, reachability.expired(vault, planned.now))
+    # format 9.7: only a scan begun after the grace period of the mark may lead to a delete
     plan = prune_plan.revalidate(planned)
     state = plan.state
     to_delete = {item.name for item in plan.of(PruneAction.DELETE)}
@@ -94,8 +99,10 @@ def execute(vault: Vault, planned: PrunePlan, progress: Progress) -> PruneOutcom
     for folder in _ORDER:
         for name in sorted(to_delete):
             if name.startswith(f"{folder}/"):
+                # checked before every delete: a single one on a stuck mount may outlast the scan
                 _check_scan_age(vault, began)
                 _delete(vault, outcome, [name], state)
+    # before anything is rewritten: a repack that fails for lack of room must not keep space from being freed
     _mark(vault, plan.of(PruneAction.MARK), outcome)
     try:
         _repack(vault, state, plan.of(PruneAction.REPACK), outcome, progress)
@@ -124,6 +131,7 @@ def _needed_copies(vault: Vault, state: VaultState, to_delete: set[str], outcome
     }
     if not blobs_by_pack:
         return set()
+    # without any of the packs to be deleted: a copy in another one of them would be deleted, too
     reader = _reader(vault, packs)
     packs_to_keep = set()
     for pack, blobs in blobs_by_pack.items():
@@ -135,6 +143,8 @@ def _needed_copies(vault: Vault, state: VaultState, to_delete: set[str], outcome
             outcome.problems.append(f"kept {pack}: a needed blob of it has no other readable copy: {error}")
     if not packs_to_keep:
         return set()
+    # index objects to be deleted were planned as if these packs went, so one of them may be the last to name
+    # a pack that stays
     return packs_to_keep | {name for name in to_delete if name.startswith(f"{layout.INDEX}/")}
 
 
@@ -175,6 +185,8 @@ def _close_marks(vault: Vault, state: VaultState, settled: set[str]) -> None:
             and (marked.name not in settled or marked.reason.startswith(pending_deletes.DAMAGED))
             for marked in mark.mark.objects
         )
+        # format 9.8: a young mark stays even if all of it is deleted, for a deleted name must not be reused
+        # while a slower prune may still delete it
         if not is_open and state.now - mark.info.modified_at >= vault.config.grace:
             vault.delete(mark.info.name)
 
@@ -188,6 +200,7 @@ def _repack(
     progress.start("prune: repack", sum(pack.live_bytes for pack in packs))
     repacked = []
     reader = _reader(vault, [])
+    # the marks are read again: this prune has just written some, and a new pack must not get a name from them
     with PackWriter(pending_deletes.for_writing(vault)) as writer:
         for pack in packs:
             unread = copy(reader, writer, state.usage.live_blobs(pack.name))
@@ -196,6 +209,7 @@ def _repack(
                 outcome.problems.append(f"kept {pack.name}: {len(unread)} needed blobs of it cannot be read")
             else:
                 repacked.append(replace(pack, reason=f"repacked: {pack.reason}"))
+        # format 6.1, 9.10: new packs and their index object are durable before the old packs are marked
         writer.finish()
     _mark(vault, repacked, outcome)
     outcome.repacked += len(repacked)
@@ -208,6 +222,7 @@ def _compact(
     """Rewrite index objects, several to one and without packs that are gone; then mark the old ones."""
     old_names = compactable(state, packs)
     existing_packs = {count.info.name for count in state.usage.packs} - deleted
+    # again with the marks of this prune: repacked packs, and names that it has just deleted
     writing = pending_deletes.for_writing(vault)
     new_names: set[str] = set()
     pending_rows: list[IndexRows] = []

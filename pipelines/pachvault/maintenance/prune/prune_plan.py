@@ -133,6 +133,7 @@ def plan(vault: Vault, limits: PruneLimits, now: datetime, progress: Progress) -
     name: then it is not known which other objects are needed.
     """
     progress.start("prune: what snapshots need", 0)
+    # a manifest under a wrong name is not listed: all that only it needs would look unreachable
     _check_names(vault)
     check_manifests(vault)
     reachable = Reachability().extended(vault, now)
@@ -154,8 +155,11 @@ def revalidate(plan: PrunePlan) -> PrunePlan:
     What was sealed or brought back in between is referenced. Raises what `plan` raises for a damaged vault.
     """
     state = plan.state
+    # only manifests that are new are read: what is below the others is immutable. `plan.now` stays the same,
+    # so nothing becomes old enough while the plan waits for its user
     reachable = state.reachability.extended(state.vault, plan.now)
     current = _planned(VaultState.scan(state.vault, plan.now, reachable, state), plan.limits, plan.expired)
+    # revalidation may only take away: the user has seen the plan, and what is due since then was not in it
     names_to_delete = {planned.name for planned in plan.of(PruneAction.DELETE)}
 
     def held_back(objects: list[PlannedObject]) -> list[PlannedObject]:
@@ -244,12 +248,15 @@ def plan_others(state: VaultState, packs: Iterable[PlannedObject]) -> list[Plann
 def compactable(state: VaultState, packs: Iterable[PlannedObject]) -> list[str]:
     """Index objects to rewrite: those that list packs that are gone, and small ones where they are many."""
     packs_left = {pack.name for pack in packs if pack.action is not PruneAction.DELETE}
+    # format 9.7: a rewritten object is marked, so it must be markable. A young one, or one that a receipt
+    # names, may be what a run in progress relies on at its seal
     markable = {
         name: index_object
         for name, index_object in state.index.objects.items()
         if name in state.objects and state.is_markable(name)
     }
     stale = {name for name, index_object in markable.items() if index_object.packs - packs_left}
+    # less than half full: two such objects fit into one, so compaction always lowers their number
     small = {name for name, index_object in markable.items() if 2 * index_object.rows < index.ROWS}
     return sorted(stale | small if len(small) > INDEX_OBJECTS else stale)
 
@@ -263,6 +270,8 @@ def _pack(
     elif state.is_marked(name):
         planned = _referenced_again(state, name)
     else:
+        # a young pack is not repacked though it is referenced: it would be marked, and a seal refuses a run
+        # of which an object is marked (format 9.5)
         is_repacked = count.dead_share > limits.max_dead and state.is_markable(name)
         action = PruneAction.REPACK if is_repacked else PruneAction.KEEP
         planned = PlannedObject(name, count.info.size, action, f"{count.dead_share:.0%} dead")
@@ -282,6 +291,8 @@ def _documents(state: VaultState) -> Iterator[PlannedObject]:
 
 def _index_objects(state: VaultState, packs: Iterable[PlannedObject]) -> Iterator[PlannedObject]:
     """Marked index objects: one is unreferenced if unmarked ones list all its packs that stay."""
+    # a marked pack stays until it is deleted, and may be needed again: until then an index object that is not
+    # marked must name it
     packs_left = {pack.name for pack in packs if pack.action is not PruneAction.DELETE}
     packs_listed = {
         pack
@@ -302,6 +313,7 @@ def _unreferenced(state: VaultState, name: str, *, is_in_forgotten: bool) -> Pla
     size = state.objects[name].size
     if state.is_marked(name):
         reason = f"marked since {state.marked_at[name]:%Y-%m-%d %H:%M} UTC"
+        # format 9.7: marked for the whole grace period, and needed by no snapshot that can be brought back
         if state.is_grace_over(name) and not is_in_forgotten:
             return PlannedObject(name, size, PruneAction.DELETE, reason)
         if is_in_forgotten:

@@ -37,6 +37,8 @@ class Reachable:
 
     def add(self, root: str, names: Iterable[str], blobs: Iterable[Digests]) -> None:
         """Add a manifest with its objects and blobs; nothing is added where reading the blobs fails."""
+        # read completely first: a half-added manifest would count as known, and the rest of its blobs as
+        # unneeded
         for table_blobs in list(blobs):
             self._blobs.add(table_blobs)
         self.names.update(names)
@@ -66,6 +68,7 @@ class Reachability:
         Raises DamageError where an object that a snapshot needs is missing or damaged: then it is not known
         which objects below it are needed.
         """
+        # copies: a plan that was shown keeps its own state, whatever its revalidation finds
         current, recent = self.current.copy(), self.forgotten.copy()
         for _ in range(_LISTINGS):
             # a manifest that moves between the two folders is always in one of them: list `forgotten/`, the
@@ -86,7 +89,10 @@ class Reachability:
                 continue
             for root in sorted(forgotten):
                 with suppress(DamageError):  # it may have been forgotten because it is damaged
+                    # one at a time, so that a damaged manifest does not cost the others their objects
                     _extend(vault, [root], recent, current)
+            # one that left `forgotten/` meanwhile may have been brought back after `snapshots/` was listed:
+            # list again
             if all(vault.store.stat(root) for root in forgotten):
                 return Reachability(current, recent)
         raise PachvaultError("snapshots come and go faster than they can be read", where=vault.store.url)
@@ -107,6 +113,7 @@ def _extend(vault: Vault, roots: Iterable[str], reachable: Reachable, *besides: 
                 for node in walk(vault, [_name(root)], is_skipped=is_known)
                 if node.kind is not NodeKind.MANIFEST
             ]
+            # the walker names tables without reading them; this is what finds a missing or damaged one
             tables = [node.digest for node in nodes if node.kind is NodeKind.FILE_TABLE]
             reachable.add(root, (node.path for node in nodes), pool.map(vault.blobs_of_table, tables))
 

@@ -14,6 +14,7 @@ def held(vault: Vault, now: datetime) -> dict[str, datetime]:
     """Packs, index objects and tables of receipts younger than the grace period; until when each is kept."""
     held_until: dict[str, datetime] = {}
     for info in vault.objects(layout.RUNS, layout.Kind.RECEIPT):
+        # format 9.7: receipts younger than the grace period. An older one is deleted by this prune (`stale`)
         if now - info.modified_at >= vault.config.grace:
             continue
         try:
@@ -26,6 +27,7 @@ def held(vault: Vault, now: datetime) -> dict[str, datetime]:
             *(layout.table_path(table.digest) for table in receipt.tables),
         ]
         until = info.modified_at + vault.config.grace
+        # several receipts may name one object: the youngest of them decides
         held_until |= {name: max(until, held_until.get(name, until)) for name in referenced}
     return held_until
 

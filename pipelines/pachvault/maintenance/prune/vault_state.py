@@ -58,11 +58,14 @@ class VaultState:
         }
         index = previous.index if previous else IndexContents.read(vault, frozenset(marked_at))
         index_infos = {info.name: info for info in vault.objects(layout.INDEX)}
+        # also if only the marks changed: of a marked index object only the packs were read
         if index.objects.keys() != index_infos.keys() or index.marked != marked_at.keys():
             index = IndexContents.read(vault, frozenset(marked_at))
         packs = list(vault.objects(layout.PACKS))
         current_blobs = reachability.current.blobs()
         usage = PackUsage(index.places, packs, current_blobs, marked_at.keys())
+        # the graph is damaged, or the index incomplete: other packs may hold the blobs without an index
+        # object, and would look unreferenced
         if usage.missing_count:
             raise AbsentError(
                 f"{usage.missing_count} needed blobs are in no pack: nothing is deleted",
@@ -70,6 +73,7 @@ class VaultState:
                 hint="`pachvault verify` names the files, `pachvault repair` looks for them",
             )
         usage_with_forgotten = usage
+        # a second usage doubles the memory for blobs, so it is made only where forgotten snapshots exist
         if reachability.forgotten.roots:
             blobs = digests.unique(digests.joined([current_blobs, reachability.forgotten.blobs()]))
             usage_with_forgotten = PackUsage(index.places, packs, blobs, marked_at.keys())
