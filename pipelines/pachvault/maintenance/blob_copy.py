@@ -40,6 +40,7 @@ def copy(reader: BlobReader, writer: PackWriter, blobs: Digests) -> list[bytes]:
         if content is None:
             unread.append(blob)
             continue
+        # format 5.2, with the limits of an export: a repack must not make frames that cost a reader more
         if frame_bytes + len(content) > FRAME_BYTES or len(names) >= FRAME_BLOBS:
             close()
         names.append(blob)
@@ -70,6 +71,7 @@ def _batches(places: BlobPlaces, blobs: Digests) -> Iterator[list[bytes]]:
     for first in range(0, len(blobs), _AT_ONCE):
         part = blobs[first : first + _AT_ONCE]
         sizes = places.sizes(places.find(part))
+        # int64: sizes are uint32, and their sum over a batch may be more
         batch_numbers = np.cumsum(sizes, dtype=np.int64) // _BYTES_AT_ONCE
         for batch in np.split(part, np.flatnonzero(np.diff(batch_numbers)) + 1):
             yield pack.split_digests(batch)

@@ -54,6 +54,7 @@ def maintenance(
         is_dry_run=is_dry_run,
     )
     with connect(address, token) as connection:
+        # several clusters and policies may use one vault: each has ticks of its own
         owner = f"{connection.cluster_id()}/{chosen.name}"
         # a dry run writes nothing, so it cannot read the store's clock
         clocks = Clocks(began_at, began_at)
@@ -75,6 +76,8 @@ def _run(context: StepContext, report: MaintenanceReport, owner: str) -> Mainten
     steps = [_step(name, context) for name in STEPS]
     failed = [step.name for step in steps if step.status == "failed"]
     if not context.is_dry_run:
+        # recorded even if steps failed: `status` shows the failure. Only a good record covers the tick, so
+        # the next run tries again
         reserve.used(context.vault, lambda _: _record(context.vault, owner, report.tick, failed))
     finished = report.model_copy(
         update={

@@ -89,6 +89,7 @@ def verify(context: StepContext) -> StepOutcome:
     vault, chosen, now = context.vault, context.policy.maintenance, context.now
     sizes = {info.name: info.size for info in vault.objects(layout.PACKS)}
     between = longest_gap(chosen.schedule, now)
+    # a run that was missed leaves its share to the next one, which would else read all of it at once
     shares = verify_schedule.share_now(now, chosen.verify_within, between).count
     due = verify_schedule.due(
         audits.results(audits.load(vault), now),
@@ -107,8 +108,11 @@ def verify(context: StepContext) -> StepOutcome:
     findings = verified.findings
     context.findings += findings
     context.damages += sum(finding.severity is Severity.DAMAGE for finding in findings)
+    # before the audit is written: that may fail on a full target, and what was found counts all the same
     context.is_verified = True
     audits.record(vault, Level.PACKS, verified.audited, verified.manifests)
+    # after the new audit is written: results that it replaces are dropped. Younger ones than the period are
+    # what `due` decides by
     audits.compact(vault, now, chosen.verify_within)
     lines = [
         f"{finding.severity}: {finding.kind}: {finding.object}: {finding.message}; to do: {finding.advice}"
@@ -207,6 +211,8 @@ def prune_vault(context: StepContext) -> StepOutcome:
 
 def clean_mirror(context: StepContext) -> StepOutcome:
     """Delete commits of the backup repo that are not needed any more."""
+    # the cluster dates the commits, so the earlier of the other two clocks deletes too little rather than too
+    # much
     before = context.now - context.policy.maintenance.mirror_keep
     source, target = Source(context.connection), Target(context.connection)
     planned = mirror_cleanup.plan(source, context.vault, before=before, now=context.clocks.store)

@@ -71,6 +71,7 @@ def plan(source: Source, vault: Vault, *, before: datetime, now: datetime) -> Mi
     try:
         commits = source.commits(_MIRROR)
         branches = [branch for branch in source.branches(_MIRROR) if branch.head]
+    # no backup has made the mirror yet, or it was deleted: there is nothing to clean
     except SourceGoneError:
         return MirrorCleanupPlan([], [], 0)
     cluster = source.connection.cluster_id()
@@ -110,6 +111,8 @@ def execute(target: Target, planned: MirrorCleanupPlan) -> tuple[int, list[str]]
 def _running(vault: Vault, cluster: str, now: datetime) -> Iterator[datetime]:
     """The times of freeze of the runs that are not sealed and still can be."""
     for info in vault.objects(layout.RUNS, layout.Kind.ANNOUNCEMENT):
+        # format 9.6: such a run is never sealed, so nothing is kept for it. Else a dead run would stop the
+        # cleanup for ever
         if now - info.modified_at > vault.config.grace / 2:
             continue
         try:
@@ -137,6 +140,7 @@ def _current(
             for branch in source.branches(repo.name):
                 current.add(branch_of(repo.name, repo.created_at, branch.name))
     for name in snapshots.names(vault):
+        # manifests are read, so only those of the kept time
         if name.frozen_at < before:
             continue
         try:
@@ -168,6 +172,7 @@ def _is_mirror(commit: CommitInfo) -> bool:
 
 
 def _is_old(commit: CommitInfo, before: datetime) -> bool:
+    # an open commit may be one that a run in progress is writing
     return commit.finished_at is not None and commit.started_at is not None and commit.started_at < before
 
 

@@ -61,6 +61,7 @@ def newest(vault: Vault, policy: str | None, now: datetime) -> NewestSnapshots:
         for name, snapshot in zip(names, pool.map(read, names), strict=True):
             if isinstance(snapshot, DamageError):
                 damaged.append(f"{name.path}: {snapshot.what}")
+            # format 8.5.4: one machine whose clock was ahead must not hide that backups stopped
             elif clock.is_future(name.frozen_at, now):
                 ahead = rounded_in_words(name.frozen_at - now)
                 future.append(f"{snapshot.short_id}, dated {ahead} ahead of this machine's clock")

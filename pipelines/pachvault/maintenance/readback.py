@@ -22,6 +22,8 @@ def read_back(vault: Vault, written: Iterable[StoredObject]) -> Digests:
     rows = IndexRows.joined(
         IndexRows.read(vault.read(layout.index_path(index_object.digest))) for index_object in written
     )
+    # only of the new index objects: by the whole index a blob could be read from an old pack, and the new
+    # copy would not be checked
     places = BlobPlaces(rows)
     for blob, content in read(BlobReader(vault, places, _CACHE_BYTES), in_order(places, rows.digests)):
         if content is None:

@@ -28,6 +28,7 @@ Result = TypeVar("Result")
 
 def fill(vault: Vault) -> bool:
     """Write the parts of the reserve that are missing; False where there is no room for all of them."""
+    # format 3.4: a shorter part is an aborted write, which `put` replaces
     complete = {info.name for info in vault.objects(layout.RESERVE) if info.size >= PART_BYTES}
     try:
         for number in range(PARTS):
@@ -64,6 +65,7 @@ def used(vault: Vault, work: Callable[[bool], Result]) -> Result:
         try:
             result = work(True)
         finally:
+            # also after an error: the work may have freed room before it failed
             fill(vault)
         return result
     fill(vault)

@@ -58,6 +58,7 @@ class RetryingStore:
 
     def list(self, folder: str) -> Iterator[ObjectInfo]:
         """See Store.list."""
+        # as a list: a listing that fails half-way is repeated whole, and no caller gets its first part twice
         return iter(self._retried(lambda: [*self._store.list(folder)]))
 
     def delete(self, name: str) -> None:
@@ -86,6 +87,7 @@ class RetryingStore:
         )
         try:
             answer = attempts(call)
+        # an answer: the store is reachable
         except DamageError:
             self._failed_in_a_row = 0
             raise
@@ -112,6 +114,7 @@ def is_gone(vault: Vault, name: str) -> bool:
         return vault.store.stat(name) is None
     except PachvaultError as error:
         _log.info("cannot tell whether %s is still there: %s", name, error)
+        # then the error of the read stays a finding: unreachable is never taken for absent
         return False
 
 

@@ -80,6 +80,7 @@ def drill(
     progress.start("drill", 0)
     with connect(address, token) as connection:
         source, target = Source(connection), Target(connection)
+        # by age, not by name: another drill may be in progress
         clear(source, target, _now(vault) - abandoned_after)
         restores, unread = sample(snapshot, seed, max_bytes)
         outcome.results += unread
@@ -126,6 +127,8 @@ def _restored(
     description = f"restore drill; request {request.id}"
     name = sample_restore.name
     try:
+        # made here and not by the restore: the description names the request, so that a later drill can
+        # remove what an interrupted one staged
         target.ensure_repo(DRILL_PROJECT, repo, description)
         report = restore(address, token, request, vault, progress)
         problems = _problems(report)
@@ -149,6 +152,8 @@ def _request(vault: Vault, sample_restore: SampleRestore) -> Request:
         "what": [f"{sample_restore.repo}@{sample_restore.commit}"],
         "paths": list(sample_restore.paths),
         "to": {"project": DRILL_PROJECT, "repo": sample_restore.scratch, "branch": "drill"},
+        # the point of the drill: the cluster and the mirror may have the commit, too, and a restore would
+        # prefer them
         "from": "vault",
         "verify": "full",
     }

@@ -63,6 +63,7 @@ def sample(
         try:
             history = RepoHistory(snapshot.vault, snapshot.vault.repo_record(entry.record))
             if len(restores) < _REPOS:
+                # half the bytes for files of three repos, the other half for one whole commit
                 restores += _files(generator, snapshot, history, max_bytes // (2 * _REPOS))
             commit_restore = commit_restore or _commit(generator, snapshot, history, max_bytes // 2)
         except PachvaultError as error:

@@ -78,6 +78,7 @@ def plan(
     decisions: dict[str, ForgetDecision] = {}
     candidates: dict[str, tuple[SnapshotName, Candidate]] = {}
     names = snapshots.names(vault)
+    # after the names: what is sealed in between has its tables in the listing of the check
     quick_check = QuickCheck.of(vault)
     matcher = RuleMatcher(rules, quick_check.branches)
 
@@ -179,6 +180,7 @@ def execute(vault: Vault, decisions: Iterable[ForgetDecision]) -> list[SnapshotN
     to_forget = [decision.name for decision in decisions if decision.action is RetentionAction.FORGET]
     if not to_forget:
         return []
+    # raises where deletion is refused: a manifest would be in both folders for ever
     now = clock.read(vault).earlier
     return [
         name for name in to_forget if not pins.is_pinned(vault, name.id) and trash.forget(vault, name, now)
@@ -187,6 +189,8 @@ def execute(vault: Vault, decisions: Iterable[ForgetDecision]) -> list[SnapshotN
 
 def forgotten(vault: Vault) -> list[ForgottenSnapshot]:
     """Every forgotten snapshot whose manifest is still in the vault, oldest first."""
+    # before `forgotten/` is listed: a manifest that is forgotten in between is in both listings, and counts
+    # as not forgotten yet
     sizes = {info.name: info.size for info in vault.objects(layout.SNAPSHOTS)}
     forgotten_snapshots = []
     for info in vault.objects(layout.FORGOTTEN):
@@ -217,12 +221,14 @@ def bring_back(vault: Vault, reference: str) -> SnapshotName:
         return _not_forgotten(vault, reference)
     name = snapshots.pick([snapshot.name for snapshot in forgotten_snapshots], reference, vault)
     limit = next(snapshot.until for snapshot in forgotten_snapshots if snapshot.name == name)
+    # by the store alone: its clock dated the forgotten manifest, and decides when prune deletes
     if clock.store_now(vault) >= limit:
         raise UsageError(
             f"snapshot {name.id[:12]} could be brought back until {limit:%Y-%m-%d %H:%M} UTC",
             where=vault.store.url,
             hint="prune may be deleting what it needs",
         )
+    # verified: a damaged manifest must not get into `snapshots/`, where prune would stop at it
     data = vault.read(name.path)
     restored = replace(name, path=layout.unforgotten_path(name.path))
     # pinned first: a forget that runs at the same time sees the pin, and leaves the manifest where it is
@@ -231,11 +237,13 @@ def bring_back(vault: Vault, reference: str) -> SnapshotName:
     try:
         snapshot_check.check(vault, restored)
     except DamageError:
+        # only while the forgotten one is still there: else this would delete the last copy
         if trash.has(vault, name.path, data):
             vault.delete(restored.path)
             if not was_pinned:
                 pins.unpin(vault, name.id)
         raise
+    # a forget that did not see the pin may have deleted it: then the forgotten one must stay
     if not trash.has(vault, restored.path, data):
         raise AbsentError("was just written, and is gone", where=f"{vault.store.url}/{restored.path}")
     vault.delete(name.path)

@@ -63,6 +63,8 @@ class QuickCheck:
     def _check_table(self, node: Reached) -> None:
         if node.path not in self._tables:
             raise AbsentError("no such object", where=node.path)
+        # only where a pack is missing: else every blob of an intact index is there, and no table needs to be
+        # read
         if self._index is not None:
             snapshot_check.check_table(self._vault, self._index, node.digest)
 
@@ -74,5 +76,6 @@ class QuickCheck:
     def _is_intact(self, path: str) -> bool:
         if path in self._damaged:
             error = self._damaged[path]
+            # a new one: an exception that is raised again would collect the tracebacks of all snapshots
             raise type(error)(error.what, where=error.where, hint=error.hint)
         return path in self._intact

@@ -64,6 +64,7 @@ def decide(
     candidates: Iterable[Candidate], rules: Sequence[Retention], now: datetime
 ) -> list[RetentionDecision]:
     """A decision for each snapshot, in the order of sealing. Those dated after `now` are kept."""
+    # format 8.5.1: by number, so that no clock decides which snapshot is the newest
     ordered = sorted(candidates, key=_order)
     # a dict as an ordered set: several rules may give the same reason
     reasons: dict[str, dict[str, None]] = {snapshot.id: {} for snapshot in ordered}
@@ -75,6 +76,7 @@ def decide(
         if not snapshot.rules:
             reasons[snapshot.id]["no rule matches it"] = None
     # a snapshot dated in the future does not count as newest: it would take the place of a good one
+    # sorted is stable: within a group the order of sealing stays
     for _, group in groupby(sorted(ordered, key=_owner), key=_owner):
         newest_first = [
             snapshot for snapshot in reversed(list(group)) if not clock.is_future(snapshot.frozen_at, now)
@@ -135,6 +137,8 @@ def _by_period(
         taken.add(period_name)
         yield snapshot, f"{period} {period_name}{of}"
     if len(taken) < slots:
+        # a young history has no snapshot a period apart yet: without this the oldest would be forgotten
+        # before it is old enough to be kept by its period
         yield good[-1], f"oldest, while there are fewer than {slots} {period}{of}"
 
 

@@ -55,8 +55,11 @@ def _clear(vault: Vault, name: SnapshotName, data: bytes, now: datetime) -> bool
     # that of another forget, in progress
     is_stale = leftover is not None and now - leftover.modified_at > vault.config.grace * _STALE
     if leftover is not None and (is_stale or not _is_intact(vault, forgotten_path)):
+        # the leftover may be the only copy: another process may have finished the forget since `data` was
+        # read
         if not has(vault, name.path, data):
             return False
+        # format 3.3: `put` overwrites nothing, so a manifest with a new time needs the old one deleted
         vault.delete(forgotten_path)
     return True
 
@@ -79,6 +82,8 @@ def _write_forgotten(vault: Vault, name: SnapshotName, data: bytes) -> bool:
 
 def _delete_old(vault: Vault, name: SnapshotName, data: bytes) -> bool:
     """Delete the manifest in `snapshots/`; False, and it is written again, if the new one is gone by then."""
+    # format 9.2: only now, with the new one read back. The next check closes the race with a forget that
+    # found the leftover stale, and deleted what this one wrote
     vault.delete(name.path)
     if vault.store.stat(layout.forgotten_path(name.path)) is None:
         vault.store.put(name.path, [data], len(data))
