@@ -71,7 +71,6 @@ def _batches(places: BlobPlaces, blobs: Digests) -> Iterator[list[bytes]]:
     for first in range(0, len(blobs), _AT_ONCE):
         part = blobs[first : first + _AT_ONCE]
         sizes = places.sizes(places.find(part))
-        # int64: sizes are uint32, and their sum over a batch may be more
         batch_numbers = np.cumsum(sizes, dtype=np.int64) // _BYTES_AT_ONCE
         for batch in np.split(part, np.flatnonzero(np.diff(batch_numbers)) + 1):
             yield pack.split_digests(batch)

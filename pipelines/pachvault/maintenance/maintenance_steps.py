@@ -89,7 +89,6 @@ def verify(context: StepContext) -> StepOutcome:
     vault, chosen, now = context.vault, context.policy.maintenance, context.now
     sizes = {info.name: info.size for info in vault.objects(layout.PACKS)}
     between = longest_gap(chosen.schedule, now)
-    # a run that was missed leaves its share to the next one, which would else read all of it at once
     shares = verify_schedule.share_now(now, chosen.verify_within, between).count
     due = verify_schedule.due(
         audits.results(audits.load(vault), now),

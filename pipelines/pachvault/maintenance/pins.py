@@ -28,7 +28,7 @@ def pin(vault: Vault, snapshot_id: str, reason: str = "") -> bool:
     data = documents.encode(Pin(snapshot=snapshot_id, pinned_at=datetime.now(UTC), reason=reason))
     try:
         return vault.store.put(layout.pin_path(snapshot_id), [data], len(data))
-    # 3.3: nothing is overwritten, so of two pins the first one stays
+    # format 3.3: nothing is overwritten, so of two pins the first one stays
     except TakenError:
         return False  # another process was quicker
 

@@ -131,6 +131,8 @@ def _is_same(source: Source, ref: CommitRef, row: dict[str, Any], live: ClusterF
         return False
     if live.digest is not None:
         return bool(live.digest == row["digest"])
+    # equal hashes of Pachyderm mean equal content within one cluster; a row without one cannot be checked
+    # quickly
     if row["pfs_hash"] is None or row["pfs_hash"] == live.pfs_hash:
         return True
     # Pachyderm's hash depends on how a file was written: equal content may have unequal hashes

@@ -75,13 +75,17 @@ def _execute(plan: ErasePlan, rewritten: _Rewritten, progress: Progress) -> Eras
     check_nobody_writes(vault, clocks.earlier)
     to_be_deleted = {*plan.packs, *(layout.table_path(name) for name in plan.tables)}
     writing = pending_deletes.for_writing(vault)
+    # a new object must not get the name of one that is deleted at the end (format 3.7)
     writing = replace(writing, pending_deletes=writing.pending_deletes | to_be_deleted)
     _rewrite(plan, writing, clocks.store, rewritten, progress)
     # planned again: includes what was sealed meanwhile, and what an earlier erasure left
     left = make_plan(vault, plan.selection, progress)
     if left.snapshots or left.superseded:
         raise BusyError("a snapshot was sealed meanwhile", where=vault.store.url, hint="erase again")
+    # a record that a snapshot outside the selection still needs stays
     old_objects = sorted((rewritten.objects | _tables(left)) - left.reached)
+    # before the second look for runs: one that announces itself later has to read these marks (format 9.5),
+    # one that did so earlier is found by the look
     _mark(vault, [*left.packs, *old_objects])
     try:
         check_nobody_writes(vault, clocks.earlier)
@@ -90,8 +94,10 @@ def _execute(plan: ErasePlan, rewritten: _Rewritten, progress: Progress) -> Eras
         raise
     before, after = left.pack_bytes, erase_packs.repack(left, writing, progress)
     erase_packs.drop_traces(vault, plan.selection)
+    # format 9.11: last. The old tables are what a second erase finds the erased files by
     for name in old_objects:
         vault.delete(name)
+    # temporary files of aborted writes may hold erased bytes
     vault.sweep(clocks.store)
     _check(left, progress)
     return Erasure(

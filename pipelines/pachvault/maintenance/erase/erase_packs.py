@@ -46,6 +46,7 @@ def repack(left: ErasePlan, writing: Vault, progress: Progress) -> int:
     old_packs = [digest for name in left.packs if (digest := layout.named_digest(name))]
     written_bytes, lost = _copied(left, writing, old_packs)
     affected_file = _file_with(left, lost)
+    # a blob that no file needs may be lost; it goes with its pack
     if affected_file:
         raise CorruptError(
             f"{len(lost)} blobs that must be kept cannot be read (for example of {affected_file}): "
@@ -53,6 +54,7 @@ def repack(left: ErasePlan, writing: Vault, progress: Progress) -> int:
             where=vault.store.url,
             hint="`pachvault repair`, then erase again; or erase that file, too",
         )
+    # format 11.3: the index before the packs, so that it never names one that is gone
     _remove_from_index(vault, writing, old_packs)
     for name in left.packs:
         vault.delete(name)
@@ -73,6 +75,7 @@ def _copied(left: ErasePlan, writing: Vault, packs: list[bytes]) -> tuple[int, l
     if is_elsewhere.any():
         elsewhere = BlobPlaces(others)
         copies = read(BlobReader(writing, elsewhere, _CACHE_BYTES), in_order(elsewhere, stay[is_elsewhere]))
+        # the index only says where a blob should be: a copy elsewhere counts once its digest was checked
         damaged = digests.of(blob for blob, content in copies if content is None)
         stay = digests.joined([stay[~is_elsewhere], damaged])
     del others
@@ -144,6 +147,7 @@ def _remove_from_index(vault: Vault, writing: Vault, packs: list[bytes]) -> None
 
 def drop_traces(vault: Vault, selection: EraseSelection) -> None:
     """Delete advisory objects that may name erased files: receipts of dead runs, and audits."""
+    # format 11.4: receipts name packs and tables that are gone by now, and tables list the erased paths
     for info in vault.objects(layout.RUNS, layout.Kind.RECEIPT):
         vault.delete(info.name)
     for info in vault.objects(layout.AUDITS):

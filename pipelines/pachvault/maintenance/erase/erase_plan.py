@@ -75,6 +75,7 @@ def plan(vault: Vault, selection: EraseSelection, progress: Progress) -> ErasePl
     progress.start("erase: tables", 0)
     readable, skipped = _loaded(vault)
     superseded = _superseded(readable)
+    # not scanned: their tables are then reached by nothing, so that they are deleted as what dead runs left
     replaced = {old for old, _ in superseded}
     scan = TableScan(vault, selection)
     scan.read([name for name, _ in readable if name not in replaced])
@@ -141,6 +142,8 @@ def _superseded(readable: list[tuple[SnapshotName, Manifest]]) -> list[tuple[Sna
     for name, manifest in readable:
         erased = manifest.erased
         for other, later in alike[manifest.run_id, manifest.frozen_at]:
+            # the list of erasures only grows, so of two manifests of one run the one with the longer list is
+            # newer
             if len(later.erased) > len(erased) and later.erased[: len(erased)] == erased:
                 superseded.append((name, other))
                 break

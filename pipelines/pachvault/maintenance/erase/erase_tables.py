@@ -65,6 +65,7 @@ class TableScan:
                 self._file_table(name)
         except DamageError as error:
             raise unknown(error) from error
+        # tables of dead runs hold erased paths, and a later run would use them through a receipt
         for info in self.vault.objects(layout.TABLES):
             stray = layout.named_digest(info.name)
             if stray is None or info.name in self.names:

@@ -74,9 +74,11 @@ class Rewriter:
         data = documents.encode(manifest)
         name = digest(data)
         folder = old.path.partition("/")[0]
+        # time and number stay, so its place in the order does, too (format 8.5.1); only the digest is another
         path = layout.snapshot_path(manifest.frozen_at, manifest.sequence, name, folder)
         self.vault.store.put(path, [data], len(data))
         written = replace(old, path=path, id=name.hex())
+        # format 9.11: read back before the old manifest is deleted
         snapshots.load(self.vault, written)
         return written
 

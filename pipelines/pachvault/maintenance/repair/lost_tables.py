@@ -108,6 +108,7 @@ def rows_in_vault(vault: Vault, lists: CommitLists) -> RowsOf:
 
 def rebuilt(vault: Vault, lost: LostTable, lists: CommitLists, rows_of: RowsOf) -> bytes | None:
     """The bytes of a lost table; None where they cannot be made of these rows. Raises DamageError."""
+    # a table may hold only a part of a commit (format 7.1.2): the rows of its other tables are subtracted
     parts = []
     for commit in lost.commits:
         rows = rows_of(commit)
@@ -133,6 +134,7 @@ def rows_of_commit(vault: Vault, commit: StoredCommit, tables: Iterable[bytes]) 
 
 def named(data: bytes, name: bytes) -> bytes | None:
     """An encoded table with the salt that gives it this digest; None where no salt does."""
+    # format 3.7: the run may have met a pending delete of that name, and salted the table
     salted = (parquet.salted(data, salt) for salt in range(SALTS))
     return next((candidate for candidate in salted if digest(candidate) == name), None)
 

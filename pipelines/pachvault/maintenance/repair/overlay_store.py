@@ -40,6 +40,7 @@ class OverlayStore:
 
     def put(self, name: str, parts: Iterable[bytes], size: int) -> bool:
         """Keep a table; anything else is dropped. StoreError where there is no room for temporary files."""
+        # an export also writes packs: their blobs are looked for later, and here they would fill the disk
         if not name.startswith(f"{layout.TABLES}/") or name in self._places:
             return True
         with self._lock:
@@ -61,6 +62,7 @@ class OverlayStore:
         """See `Store`."""
         if name in self._places:
             offset, size = self._places[name]
+            # pread and not seek and read: several threads read at once
             return os.pread(self._file.fileno(), size, offset)
         if name.startswith(f"{layout.RUNS}/"):
             raise AbsentError("hidden from a repair", where=f"{self.url}/{name}")

@@ -157,11 +157,14 @@ def with_rebuilt(plan: RepairPlan, objects: Iterable[tuple[str, bytes]]) -> Repa
 
 def execute(plan: RepairPlan, heal: Heal | None, progress: Progress) -> Repaired:
     """Carry a plan out; without `heal` from the vault alone."""
+    # again: a prune may have marked, since the plan, what is about to be written
     writing = pending_deletes.for_writing(plan.vault)
     marked_since = writing.pending_deletes.intersection(plan.rebuilt.names)
+    # format 9.10: nothing is written under the name of a pending delete, for prune would delete it
     if marked_since:
         what = "a lost object was listed as a pending delete meanwhile"
         raise BusyError(what, where=f"{plan.vault.store.url}/{min(marked_since)}", hint="repair again")
+    # first: all other commands, and a second attempt of this one, refuse a vault without it
     if plan.config is not None:
         repair_config.write(plan.vault)
     for name in plan.rebuilt.names:
@@ -176,9 +179,11 @@ def execute(plan: RepairPlan, heal: Heal | None, progress: Progress) -> Repaired
         if heal is not None and plan.needs.lost_files:
             heal(plan.needs.lost_files, writer)
         written = writer.finish()
+    # format 9.10: what was written is read back before anything is deleted or marked
     stored = frozenset(split_digests(read_back(plan.vault, written)))
     lost = plan.needs.lost_blobs
     still_lost = (lost | set(unread)) - stored
+    # before the damaged packs are marked: a writer that avoids them then finds the copies in the index
     indexed = _index(plan, writing, still_lost)
     marked = sorted(damaged - plan.marked)
     if marked:
@@ -212,6 +217,7 @@ def execute(plan: RepairPlan, heal: Heal | None, progress: Progress) -> Repaired
 def _write_rebuilt(vault: Vault, name: str, data: bytes) -> None:
     """Write an object that is named by its digest. A corrupt one of that name is removed first."""
     try:
+        # a second repair, or a backup, may have written it meanwhile: an intact one stays
         vault.read(name)
     except DamageError:
         vault.delete(name)
@@ -227,6 +233,8 @@ def _index(plan: RepairPlan, vault: Vault, still_lost: set[bytes]) -> int:
         # a pack that is missing may come back: its places are kept as long as something of it is lost
         if not any(still_lost & packs.placed_in(pack) for pack in missing):
             replaced.add(name)
+    # written and read back before the old ones are deleted; in between both are there, which format 6.2
+    # allows
     index_objects.write(vault, packs.rows_without(replaced))
     for name in sorted(replaced):
         vault.delete(name)
@@ -240,6 +248,7 @@ def _audit(plan: RepairPlan, lost_files: Sequence[LostFile]) -> None:
     """
     objects = [*_audited_objects(plan.needs.lost_objects), *_audited_files(lost_files)]
     newest = [stored.audit.objects for stored in audits.last(audits.load(plan.vault), audits.REPAIR)]
+    # a repair that runs on a schedule would else write the same audit each time
     if all(recorded == objects for recorded in newest or [[]]):
         return
     audit = Audit(audited_at=datetime.now(UTC), level=audits.REPAIR, objects=objects)

@@ -34,10 +34,13 @@ def open_or_rebuild(store: Store) -> tuple[Vault, Rebuilt | None]:
     Raises NoVaultError where no manifest records the vault's id, and what `open_vault` raises for a vault
     that is encrypted or has a newer format: such a vault is not damaged.
     """
+    # raises NoVaultError: an unmounted place is no vault that has lost its `vault.json`
     if not store.exists():
         return open_vault(store), None
     config = None if _is_lost(store) else open_vault(store).config
     owners = _owners(store)
+    # format 8.4.3: by a `vault.json` of another vault no manifest could be read, so it counts as lost. Where
+    # manifests disagree there is nothing to decide by
     if config is not None and (config.vault_id in owners or len(owners) != 1):
         return Vault(store, config), None
     if len(owners) != 1:
@@ -53,6 +56,7 @@ def open_or_rebuild(store: Store) -> tuple[Vault, Rebuilt | None]:
     else:
         created_at = min(record.freeze_began_at for record in records)
         with_grace = [record for record in records if record.grace_seconds is not None]
+        # format 8.4.4: that of the manifest sealed last; its time only orders manifests of one number
         newest = max(with_grace, key=lambda record: (record.sequence, record.sealed_at), default=None)
         grace = newest.grace_seconds if newest else None
         config = Config(vault_id=vault_id, created_at=created_at, grace_seconds=grace or GRACE_SECONDS)
@@ -68,6 +72,7 @@ def write(vault: Vault) -> None:
             return
         vault.delete(layout.CONFIG)
     vault.store.put(layout.CONFIG, [data], len(data))
+    # format 9.10: read back
     open_vault(vault.store)
 
 
@@ -100,6 +105,8 @@ def _is_lost(store: Store) -> bool:
         return True
     try:
         data = store.get(layout.CONFIG, layout.most_bytes(layout.CONFIG))
+        # a newer format has fields that this version cannot judge: `open_vault` refuses it, and repair must
+        # not replace it
         if documents.decode(Header, data).format <= FORMAT:
             documents.decode(Config, data)
     except DamageError as error:

@@ -76,6 +76,7 @@ def run(
         return repair.execute(plan, None, progress), Prospect()
 
     def attempt(is_repeated: bool) -> tuple[Repaired, Prospect]:
+        # the first attempt may have written a part before the target was full
         current = repair.plan(store, level, progress) if is_repeated else plan
         return _with_cluster(address, token, current, progress)
 

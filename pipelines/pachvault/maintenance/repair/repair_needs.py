@@ -115,6 +115,7 @@ def _lost_table(graph: Graph, name: bytes, message: str) -> LostObject:
 def _add_blobs(needed: RepairNeeds, vault: Vault, packs: PackSurvey, name: bytes) -> None:
     """Add the blobs of a file table that cannot be read, or can be read from damaged packs only."""
     blobs = vault.blobs_of_table(name)
+    # only these become Python objects: in a sound vault there are none, whatever its size
     not_intact = pack.split_digests(blobs[~packs.intact.has(blobs)])
     is_in_damaged = packs.damaged_places.has(not_intact).tolist()
     lost: set[bytes] = set()

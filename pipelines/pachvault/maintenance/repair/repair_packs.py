@@ -83,6 +83,7 @@ def survey(vault: Vault, level: Level, progress: Progress) -> PackSurvey:
             bad = _bad_blobs(vault, info.name, toc, level)
             if bad:
                 damaged[info.name] = f"{len(bad)} of its {len(toc.blobs)} blobs cannot be read"
+                # intact frames of a damaged pack are worth copying: damage is mostly local
                 damaged_rows.append(rows.take(np.setdiff1d(np.arange(len(rows)), np.array(bad, np.int64))))
             elif info.name in to_be_deleted:  # what is needed of it is copied, unless another pack has it
                 damaged_rows.append(rows)
@@ -142,6 +143,7 @@ def _salvaged(vault: Vault, info: ObjectInfo, pack_id: bytes, rows: IndexRows) -
         rows = IndexRows.joined([rows, IndexRows.of_toc(pack_id, toc)])
     except DamageError as error:
         _log.info("only the index records what is in a damaged pack: %s", error)
+    # index and TOC may both name a frame: side by side it is decoded once
     rows = rows.take(np.argsort(rows.integers["frame_offset"], kind="stable"))
     readable: list[int] = []
     open_frame, data = -1, b""
@@ -155,6 +157,7 @@ def _salvaged(vault: Vault, info: ObjectInfo, pack_id: bytes, rows: IndexRows) -
                 data = pack.open_frame(vault.store.get_range(info.name, frame, stored), raw, codec)
             except DamageError:
                 data = b""
+        # the digest is the only proof: neither index nor TOC of a damaged pack can be trusted
         if digest(data[offset : offset + size]) == blob:
             readable.append(number)
     return rows.take(np.array(readable, np.int64))

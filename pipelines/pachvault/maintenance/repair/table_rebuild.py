@@ -76,6 +76,8 @@ class _Rebuild:
     def _of_export(
         self, source: Source, lost: LostTable, items: Sequence[Item], progress: Progress
     ) -> bytes | None:
+        # one for each attempt: the export writes tables that are not the lost one, which must not be taken
+        # for rebuilt
         scratch = OverlayStore(self.vault.store)
         vault = replace(self.vault, store=scratch)
         share = ExportShare(
@@ -88,6 +90,7 @@ class _Rebuild:
             items=list(items),
         )
         receipt = export_share(source, vault, share, progress)
+        # the share of the run had the same commits: its table came out whole
         if lost.path in scratch.names:
             return vault.read(lost.path)
         exported = {

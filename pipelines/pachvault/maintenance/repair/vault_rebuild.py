@@ -39,6 +39,8 @@ def rebuild(vault: Vault, needs: RepairNeeds) -> Iterator[tuple[str, bytes]]:
 def _commit_list(vault: Vault, graph: Graph, lost: Reached) -> bytes | None:
     for digest, offset, count in _longer_lists(graph, lost):
         rows = vault.commit_list(digest).slice(offset, count)
+        # the digest decides: other metadata, which users may edit (format 7.2.5), gives other bytes, and
+        # nothing is written
         data = lost_tables.named(table.encode_commits(rows.cast(table.COMMITS)), lost.digest)
         if data is not None:
             return data
@@ -58,6 +60,8 @@ def _longer_lists(graph: Graph, lost: Reached) -> Iterator[tuple[bytes, int, int
     for record in records:
         for name, start, count in _spans(record.lists):
             for lost_start, lost_count in spans:
+                # decision 0005: segments are merged, so the commits of a lost list are a slice of a longer
+                # one
                 candidate = name, lost_start - start, lost_count
                 is_inside = start <= lost_start and lost_start + lost_count <= start + count
                 if is_inside and candidate not in seen and (record.repo, name) in graph.lists:

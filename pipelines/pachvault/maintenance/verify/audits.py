@@ -159,6 +159,7 @@ def compact(vault: Vault, now: datetime, period: timedelta) -> int:
     stored = load(vault)
     known = results(stored, now)
     listing = newest_list(stored, now)
+    # format 9.9: the list of manifests is what a loss is found by
     old = [audit for audit in stored if audit.audit.audited_at < now - period and audit != listing]
     listed = {info.name for folder in _LISTED for info in vault.objects(folder)}
     removed = 0
@@ -167,6 +168,7 @@ def compact(vault: Vault, now: datetime, period: timedelta) -> int:
         merged = _merge(of_level, known, listed, now)
         name = _put(vault, merged) if merged is not None else ""
         for audit in of_level:
+            # a merge of one audit gives the same bytes and so the same name: it must not be deleted
             if audit.name != name:
                 try:
                     vault.delete(audit.name)

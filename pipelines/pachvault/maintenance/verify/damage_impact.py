@@ -75,6 +75,7 @@ def _find_files(vault: Vault, structure: Structure, impacts: Sequence[_Impact]) 
         return []
     owners = np.repeat(np.arange(len(impacts)), [len(impact.blobs) for impact in impacts])
     order = digests.order(blobs)
+    # sorted once, then each table is searched in log time: tables are many, lost blobs mostly few
     blobs, owners = blobs[order], owners[order]
     damages: list[Damage] = []
     unread = {damage.table for damage in structure.damages if damage.kind.startswith("table-")}

@@ -77,6 +77,7 @@ def _bad(results: Results, present: set[str]) -> Iterator[tuple[str, AuditResult
 
 def _repaired(vault: Vault, stored: Sequence[StoredAudit]) -> set[str]:
     """The packs that a repair marked, if nothing of them is lost."""
+    # an audit of a repair names files, not packs: while anything is lost it is unknown from which pack
     if any(audit.audit.objects for audit in audits.last(stored, audits.REPAIR)):
         return set()
     marked = [marked for mark in pending_deletes.load(vault) for marked in mark.mark.objects]

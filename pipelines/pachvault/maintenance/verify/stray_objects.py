@@ -46,6 +46,7 @@ def strays(vault: Vault, besides: Collection[str] = ()) -> list[Damage]:
     notes = []
     for info in infos or ():
         name = shown(info.name)
+        # a file system of its own has this folder at its root, with access for root only
         if name.partition("/")[0] == layout.LOST_AND_FOUND or name in besides:
             continue
         if info.other or layout.parse(info.name) is None:

@@ -61,6 +61,7 @@ class PackShare:
 
     def holds(self, name: str) -> bool:
         """Whether a pack, by its path, is in the share."""
+        # digests are spread evenly, so the shares are about equal, and no list of them is kept
         digest = layout.named_digest(name) or bytes(8)
         return int.from_bytes(digest[:8], "big") % self.count == self.number - 1
 
@@ -131,6 +132,7 @@ def examine(
         def is_chosen(name: str) -> bool:
             return (share is None or share.holds(name)) and (packs is None or name in packs)
 
+        # a short pack is damage already; its TOC is at its end, and cannot be read
         readable = sizes.keys() - {damage.object for damage in short}
         if snapshot is not None:
             readable &= places.needed_packs()

@@ -117,12 +117,15 @@ class _FileCheck:
         blob_places = self.places.find(blobs)
         if not len(self.places):
             return  # all blobs are missing, which is a finding
+        # -1 takes the last row in both look-ups; such files are excluded by the first condition
         is_gone = (blob_places < 0) | self._is_lost[blob_places]
         first_packs = self.places.rows.pack_codes[blob_places[starts]]
+        # reduceat needs a non-empty part for each row: files without `blobs` were left out above
         is_read = ~np.logical_or.reduceat(is_gone, starts) & self.is_chosen[first_packs]
         contents = table.as_array(rows["digest"])
         by_key: dict[bytes, list[int]] = {}
         for row in np.flatnonzero(is_read).tolist():
+            # one key of fixed size for files of any number of blobs
             key = digest(contents[row].tobytes() + blobs[starts[row] : ends[row]].tobytes())
             by_key.setdefault(key, []).append(row)
         self._read(rows, by_key, blob_places[starts], pool)

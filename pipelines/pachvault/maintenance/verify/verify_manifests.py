@@ -64,6 +64,8 @@ def check(vault: Vault, reported: Collection[str] = ()) -> ManifestCheck:
     paths = [manifest.path for manifest in manifests]
     if newest is None or not missing:
         return ManifestCheck(damages, paths)
+    # format 9.9: for so long a forgotten manifest must still be in `forgotten/`; afterwards prune may have
+    # deleted it
     if now - audits.counts_from(newest) >= vault.config.grace * _CERTAIN:
         return ManifestCheck([*damages, _note(newest, missing)], paths)
     return ManifestCheck([*damages, *missing], None, newest.name)

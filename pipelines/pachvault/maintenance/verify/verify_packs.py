@@ -49,6 +49,7 @@ def load_index(vault: Vault) -> tuple[CheckedPlaces, list[Damage]]:
                 rows, damages[name] = tried(about, partial(_index_object, vault, name))
                 if rows is not None:
                     parts[name] = rows
+        # compaction deletes an index object only after another one has its rows, so a new listing has them
         if not any(failed and is_gone(vault, name) for name, failed in damages.items()):
             break
     places = CheckedPlaces(IndexRows.joined(parts.pop(name) for name in list(parts)))
@@ -78,9 +79,11 @@ def scrub(
         try:
             for name, damages in zip(packs, pool.map(read, packs, packs.values()), strict=True):
                 for damage in damages:
+                    # an error of the store says nothing about the bytes: the place stays good
                     places.is_good[damage.places] &= not damage.is_read
                 yield Scrubbed(name, damages)
         finally:
+            # the caller may stop early: else all packs that are queued would still be read
             pool.shutdown(cancel_futures=True)
 
 

@@ -149,6 +149,7 @@ def _folders(keys: pa.ChunkedArray) -> Iterator[pa.Array]:
     for _ in range(_DEPTH):
         parts = pc.split_pattern(level, "/", max_splits=1, reverse=True)
         level = pc.unique(pc.list_element(parts, 0))
+        # a path begins with a slash after the last zero byte: without one the root is reached
         level = level.filter(pc.match_substring(level, "\0/"))
         if not len(level):
             return
@@ -156,6 +157,7 @@ def _folders(keys: pa.ChunkedArray) -> Iterator[pa.Array]:
 
 
 def _hashes(keys: pa.ChunkedArray | pa.Array) -> Hashes:
+    # Python hashes text with a key that is random in each process: nobody can prepare paths that coincide
     return np.fromiter(map(hash, keys.to_pylist()), np.int64, len(keys))
 
 

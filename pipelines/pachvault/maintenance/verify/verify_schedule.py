@@ -47,6 +47,7 @@ class VerifiedShare:
 def share_now(now: datetime, period: timedelta, between: timedelta) -> PackShare:
     """The share whose turn it is, where runs come once every `between`."""
     count = max(1, period // between)
+    # from the time alone: no state that could be lost, and each share comes once a period
     return PackShare((now - _EPOCH) // between % count + 1, count)
 
 
@@ -76,6 +77,7 @@ def due(
             reason = DueReason.NEVER
         elif now - good_at > period:
             reason = DueReason.OVERDUE
+        # two runs close together would read the same share twice
         elif share.holds(name) and now - good_at >= between:
             reason = DueReason.SHARE
         if reason is not None:

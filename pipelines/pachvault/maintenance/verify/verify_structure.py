@@ -81,6 +81,8 @@ def _chains(about: Damage, lists: list[pa.Table]) -> Iterator[Damage]:
     )
     base_rows = pc.index_in(rows["base"], rows["commit"].combine_chunks()).to_numpy(zero_copy_only=False)
     has_base = pc.is_valid(rows["base"]).to_numpy(zero_copy_only=False)
+    # index_in gives null for a base that is not there, which becomes NaN: as infinity it is never before a
+    # row
     is_after_base = np.nan_to_num(base_rows.astype(float), nan=np.inf) < np.arange(rows.num_rows)
     wrong_rows = np.flatnonzero(has_base & ~is_after_base)
     if len(wrong_rows):

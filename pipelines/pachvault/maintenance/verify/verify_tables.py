@@ -72,6 +72,7 @@ class _Scan:
         numbers, blobs = table.digests_by_row(rows)
         first_places = places.find(blobs)
         is_placed = first_places >= 0
+        # -1 marks a blob without a place; as an index it would be the last row
         places.is_needed[first_places[is_placed]] = True
         self.missing.append(blobs[~is_placed])
         files = rows.select(NO_FILES.column_names)
@@ -126,6 +127,7 @@ def _has_wrong_size(
 ) -> NDArray[np.bool_]:
     """For each row whether the file has another size than its blobs, as far as these are in the index."""
     file_sizes = rows["size"].to_numpy()
+    # float64 sums, exact below 2**53; back to integers so that the comparison is exact
     blob_sizes = np.bincount(numbers, sizes, len(file_sizes)).astype(np.int64)
     is_known = np.ones(len(file_sizes), bool)
     is_known[numbers[~is_placed]] = False
@@ -137,6 +139,7 @@ def _miscounted(repo: str, commits: pa.Table, counts: dict[bytes, Counts]) -> li
     miscounted = []
     for commit in commits.select(["commit", "rows", "tables"]).to_pylist():
         tables = commit["tables"]
+        # an unreadable table is a finding already, and its rows are unknown
         if all(digest in counts for digest in tables):
             rows = sum(counts[digest].get((repo, commit["commit"]), 0) for digest in tables)
             if rows != commit["rows"]:
