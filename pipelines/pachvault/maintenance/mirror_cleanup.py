@@ -111,8 +111,8 @@ def execute(target: Target, planned: MirrorCleanupPlan) -> tuple[int, list[str]]
 def _running(vault: Vault, cluster: str, now: datetime) -> Iterator[datetime]:
     """The times of freeze of the runs that are not sealed and still can be."""
     for info in vault.objects(layout.RUNS, layout.Kind.ANNOUNCEMENT):
-        # format 9.6: such a run is never sealed, so nothing is kept for it. Else a dead run would stop the
-        # cleanup for ever
+        # format 9.6: such a run is never sealed, so nothing is kept for it. Else a dead run would keep
+        # its mirrors until prune deletes the announcement
         if now - info.modified_at > vault.config.grace / 2:
             continue
         try:

@@ -72,7 +72,7 @@ def _moved(
 def _ancestors(commit: str, commits: dict[str, CommitInfo]) -> Iterator[str]:
     """A commit, its parent, and so on."""
     current: str | None = commit
-    # an ancestor may be squashed while the listing is read: then the chain ends there
+    # commits may be squashed or dropped between the two listings: then the chain ends there
     while current is not None and current in commits:
         yield current
         current = commits[current].parent

@@ -164,7 +164,7 @@ def execute(plan: RepairPlan, heal: Heal | None, progress: Progress) -> Repaired
     if marked_since:
         what = "a lost object was listed as a pending delete meanwhile"
         raise BusyError(what, where=f"{plan.vault.store.url}/{min(marked_since)}", hint="repair again")
-    # first: all other commands, and a second attempt of this one, refuse a vault without it
+    # first: every other command refuses a vault without it
     if plan.config is not None:
         repair_config.write(plan.vault)
     for name in plan.rebuilt.names:
