@@ -32,8 +32,10 @@ def collect(source: Source, target: Target, before: datetime) -> list[str]:
     removed = []
     for repo in staging_repos(source.repos()):
         request = repo.name.repo.removeprefix(staging.PREFIX)
+        # the repo is looked at before the lock is taken, because taking it is a sign of life itself
         if _touched_at(source, repo, request) < before and _settle(source, target, request):
             removed.append(f"{repo.name}: parts of request {request}, which nobody continues")
+    # listed again: the requests just settled no longer protect their branches
     repos = source.repos()
     in_use = {repo.name.repo.removeprefix(staging.PREFIX) for repo in staging_repos(repos)}
     for repo in repos:

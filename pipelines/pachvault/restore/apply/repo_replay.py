@@ -56,6 +56,8 @@ class RepoReplay:
         earlier = commit_trailer.restored(known, self.plan.request_id, self.repo.source, branches)
         for old, new in earlier.items():
             commit = self.source.commit(self._ref(new.id), wait=True) if new.is_finishing else new
+            # open: what it holds is unknown, so it is cleared and filled again. Finished: complete, because a
+            # commit is finished only when all of its change is in it
             if commit.finished_at is None and old in steps:
                 self.begun[old] = commit.id
             elif commit.finished_at is None:  # of another plan of this request: it would block its branch
@@ -98,6 +100,7 @@ class RepoReplay:
             return
         try:
             if step.old.id in self.begun:
+                # file sets append: what a dead run added would be there twice
                 self.target.clear(self._ref(self.begun[step.old.id]))
             else:
                 new = self.new_commit(step)
@@ -116,6 +119,7 @@ class RepoReplay:
         if step.old.id in self.filled:
             ref = self._ref(self.begun[step.old.id])
             lost = self.filled.pop(step.old.id)
+            # the description is set again: how many files it lacks was not known when it was opened
             text = commit_trailer.description(self.plan.request_id, self.repo.source, step, lost)
             self._set_metadata(step, ref)
             self.target.finish(ref, description=text, error=step.old.error)
@@ -197,6 +201,8 @@ class RepoReplay:
             mirror = mirrored(self.source, self.repo.source, step.old.id, step.old.size_bytes)
             if mirror is None:
                 raise PachydermError("the backup repo no longer has a mirror of it", where=str(ref))
+            # only single commits come from the mirror (see repo_plan), into an empty commit: nothing is
+            # doubled
             self.target.add_file_set(ref, self.source.file_set_of(mirror, codec.TOTAL))
             return 0
         parts = []
@@ -205,6 +211,7 @@ class RepoReplay:
             parts += [part] if part else []
         if not parts or len(parts) < step.parts:
             return self._write(step, ref)  # reports the damage, if that is why a part is missing
+        # in order: the rest of a large file is appended to its beginning
         for part in parts:
             self.target.add_file_set(ref, staging.own_change(self.source, part))
         return 0

@@ -65,6 +65,7 @@ def can_run(
         if absent:
             lines.append(f"{name}: the pipeline is not created: it {reason}")
         else:
+            # its output exists once it is created: the next ones, in topological order, may read it
             available.add(name)
             possible.append(plan)
     return possible, lines

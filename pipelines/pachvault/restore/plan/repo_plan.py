@@ -157,6 +157,7 @@ def _branch(
         return plan
     head_there = source.commit(CommitRef(target.project, target.repo, current))
     if holds_nothing(head_there):
+        # as if there were no branch: an empty head may be replaced, and is not worth keeping
         return plan.model_copy(update={"current": None})
     if request.exists == "fail":
         raise UsageError(
@@ -172,6 +173,7 @@ def _branch(
 
 def _kept(name: str, head: str, heads_now: Mapping[str, str]) -> str:
     """The name of the branch that keeps a replaced head: the one that has it already, if any."""
+    # a request that is planned again must not make a second one: the name has the time
     for other, its_head in heads_now.items():
         if its_head == head and other.startswith(f"{name}-before-"):
             return other
