@@ -101,7 +101,7 @@ def _plan(pipeline: Pipeline) -> PipelinePlan:
     spec = _spec(pipeline)
     for name in _OF_ONE_CALL:
         spec.pop(name, None)
-    # a spec may leave the project out, and means the project that was current when it was written
+    # a spec may leave the project out: then only the record says where the pipeline belongs
     spec["pipeline"] = {"name": pipeline.name, "project": {"name": pipeline.project}}
     return PipelinePlan(
         project=pipeline.project,

@@ -61,8 +61,8 @@ class HeadMover:
         if current == new or branch.action == "keep":
             return
         self._check_unmoved(branch, current, new)
-        # before the head moves, in the same transaction: the old head is never without a branch. One that is
-        # there already was made by an interrupted run
+        # before the head moves, in the same transaction: the old head is never without a branch. A branch
+        # of this name that is there already has this head (see `_kept` in repo_plan)
         if branch.keep_as and branch.keep_as not in heads:
             yield self._pointed(branch.keep_as, current)
         yield self._pointed(branch.name, new)
@@ -94,6 +94,7 @@ class HeadMover:
         earlier = self._heads().get(name)
         if earlier:  # by a run that died: used if complete, else made again
             commit = self.source.commit(self._ref(earlier))
+            # it cannot be cleared any more, and is complete or failed once it is finished
             if commit.is_finishing:
                 commit = self.source.commit(self._ref(earlier), wait=True)
             if self._is_ours(commit, text) and commit.parent == (current or None):

@@ -197,6 +197,7 @@ def _contents(source: Source, ref: CommitRef, wanted: Changes, progress: Progres
             for path, data in zip(*piece, strict=True):
                 compare(path, len(data), digest(data))
             continue
+        # also in the middle of a file: after a broken connection the stream begins it again
         if piece.offset == 0:
             hasher = blake3()
         hasher.update(piece.data)

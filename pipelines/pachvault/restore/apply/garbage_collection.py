@@ -78,5 +78,6 @@ def _branches(
         if commit.finished_at is None and not commit.is_finishing:
             target.clear(ref)
             target.finish(ref, error="a restore gave it up")
+        # only the branch: the commits may be the history of a restored one
         target.delete_branch(repo.project, repo.repo, branch.name)
         yield f"{repo}@{branch.name}: of request {request}, which nobody continues"

@@ -62,6 +62,7 @@ class RepoReplay:
                 self.begun[old] = commit.id
             elif commit.finished_at is None:  # of another plan of this request: it would block its branch
                 self._give_up(commit.id)
+            # a failed commit counts where the old one failed, too; otherwise an earlier run gave it up
             elif old in steps and (not commit.error or steps[old].old.error):
                 self.result.ids[old] = commit.id
                 if lost := commit_trailer.left_out(commit):
@@ -198,6 +199,7 @@ class RepoReplay:
         """Write a commit's change into its open commit. Returns how many damaged files it lacks."""
         ref = self._ref(self.begun[step.old.id])
         if self.repo.origin == "backup":
+            # looked up again: maintenance may have deleted the mirror since the plan was made
             mirror = mirrored(self.source, self.repo.source, step.old.id, step.old.size_bytes)
             if mirror is None:
                 raise PachydermError("the backup repo no longer has a mirror of it", where=str(ref))

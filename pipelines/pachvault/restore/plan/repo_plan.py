@@ -73,6 +73,7 @@ def repo_plan(
     heads_now = {branch.name: branch.head for branch in branches if branch.head}
     commits_there = source.commits(target) if is_there else []
     restored = commit_trailer.restored(commits_there, request.id, history.name, branches)
+    # the cheapest way first: no data is moved, and the commits keep their ids
     moves = is_there and _movable(request, source, history, heads.values(), target, is_erased=is_erased)
     plans = []
     for branch in chosen:
