@@ -156,7 +156,7 @@ def _failed_to_write(error: OutputError) -> int:
 def _drop_output() -> None:
     """Discard what standard output has buffered, and all further output."""
     with suppress(OSError):  # tests capture it without a file
-        # the interpreter flushes the buffer once more at its end, which would fail again with a traceback
+        # what is still buffered is flushed again at the end of the process, and must not fail again
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 

@@ -110,7 +110,7 @@ class _Planner:
         now = {project.name: project for project in self.source.projects()}.get(name)
         # a project that is to be created gets its description when it is created
         description, metadata = (now.description, now.metadata) if now else (saved.description, {})
-        # Pachyderm answers `{}` where nothing was set: that differs from no other empty value
+        # an empty text and `{}` both mean that nothing was set: they do not differ
         wanted_defaults = "" if saved.defaults_json in _NO_DEFAULTS else saved.defaults_json or ""
         defaults = self._project_defaults(name) if wanted_defaults else ""
         where = f"project {name}"
