@@ -63,6 +63,7 @@ class BackupTask:
         self.policy = chosen
         self._pachd, self._token, self._workers = pachd, token, workers
         self._progress = _WatchedProgress()
+        # one thread: `_begin` refuses a second run, so none ever waits in its queue
         self._pool = ThreadPoolExecutor(1, "pachvault-task")
         self._lock = threading.Lock()
         self._run: Future[Any] | None = None
@@ -151,6 +152,7 @@ class BackupTask:
 
     def _begin(self, work: Callable[[], Result]) -> Future[Result]:
         with self._lock:
+            # asked and started under one lock: two threads must not both find the task idle
             if self.is_running():
                 raise BusyError("this task runs already", where=self.policy.target)
             run = self._pool.submit(work)
@@ -183,6 +185,7 @@ def create_backup_task(
     Raises UsageError for a bad pattern or target.
     """
     store = open_store(target)
+    # an existing vault is used as it is: `vault.create` refuses a place that has one
     if create and not (store.exists() and store.stat(layout.CONFIG)):
         reserve.fill(vault.create(store))
     fields = {
@@ -215,6 +218,7 @@ class _WatchedProgress(Quiet):
 
     def now(self) -> _Counts:
         """The counts at this moment."""
+        # no lock: the counts are one immutable value, which is replaced as a whole
         return self._counts
 
     def start(self, what: str, total_bytes: int) -> None:
@@ -225,6 +229,7 @@ class _WatchedProgress(Quiet):
     def add(self, size: int, files: int) -> None:
         """See Progress.add."""
         with self._lock:
+            # under the lock: threads that add at once would lose counts otherwise
             before = self._counts
             self._counts = replace(
                 before, bytes_done=before.bytes_done + size, files_done=before.files_done + files

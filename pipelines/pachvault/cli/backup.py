@@ -91,6 +91,7 @@ def backup_command(
 
     Example: pachvault --vault file:///mnt/backup/vault backup --source 'images/*@master'
     """
+    # `init` shares this module, and does not wait for what a backup needs
     from pachvault.backup.backup import back_up  # noqa: PLC0415
 
     chosen = _policy(context, policy_file, sources, history)
@@ -120,5 +121,6 @@ def _policy(
     else:
         with connect(context.pachd, context.token) as connection:
             hint = "--policy FILE, or --vault URL --source PROJECT/REPO"
+            # unlike a policy that is named, one in the cluster may be a restored one of another cluster
             chosen = committed_policy.in_force(connection, context.vault, hint)
     return chosen.model_copy(update={"target": context.vault}) if context.vault else chosen

@@ -88,6 +88,8 @@ def cat_command(context: CommandContext, snap: str, place: str) -> int:
     try:
         put_bytes(reader.file(row["size"], row["digest"], row["blobs"] or []))
     except DamageError as error:
+        # the type decides the exit code. What was written cannot be taken back, so the message says what it
+        # is worth
         raise type(error)(
             f"{reference.path}: {error.what}: the output is wrong or incomplete",
             where=error.where or str(reference.source),
@@ -158,5 +160,6 @@ def _commits(snapshot: Snapshot, repo: str) -> list[CommitResult]:
         if branch.head:
             branches_by_head.setdefault(branch.head, []).append(branch.name)
     rows = [row for row in history.commits.to_pylist() if row["listed"]]
+    # a commit list is in the order of the bases (format 8.2.2), not of time
     rows.sort(key=lambda row: row["started"] or datetime.min.replace(tzinfo=UTC))
     return [CommitResult.of(row, branches_by_head.get(row["commit"], [])) for row in rows]

@@ -19,6 +19,7 @@ def in_force(connection: Connection, vault_url: str | None, hint: str) -> Policy
     Raises UsageError also for a policy that a restore brought from another cluster.
     """
     chosen = committed(connection, hint)
+    # a vault that is named is the user's own choice: then the policy's target is not written to
     if vault_url is not None:
         return chosen.model_copy(update={"target": vault_url})
     cluster_project.check_in_force(Source(connection), open_vault(open_store(chosen.target)), chosen.name)

@@ -92,6 +92,8 @@ def common_options(command: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(command)
     @click.pass_obj
     def wrapped(context: CommandContext, *args: Any, **options: Any) -> Any:
+        # `or`: an option is parsed for the group and for the command, and the one that is absent must not
+        # clear the other
         context.vault = options.pop("vault") or context.vault
         context.pachd = options.pop("pachd") or context.pachd
         context.json = options.pop("as_json") or context.json
@@ -138,6 +140,7 @@ def read_text(path: Path) -> str:
 
 def say(text: str) -> None:
     """Write a line for people to standard error. If that fails, the work continues."""
+    # standard error may be closed or full, and that must not end a backup
     with suppress(OSError):
         sys.stderr.write(printable(text) + "\n")
 
@@ -173,6 +176,7 @@ def put_table(headings: Sequence[str], rows: Iterable[Sequence[object]], right: 
 
     rich.table takes 0.5 ms a row, which is minutes for the packs of a large vault.
     """
+    # escaped before the widths are taken: an escaped character is wider
     cells = [list(headings), *([printable(str(cell)) for cell in row] for row in rows)]
     widths = [max(len(row[number]) for row in cells) for number in range(len(headings))]
     aligned = set(right)
@@ -208,6 +212,7 @@ def _output() -> Iterator[None]:
     """Raise OutputError if standard output fails, and BrokenPipeError if its reader has closed it."""
     try:
         yield
+    # no failure of the output: `pachvault ls … | head` closes it on purpose
     except BrokenPipeError:
         raise
     except OSError as error:

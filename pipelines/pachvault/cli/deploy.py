@@ -53,6 +53,7 @@ def deploy_command(
 
     def show_step(step: DeployStep) -> None:
         show(context, DeployStepResult(kind=step.kind, name=step.name, action=step.action))
+        # steps may take minutes, and a pipe is buffered: each is seen when it is done
         flush()
 
     with connect(context.pachd, context.token) as connection:
@@ -84,6 +85,7 @@ def specs_command(context: CommandContext, folder: Path, overwrite: bool) -> int
     """
     texts = {folder / name: bundled_files.text(name) for name in bundled_files.names()}
     for path, text in texts.items():
+        # all files are compared before the first is written: a refusal leaves the folder as it was
         if not overwrite and path.exists() and read_text(path) != text:
             raise UsageError("exists and differs", where=str(path), hint="--overwrite, or another folder")
     try:

@@ -59,6 +59,7 @@ def erase_command(
     show(context, ErasePlanResult.of(plan))
     if dry_run or plan.is_empty:
         return 0
+    # asked after the plan was shown, which names what goes
     if not yes and not _confirmed(selection):
         say("nothing was erased")
         return 0

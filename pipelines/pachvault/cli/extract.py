@@ -71,6 +71,7 @@ def extract_command(
     vault = context.open_vault()
     snapshot = snapshots.resolve(vault, snap)
     chosen = extraction.choose(snapshot, sources, includes, excludes)
+    # before the folder is made: a mistake leaves nothing behind
     if (includes or excludes) and not any(branch.files or branch.damage for branch in chosen):
         raise UsageError("--include and --exclude leave no file", hint="`pachvault ls` lists paths")
     total = extraction.Extracted()

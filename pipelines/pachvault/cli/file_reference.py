@@ -27,6 +27,7 @@ class FileReference:
     @classmethod
     def parse(cls, text: str) -> FileReference:
         """From `project/repo@branch:/path`; InvalidInputError otherwise."""
+        # the first colon: no project, repo or branch has one, a path may
         branch, _, path = text.partition(":")
         source = _literal(branch, text, "project/repo@branch or project/repo@branch:/path")
         if source.literal_reference is None:

@@ -131,6 +131,8 @@ def _rule(keeps: dict[str, object]) -> Retention:
     fields = {name: list(value) if isinstance(value, tuple) else value for name, value in keeps.items()}
     if list(fields) == ["match"]:
         raise UsageError("--match goes with --keep-…")
+    # validated as a part of a policy, so that flags and policies take the same values. Target and sources are
+    # placeholders
     document: dict[str, object] = {"version": 1, "target": "x", "sources": ["*/*"], "retention": fields}
     return policy.validate(document, "forget").retention[0]
 

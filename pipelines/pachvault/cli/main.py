@@ -65,6 +65,7 @@ class _LazyGroup(click.Group):
         if name in _COMMANDS:
             command = getattr(import_module(f"pachvault.cli.{_COMMANDS[name]}"), f"{name}_command")
             return command
+        # docs/decisions/0010; a plug-in cannot replace a command of the product
         for plugin in entry_points(group=_PLUGINS, name=name):
             command = plugin.load()
             return command
@@ -96,11 +97,13 @@ def main() -> None:
 
     Only here the process as a whole is changed: an import of pachvault leaves it as it is.
     """
+    # first: exit functions are called in reverse order, and its own must be the last
     process_exit = ProcessExit()
     _open_streams()
     # many objects, few cycles: by default the collector would walk through all of them too often
     gc.set_threshold(50_000)
     allocator.share()
+    # before anything imports python-pachyderm
     lazy_protos.install()
     process_exit.leave(run(sys.argv[1:]))
 
@@ -131,6 +134,7 @@ def _stream(number: int, mode: int) -> io.TextIOWrapper:
 def run(arguments: list[str]) -> int:
     """Run the command and flush its output. Returns the exit code."""
     context = CommandContext.from_environment()
+    # the token is passed so that no log record shows it
     with logs.to_stderr([context.token or ""]) as context.log:
         code = _run(context, arguments)
     try:
@@ -152,6 +156,7 @@ def _failed_to_write(error: OutputError) -> int:
 def _drop_output() -> None:
     """Discard what standard output has buffered, and all further output."""
     with suppress(OSError):  # tests capture it without a file
+        # what is still buffered is flushed again at the end of the process, and must not fail again
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
@@ -209,6 +214,7 @@ def _report_bug(context: CommandContext, error: Exception) -> None:
 
 
 def _report(context: CommandContext, message: str, code: int) -> None:
+    # one line, also for messages of libraries with line breaks: scripts and logs read it as one record
     line = " ".join(message.split())
     if context.is_in_worker:
         _log.error("%s", line)

@@ -78,6 +78,7 @@ def prune_command(
     _check_now(is_now=is_now, is_confirmed=nothing_else_runs, dry_run=dry_run)
     vault = context.open_vault()
     limits = PruneLimits(max_dead / 100, int(repack_budget * 2**30), may_empty=no_snapshots)
+    # format 9.1: by the clock that is behind no age is too great
     now = agreed_now(vault, dry_run=dry_run)
     if is_now:
         return _prune_now(context, vault, limits, now, dry_run=dry_run)
@@ -85,6 +86,7 @@ def prune_command(
         if dry_run:
             planned = plan(vault, limits, now, progress)
         else:
+            # deleting needs room for marks first: on a full target the reserve gives it (format 9.13)
             planned, pruned = reserve.used(
                 vault, lambda is_scarce: prune.run(vault, limits, progress, is_scarce=is_scarce)
             )

@@ -214,6 +214,7 @@ def _carry_out(
 
 
 def _request(file: Path | None, what: tuple[str, ...], flags: dict[str, object]) -> Request:
+    # absent flags stay out, so that the defaults are those of a request file
     given = {name: value for name, value in flags.items() if value}
     if file is not None:
         if what or given:

@@ -33,6 +33,7 @@ def snapshots_command(click_context: click.Context, forgotten: bool) -> int:
     Example: pachvault --vault file:///mnt/backup/vault snapshots pin latest --reason 'before the migration'
     """
     context = click_context.find_object(CommandContext)
+    # click calls the group before `pin` and `unpin`, too: they must not list
     if click_context.invoked_subcommand or context is None:
         return 0
     results = list(_snapshots(context.open_vault(), are_forgotten=forgotten))

@@ -28,5 +28,6 @@ def stage_command(context: CommandContext, name: str) -> int:
     if context.log is not None:
         context.log.use_json(run=worker.job_id, stage=name)
         context.is_in_worker = True
+    # imported by name: a stage does not load what the other stages need
     _log.info("%s", import_module(f"pachvault.stages.{name}").run(worker))
     return 0

@@ -158,9 +158,11 @@ def _record(
 ) -> None:
     try:
         audits.record(vault, level, audited, manifests)
+    # audits are advisory (format 9.9): a vault that cannot be written can still be verified
     except PachvaultError as error:
         say(f"the audit could not be written to the vault: {error}")
 
 
 def _rate(size: int, seconds: float) -> int:
+    # an empty vault may take no measurable time
     return round(size / max(seconds, 1e-9))

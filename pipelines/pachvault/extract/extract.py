@@ -111,6 +111,7 @@ def choose(
             files = tree["path"].to_pylist()
             unmatched_includes = unmatched_includes.unmatched(files)
             unmatched_excludes = unmatched_excludes.unmatched(files)
+            # no patterns match every path: without `excludes and` nothing would be left
             is_chosen = [included.has(file) and not (excludes and excluded.has(file)) for file in files]
             rows = tree.filter(pa.array(is_chosen, pa.bool_())).to_pylist()
             chosen.append(Chosen(repo, branch, head, rows))
@@ -149,6 +150,8 @@ def extract(
     place = f"{chosen.repo}@{chosen.branch}"
     try:
         root = _parts(f"{chosen.repo.project}/{chosen.repo.repo}/{chosen.branch}")
+        # made first: a branch without files is a folder, too, and one that cannot be entered is one line, not
+        # one for each file
         with folder.entered(root):
             pass
     except (PlaceError, CorruptError) as error:
@@ -202,6 +205,7 @@ def _attempt(reader: BlobReader, folder: Folder, root: Sequence[str], row: dict[
                 return _Attempt(row, is_kept=True)
             with folder.written(parent, names[-1]) as file:
                 _write(reader, file, row)
+    # the next files would not fit either: the extraction ends with one line
     except FullError:
         raise
     except PachvaultError as error:
@@ -214,6 +218,7 @@ def _attempt(reader: BlobReader, folder: Folder, root: Sequence[str], row: dict[
 def _parts(path: str) -> tuple[str, ...]:
     """The components of a path; CorruptError where it leads outside its folder or has a zero byte."""
     parts = PurePosixPath(path.lstrip("/")).parts
+    # format 7.1.2: no writer makes such a path, but a vault may be hostile
     if not parts or ".." in parts:
         raise CorruptError(f"{path!r} would lie outside its folder")
     if "\0" in path:
@@ -223,6 +228,7 @@ def _parts(path: str) -> tuple[str, ...]:
 
 def _write(reader: BlobReader, file: BinaryIO, row: dict[str, Any]) -> None:
     blobs = row["blobs"] or ([row["digest"]] if row["size"] else [])
+    # the digest of a file of one blob is the blob's (format 7.1.1), which the reader has checked
     hasher = blake3() if row["blobs"] else None
     size = 0
     for data in reader.stream(blobs):

@@ -52,6 +52,7 @@ class Folder:
 
         Raises PlaceError where that is not possible, FullError where the disk is full.
         """
+        # a copy: threads share the root, and every handle on the way is closed
         handle = os.dup(self._root)
         try:
             for depth, name in enumerate(names, 1):
@@ -88,6 +89,9 @@ class Folder:
         self._check_free(parent, name)
         temporary = secrets.token_hex(8)
         try:
+            # in the working folder, not beside its place: what a dead run leaves is found and deleted there
+            # alone. It is below the destination, so the rename stays within one file system unless a folder
+            # in it is a mount
             handle = os.open(temporary, _NEW, self._file_mode, dir_fd=self._working)
             with os.fdopen(handle, "wb") as file:
                 yield file
@@ -127,6 +131,8 @@ def opened(path: Path, snapshot_id: str, *, overwrite: bool, is_shared: bool = F
             _marked(path, working, snapshot_id, is_free=is_free),
         ):
             yield Folder(path, root, working, may_replace=overwrite, is_shared=is_shared)
+            # only at a good end: after an error the mark lets the same snapshot go on in a folder that is not
+            # empty
             os.unlink(_SNAPSHOT, dir_fd=working)
         with suppress(OSError):  # another extraction has begun
             os.rmdir(WORKING, dir_fd=root)
@@ -185,11 +191,14 @@ def _marked(path: Path, working: int, snapshot_id: str, *, is_free: bool) -> Ite
         except OSError:
             pass  # a file system without locks
         try:
+            # another snapshot's files, or the user's own: without `overwrite` they are not mixed with this
+            # one's
             if os.pread(mark, 128, 0) != snapshot_id.encode():
                 if not is_free:
                     raise _not_empty(path)
                 os.ftruncate(mark, 0)
                 os.pwrite(mark, snapshot_id.encode(), 0)
+            # safe under the lock alone: these could be the files that another extraction writes
             for leftover in {*os.listdir(working)} - {_SNAPSHOT}:
                 os.unlink(leftover, dir_fd=working)
         except OSError as error:
@@ -210,6 +219,7 @@ def _enter(name: str, parent: int, mode: int | None) -> int:
             raise
         with suppress(FileExistsError):
             os.mkdir(name, mode, dir_fd=parent)
+        # opened by name again, and without following links: the name may be another process's by now
         return os.open(name, _FOLDER, dir_fd=parent)
 
 

@@ -50,6 +50,7 @@ def changes(history: RepoHistory, commit: str, parent: str | None, patterns: Seq
     Only paths that match `patterns` (see selection.Paths), where there are any.
     """
     row = history.row_of(commit)
+    # the stored delta is the wanted change: no tree has to be computed (format 7.1.3)
     if history.commits["base"][row].as_py() == parent:
         rows = history.changes(row)
         gone = rows.filter(pc.equal(rows["kind"], table.DELETED))["path"].to_pylist()
@@ -72,6 +73,7 @@ def changes(history: RepoHistory, commit: str, parent: str | None, patterns: Seq
 def between(old: pa.Table, new: pa.Table) -> Changes:
     """The change from one tree to another (both schema table.FILES)."""
     before = pc.index_in(new["path"], old["path"].combine_chunks())
+    # a path that the old tree lacks has a null here, and counts as changed
     same = pc.fill_null(pc.equal(new["digest"], old["digest"].take(before)), fill_value=False)
     gone = pc.invert(pc.is_in(old["path"], new["path"].combine_chunks()))
     return Changes(new.filter(pc.invert(same)), sorted(old["path"].filter(gone).to_pylist()))
@@ -106,6 +108,7 @@ def spans(change: Changes, size_bytes: int) -> list[Span]:
     columns = (change.puts["path"], change.puts["size"], pc.list_value_length(change.puts["blobs"]))
     for path, size, blobs in zip(*(column.to_pylist() for column in columns), strict=True):
         if size > size_bytes and blobs:
+            # spans cover all paths, also where nothing is put: deletes are found by them
             parts += [Span(lower, path, held)] if path > lower else []
             parts += _parts_of_file(path, size, blobs, size_bytes)
             lower, held, weight = after(path), 0, 0

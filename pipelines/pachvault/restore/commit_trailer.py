@@ -44,11 +44,15 @@ def restored(
     prefix = working_branches.differing(request_id)
     differing = {branch.head for branch in branches if branch.name.startswith(prefix)}
     commits_by_old_id = {}
+    # oldest first: a parent comes before its descendants, and of two attempts at a commit the later one
+    # counts
     for commit in reversed(commits):
         if commit.id in differing or commit.parent in differing:
             differing.add(commit.id)
             continue
         match = _LINE.search(commit.description)
+        # the pattern ends at the end of the text: a commit that was itself restored before has an older line
+        # above
         if match and (match["request"], match["repo"]) == (request_id[:12], str(repo)):
             commits_by_old_id[match["commit"]] = commit
     return commits_by_old_id

@@ -67,6 +67,7 @@ def settle_requests(
     if plan.done_requests is not None:
         reader = BlobReader(vault, blob_index.load_places(vault))
         for path, names in _saved(vault, plan.done_requests):
+            # what this cluster knows of a request is newer than what the snapshot has
             if path in known:
                 continue
             try:
@@ -78,6 +79,8 @@ def settle_requests(
     if requests_head is not None:
         for request_id in _ids(cluster_project.files_at(source, cluster_project.REQUESTS, requests_head)):
             path = f"/{request_id}.json"
+            # records of the cluster come first, then those of the snapshot. The request that is carried out
+            # now is recorded by its own end
             if path not in known and path not in new and request_id != plan.request_id:
                 record = not_carried_out(request_id, plan.snapshot, datetime.now(UTC))
                 new[path] = (json.dumps(record, indent=1) + "\n").encode()

@@ -89,6 +89,7 @@ def create_rest(source: Source, plans: Sequence[PipelinePlan]) -> None:
 
 
 def _create(pipelines: Pipelines, plan: PipelinePlan) -> None:
+    # asked for each: an earlier run may have ended between creating a pipeline and stopping it
     is_stopped = pipelines.is_stopped(plan.project, plan.name)
     if is_stopped is None:
         pipelines.create(plan.spec_json, f"{plan.project}/{plan.name}")
@@ -100,6 +101,7 @@ def _plan(pipeline: Pipeline) -> PipelinePlan:
     spec = _spec(pipeline)
     for name in _OF_ONE_CALL:
         spec.pop(name, None)
+    # a spec may leave the project out: then only the record says where the pipeline belongs
     spec["pipeline"] = {"name": pipeline.name, "project": {"name": pipeline.project}}
     return PipelinePlan(
         project=pipeline.project,
@@ -141,6 +143,7 @@ def _topological(chosen: dict[RepoName, Pipeline]) -> list[RepoName]:
 
 
 def _inputs(pipeline: Pipeline) -> Iterator[RepoName]:
+    # details, not the spec: a spec may be in snake_case or camelCase, details are always in one form
     pending = [pipeline.details.get("input")]
     while pending:
         node = pending.pop()

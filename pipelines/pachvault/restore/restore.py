@@ -62,6 +62,7 @@ def restore(
                     lock,
                     progress,
                     staged_bytes=_bytes(resolved.shares),
+                    # parts that an earlier run staged cost no time here: the throughput would look too good
                     began=began if fetched == plan.shares else None,
                 )
             except DamageError:

@@ -40,6 +40,8 @@ def carry_out(
     """
     lock.enter("replay")
     progress.start("replay", plan.bytes - staged_bytes)
+    # read before `enter_heads` sets it: an earlier run may have moved heads, though this one finds nothing to
+    # do
     was_begun = bool(lock.snapshot)
     replay = Replay(source, target, vault, plan, progress)
     replay.rebuild()
@@ -47,10 +49,13 @@ def carry_out(
     progress.start("check", plan.bytes)
     differences = check(source, vault, plan, replay.results, progress)
     kept: list[str] = []
+    # the comparison may have taken hours, and a run that was taken for dead meanwhile must not move heads
     lock.check()
     if differences and not plan.keep_going:
         kept = replay.give_up(differences)
     else:
+        # recorded before the first head moves: a later run of the request must go on with this snapshot, even
+        # if `latest` means another one by then
         lock.enter_heads(plan.snapshot)
         replay.settle()
     report = RestoreReport(
@@ -69,6 +74,8 @@ def carry_out(
         is_unchanged=not (was_begun or kept or _has_changed(plan, replay)),
     )
     if report.is_settled:
+        # recorded first: a crash in between leaves a request that is found done, and a repo that maintenance
+        # deletes. In the other order a crash would leave a finished restore that is done once more
         record(target, report)
         lock.remove()
     else:

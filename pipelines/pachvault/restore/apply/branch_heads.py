@@ -45,6 +45,7 @@ class HeadMover:
         restored = branch.head if branch.action == "move" else ids.get(branch.head)
         if restored is None or branch.action != "append":
             return restored
+        # read now, not taken from the plan: fetching may have taken hours, and commits may have been added
         current = self._heads().get(branch.name, "")
         new = self._on_top(branch, current, restored)
         self._check_unmoved(branch, current, new)
@@ -60,6 +61,8 @@ class HeadMover:
         if current == new or branch.action == "keep":
             return
         self._check_unmoved(branch, current, new)
+        # before the head moves, in the same transaction: the old head is never without a branch. A branch
+        # of this name that is there already has this head (see `_kept` in repo_plan)
         if branch.keep_as and branch.keep_as not in heads:
             yield self._pointed(branch.keep_as, current)
         yield self._pointed(branch.name, new)
@@ -73,6 +76,8 @@ class HeadMover:
     def _check_unmoved(self, branch: BranchPlan, current: str, new: str) -> None:
         if current in {new, branch.current or ""}:
             return
+        # a pipeline that was created since gave the branch an empty head: nothing is lost when that is
+        # replaced
         if branch.current or not holds_nothing(self.source.commit(self._ref(current))):
             raise BusyError(
                 "the branch was moved while the restore ran",
@@ -89,6 +94,7 @@ class HeadMover:
         earlier = self._heads().get(name)
         if earlier:  # by a run that died: used if complete, else made again
             commit = self.source.commit(self._ref(earlier))
+            # it cannot be cleared any more, and is complete or failed once it is finished
             if commit.is_finishing:
                 commit = self.source.commit(self._ref(earlier), wait=True)
             if self._is_ours(commit, text) and commit.parent == (current or None):
@@ -102,10 +108,12 @@ class HeadMover:
         content = self._ref(restored)
         self.source.commit(content, wait=True)
         if not self.plan.paths:
+            # adding a file set appends: what the parent has would be doubled
             self.target.change(ref, delete=["/"])
         else:
             replaced = self._replaced(branch, current, content)
             self.target.add_file_set(ref, self.target.make_file_set(replaced, []))
+        # with paths, the restored commit has the chosen files only: its whole tree adds nothing else
         self.target.add_file_set(ref, self.source.file_set_of(content, codec.TOTAL))
         self.target.finish(ref)
         self.source.commit(ref, wait=True)
@@ -117,9 +125,11 @@ class HeadMover:
         Files of the snapshot that the restored commit lacks are damaged: the branch keeps its own.
         """
         differing = self.source.diff(self._ref(current), restored)
+        # the old side of this difference is the restored commit; a size below zero: it lacks the file
         absent = {change.path for change in differing if change.old_size < 0}
         chosen = set(changes(self.history, branch.head, None, self.plan.paths).puts["path"].to_pylist())
         wanted = Paths(tuple(self.plan.paths))
+        # in the branch, and not in the snapshot: deleted, so that the chosen paths are those of the snapshot
         newer = {path for path in absent - chosen if wanted.has(path)}
         return sorted((chosen - absent) | newer)
 

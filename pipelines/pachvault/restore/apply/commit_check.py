@@ -81,6 +81,7 @@ class _Checked:
             if self.plan.verify == "full":
                 problems = self._put(ref, wanted, progress) | problems
         if problems and self.plan.keep_going:
+            # only differing commits pay for this: it reads every blob of the change
             for path in _left_out(self.damage.reader, wanted, problems):
                 problems.pop(path, None)
         return [
@@ -90,15 +91,20 @@ class _Checked:
 
     def _put(self, ref: CommitRef, wanted: Changes, progress: Progress) -> dict[str, str]:
         """The problems with the contents of the files that the commit itself put."""
+        # the commit's own change: to read its whole tree would read what earlier commits put once more for
+        # each
         with kept_alive(self.source, self.source.file_set_of(ref, codec.DIFF)) as own:
             problems = _contents(self.source, own, wanted, progress)
             if problems:
+                # an expired file set reads as an empty one: without this its files would be reported as not
+                # written
                 check_exists(self.source, own)
         return problems
 
     def _paths(self, ref: CommitRef, step: CommitStep, wanted: Changes) -> dict[str, str]:
         parent = self.result.ids.get(step.content_parent or "")
         sizes = dict(zip(wanted.puts["path"].to_pylist(), wanted.puts["size"].to_pylist(), strict=True))
+        # the parent is named: Pachyderm would compare with the direct parent, also where that failed
         differing = self.source.diff(ref, self._ref(parent) if parent else None)
         listed = {change.path: change for change in differing}
         problems = {}
@@ -191,6 +197,7 @@ def _contents(source: Source, ref: CommitRef, wanted: Changes, progress: Progres
             for path, data in zip(*piece, strict=True):
                 compare(path, len(data), digest(data))
             continue
+        # also in the middle of a file: after a broken connection the stream begins it again
         if piece.offset == 0:
             hasher = blake3()
         hasher.update(piece.data)

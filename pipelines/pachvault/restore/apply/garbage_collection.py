@@ -32,8 +32,10 @@ def collect(source: Source, target: Target, before: datetime) -> list[str]:
     removed = []
     for repo in staging_repos(source.repos()):
         request = repo.name.repo.removeprefix(staging.PREFIX)
+        # the repo is looked at before the lock is taken, because taking it is a sign of life itself
         if _touched_at(source, repo, request) < before and _settle(source, target, request):
             removed.append(f"{repo.name}: parts of request {request}, which nobody continues")
+    # listed again: the requests just settled no longer protect their branches
     repos = source.repos()
     in_use = {repo.name.repo.removeprefix(staging.PREFIX) for repo in staging_repos(repos)}
     for repo in repos:
@@ -76,5 +78,6 @@ def _branches(
         if commit.finished_at is None and not commit.is_finishing:
             target.clear(ref)
             target.finish(ref, error="a restore gave it up")
+        # only the branch: the commits may be the history of a restored one
         target.delete_branch(repo.project, repo.repo, branch.name)
         yield f"{repo}@{branch.name}: of request {request}, which nobody continues"

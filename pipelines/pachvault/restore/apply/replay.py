@@ -52,6 +52,9 @@ class Replay:
         Raises DamageError for a damaged vault unless the plan has `keep_going`: nothing of a damaged
         commit is committed.
         """
+        # the order matters. Defaults of cluster and projects are part of the specs of pipelines that are
+        # created after them. Pipelines that were stopped are created and stopped while their inputs are
+        # empty: no pipeline can be created stopped, and with data a job would start before the stop
         self._repos = self._taken_up()
         self._settings.before_pipelines()
         pipeline_definitions.create_stopped(self._source, self._plan.pipelines)
@@ -83,9 +86,11 @@ class Replay:
     def settle(self) -> None:
         """Move the heads, all or none; then their triggers, and the pipelines that read them."""
         self._settle_requests()
+        # one transaction: a failure never leaves some heads moved and others not
         self._target.point_together([move for repo in self._repos for move in repo.moves()])
         for repo in self._repos:
             repo.close()
+        # after the heads: their first jobs read the restored data
         pipeline_definitions.create_rest(self._source, self._plan.pipelines)
         self._settings.after_heads()
 
@@ -128,6 +133,7 @@ def _commit_sets(repos: Sequence[RepoReplay]) -> list[list[tuple[RepoReplay, Com
     for repo in repos:
         for step in repo.repo.steps:
             sets.setdefault(step.old.id, []).append((repo, step))
+    # by sets, not by repos: the commits of a set are opened in one call, so all their parents come before
     before = {
         commit: {step.old.parent for _, step in members if step.old.parent is not None}
         for commit, members in sets.items()
@@ -142,6 +148,8 @@ def _replay_set(target: Target, members: Sequence[tuple[RepoReplay, CommitStep]]
     them together again.
     """
     fresh = [(repo, step) for repo, step in members if not repo.is_begun(step) and repo.has_parent(step)]
+    # a set of which one was begun cannot be joined: Pachyderm gives new commits a new id. They are made one
+    # by one
     if len(fresh) > 1 and len(fresh) == len(members):
         opened = target.start_together([repo.new_commit(step) for repo, step in fresh])
         for (repo, step), commit in zip(fresh, opened, strict=True):

@@ -56,10 +56,13 @@ class RepoReplay:
         earlier = commit_trailer.restored(known, self.plan.request_id, self.repo.source, branches)
         for old, new in earlier.items():
             commit = self.source.commit(self._ref(new.id), wait=True) if new.is_finishing else new
+            # open: what it holds is unknown, so it is cleared and filled again. Finished: complete, because a
+            # commit is finished only when all of its change is in it
             if commit.finished_at is None and old in steps:
                 self.begun[old] = commit.id
             elif commit.finished_at is None:  # of another plan of this request: it would block its branch
                 self._give_up(commit.id)
+            # a failed commit counts where the old one failed, too; otherwise an earlier run gave it up
             elif old in steps and (not commit.error or steps[old].old.error):
                 self.result.ids[old] = commit.id
                 if lost := commit_trailer.left_out(commit):
@@ -98,6 +101,7 @@ class RepoReplay:
             return
         try:
             if step.old.id in self.begun:
+                # file sets append: what a dead run added would be there twice
                 self.target.clear(self._ref(self.begun[step.old.id]))
             else:
                 new = self.new_commit(step)
@@ -116,6 +120,7 @@ class RepoReplay:
         if step.old.id in self.filled:
             ref = self._ref(self.begun[step.old.id])
             lost = self.filled.pop(step.old.id)
+            # the description is set again: how many files it lacks was not known when it was opened
             text = commit_trailer.description(self.plan.request_id, self.repo.source, step, lost)
             self._set_metadata(step, ref)
             self.target.finish(ref, description=text, error=step.old.error)
@@ -194,9 +199,12 @@ class RepoReplay:
         """Write a commit's change into its open commit. Returns how many damaged files it lacks."""
         ref = self._ref(self.begun[step.old.id])
         if self.repo.origin == "backup":
+            # looked up again: maintenance may have deleted the mirror since the plan was made
             mirror = mirrored(self.source, self.repo.source, step.old.id, step.old.size_bytes)
             if mirror is None:
                 raise PachydermError("the backup repo no longer has a mirror of it", where=str(ref))
+            # only single commits come from the mirror (see repo_plan), into an empty commit: nothing is
+            # doubled
             self.target.add_file_set(ref, self.source.file_set_of(mirror, codec.TOTAL))
             return 0
         parts = []
@@ -205,6 +213,7 @@ class RepoReplay:
             parts += [part] if part else []
         if not parts or len(parts) < step.parts:
             return self._write(step, ref)  # reports the damage, if that is why a part is missing
+        # in order: the rest of a large file is appended to its beginning
         for part in parts:
             self.target.add_file_set(ref, staging.own_change(self.source, part))
         return 0

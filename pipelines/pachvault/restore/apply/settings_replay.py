@@ -75,6 +75,7 @@ class SettingsReplay:
         """Report a setting that the cluster refuses, and go on."""
         try:
             call()
+        # unreachable is not refused: the caller tries again
         except TransientError:
             raise
         except PachydermError as error:

@@ -65,6 +65,7 @@ def can_run(
         if absent:
             lines.append(f"{name}: the pipeline is not created: it {reason}")
         else:
+            # its output exists once it is created: the next ones, in topological order, may read it
             available.add(name)
             possible.append(plan)
     return possible, lines
@@ -77,6 +78,7 @@ def check_licence(source: Source, plans: Sequence[PipelinePlan], outputs: Collec
     # Pachyderm counts names, whatever their projects
     count = len({output.repo for output in outputs} | {plan.name for plan in new})
     wide = [plan for plan in new if _parallelism(plan) > MAX_PARALLELISM]
+    # the licence is asked for last: most restores stay within the limits and need no answer
     if not new or (count <= MAX_PIPELINES and not wide) or pipelines.is_licensed():
         return
     if wide:

@@ -45,8 +45,11 @@ def steps_to(rows: Rows, wanted: set[str]) -> list[CommitStep]:
     for commit, row in rows.items():
         if commit not in wanted:
             continue
+        # the oldest wanted commit becomes a root, and its change is its whole tree
         parent = row["parent"] if row["parent"] in wanted else None
         content_parent = parent
+        # Pachyderm skips failed ancestors when it reads, so the change must be one to the nearest that did
+        # not fail
         while content_parent is not None and rows[content_parent]["error"]:
             above = rows[content_parent]["parent"]
             content_parent = above if above in wanted else None

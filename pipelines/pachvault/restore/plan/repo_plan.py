@@ -73,6 +73,7 @@ def repo_plan(
     heads_now = {branch.name: branch.head for branch in branches if branch.head}
     commits_there = source.commits(target) if is_there else []
     restored = commit_trailer.restored(commits_there, request.id, history.name, branches)
+    # the cheapest way first: no data is moved, and the commits keep their ids
     moves = is_there and _movable(request, source, history, heads.values(), target, is_erased=is_erased)
     plans = []
     for branch in chosen:
@@ -157,6 +158,7 @@ def _branch(
         return plan
     head_there = source.commit(CommitRef(target.project, target.repo, current))
     if holds_nothing(head_there):
+        # as if there were no branch: an empty head may be replaced, and is not worth keeping
         return plan.model_copy(update={"current": None})
     if request.exists == "fail":
         raise UsageError(
@@ -172,6 +174,7 @@ def _branch(
 
 def _kept(name: str, head: str, heads_now: Mapping[str, str]) -> str:
     """The name of the branch that keeps a replaced head: the one that has it already, if any."""
+    # a request that is planned again must not make a second one: the name has the time
     for other, its_head in heads_now.items():
         if its_head == head and other.startswith(f"{name}-before-"):
             return other

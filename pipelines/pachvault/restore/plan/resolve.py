@@ -39,6 +39,8 @@ def resolve(request: Request, vault: Vault, source: Source) -> PlanWithShares:
     Raises UsageError where the request matches nothing, or where something is in the way that it does not
     allow to change; BusyError where that is an open commit.
     """
+    # an interrupted run that moved heads decides the snapshot: `latest` may be another one by now, and half
+    # of the heads would come from each
     begun = _begun(vault, begun_with(source, request.id))
     snapshot = begun or snapshots.resolve(vault, request.snapshot.reference)
     cluster = TargetCluster.of(source, is_resumed=begun is not None)
@@ -200,6 +202,7 @@ def _branches(history: RepoHistory, request: Request, unmatched: dict[SourcePatt
                 continue
             unmatched.pop(source, None)
             name = (request.to.branch or "restored") if branch.name == branch.head else branch.name
+            # two patterns may match one branch; only different commits of one name conflict
             if chosen.setdefault(name, branch).head != branch.head:
                 raise UsageError(
                     f"two commits of {history.name} would be restored into branch {name}",
@@ -222,6 +225,7 @@ def _check_paths(request: Request, snapshot: Snapshot, repos: Sequence[RepoToRes
         for repo in repos:
             for head in {branch.head for branch in repo.plan.branches}:
                 unmatched = unmatched.unmatched(repo.history.tree(head)["path"].to_pylist())
+        # with history, an older commit may have what the heads lack. Asked last: it reads every change
         for repo in repos if unmatched.patterns else ():
             for step in repo.plan.steps:
                 change = changes(repo.history, step.old.id, step.content_parent)

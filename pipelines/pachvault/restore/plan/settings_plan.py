@@ -43,6 +43,7 @@ def plan(
     Raises UsageError where role bindings are asked for and the cluster has no authentication.
     """
     planner = _Planner(request, snapshot, source)
+    # a repo restored into another project says nothing about that project's settings
     names = {repo.to_project for repo in repos if repo.to_project == repo.project}
     names |= {pipeline.project for pipeline in pipelines.values()}
     for name in sorted(names):
@@ -109,6 +110,7 @@ class _Planner:
         now = {project.name: project for project in self.source.projects()}.get(name)
         # a project that is to be created gets its description when it is created
         description, metadata = (now.description, now.metadata) if now else (saved.description, {})
+        # an empty text and `{}` both mean that nothing was set: they do not differ
         wanted_defaults = "" if saved.defaults_json in _NO_DEFAULTS else saved.defaults_json or ""
         defaults = self._project_defaults(name) if wanted_defaults else ""
         where = f"project {name}"
@@ -171,6 +173,7 @@ class _Planner:
                 of_project = RolesPlan(kind="project", project=project.name)
                 saved.append((of_project, project.roles, self._settings.project_roles(project.name)))
         for repo in repos:
+            # under another name the repo is another resource: nobody was given roles on it
             if repo.target == repo.source:
                 of_repo = RolesPlan(kind="repo", project=repo.project, repo=repo.repo)
                 roles = self.snapshot.vault.repo_record(repo.record).roles

@@ -37,9 +37,11 @@ def measured(recorded: Sequence[Mapping[str, Any]], vault: Vault) -> Throughput 
         and record["bytes"] >= _LEAST_BYTES
     ][-_NEWEST:]
     if usable:
+        # sums, not a mean of rates: a small restore would count as much as a large one
         rate = sum(record["bytes"] for record in usable) / sum(record["seconds"] for record in usable)
         restores = f"the last {len(usable)} restores" if len(usable) > 1 else "the last restore"
         return Throughput(rate, f"{restores} of this vault")
+    # newest first: the names are in the order of sealing
     for name in snapshots.names(vault)[: -_NEWEST - 1 : -1]:
         try:
             totals = snapshots.load(vault, name).manifest.totals

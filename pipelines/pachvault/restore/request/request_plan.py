@@ -87,6 +87,7 @@ def _without_work(request_id: str, status: Literal["done", "refused"], summary: 
 
 def _request_plan(name: str, resolved: PlanWithShares) -> RequestPlan:
     plan = resolved.plan
+    # the name for people, the id because a changed file of the same name is another request
     folder = f"{name.removesuffix(SUFFIX)}-{plan.request_id[:12]}"
     # a request without a share would have no datum downstream, and never a report
     shares = resolved.shares or [FetchShare(request_id=plan.request_id, number=0)]

@@ -103,6 +103,8 @@ def request_result(
     if isinstance(outcome, HeldError):  # the other run reports for itself, and the staged parts are in use
         return RequestResult(plan.request_id, "busy", str(outcome))
     if isinstance(outcome, PachvaultError):
+        # what is staged would be left to garbage collection otherwise; that this fails changes nothing in the
+        # answer
         value_or_error(given_up)
         return RequestResult(
             plan.request_id, "damaged" if isinstance(outcome, DamageError) else "failed", str(outcome)
@@ -118,6 +120,7 @@ def _settle(
     lock: HeldLock,
     progress: Progress,
 ) -> RequestResult:
+    # asked again under the lock: a shell may have carried the request out since it was planned
     recorded = done_before(plan.request_id, source)
     if recorded is not None:
         lock.remove()

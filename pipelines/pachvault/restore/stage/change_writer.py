@@ -64,6 +64,7 @@ def write_change(
         return
     if bad := _bad_paths(change):
         raise _bad_path(bad[0])
+    # all file sets are complete before the first is added: damage in the last one leaves the commit empty
     for file_set in _file_sets(target, reader, _split(change), progress):
         target.add_file_set(ref, file_set)
 
@@ -115,6 +116,7 @@ def _file_sets(target: Target, reader: BlobReader, parts: Sequence[Changes], pro
     stopped = Event()
 
     def make(part: Changes) -> str:
+        # a put appends to what is there. Where nothing was there a delete for each file would only cost time
         replaced = [] if part.is_added else part.puts["path"].to_pylist()
         return target.make_file_set(
             [*part.deletes, *replaced], _contents(reader, part.puts, progress, stopped)
@@ -127,6 +129,7 @@ def _file_sets(target: Target, reader: BlobReader, parts: Sequence[Changes], pro
         finally:
             stopped.set()
     failures = [error for future in futures if (error := future.exception()) is not None]
+    # the failure that stopped the others is reported, not their being stopped
     for error in sorted(failures, key=lambda error: isinstance(error, CancelledError)):
         raise error
     return [future.result() for future in futures]
@@ -137,10 +140,12 @@ def _contents(
 ) -> Iterator[tuple[str, bytes]]:
     """The files' bytes, piece by piece, in the order in which they lie in the vault.
 
-    Raises CancelledError once `ended` is set.
+    Raises CancelledError once `stopped` is set.
     """
     order = _by_place(reader, puts)
     with ThreadPoolExecutor(_THREADS, "restore") as pool:
+        # at most `_AHEAD` batches: without a bound a slow cluster would let the whole change pile up in
+        # memory
         ahead: deque[tuple[_Batch, Future[list[bytes]]]] = deque()
         for batch in _batches(puts.take(order)):
             if stopped.is_set():

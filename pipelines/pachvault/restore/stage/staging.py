@@ -120,6 +120,7 @@ def _stage(
         target.delete_branch(repo.project, repo.repo, own)
         raise
     target.finish(ref)
+    # only then the branch of the part: what it points at is taken for complete without another look
     if error := source.commit(ref, wait=True).error:
         raise PachydermError(error, where=str(ref))
     target.point(repo.project, repo.repo, branch, ref.id)

@@ -53,6 +53,7 @@ def unfinished_restores(source: Source, recorded: Collection[str] = ()) -> list[
     for repo in staging_repos(repos):
         request = repo.name.repo.removeprefix(staging.PREFIX)
         run = holder_of(source, request, repo.description)
+        # removed from the planned ones, so that a request with a repo is listed once
         plan = planned.pop(request, None)
         is_drill = request in drills
         if run is not None and not run.is_dead(now) and not here.has_ended(run.holder):
@@ -122,6 +123,8 @@ def _newest(source: Source, repo: RepoName) -> CommitRef | None:
     """The newest finished commit of a pipeline's output; None where there is none."""
     try:
         current = {branch.name: branch.head for branch in source.branches(repo)}.get(MASTER)
+        # the head may be the open commit of a job that runs, or a failed one: the newest readable ancestor
+        # counts
         while current:
             commit = source.commit(CommitRef(repo.project, repo.repo, current))
             if commit.finished_at is not None and not commit.error:

@@ -120,6 +120,7 @@ def holder_of(source: Source, request_id: str, description: str | None = None) -
         commit = source.commit(lock_ref(request_id, head)) if head else None
     except SourceGoneError:
         return None
+    # only an open commit is a lock: one that is finishing blocks no other any more
     if commit is None or commit.finished_at is not None or commit.is_finishing:
         return None
     began_at = commit.started_at or datetime.now(UTC)
@@ -130,8 +131,10 @@ def holder_of(source: Source, request_id: str, description: str | None = None) -
     if description is None:
         description = next((info.description for info in source.repos() if info.name == repo), "")
     state = state_in(description)
+    # the state of an earlier holder says nothing about this one, which has just begun
     if state is None or state.lock != commit.id:
         return LockRun(holder, commit.id, began_at, began_at)
+    # `began_at` is the cluster's time: a holder whose own clock is behind is not dead from the start
     alive_at = max(state.alive_at, began_at)
     return LockRun(holder, commit.id, began_at, alive_at, state.phase, state.since, state.alive_at)
 
@@ -144,6 +147,7 @@ def lock_ref(request_id: str, commit: str) -> CommitRef:
 
 def _is_running(process: int) -> bool:
     try:
+        # signal 0 is never delivered: it only tests whether the process exists
         os.kill(process, 0)
     except ProcessLookupError:
         return False

@@ -116,6 +116,7 @@ class HeldLock:
             return
         try:
             branches = self.source.branches(staging.staging_repo(self.request_id))
+            # where heads were moved the repo stays: it records with which snapshot the next run must go on
             if [branch.name for branch in branches] == [BRANCH] and not self.snapshot:
                 self.remove()
             else:
@@ -128,6 +129,7 @@ class HeldLock:
             if self._is_gone:
                 return
             self.check()
+            # checked first: a run that was taken over must not overwrite the state of its successor
             state = LockState(
                 request_id=self.request_id,
                 lock=self.commit,
@@ -145,6 +147,7 @@ def held(source: Source, target: Target, request_id: str, holder: LockHolder) ->
     """Hold a request while the block runs. Raises HeldError where a live run holds it."""
     held_here.add(holder.token)
     try:
+        # opening a commit is not idempotent. Repeated, `_acquire` recognises its own commit by the token
         commit = retrying()(_acquire, source, target, request_id, holder)
         lock = HeldLock(source, target, request_id, commit, begun_with(source, request_id) or "")
         thread = threading.Thread(target=lock.beat, name="sign-of-life", daemon=True)
@@ -168,6 +171,7 @@ def _acquire(source: Source, target: Target, request_id: str, holder: LockHolder
             return target.start(
                 repo.project, repo.repo, BRANCH, parent=None, description=holder.model_dump_json()
             )
+        # only a refusal means that there is another holder; unreachable is no answer
         except TransientError:
             raise
         except PachydermError as error:
@@ -181,6 +185,7 @@ def _acquire(source: Source, target: Target, request_id: str, holder: LockHolder
             raise _held_by(request_id, run)
         _log.info("request %s is taken over: %s ended", request_id[:12], run.holder.name)
         try:
+            # by its id, not by the branch: by then the branch may have the open commit of another run
             target.finish(lock_ref(request_id, run.commit), error="its holder ended before its time")
         except PachydermError as error:
             _log.info("another run took request %s over: %s", request_id[:12], error)
@@ -197,6 +202,7 @@ def _is_alive(source: Source, request_id: str, run: LockRun) -> bool:
         now = holder_of(source, request_id)
         if now is None or now.commit != run.commit:
             return False  # released, or taken over by another run
+        # any change counts, not a later time: the holder's clock may be wrong
         if now.sign != run.sign:
             return True
     return False

@@ -82,6 +82,7 @@ def _recorded(path: str, data: bytes) -> dict[str, object] | None:
         recorded = json.loads(data)
     except (ValueError, RecursionError):
         recorded = None
+    # fields added by later versions are not required: older records lack them
     if isinstance(recorded, dict) and recorded.keys() >= _FIELDS:
         return recorded
     _log.warning("%s@%s:%s is no record of a restore", DONE, cluster_project.MASTER, path)
