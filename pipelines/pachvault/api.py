@@ -132,8 +132,10 @@ class BackupTask:
         error = None
         progress = self._progress.now()
         phase = progress.phase
-        if self._run is not None and self._run.done():
-            failure = self._run.exception()
+        # read once: another thread may start the next run meanwhile
+        run = self._run
+        if run is not None and run.done():
+            failure = run.exception()
             error = str(failure) if failure else None
             phase = "failed" if failure else "done"
         return TaskStatus(

@@ -23,7 +23,7 @@ def spec(stage: str) -> str:
 
 def text(name: str) -> str:
     """The text of a bundled file."""
-    return _folder().joinpath(name).read_text()
+    return _folder().joinpath(name).read_text(encoding="utf-8")
 
 
 def names() -> list[str]:

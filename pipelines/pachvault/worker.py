@@ -55,7 +55,7 @@ class Worker:
         if not files:
             raise UsageError("no policy.yaml on branch master", where="pachvault/policy")
         try:
-            return files[0].read_text()
+            return files[0].read_text(encoding="utf-8")
         except UnicodeDecodeError as error:
             raise UsageError("not a text file", where="policy.yaml") from error
 

@@ -132,7 +132,7 @@ def workers_option(help_text: str) -> Callable[[Callable[..., Any]], Callable[..
 def read_text(path: Path) -> str:
     """The text of a file that the user named. Raises UsageError if it cannot be read."""
     try:
-        return path.read_text()
+        return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not a text file"
         raise UsageError(f"cannot be read: {reason}", where=str(path)) from error

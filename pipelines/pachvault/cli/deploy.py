@@ -91,7 +91,7 @@ def specs_command(context: CommandContext, folder: Path, overwrite: bool) -> int
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for path, text in texts.items():
-            path.write_text(text)
+            path.write_text(text, encoding="utf-8")
     except OSError as error:
         raise UsageError(f"cannot be written: {error.strerror}", where=str(folder)) from error
     show(context, SpecsSummary(folder=str(folder), files=[path.name for path in texts]))

@@ -28,7 +28,7 @@ from pachvault.vault.vault import Vault
 )
 @click.option(
     "--repack-budget",
-    type=click.FloatRange(min=0),
+    type=click.FloatRange(min=0, max=2**30),
     default=10,
     show_default=True,
     metavar="GIB",

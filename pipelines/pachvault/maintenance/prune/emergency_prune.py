@@ -133,8 +133,10 @@ def announced(vault: Vault, now: datetime) -> list[AnnouncedRun]:
 
 def check_quiet(vault: Vault, now: datetime) -> None:
     """Raises BusyError where something was written within QUIET of `now`: a run may be in progress."""
-    newest = max(_written(vault), key=lambda info: info.modified_at, default=None)
-    if newest is not None and abs(now - newest.modified_at) < QUIET:
+    # each, and not only the newest: one that is dated in the future must not hide the others
+    fresh = [info for info in _written(vault) if abs(now - info.modified_at) < QUIET]
+    newest = max(fresh, key=lambda info: info.modified_at, default=None)
+    if newest is not None:
         until = newest.modified_at + QUIET
         age = rounded_in_words(now - newest.modified_at)
         raise BusyError(

@@ -16,7 +16,7 @@ from pachvault.maintenance.prune import reachability
 from pachvault.maintenance.prune.pack_usage import PackCount
 from pachvault.maintenance.prune.reachability import Reachability
 from pachvault.maintenance.prune.vault_state import VaultState
-from pachvault.maintenance.verify import verify_manifests
+from pachvault.maintenance.verify import audits, verify_manifests
 from pachvault.maintenance.verify.stray_objects import misnamed
 from pachvault.runtime.progress import Progress
 from pachvault.vault.vault import Vault
@@ -196,6 +196,8 @@ def _check_names(vault: Vault) -> None:
 
 def check_manifests(vault: Vault) -> None:
     """Raises CorruptError where a manifest is missing: what it needs would look like garbage."""
+    # a listing that fails ends the prune here; to verify it is a finding
+    audits.load(vault)
     check = verify_manifests.check(vault)
     missing = next((damage for damage in check.damages if damage.kind == verify_manifests.KIND), None)
     if missing is not None and missing.is_vital:

@@ -45,7 +45,11 @@ class OverlayStore:
             return True
         with self._lock:
             try:
-                os.pwrite(self._file.fileno(), b"".join(parts), self._end)
+                data = memoryview(b"".join(parts))
+                written = 0
+                # a nearly full disk takes a part of the bytes, and says so only in the result
+                while written < len(data):
+                    written += os.pwrite(self._file.fileno(), data[written:], self._end + written)
             except OSError as error:
                 raise StoreError(
                     f"no room for temporary files: {error}", where=tempfile.gettempdir()

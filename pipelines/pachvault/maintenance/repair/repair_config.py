@@ -68,8 +68,11 @@ def write(vault: Vault) -> None:
     """Write the configuration; a damaged one is removed first."""
     data = vault.config.encode()
     if vault.store.stat(layout.CONFIG) is not None:
-        if vault.get(layout.CONFIG) == data:
-            return
+        try:
+            if vault.get(layout.CONFIG) == data:
+                return
+        except DamageError:
+            pass  # too long for a configuration: it is replaced like any other damaged one
         vault.delete(layout.CONFIG)
     vault.store.put(layout.CONFIG, [data], len(data))
     # format 9.10: read back

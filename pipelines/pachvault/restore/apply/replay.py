@@ -6,10 +6,10 @@ In between, the commits are compared with the vault, see `apply`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from graphlib import TopologicalSorter
+from graphlib import CycleError, TopologicalSorter
 
 from pachvault.cluster_project import MASTER, REQUESTS
-from pachvault.errors import DamageError
+from pachvault.errors import CorruptError, DamageError
 from pachvault.format.ids import RepoName
 from pachvault.pach.source import Source
 from pachvault.pach.target import Target
@@ -138,7 +138,10 @@ def _commit_sets(repos: Sequence[RepoReplay]) -> list[list[tuple[RepoReplay, Com
         commit: {step.old.parent for _, step in members if step.old.parent is not None}
         for commit, members in sets.items()
     }
-    return [sets[commit] for commit in TopologicalSorter(before).static_order()]
+    try:
+        return [sets[commit] for commit in TopologicalSorter(before).static_order()]
+    except CycleError as error:
+        raise CorruptError(f"commit sets are before each other in two repos: {error.args[1][0]}") from error
 
 
 def _replay_set(target: Target, members: Sequence[tuple[RepoReplay, CommitStep]]) -> None:

@@ -141,5 +141,7 @@ def _check_place(name: RepoName, cluster: TargetCluster, targets: Collection[Rep
 
 def _parallelism(plan: PipelinePlan) -> int:
     spec = json.loads(plan.spec_json)
-    wanted = spec.get("parallelism_spec") or spec.get("parallelismSpec") or {}
-    return int(wanted.get("constant") or 0)
+    wanted = spec.get("parallelism_spec") or spec.get("parallelismSpec")
+    constant = wanted.get("constant") if isinstance(wanted, dict) else None
+    # protobuf's JSON takes numbers as text, too; what is no number the cluster refuses itself
+    return int(constant) if str(constant).isdecimal() else 0

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from graphlib import TopologicalSorter
+from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
-from pachvault.errors import UsageError
+from pachvault.errors import CorruptError, UsageError
 from pachvault.format import table
 from pachvault.pach.records import CommitInfo
 from pachvault.request import Extent
@@ -19,8 +19,18 @@ Rows = Mapping[str, Mapping[str, Any]]
 
 
 def rows_of(history: RepoHistory) -> Rows:
-    """The commits of a repo that can be restored."""
-    return {row["commit"]: row for row in history.commits.to_pylist() if row["listed"]}
+    """The commits of a repo that can be restored. CorruptError where they do not lead to a first one."""
+    rows = {row["commit"]: row for row in history.commits.to_pylist() if row["listed"]}
+    try:
+        # what follows parents below would never end
+        TopologicalSorter(
+            {commit: {row["parent"]} for commit, row in rows.items() if row["parent"]}
+        ).prepare()
+    except CycleError as error:
+        raise CorruptError(
+            f"commits of {history.name} are ancestors of themselves: {error.args[1][0]}"
+        ) from error
+    return rows
 
 
 def newest_in(rows: Rows, head: str, extent: Extent) -> str:
