@@ -96,6 +96,8 @@ def survey(source: Source, policy: Policy) -> Survey:
             if is_settled:
                 break
         ended_at = datetime.now(UTC)
+        # after the heads, so that every ancestor of a head is in its listing. A head that is not was squashed
+        # or dropped meanwhile.
         histories = list(pool.map(lambda repo: _history(source, repo.name), current.branches))
         reader = SettingsReader(Settings(source.connection), pool)
         cluster = reader.cluster(cluster)
