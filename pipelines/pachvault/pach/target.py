@@ -152,6 +152,7 @@ class Target:
         """Put small files in a commit of their own, which is made and finished in the same call."""
         requests = [_set_commit(commit_message(project, repo, "", branch=branch))]
         for path, data in files.items():
+            # an add appends: without the delete a retry would double the file
             requests += [codec.delete_file(path), *_added(path, data)]
         with_retries(f"{project}/{repo}@{branch}", lambda: self._modify(iter(requests)))
 
