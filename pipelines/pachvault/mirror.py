@@ -43,7 +43,7 @@ class BranchTask:
 
     @property
     def mirror_branch(self) -> str:
-        """Readable, and free of collisions."""
+        """The branch of the backup repo that mirrors it, see `branch_of`."""
         return branch_of(self.repo, self.created_at, self.branch)
 
 

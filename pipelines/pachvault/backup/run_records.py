@@ -153,6 +153,7 @@ def finish(vault: Vault, run_id: str) -> None:
     try:
         vault.delete(layout.announcement_path(run_id))
     except StoreError as error:
+        # an append-only target does. The object is advisory, and covers no tick after 24 hours.
         _log.warning("the announcement of run %s stays: %s", run_id, error)
 
 

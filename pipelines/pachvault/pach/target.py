@@ -84,6 +84,7 @@ class Target:
         request = pfs_pb2.StartCommitRequest(branch=name, description=description)
         if parent is not None:
             request.parent.CopyFrom(commit_message(project, repo, parent, branch=branch))
+        # not retried: where the answer was lost, a second call would find the commit of the first open
         with explained(f"{project}/{repo}@{branch}"):
             return str(self._pfs.StartCommit(request).id)
 

@@ -114,6 +114,7 @@ class _Exporter:
             commit = CommitRef(item.project, item.repo, item.commit)
             kind, problem = missing_commits.why(self._source, commit, item.repo_created_at, error)
             failed = receipt.model_copy(update={"problem": problem, "problem_kind": kind})
+            # an empty builder: rows that are in a table already are not named, and nothing reaches them
             self._exported.append((failed, RowBuilder(item.repo_name, item.commit)))
             return
         self.tables.add(rows)

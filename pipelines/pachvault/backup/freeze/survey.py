@@ -143,6 +143,7 @@ def _agree(first: _Heads, second: _Heads) -> bool:
     return (
         first.vanished == second.vanished
         and _definitions(first.pipelines) == _definitions(second.pipelines)
+        # the keys have the time of creation: a repo that was made anew in between differs
         and list(first.branches) == list(second.branches)
         and all(settled(first.branches[repo], second.branches[repo]) for repo in first.branches)
     )

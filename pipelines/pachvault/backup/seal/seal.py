@@ -74,6 +74,7 @@ def seal(vault: Vault, plan: Plan, receipts: Sequence[Receipt]) -> Snapshot:
     problems = [*summed_up(problems), *_index_healed(vault), *_lost(vault)]
     pipelines = vault.put_record(PipelinesRecord(pipelines=plan.pipelines))
     erased = inherited(vault, [repo.previous for repo in plan.repos if repo.previous is not None])
+    # format 8.5.1; two runs that seal at once may take the same number, and sealed_at decides
     sequence = snapshots.next_sequence(vault)
     manifest = Manifest(
         vault_id=vault.config.vault_id,
@@ -96,6 +97,7 @@ def seal(vault: Vault, plan: Plan, receipts: Sequence[Receipt]) -> Snapshot:
     data = documents.encode(manifest)
     path = layout.snapshot_path(plan.frozen_at, sequence, digest(data))
     vault.store.put(path, [data], len(data))
+    # what the store acknowledged may not be what it wrote; now the next run can still repeat it
     vault.read(path)
     # format 9.6, once more: check_age cannot see how long the put above took
     run_records.check_sealed(vault, plan.run_id, path)
