@@ -81,6 +81,7 @@ def deploy(
     if policy_text:
         note(_commit_policy(source, target, policy_text[1]))
     if restore is False:
+        # downstream first: pachd refuses to delete a pipeline whose output another one reads
         for stage in reversed(bundled_files.RESTORE_STAGES):
             was_there = pipelines.delete(HOME_PROJECT, stage)
             note(DeployStep("pipeline", f"{HOME_PROJECT}/{stage}", "deleted" if was_there else "absent"))

@@ -43,7 +43,7 @@ class BranchTask:
 
     @property
     def mirror_branch(self) -> str:
-        """Readable, and free of collisions."""
+        """The branch of the backup repo that mirrors it, see `branch_of`."""
         return branch_of(self.repo, self.created_at, self.branch)
 
 
@@ -70,6 +70,7 @@ class Mirror:
         self._whole: set[str] = set()
         self._heads = {branch.name: branch.head for branch in branches}
         self._commits = {commit.id: commit for commit in commits}
+        # listings are newest first, so in reverse the newest mirror of a commit replaces older ones
         self._mirrors = {
             f"{note['source']}@{note['commit']}": commit
             for commit in reversed(self._commits.values())
@@ -95,14 +96,17 @@ class Mirror:
         chain = self._chain(task, parent)
         if chain is not None:
             mirrors = self._extend(task, parent, chain)
+            # a squash gives a child another parent and leaves its DIFF as it was: only this notices it
             if self._is_equal(task, mirrors):
                 return mirrors
             _log.info("the mirror of %s@%s differs from its source and is made again", task.repo, task.branch)
+        # to delete `/` instead is slow on a large tree; without either every file doubles (decision 0004)
         if parent is not None or task.mirror_branch in self._heads:
             self._target.delete_branch(HOME_PROJECT, BACKUP_REPO, task.mirror_branch)
         mirrors = {task.head: self._commit(task, task.head, None, [], codec.TOTAL)}
         if self._is_equal(task, mirrors):
             return mirrors
+        # or the next run would extend it
         self._target.delete_branch(HOME_PROJECT, BACKUP_REPO, task.mirror_branch)
         raise PachydermError("the mirror does not equal its source", where=f"{task.repo}@{task.branch}")
 
@@ -118,6 +122,7 @@ class Mirror:
             if (mirror_note(commit) or {}).get("run") != self._run_id and age < _ABANDONED_AFTER:
                 raise PachydermError("another run is mirroring it", where=f"{task.repo}@{task.branch}")
             _log.info("mirror commit %s of %s@%s was left open and is closed", head, task.repo, task.branch)
+            # how many file sets the dead run added is unknown, and one that is added twice appends twice
             self._target.clear(_ref(head))
             self._target.finish(_ref(head), error="abandoned by a run that ended before its time")
             return None
@@ -133,6 +138,7 @@ class Mirror:
         while current is not None and current in task.commits:
             if current == last["commit"]:
                 return chain[::-1]
+            # Pachyderm leaves out failed ancestors when it reads a commit
             if not task.commits[current].error:
                 chain.append(current)
             current = task.commits[current].parent
@@ -166,6 +172,7 @@ class Mirror:
                 place = CommitRef(task.repo.project, task.repo.repo, part)
                 self._target.add_file_set(ref, self._source.file_set_of(place, kind))
         except PachydermError:
+            # an open head would block the next commit of the branch
             self._target.clear(ref)
             self._target.finish(ref, error="the source could not be mirrored")
             raise
@@ -188,9 +195,11 @@ class Mirror:
                 return False
             if self.is_whole(mirror):
                 continue
+            # a directory's hash does not cover the names below it: a rename can leave the root hash as it was
             if commit == task.head:
                 if self._source.diff(mirror, place):
                     return False
+            # the root of an empty tree may be answered by NotFound
             elif task.commits[commit].size_bytes and self._source.root(mirror) != self._source.root(place):
                 return False
         return True
@@ -198,6 +207,7 @@ class Mirror:
 
 def branch_of(repo: RepoName, created_at: datetime, branch: str) -> str:
     """The mirror's branch for a branch: readable, and free of collisions."""
+    # with its time of creation: a repo that was made anew must not extend the mirror of the old one
     identity = f"{repo}@{branch}@{created_at.isoformat()}"
     short = hashlib.blake2s(identity.encode(), digest_size=4).hexdigest()
     readable = re.sub(r"[^A-Za-z0-9_-]", "-", f"{repo.project}--{repo.repo}--{branch}")

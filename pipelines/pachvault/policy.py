@@ -50,6 +50,7 @@ def _enough(value: int) -> int:
 
 def _switch(value: object) -> object:
     switches: dict[object, bool] = {"on": True, "off": False, "true": True, "false": False}
+    # by `validate` only: the YAML parser leaves on, off, true and false as text
     if isinstance(value, bool):
         return value
     if isinstance(value, str) and value in switches:

@@ -47,6 +47,7 @@ class Worker:
 
     def inputs(self, name: str, pattern: str) -> Iterator[Path]:
         """The files of an input that match a glob pattern, by name."""
+        # is_file follows links: the entries of /pfs are symbolic links into a scratch folder
         yield from sorted(path for path in (self.pfs / name).glob(pattern) if path.is_file())
 
     def policy_text(self) -> str:

@@ -58,6 +58,7 @@ class SealedCommits:
         if now is not None and now.size_bytes != self.history.size_of(commit):
             return False
         try:
+            # read here, not only listed: a damaged table would affect every later delta on this commit
             for row in self.history.chain(commit):
                 for name in self.history.commits["tables"][row].as_py():
                     self.history.vault.read(layout.table_path(name))
@@ -101,6 +102,7 @@ def newest_records(vault: Vault, cluster_id: str, repos: Iterable[RepoName]) -> 
         if snapshot.manifest.cluster.id != cluster_id:
             continue
         newest = newest or snapshot
+        # None where it was forgotten since the listing: all its tables are read then
         sealed_at = vault.store.stat(name.path)
         for entry in snapshot.manifest.repos:
             repo = RepoName(entry.project, entry.repo)
@@ -153,6 +155,7 @@ def _lost_commits(
     if not gone:
         return frozenset()
     lost: set[str] = set()
+    # format 8.2.2: a commit comes after its base, so one pass finds all that build on a lost one
     for row in history.commits.select(["commit", "base", "tables"]).to_pylist():
         if row["base"] in lost or not gone.isdisjoint(row["tables"]):
             lost.add(row["commit"])
@@ -190,6 +193,7 @@ def known_contents(
     if not layers:
         return {}
     contents = _by_noted_hash(layers, wanted)
+    # folding a tree is expensive: it is done only for files that were renamed or copied
     moved = {
         change.old_hash: change.path
         for change in changes
@@ -206,6 +210,7 @@ def known_contents(
 def _by_noted_hash(layers: Sequence[pa.Table], wanted: set[bytes]) -> dict[bytes, KnownContent]:
     rows = pa.concat_tables(layers).select(["pfs_hash", "digest", "blobs", "kind"])
     rows = rows.filter(pc.is_in(rows["pfs_hash"], pa.array(list(wanted), pa.binary())))
+    # rows of several commits may have one hash; which one is taken does not matter: the content is equal
     return {
         row["pfs_hash"]: KnownContent(row["digest"], row["blobs"])
         for row in rows.to_pylist()

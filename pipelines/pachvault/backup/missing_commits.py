@@ -22,6 +22,7 @@ def why(
     """
     if not isinstance(error, SourceGoneError):
         return UNREADABLE, str(error)
+    # the repo first: without it, or with another one of its name, every commit is reported as gone
     try:
         repo = source.repo(RepoName(ref.project, ref.repo))
     except SourceGoneError:

@@ -38,6 +38,7 @@ class Announcement(StageMessage):
 def announce(vault: Vault, run_id: str, policy: str, cluster_id: str, frozen_at: datetime) -> None:
     """Announce a run that has frozen, once. The age of the run is counted from this object."""
     name = layout.announcement_path(run_id)
+    # a datum that is tried again must not make its run younger: the first attempt may have read records
     if vault.store.stat(name):
         return
     announcement = Announcement(run_id=run_id, policy=policy, cluster_id=cluster_id, frozen_at=frozen_at)
@@ -82,6 +83,7 @@ def _check_in_time(vault: Vault, run_id: str, announced: ObjectInfo | None, at: 
     """Raise BusyError where a run must not be sealed at this time of the store's clock."""
     if announced is None:
         raise _not_sealed(run_id, "its announcement is missing")
+    # format 9.6; the proof after 9.8 needs the half
     limit = vault.config.grace / 2
     age = at - announced.modified_at
     if age > limit:
@@ -131,6 +133,7 @@ def covering(vault: Vault, policy: str, run_id: str, tick: Tick, cluster_id: str
             manifest = snapshots.load(vault, name).manifest
         except DamageError:
             continue  # a snapshot that cannot be read covers nothing
+        # a partial one does not cover a tick: the next run may read what it lacks
         is_of_policy = (manifest.policy, manifest.cluster.id) == (policy, cluster_id)
         if is_of_policy and tick.is_covered_by(manifest.frozen_at) and not manifest.partial:
             return f"snapshot {name.id[:12]}"
@@ -150,6 +153,7 @@ def finish(vault: Vault, run_id: str) -> None:
     try:
         vault.delete(layout.announcement_path(run_id))
     except StoreError as error:
+        # an append-only target does. The object is advisory, and covers no tick after 24 hours.
         _log.warning("the announcement of run %s stays: %s", run_id, error)
 
 
@@ -173,6 +177,7 @@ def kept_receipt(vault: Vault, key: str) -> Receipt | None:
 
 def keep_receipt(vault: Vault, receipt: Receipt) -> None:
     """Keep a share's receipt for later runs; an outdated one is replaced."""
+    # put does not overwrite. Between the two calls there is no receipt, which costs an equal share time.
     drop_receipt(vault, receipt.key)
     data = receipt.encode()
     with suppress(TakenError):  # another worker wrote it first

@@ -33,6 +33,7 @@ _TRIES = 8
 _HOST = re.compile(r"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]+(%[\w.-]+)?")
 _MESSAGE_BYTES = 64 * 1024 * 1024  # pachd sends up to 20 MiB
 _AHEAD_BYTES = 24 * 1024 * 1024
+# pachd 2.12 answers ABORTED or RESOURCE_EXHAUSTED, too, where a call about a commit that is gone panics
 _TRANSIENT = (
     grpc.StatusCode.UNAVAILABLE,
     grpc.StatusCode.ABORTED,

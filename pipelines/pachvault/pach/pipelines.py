@@ -107,6 +107,7 @@ class Pipelines:
         request = pps_pb2.InspectPipelineRequest(pipeline=_pipeline(project, name), details=True)
         try:
             with explained(f"pipeline {project}/{name}"):
+                # field 13: details_json in python-pachyderm, user_spec_json since Pachyderm 2.8
                 return str(self._pps.InspectPipeline(request).details_json)
         except SourceGoneError:
             return None

@@ -88,6 +88,7 @@ def branch_info(message: Any) -> BranchInfo:
         provenance=tuple(
             f"{branch.repo.project.name}/{branch.repo.name}@{branch.name}"
             for branch in message.direct_provenance
+            # the others, spec and meta, belong to pipelines
             if branch.repo.type == "user"
         ),
         trigger={field.name: value for field, value in trigger.ListFields()} if trigger is not None else None,
@@ -118,4 +119,5 @@ def at(stamp: Any) -> datetime | None:
     """A Timestamp as UTC, to the microsecond; None where it is not set."""
     if not stamp.seconds:
         return None
+    # whole seconds and whole microseconds: a float could round, and times are compared for equality
     return datetime.fromtimestamp(stamp.seconds, UTC) + timedelta(microseconds=stamp.nanos // 1000)

@@ -153,6 +153,7 @@ class Settings:
             have = there.get(principal, [])
             missing = sorted(set(roles) - set(have))
             if missing:
+                # ModifyRoleBinding replaces what a principal has: the roles that it has go with the new ones
                 self._bind(resource, principal, [*have, *missing])
                 added.append(f"{principal}: {', '.join(missing)} on {text}")
         return added

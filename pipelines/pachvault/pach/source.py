@@ -108,6 +108,7 @@ class Source:
 
     def commits(self, repo: RepoName) -> list[CommitInfo]:
         """All commits of a repo, newest first, those on no branch included."""
+        # without `all` the output of pipelines is left out
         request = pfs_pb2.ListCommitRequest(
             repo=CommitRef(repo.project, repo.repo, "").message.repo, all=True
         )
@@ -138,6 +139,7 @@ class Source:
                     name=info.pipeline.name,
                     version=info.version,
                     stopped=info.stopped,
+                    # field 13: details_json in python-pachyderm, user_spec_json since Pachyderm 2.8
                     spec_json=info.details_json or _rebuilt(info),
                     details=details,
                     effective_spec_json=unknown_fields.text(info, "effective_spec_json"),
@@ -271,6 +273,7 @@ class Source:
     def _files(self, ref: CommitRef, lower: str, upper: str) -> Iterator[FilePiece | FileRun]:
         is_begun = False
         try:
+            # a glob: with a path range a plain `/` is answered by NotFound
             for piece in tar.runs(self._tar(ref, "/**", lower, upper)):
                 is_begun = True
                 yield piece

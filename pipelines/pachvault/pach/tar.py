@@ -156,6 +156,7 @@ def _at_least(buffer: memoryview, size: int, source: Iterator[memoryview]) -> me
 def _number(field: bytes) -> int:
     """A header's number: octal, or base 256 where the first bit is set."""
     if field[0] & 0x80:
+        # the first of the 12 bytes is the marker, 11 are the number
         return int.from_bytes(field, "big") & ((1 << 88) - 1)
     digits = field.strip(b" \0")
     if not _OCTAL.fullmatch(digits):
@@ -165,6 +166,7 @@ def _number(field: bytes) -> int:
 
 def _decimal(text: str) -> int:
     """A number in a PAX record."""
+    # 18 digits fit in 64 bits; int() would take signs, underscores and digits of other scripts, too
     if not (text.isascii() and text.isdecimal()) or len(text) > 18:
         raise ValueError("no number")
     return int(text)

@@ -84,6 +84,7 @@ class Target:
         request = pfs_pb2.StartCommitRequest(branch=name, description=description)
         if parent is not None:
             request.parent.CopyFrom(commit_message(project, repo, parent, branch=branch))
+        # not retried: where the answer was lost, a second call would find the commit of the first open
         with explained(f"{project}/{repo}@{branch}"):
             return str(self._pfs.StartCommit(request).id)
 
@@ -152,6 +153,7 @@ class Target:
         """Put small files in a commit of their own, which is made and finished in the same call."""
         requests = [_set_commit(commit_message(project, repo, "", branch=branch))]
         for path, data in files.items():
+            # an add appends: without the delete a retry would double the file
             requests += [codec.delete_file(path), *_added(path, data)]
         with_retries(f"{project}/{repo}@{branch}", lambda: self._modify(iter(requests)))
 

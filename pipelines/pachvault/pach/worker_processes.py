@@ -45,6 +45,7 @@ def spread(
         with ProcessPoolExecutor(min(workers, len(items)), context, _begin, given) as pool:
             try:
                 with _uninterruptible():
+                    # map submits all items at once, and that starts the processes: later ones are not needed
                     results = pool.map(_carry_out, items)
                 return list(results)
             except BaseException as error:

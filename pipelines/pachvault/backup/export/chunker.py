@@ -166,6 +166,7 @@ class Chunker:
         if ends and size <= self._cutting.min_bytes:
             self._add_small(path, b"".join(self._parts))
         elif ends or self._part_bytes >= _SEGMENT_BLOBS * self._cutting.max_bytes:
+            # small files that came before go first: the order of blobs is part of the name of a pack (5.4)
             self._submit_small()
             self._submit_segment(large, ends=ends)
         if ends:
@@ -252,16 +253,19 @@ class Chunker:
             blobs: list[Data] = []
             split_bytes = 0
             for chunk in self._cdc.cut_buf(data):
+                # a boundary that the end of the segment caused would depend on how the stream was divided
                 if not ends and len(data) - chunk.offset < self._cutting.max_bytes:
                     break
                 split_bytes = chunk.offset + chunk.length
                 # a view would do, but all of the bytes are no copy
                 is_all = chunk.length == len(data)
                 blobs.append(data if is_all else memoryview(data)[chunk.offset : split_bytes])
+            # format 2.4: the digest of a file of one blob is that of the blob, so it is not computed twice
             if before is not None or not ends or len(blobs) > 1:
                 large.hasher.update(memoryview(data)[:split_bytes])
             rest.set_result(memoryview(data)[split_bytes:])
         except BaseException as error:
+            # or the next segment would wait for ever
             rest.set_exception(error)
             raise
         return self._digest(blobs)
@@ -272,6 +276,7 @@ class Chunker:
         self._digesting_bytes -= size
         blobs, blob_digests, is_stored = result.result()
         new = [number for number, stored in enumerate(is_stored) if not stored]
+        # here, not in the threads: in the order of the stream, so that the same stream makes the same packs
         is_first = self._seen.add([blob_digests[number] for number in new])
         for number, first in zip(new, is_first, strict=True):
             if first:

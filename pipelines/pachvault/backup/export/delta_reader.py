@@ -48,6 +48,7 @@ def _wanted(pieces: Iterable[FilePiece], unread: dict[str, Change]) -> Iterator[
     """The pieces of `unread` files that are complete here. A file leaves `unread` with its last piece."""
     for piece in pieces:
         change = unread.get(piece.path)
+        # in the file set of a change an appended file has its appended bytes only: its size differs then
         if change is not None and change.new_size == piece.size:
             yield piece
             if piece.is_last:

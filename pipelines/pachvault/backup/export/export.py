@@ -42,6 +42,7 @@ def export_share(source: Source, vault: Vault, share: ExportShare, progress: Pro
     problem in the receipt instead, and nothing of it is in the table.
     """
     began = time.monotonic()
+    # format 9.5: the marks before the index, or a pack that is marked in between would be relied on
     vault = pending_deletes.for_writing(vault)
     key = share.key(vault.config.vault_id)
     if share.items and (kept := run_records.kept_receipt(vault, key)) is not None:
@@ -76,6 +77,7 @@ def export_share(source: Source, vault: Vault, share: ExportShare, progress: Pro
         blobs_new=writer.blobs,
         seconds=round(time.monotonic() - began, 3),
     )
+    # a kept receipt with a problem would keep later runs from trying that commit again
     if not any(item.problem for item in items):
         run_records.keep_receipt(vault, receipt)
     return receipt
@@ -112,6 +114,7 @@ class _Exporter:
             commit = CommitRef(item.project, item.repo, item.commit)
             kind, problem = missing_commits.why(self._source, commit, item.repo_created_at, error)
             failed = receipt.model_copy(update={"problem": problem, "problem_kind": kind})
+            # an empty builder: rows that are in a table already are not named, and nothing reaches them
             self._exported.append((failed, RowBuilder(item.repo_name, item.commit)))
             return
         self.tables.add(rows)
@@ -120,6 +123,7 @@ class _Exporter:
         self._exported.append((receipt.model_copy(update={"rows": rows.count, "bytes": size}), rows))
 
     def _full(self, item: Item, rows: RowBuilder) -> int:
+        # without Pachyderm's hashes: a tar stream has none, and WalkFile takes seconds for 100,000 files
         for files in self._stored(self._source.read_runs(item.source.ref, item.lower, item.upper)):
             rows.files(*files)
         if item.is_whole and rows.bytes != item.commit_bytes:
@@ -141,12 +145,14 @@ class _Exporter:
         hashes = {change.path: change.new_hash for change in unread.values()}
         for files in self._stored(changed_files(self._source, item, changes, unread)):
             rows.files(*files, [hashes[path] for path in files.paths])
+        # the net change: the seal adds it to the size of the base and compares the sum with the commit
         return rows.bytes - sum(change.old_size for change in changes if change.old_size > 0)
 
     def _on_sealed(self, item: Item, rows: RowBuilder, base: pa.Table) -> int:
         """A delta whose base the cluster no longer has: the whole tree, compared with the vault's base."""
         sizes = zip(base["path"].to_pylist(), base["size"].to_pylist(), strict=True)
         replaced: dict[str, int] = {path: size for path, size in sizes if _inside(item, path)}
+        # what the tree does not have any more; only a complete read can tell
         gone = set(replaced)
         for files in self._stored(self._source.read(item.source.ref, item.lower, item.upper)):
             rows.files(*files)

@@ -9,6 +9,7 @@ from concurrent.futures import Executor, Future
 from pachvault.format import pack
 from pachvault.vault.pack_writer import PackWriter
 
+# format 5.2. To read one small file a whole frame is decoded (docs/decisions/0001).
 FRAME_BYTES = 1024 * 1024
 FRAME_BLOBS = 4096
 
@@ -55,6 +56,7 @@ class FrameWriter:
             self._writer.add(self._compressing.popleft().result())
 
     def _make_frame(self, blobs: list[Data], blob_digests: list[bytes]) -> pack.Frame:
+        # one for each thread: a compressor must not be used by two at once
         compressor = getattr(self._local, "compressor", None)
         if compressor is None:
             compressor = self._local.compressor = pack.new_compressor()

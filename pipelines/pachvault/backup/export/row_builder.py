@@ -9,6 +9,7 @@ import pyarrow as pa
 from pachvault.format import table
 from pachvault.format.ids import RepoName
 
+# docs/decisions/0002
 TABLE_ROWS = 256 * 1024
 """The number of rows of one file table object; they take about 40 MiB of memory."""
 _CHUNK_ROWS = 16 * 1024
@@ -20,6 +21,7 @@ class RowBuilder:
 
     def __init__(self, repo: RepoName, commit: str, put: Callable[[pa.Table], bytes] | None = None) -> None:
         self._repo, self._commit, self._put = str(repo), commit, put
+        # those of table.FILES but repo and commit, which are the same in every row
         self._columns: list[list[object]] = [[] for _ in range(6)]
         self._chunks: list[pa.Table] = []
         self._chunk_rows = self._table_rows = 0

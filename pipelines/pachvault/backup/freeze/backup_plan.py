@@ -21,6 +21,7 @@ from pachvault.pach.records import CommitInfo
 from pachvault.policy import History
 from pachvault.vault.repo_history import RepoHistory
 
+# about what pachd makes one range of a large commit (docs/decisions/0003)
 SHARE_BYTES = 1_000_000_000
 SHARE_ITEMS = 200
 
@@ -63,6 +64,7 @@ def plan_repo(
     ]
     previous = sealed.history.record if sealed else None
     parents = {commit.id: commit.parent for commit in chosen}
+    # format 7.2.5: metadata of a sealed commit may have been edited since; a new commit carries its own
     commit_metadata = {
         commit.id: dict(commit.metadata) for commit in chosen if commit.metadata and commit.id in stored
     }
@@ -89,6 +91,7 @@ def plan_repo(
         roles=repo.roles,
         previous=sealed.digest if sealed else None,
         is_unchanged=is_unchanged,
+        # seal keeps an unchanged record as it is and needs neither of the two
         parents={} if is_unchanged else parents,
         commit_metadata={} if is_unchanged else commit_metadata,
         new=new,
@@ -155,6 +158,7 @@ def _base(
     if sealed is None:
         return usable_base(commit, repo.commits, available, None)
     base = usable_base(commit, repo.commits, available, _sealed_head(commit, repo, available, sealed))
+    # a base that this run exports, too, is checked by the seal: without its row the delta is left out
     if base is None or base not in sealed.history.by_id or base in sealed.lost:
         return base
     return base if sealed.can_be_base(base, repo.commits.get(base)) else None

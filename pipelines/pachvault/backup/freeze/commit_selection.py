@@ -47,6 +47,7 @@ def chosen_commits(
             if history.newest is not None and count >= history.newest:
                 break
             too_old = history.within is not None and (commit.started_at or now) < now - history.within
+            # the head is always chosen, however old
             if too_old and count:
                 break
             # without limits, a walk that came by here before went on to the root
@@ -63,6 +64,7 @@ def parents_first(commits: dict[str, CommitInfo]) -> list[CommitInfo]:
 
     Not graphlib's order: that goes by depth, so it mixes the branches of a repo.
     """
+    # as text: a start may be None, which no time compares with, and texts in UTC sort as their times do
     by_start = sorted(commits.values(), key=lambda commit: (str(commit.started_at), commit.id))
     ordered: dict[str, CommitInfo] = {}
     for commit in by_start:
@@ -83,6 +85,7 @@ def usable_base(
         ancestor = commits.get(current)
         if ancestor is None:
             break
+        # a failed commit has no rows (format 7.2.4), and Pachyderm inherits nothing from it
         if current in stored and not ancestor.error:
             return current
         current = ancestor.parent

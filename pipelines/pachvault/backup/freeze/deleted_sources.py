@@ -100,6 +100,7 @@ class _Comparison:
                     yield self._new(problem_kinds.REPO_DELETED, str(repo))
                 continue
             chosen = [branch.name for branch in record.branches if self.policy.chooses(repo, branch.name)]
+            # the policy leaves skipped ones out; for vanished ones there is a problem of kind `gone` already
             if not chosen or repo in self.surveyed.skipped or repo in self.surveyed.vanished:
                 continue
             if self._is_gone(repo):
@@ -122,6 +123,7 @@ class _Comparison:
 
         The thing may be back, in no snapshot any more, or not chosen by the policy.
         """
+        # one that went during an earlier freeze is an ordinary deleted repo from then on
         kind = problem_kinds.REPO_DELETED if noted.kind == problem_kinds.GONE else noted.kind
         if kind not in _KINDS or not self._chooses(noted):
             return None
@@ -167,6 +169,7 @@ class _Comparison:
 
     def _last_seen(self, noted: Problem, *, is_known: bool) -> SnapshotName | None:
         """The snapshot sealed last that has what is missing."""
+        # other snapshots are read only where the named one was forgotten
         if is_known:
             for name in snapshots.names(self.vault):
                 if name.id == noted.last_seen:

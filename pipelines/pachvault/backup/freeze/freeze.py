@@ -49,6 +49,7 @@ def freeze(
     cannot be read at all. A single source that cannot be read becomes a problem in the plan.
     """
     began = time.monotonic()
+    # not cleared: a target that refuses deletion can be backed up to
     clocks = clock.read(vault, is_cleared=False)
     if tick is not None:
         due = Tick(tick, clocks.store, policy.interval)
@@ -61,6 +62,8 @@ def freeze(
     if not surveyed.repos:
         reason = "; ".join(problem.message for problem in problems)
         raise UsageError(f"nothing to back up: {reason}", where=f"policy {policy.name}")
+    # format 9.6: before the newest records are read. Otherwise prune could mark and delete what a record
+    # reaches in between, and the age of the run would not show it.
     run_records.announce(vault, run_id, policy.name, surveyed.cluster.id, surveyed.ended_at)
     newest = base_lookup.newest_records(
         vault, surveyed.cluster.id, [repo.info.name for repo in surveyed.repos]
@@ -95,6 +98,7 @@ def freeze(
         mirror = _mirror(source, target, run_id, problems)
         planner = ItemPlanner(source, mirror, sealed)
         with ThreadPoolExecutor(_CALLS_AT_ONCE, "freeze") as pool:
+            # in the order of the repos: the same items in the same order are shares whose receipts were kept
             for repo_items, repo_problems in pool.map(lambda pair: planner.items(*pair), work):
                 items.extend(repo_items)
                 problems.extend(repo_problems)
@@ -183,6 +187,7 @@ def _mirror(source: Source, target: Target, run_id: str, problems: list[Problem]
     """The mirror. None, and a note, where it may not be written: the sources themselves are read then."""
     try:
         return open_mirror(source, target, run_id)
+    # here the cluster fails, not the mirror: the datum is tried again
     except TransientError:
         raise
     except PachydermError as error:

@@ -62,6 +62,7 @@ class SettingsReader:
     def _read(self, where: str, call: Callable[[], Answer]) -> Answer | None:
         try:
             return call()
+        # None would be sealed as a setting that the cluster does not have
         except TransientError:
             raise
         except PachydermError as error:

@@ -96,6 +96,8 @@ def survey(source: Source, policy: Policy) -> Survey:
             if is_settled:
                 break
         ended_at = datetime.now(UTC)
+        # after the heads, so that every ancestor of a head is in its listing. A head that is not was squashed
+        # or dropped meanwhile.
         histories = list(pool.map(lambda repo: _history(source, repo.name), current.branches))
         reader = SettingsReader(Settings(source.connection), pool)
         cluster = reader.cluster(cluster)
@@ -141,6 +143,7 @@ def _agree(first: _Heads, second: _Heads) -> bool:
     return (
         first.vanished == second.vanished
         and _definitions(first.pipelines) == _definitions(second.pipelines)
+        # the keys have the time of creation: a repo that was made anew in between differs
         and list(first.branches) == list(second.branches)
         and all(settled(first.branches[repo], second.branches[repo]) for repo in first.branches)
     )

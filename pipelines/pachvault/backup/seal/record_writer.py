@@ -18,6 +18,7 @@ from pachvault.pach.records import CommitInfo
 from pachvault.vault.repo_history import RepoHistory, rows_of_commit
 from pachvault.vault.vault import Vault
 
+# format 7.2.3
 MAX_DEPTH = 48
 """The most deltas that one tree may consist of. A commit beyond that gets a full table, a checkpoint."""
 
@@ -119,9 +120,11 @@ def with_checkpoints(vault: Vault, repo: RepoName, rows: list[CommitRow]) -> lis
         settled[row["commit"]] = row
         if row["depth"] > MAX_DEPTH:
             tree = table.fold(_layers(vault, repo, row, settled))
+            # a reader takes only rows of the commit itself out of a table, and these are of the whole chain
             tree = tree.set_column(1, "commit", [[row["commit"]] * tree.num_rows])
             written = vault.put_table(table.encode_files(tree.cast(table.FILES))).digest
             row |= {"base": None, "depth": 0, "rows": tree.num_rows, "tables": [written]}
+    # a checkpoint has no base: unlisted commits that only its chain needed are left out
     needed: set[str] = set()
     for row in rows:
         current = row["commit"] if row["listed"] else None
@@ -143,6 +146,7 @@ def _new_row(
         return None, exported.problem
     if base_id and base is None:
         return None, f"it is stored as a delta on {base_id}, which could not be read"
+    # the only check of a commit whose ranges were read by several shares
     size = exported.bytes + (base["size"] if base else 0)
     if not commit.error and size != commit.size_bytes:
         return None, f"incomplete: {size} bytes arrived, the commit has {commit.size_bytes}"
@@ -187,6 +191,7 @@ def _segments(vault: Vault, previous: RepoHistory | None, rows: list[CommitRow])
     start = 0
     if previous is not None:
         old = previous.commits
+        # by value: metadata of old rows can be edited, and then their lists are written again
         if old.num_rows <= wanted.num_rows and wanted.slice(0, old.num_rows).equals(old):
             segments, start = list(previous.record.segments), old.num_rows
     if start == wanted.num_rows:

@@ -38,12 +38,14 @@ def seal(vault: Vault, plan: Plan, receipts: Sequence[Receipt]) -> Snapshot:
     """
     if plan.frozen_at is None or plan.freeze_began_at is None or plan.cluster is None:
         raise PachvaultError(f"a plan with status {plan.status} seals nothing")
+    # first: a datum that is tried again after the manifest must not seal a second snapshot
     sealed = _sealed_before(vault, plan)
     if sealed is not None:
         if run_records.is_announced(vault, plan.run_id):  # it was killed before it checked its own times
             run_records.check_sealed(vault, plan.run_id, sealed.name.path)
             run_records.finish(vault, plan.run_id)
         return sealed
+    # format 9.5: the marks as they are now, not those that the export read
     vault = pending_deletes.for_writing(vault)
     check_receipts(plan, receipts)
     exported = _exported(receipts)
@@ -68,9 +70,11 @@ def seal(vault: Vault, plan: Plan, receipts: Sequence[Receipt]) -> Snapshot:
         # where the run took too long its objects were pruned: that is no damage, and has an error of its own
         run_records.check_age(vault, plan.run_id)
         raise
+    # format 11.2: an index object for unindexed packs, before a manifest may rely on them
     problems = [*summed_up(problems), *_index_healed(vault), *_lost(vault)]
     pipelines = vault.put_record(PipelinesRecord(pipelines=plan.pipelines))
     erased = inherited(vault, [repo.previous for repo in plan.repos if repo.previous is not None])
+    # format 8.5.1; two runs that seal at once may take the same number, and sealed_at decides
     sequence = snapshots.next_sequence(vault)
     manifest = Manifest(
         vault_id=vault.config.vault_id,
@@ -93,7 +97,9 @@ def seal(vault: Vault, plan: Plan, receipts: Sequence[Receipt]) -> Snapshot:
     data = documents.encode(manifest)
     path = layout.snapshot_path(plan.frozen_at, sequence, digest(data))
     vault.store.put(path, [data], len(data))
+    # what the store acknowledged may not be what it wrote; now the next run can still repeat it
     vault.read(path)
+    # format 9.6, once more: check_age cannot see how long the put above took
     run_records.check_sealed(vault, plan.run_id, path)
     run_records.finish(vault, plan.run_id)
     name = SnapshotName(path, plan.frozen_at.replace(microsecond=0), digest(data).hex(), sequence)
@@ -190,6 +196,7 @@ def _drop_bad_receipts(vault: Vault, receipts: Sequence[Receipt], problems: Sequ
 
 
 def _totals(plan: Plan, receipts: Sequence[Receipt]) -> Totals:
+    # by digest: two shares may have the same pack
     packs = {pack.digest: pack.size for receipt in receipts for pack in receipt.packs}
     return Totals(
         commits_new=sum(len(repo.new) for repo in plan.repos),

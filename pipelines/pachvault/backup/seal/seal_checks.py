@@ -54,6 +54,7 @@ def check_objects(vault: Vault, receipts: Sequence[Receipt]) -> None:
             where=f"{vault.store.url}/{min(pending)}",
             hint="the next run stores again what it needs",
         )
+    # sizes alone: to read back every pack would double the traffic of a run. verify reads them later.
     sizes = {pack.digest: pack.size for receipt in receipts for pack in receipt.packs}
     for name, size in sizes.items():
         _check_size(vault, name, size)
@@ -67,6 +68,7 @@ def check_objects(vault: Vault, receipts: Sequence[Receipt]) -> None:
         wanted = vault.blobs_of_table(name)
         if index.has_all(wanted):
             continue
+        # with all packs: a blob that is there in a marked one is no damage, and the next run stores it again
         if blob_index.load_digests(replace(vault, pending_deletes=frozenset())).has_all(wanted):
             raise BusyError(
                 "a pack that the run needs became a pending delete since the run began: it is not sealed",
