@@ -64,6 +64,7 @@ class FolderStore:
                 if existing.st_size >= size:
                     raise TakenError("another object has this name already", where=self._where(name))
             with self._temporary(folder, name, parts, size) as temporary:
+                # rename replaces: the name is free or has an aborted write, and equal writers write equal bytes
                 os.rename(temporary, last, src_dir_fd=folder, dst_dir_fd=folder)
             files.sync_folder(folder)
         return True
@@ -73,6 +74,7 @@ class FolderStore:
         with self._explained(name), self._made_folder(name) as (folder, last):
             with self._temporary(folder, name, [data], len(data)) as temporary:
                 try:
+                    # a link and no rename: it fails where the name is taken
                     files.link(folder, temporary, last)
                 except FileExistsError as error:
                     # a network file system may send the call twice; then the existing object is ours

@@ -60,6 +60,7 @@ def _unindexed(vault: Vault, rows: IndexRows) -> list[IndexRows]:
         try:
             return IndexRows.of_toc(name, packs.read_toc(vault, info.name, info.size)) if name else None
         except DamageError:
+            # a restore of other blobs must not fail because of it
             return None  # deleted since it was listed, an aborted write, or damage, which verify reports
 
     with ThreadPoolExecutor(_READS_AT_ONCE, "toc") as pool:

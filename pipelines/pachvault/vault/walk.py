@@ -189,6 +189,7 @@ class _Walk:
 
 def manifests(vault: Vault) -> Iterator[SnapshotName]:
     """The names of all manifests, those of forgotten snapshots included."""
+    # in this order a manifest that is forgotten between the two listings is in both, never in none
     for folder in (layout.SNAPSHOTS, layout.FORGOTTEN):
         for info in vault.objects(folder):
             name = snapshots.parse_path(info.name)

@@ -46,7 +46,7 @@ class Writer:
             return
         if key == self._last:
             self._hasher.update(data)
-        # the digest is set when another file follows; a file that is appended to later is read back at the end
+        # the digest is set when another file follows; what is appended to later is read back at the end
         self._puts[key] = Entry(*key, old.size + len(data), _NO_DIGEST, join_parts(old.parts, parts))
 
     def delete(self, path: str, datum: str) -> None:
