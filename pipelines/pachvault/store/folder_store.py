@@ -64,7 +64,7 @@ class FolderStore:
                 if existing.st_size >= size:
                     raise TakenError("another object has this name already", where=self._where(name))
             with self._temporary(folder, name, parts, size) as temporary:
-                # rename replaces: the name is free or has an aborted write, and all its writers have equal bytes
+                # rename replaces: the name is free or has an aborted write; its writers have equal bytes
                 os.rename(temporary, last, src_dir_fd=folder, dst_dir_fd=folder)
             files.sync_folder(folder)
         return True
