@@ -41,6 +41,7 @@ _STOP_SECONDS = 2.0
 _OPTIONS = (
     ("grpc.max_receive_message_length", _MESSAGE_BYTES),
     ("grpc.max_send_message_length", _MESSAGE_BYTES),
+    # with it a second server could bind the same port, and calls would go to either
     ("grpc.so_reuseport", 0),
     # pachd's own enforcement policy: clients may ask every five seconds whether a silent call still lives
     ("grpc.http2.min_recv_ping_interval_without_data_ms", 5000),
@@ -121,6 +122,7 @@ def _serve(state: Path, host: str, port: int) -> None:
         stopping.wait()
     finally:
         (state / READY_NAME).unlink(missing_ok=True)
+        # before the servers stop: jobs call PFS through them
         pps.halt()
         for stopped in (server.stop(_STOP_SECONDS), sidecar.stop(_STOP_SECONDS)):
             stopped.wait()
@@ -131,6 +133,7 @@ def _serve(state: Path, host: str, port: int) -> None:
 def _announce(state: Path, address: str) -> None:
     """Write the ready file atomically."""
     content: dict[str, Any] = {"pid": os.getpid(), "address": address}
+    # a client that waits for the file must never read half of it
     temporary = state / f"{READY_NAME}.new"
     temporary.write_text(json.dumps(content) + "\n")
     temporary.replace(state / READY_NAME)

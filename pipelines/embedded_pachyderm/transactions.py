@@ -42,6 +42,7 @@ class TransactionService:
                 answer.started.CopyFrom(timestamp(transaction.time))
                 for item in request.requests:
                     answer.responses.append(_apply(transaction, item))
+        # outside the block: the transaction is rolled back before the caller hears of it
         except PfsError as error:
             place = f"request {len(answer.responses) + 1} of {len(request.requests)}"
             context.abort(error.code, f"error running {place}: {error}")

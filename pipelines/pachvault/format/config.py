@@ -61,6 +61,7 @@ class Config(Document):
     def _check_checksum(cls, fields: object) -> object:
         """Raises ValueError for a wrong checksum. Earlier versions wrote none."""
         if isinstance(fields, dict) and "checksum" in fields:
+            # format 8.1.4: unknown fields, too: a later version may add some, and its checksum covers them
             others = {name: value for name, value in fields.items() if name != "checksum"}
             if fields["checksum"] != _checksum(others):
                 raise ValueError("its checksum is wrong: it was changed since it was written")

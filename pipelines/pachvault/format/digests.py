@@ -32,6 +32,7 @@ def joined(arrays: Iterable[Digests]) -> Digests:
 
 def keys(digests: Digests) -> NDArray[np.uint64]:
     """The first 8 bytes of each digest as a number. These numbers sort as the digests do."""
+    # big-endian, so that numbers sort as bytes do; then native, because numpy searches that without a copy
     return np.ascontiguousarray(digests).view(">u8")[::4].astype(np.uint64)
 
 
@@ -40,6 +41,7 @@ def order(digests: Digests) -> Rows:
     numbers = keys(digests)
     by_key = np.argsort(numbers, kind="stable")
     tied = np.flatnonzero(numbers.take(by_key[1:]) == numbers.take(by_key[:-1]))
+    # only then numpy compares whole digests, which is much slower than sorting numbers
     if (digests.take(by_key[tied]) != digests.take(by_key[tied + 1])).any():
         return np.argsort(digests, kind="stable")  # unequal digests with equal keys: very unlikely
     return by_key

@@ -25,6 +25,7 @@ from pydantic import (
 from pachvault.errors import CorruptError
 
 _DIGEST = re.compile("[0-9a-f]{64}")
+# room at both ends: such a time in any zone, or with the longest grace period added, is still a datetime
 _EARLIEST, _LATEST = datetime(1, 1, 2, tzinfo=UTC), datetime(9000, 1, 1, tzinfo=UTC)
 
 
@@ -59,6 +60,7 @@ Time = Annotated[AwareDatetime, AfterValidator(_utc)]
 Count = Annotated[int, Field(ge=0, lt=2**63)]
 """A number of things, or of bytes."""
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+# pydantic's patterns are Rust's: there `$` is the end of the text, in Python a line end could follow
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,1000}$")]
 """The name of a project, a repo, a branch or a pipeline. Pachyderm allows no other characters."""
 

@@ -32,6 +32,7 @@ SCHEMA = pa.schema(
 )
 
 _RANGES = {
+    # so that offset and length together do not overflow an int64
     "frame_offset": 2**62,
     "frame_stored": MOST_STORED_BYTES,
     "frame_raw": MOST_FRAME_BYTES,
@@ -51,6 +52,7 @@ def _first_problem(rows: pa.Table) -> str:
     return ""
 
 
+# format 4.4
 FORM = Form(SCHEMA, most_rows=2**23, check=_first_problem)
 """What an index object must be to be read."""
 
@@ -103,6 +105,7 @@ def packs_of(data: bytes) -> tuple[list[bytes], int]:
 
 def encode(table: pa.Table) -> bytes:
     """Parquet bytes of an index table."""
+    # digests do not compress: trying it only takes time
     return parquet.encode(table, plain_columns=frozenset({"blob"}))
 
 

@@ -66,7 +66,9 @@ class Name:
     """An announcement's run id, a pin's snapshot id, a receipt's key of a share; else empty."""
 
 
+# [0-9] and not \d in all forms: that also matches digits of other scripts, and int() reads them
 _DIGEST = "(?P<digest>[0-9a-f]{64})"
+# format 3.5: the folder is the beginning of the digest, so an object in another folder is none
 _FANNED = "(?P<fan>[0-9a-f]{2})/(?P<digest>(?P=fan)[0-9a-f]{62})"
 _STAMPED = rf"(?P<at>[0-9]{{8}}T[0-9]{{6}}Z)-{_DIGEST}\.json"
 _SEALED = rf"(?P<at>[0-9]{{8}}T[0-9]{{6}}Z)-(?:(?P<sequence>[0-9]{{8,18}})-)?{_DIGEST}\.json"
@@ -91,6 +93,7 @@ for _kind, _form in _FORMS.items():
     _BY_FOLDER.setdefault(_form.partition("/")[0], []).append((_kind, re.compile(_form)))
 _FOLDER = re.compile(rf"(?:{PACKS}|{TABLES}|{RECORDS})/[0-9a-f]{{2}}")
 
+# format 3.9
 _MOST_BYTES = {
     Kind.CONFIG: _MIB,
     Kind.PIN: _MIB,
@@ -113,6 +116,7 @@ def parse(name: str) -> Name | None:
             if "at" in parts and at is None:
                 return None
             sequence = parts.get("sequence")
+            # format 8.5.2: a number has one form only, or two names could mean the same manifest
             if sequence is not None and (int(sequence) == 0 or f"{int(sequence):08d}" != sequence):
                 return None
             digest = bytes.fromhex(parts["digest"]) if "digest" in parts else None

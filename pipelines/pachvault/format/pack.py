@@ -92,6 +92,7 @@ def make_frame(
     data: bytes | memoryview, digests: list[bytes], sizes: list[int], compressor: zstandard.ZstdCompressor
 ) -> Frame:
     """A frame of `data`, the blobs one after the other; stored raw where compression gains little."""
+    # small data is compressed at once: a sample of half of it would save nothing
     if len(data) < 2 * _SAMPLE_BYTES or _compressed(_sample(data), compressor) is not None:
         packed = _compressed(data, compressor)
         if packed is not None:
@@ -127,6 +128,7 @@ def open_frame(stored: bytes | memoryview, raw_bytes: int, codec: int) -> bytes:
             # a damaged frame may claim any size, and that much memory would be allocated
             if zstandard.frame_content_size(stored) > raw_bytes:
                 raise CorruptError(f"the frame has more than the {raw_bytes:,} bytes that are recorded")
+            # a new one for each call: a decompressor must not be shared by threads
             data = zstandard.ZstdDecompressor().decompress(stored, max_output_size=raw_bytes)
         except zstandard.ZstdError as error:
             # libzstd's message for real lack of memory; a frame that claims too much fails otherwise
@@ -177,6 +179,7 @@ class PackBuilder:
         counts = (offset, len(frames), len(blobs), SEAL_PLAIN, salt)
         name = digest(toc_bytes + _COUNTS.pack(*counts))
         trailer = TRAILER.pack(*counts, name, END)
+        # not joined: that would copy 64 MiB
         parts = [HEADER, *(stored for stored, _, _ in self._frames), toc_bytes, trailer]
         return Pack(name, parts, offset + len(toc_bytes) + TRAILER_BYTES, Toc(frames, blobs))
 
@@ -208,11 +211,13 @@ def parse_trailer(tail: bytes) -> Trailer:
     if len(tail) != TRAILER_BYTES or not tail.endswith(END):
         raise CorruptError("no trailer at the end: the object is incomplete or is not a pack")
     fields = TRAILER.unpack(tail)
+    # format 5.4: the digest is computed with zeros here, so it would not notice other bytes
     if tail != TRAILER.pack(*fields):
         raise CorruptError("the pack's trailer holds bytes that should be zero")
     trailer = Trailer(*fields[:-1])
     if trailer.seal != SEAL_PLAIN:
         raise CorruptError("the pack is encrypted, and this version reads plain packs only")
+    # format 5.7: before a reader allocates memory for it
     if trailer.toc_bytes > MOST_TOC_BYTES:
         raise CorruptError(f"the trailer records a table of contents of {trailer.toc_bytes:,} bytes")
     return trailer
@@ -232,12 +237,15 @@ def parse_toc(trailer: Trailer, toc_bytes: bytes) -> Toc:
 
 def _check(toc: Toc, end: int) -> None:
     """CorruptError where a frame is outside the pack, a blob is outside its frame, or a size is too large."""
+    # 64 bits: the sums below could wrap around in 32
     stored, raw = toc.frames["stored"].astype(np.uint64), toc.frames["raw"]
+    # the first comparison catches offsets so large that the sum of the second wraps around
     is_outside = (toc.frames["offset"] > end) | (toc.frames["offset"] + stored > end)
     if is_outside.any() or (toc.frames["offset"] < len(HEADER)).any():
         raise CorruptError("its table of contents places a frame outside the pack")
     if (raw > MOST_FRAME_BYTES).any() or (stored > MOST_STORED_BYTES).any():
         raise CorruptError(f"its table of contents has a frame of more than {MOST_FRAME_BYTES:,} bytes")
+    # before the frame is used as an index below
     if (toc.blobs["frame"] >= len(toc.frames)).any():
         raise CorruptError("its table of contents places a blob in a frame that it does not list")
     ends = toc.blobs["offset"].astype(np.uint64) + toc.blobs["size"]

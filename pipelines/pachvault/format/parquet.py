@@ -92,6 +92,7 @@ def decode(data: bytes, form: Form) -> pa.Table:
     with _as_damage():
         # not read_table: for a small table it takes twice the time
         file = _opened(data, form)
+        # a column that the file lacks is left out without an error: `_like` finds that
         return _like(file.read(columns=form.schema.names, use_threads=False), form)
 
 
@@ -125,6 +126,7 @@ def _column(file: pq.ParquetFile, number: int, form: Form, name: str) -> pa.Arra
 
 
 def _opened(data: bytes, form: Form) -> pq.ParquetFile:
+    # format 10.1
     if data[:6] == ENCRYPTED_MAGIC:
         raise CorruptError("the object is encrypted, and this version reads plain objects only")
     file = pq.ParquetFile(pa.BufferReader(data))
@@ -135,6 +137,7 @@ def _opened(data: bytes, form: Form) -> pq.ParquetFile:
 
 def _footer_problem(footer: pq.FileMetaData, form: Form) -> str:
     """Why a file must not be decoded: it could take all memory or endless time. Empty where it may."""
+    # format 4.4
     if footer.num_rows > form.most_rows:
         return f"its footer gives {footer.num_rows:,} rows, the limit is {form.most_rows:,}"
     groups = [footer.row_group(number) for number in range(footer.num_row_groups)]
@@ -166,6 +169,7 @@ def _like(table: pa.Table, form: Form) -> pa.Table:
     for name in form.optional:
         if name in schema.names and name not in table.column_names:
             table = table.append_column(name, pa.nulls(table.num_rows, schema.field(name).type))
+    # select raises KeyError for a column that is missing, which `_as_damage` turns into CorruptError
     if not table.schema.equals(schema):
         table = table.select(schema.names).cast(schema)
     table.validate(full=True)  # finds text that is not UTF-8, and lists that end before they begin

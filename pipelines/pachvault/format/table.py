@@ -107,6 +107,7 @@ def _commits_problem(rows: pa.Table) -> str:
 
 
 def _all(flags: pa.ChunkedArray) -> bool:
+    # without min_count Arrow answers null, not true, for an empty table
     return bool(pc.all(flags, min_count=0).as_py())
 
 
@@ -185,6 +186,7 @@ def fold(layers: list[pa.Table]) -> pa.Table:
     """
     if not layers:
         return FILES.empty_table()
+    # format 7.2.1: of the rows of a path the one of the highest rank counts, also where it is a deletion
     rank = np.repeat(np.arange(len(layers)), [layer.num_rows for layer in layers])
     merged = pa.concat_tables(layers).append_column("rank", pa.array(rank))
     merged = merged.take(pc.sort_indices(merged, [("path", "ascending"), ("rank", "ascending")]))
@@ -193,6 +195,7 @@ def fold(layers: list[pa.Table]) -> pa.Table:
         last_of_path = pc.not_equal(paths[:-1], paths[1:]).combine_chunks()
         keep = np.append(np.asarray(last_of_path.to_numpy(zero_copy_only=False), bool), True)
         merged = merged.filter(pa.array(keep))
+    # last: a deletion must first hide the older rows of its path
     merged = merged.filter(pc.equal(merged["kind"], FILE))
     return merged.drop_columns(["rank"])
 

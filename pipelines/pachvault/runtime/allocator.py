@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
 _ARENAS = 2
+# _LARGE is the most to which glibc raises its threshold by itself on 64-bit systems
 _SMALL, _LARGE = 256 * 1024, 32 * 1024 * 1024
 
 
@@ -57,6 +58,7 @@ def returning() -> Iterator[None]:
     with _process.lock:
         _process.depth += 1
         if _process.depth == 1:
+            # setting it turns off that glibc adjusts it: so both values are set again at the end
             _set(_M_MMAP_THRESHOLD, _SMALL)
     try:
         yield

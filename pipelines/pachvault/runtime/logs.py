@@ -40,6 +40,7 @@ def context(**fields: str) -> Iterator[None]:
     unknown = fields.keys() - set(FIELDS)
     if unknown:
         raise TypeError(f"not a field of log records: {', '.join(sorted(unknown))}")
+    # a new dictionary: a mutable one would be shared with what the context was copied to
     token = _context.set({**_context.get({}), **fields})
     try:
         yield
@@ -57,6 +58,7 @@ class ContextFilter(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """See logging.Filter. Every record passes; one of another process keeps the fields that it has."""
+        # threads of a pool begin with an empty context: for them the fields of the process count
         fields = {**self.process_fields, **_context.get({})}
         for name in FIELDS:
             setattr(record, name, getattr(record, name, "") or fields.get(name, ""))

@@ -67,6 +67,7 @@ def _inner(handle: int, name: str, *, is_made: bool, is_shared: bool) -> int:
     inner = os.open(name, flags, dir_fd=handle)
     if is_new and is_shared:
         os.fchmod(inner, 0o2770)  # by its descriptor: another folder may have the name by now
+    # also where another writer made the folder: it may not have synced the name yet
     sync_folder(handle)
     return inner
 
@@ -82,6 +83,7 @@ def open_file(handle: int, name: str) -> Iterator[tuple[int, int]]:
         raise
     try:
         status = os.fstat(file)
+        # asked of the open file: the name may mean something else by now
         if not stat.S_ISREG(status.st_mode):
             raise FileNotFoundError(errno.ENOENT, "not a regular file")
         yield file, status.st_size
@@ -125,6 +127,7 @@ def written(handle: int, name: str, parts: Iterable[bytes], *, is_shared: bool =
     try:
         file = os.open(name, _NEW_FILE, 0o600, dir_fd=handle)
         if is_shared:
+            # not by the mode of the call to open: the umask would take the group's bits away
             os.fchmod(file, 0o660)
         with os.fdopen(file, "wb") as stream:
             for part in parts:

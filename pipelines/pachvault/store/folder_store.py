@@ -57,11 +57,14 @@ class FolderStore:
             if existing is not None:
                 if not files.is_file(existing):
                     raise TakenError("something that is not an object has this name", where=self._where(name))
+                # format 3.3: the bytes are compared, because a damaged object may have the right size
                 if existing.st_size == size and files.has_content(folder, last, parts):
                     return False
+                # format 3.4: only a shorter one is an aborted write that may be replaced
                 if existing.st_size >= size:
                     raise TakenError("another object has this name already", where=self._where(name))
             with self._temporary(folder, name, parts, size) as temporary:
+                # rename replaces: the name is free or has an aborted write; its writers have equal bytes
                 os.rename(temporary, last, src_dir_fd=folder, dst_dir_fd=folder)
             files.sync_folder(folder)
         return True
@@ -71,6 +74,7 @@ class FolderStore:
         with self._explained(name), self._made_folder(name) as (folder, last):
             with self._temporary(folder, name, [data], len(data)) as temporary:
                 try:
+                    # a link and no rename: it fails where the name is taken
                     files.link(folder, temporary, last)
                 except FileExistsError as error:
                     # a network file system may send the call twice; then the existing object is ours
@@ -140,6 +144,7 @@ class FolderStore:
                 place, _, last = info.name.rpartition("/")
                 match = _TEMPORARY_NAME.fullmatch(last)
                 name = "/".join(filter(None, [place, match["name"]])) if match else ""
+                # format 3.5: a hidden file of somebody else is not ours to delete
                 if is_own(name) and info.modified_at < before:
                     self.delete(info.name)
 
@@ -190,6 +195,7 @@ class FolderStore:
         """The folder of an object, opened, and the object's name in it."""
         *folders, last = name.split("/")
         with files.open_folder(self.root) as root:
+            # by the open folder, not by its path: a mount may change between the two calls
             self._check_identity(os.fstat(root))
             with files.open_below(root, folders, is_made=is_made, is_shared=_is_shared(root)) as folder:
                 yield folder, last
@@ -218,6 +224,7 @@ class FolderStore:
     @contextmanager
     def _temporary(self, folder: int, name: str, parts: Iterable[bytes], size: int) -> Iterator[str]:
         """The synced content under a temporary name. At the end that is removed, unless it was renamed."""
+        # file systems allow 255 bytes in a name
         temporary = f".{name.rpartition('/')[2][:200]}.{secrets.token_hex(4)}{_TEMPORARY}"
         with files.written(folder, temporary, parts, is_shared=_is_shared(folder)) as written:
             if written != size:
@@ -235,6 +242,8 @@ class FolderStore:
             place = pending.pop()
             prefix = f"{place}/" if place else ""
             try:
+                # each folder is opened from the root, which is checked again: after an unmount the listing
+                # fails, it does not end early
                 with self._folder(f"{prefix}.") as (handle, _), os.scandir(handle) as entries:
                     for entry in entries:
                         name, is_hidden = f"{prefix}{entry.name}", entry.name.startswith(".")
@@ -249,6 +258,7 @@ class FolderStore:
             except PermissionError:
                 if place == folder:
                     raise
+                # listed, not raised: a folder of others, such as lost+found, must not stop a listing
                 yield ObjectInfo(place, 0, _FIRST, other=UNREADABLE)
 
     def _where(self, name: str) -> str:

@@ -33,6 +33,7 @@ _UNITS = {
 def duration(value: object) -> timedelta:
     """A duration, from a number and a unit: at most a thousand years."""
     if isinstance(value, str) and (match := _DURATION.fullmatch(value.strip())):
+        # bounded before timedelta sees it, which raises OverflowError; the check below then refuses it
         value = timedelta(seconds=min(int(match[1]) * _SECONDS[match[2]], 10**12))
     if isinstance(value, timedelta):
         if value > _LONGEST:
@@ -75,6 +76,7 @@ def count(value: object) -> int:
     """
     if isinstance(value, str) and re.fullmatch("[1-9][0-9]{0,8}", value):
         return int(value)
+    # not isinstance: True is an int, too
     if type(value) is int and 0 < value < 10**9:
         return value
     raise InvalidInputError(f"not a count: {value!r}", hint="a whole number from 1 up without leading zeros")

@@ -33,6 +33,7 @@ _SHORTEST = timedelta(seconds=1)
 _TERM = r"(?:\*|\d+|[A-Za-z]{3})(?:-(?:\d+|[A-Za-z]{3}))?(?:/\d+)?"
 _FIELD = re.compile(f"{_TERM}(?:,{_TERM})*")
 """cronsim also reads `L`, `W`, `#` and a sixth field, which pachd refuses."""
+# cronsim takes 7 for Sunday; pachd's days end at 6. A step of 7 (`*/7`) is allowed
 _SUNDAY_AS_7 = re.compile(r"(?<![\d/])7")
 _TICKS = 50
 """Enough of them to meet the longest pause of what people write: a weekend, the end of a month."""

@@ -24,6 +24,7 @@ COMMIT_DIGITS = 6
 
 _NAME = r"[A-Za-z0-9_*?\[\]!-]+"
 _SOURCE = re.compile(rf"(?P<project>{_NAME})/(?P<repo>{_NAME})(@(?P<reference>{_NAME}))?")
+# possessive: a `]` right after the `[` belongs to the class, and must not be given back to close it
 _CLASS = re.compile(r"\[!?+\]?+[^\]]*+\]")
 _WILDCARD = re.compile(r"[*?\[]")
 _MOST_FOLDERS = 4
@@ -174,6 +175,7 @@ def pick(ids: Iterable[str], prefix: str, kind: str, least: int) -> str | None:
     InvalidInputError where several do, or the prefix is too short.
     """
     known = set(ids)
+    # before the length is checked: a whole id is never too short and never ambiguous
     if prefix in known:
         return prefix
     checked_prefix(prefix, kind, least)

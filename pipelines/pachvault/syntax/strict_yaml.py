@@ -52,6 +52,7 @@ def parse(kind: type[Parsed], text: str, where: str) -> Parsed:
     try:
         _refuse_odd(text, where)
         root = yaml.compose(text, Loader=_Loader)
+        # a second parse, because nodes have the line numbers and no values
         data = yaml.load(text, Loader=_Loader)  # noqa: S506  (a SafeLoader)
     except (yaml.YAMLError, ValueError, OverflowError) as error:
         mark = getattr(error, "problem_mark", None)
@@ -109,6 +110,7 @@ def _refuse_odd(text: str, where: str) -> None:
     if len(text) > _MOST_CHARACTERS:
         raise UsageError(f"more than {_MOST_CHARACTERS:,} characters", where=where)
     depth = 0
+    # events, not nodes: composing recurses, and a deep document would end in RecursionError
     for event in yaml.parse(text, Loader=yaml.SafeLoader):
         line = f"{where}:{event.start_mark.line + 1}" if event.start_mark else where
         if isinstance(event, yaml.AliasEvent):

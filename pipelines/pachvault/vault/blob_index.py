@@ -51,6 +51,7 @@ def unindexed_rows(vault: Vault) -> IndexRows:
 
 def _unindexed(vault: Vault, rows: IndexRows) -> list[IndexRows]:
     """The tables of contents of packs without a row; those that are unreadable are left out."""
+    # format 6.3
     skipped = {layout.pack_path(name.tobytes()) for name in rows.packs} | vault.pending_deletes
     infos = [info for info in vault.objects(layout.PACKS) if info.name not in skipped]
 
@@ -59,6 +60,7 @@ def _unindexed(vault: Vault, rows: IndexRows) -> list[IndexRows]:
         try:
             return IndexRows.of_toc(name, packs.read_toc(vault, info.name, info.size)) if name else None
         except DamageError:
+            # a restore of other blobs must not fail because of it
             return None  # deleted since it was listed, an aborted write, or damage, which verify reports
 
     with ThreadPoolExecutor(_READS_AT_ONCE, "toc") as pool:
@@ -71,6 +73,7 @@ def usable_rows(vault: Vault, rows: IndexRows) -> IndexRows:
     unusable = [
         name
         for name, end in rows.pack_ends()
+        # format 11.2: a pack shorter than the index says is an aborted write of an object store
         if sizes.get(layout.pack_path(name), 0) < end or layout.pack_path(name) in vault.pending_deletes
     ]
     return rows.without(unusable) if unusable else rows
@@ -150,6 +153,8 @@ def _read(
             try:
                 return take(contents([info.name for info in infos]), sum(info.size for info in infos))
             except DamageError as error:
+                # where all are still there the damage is real; else prune has compacted the index since
+                # the listing, and the rows of the missing object are in a new one
                 if all(vault.store.stat(info.name) for info in infos):
                     where = error.where or f"{vault.store.url}/{reading}"
                     what = f"an index object is damaged: {error.what}"

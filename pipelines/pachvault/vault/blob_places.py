@@ -80,6 +80,7 @@ class BlobPlaces:
         """The size in bytes of the blob in each row."""
         if not len(self):
             return np.zeros(len(rows), np.uint32)
+        # a row may be -1 (no place): numpy takes the last row for it, and raises on an empty index
         sizes: NDArray[np.uint32] = self.rows.integers["size"][rows]
         return sizes
 
@@ -127,6 +128,7 @@ class BlobPlaces:
     @cached_property
     def groups(self) -> NDArray[np.int32]:
         """For each row the number of its blob."""
+        # int32 is half the memory of the default, and enough for two billion blobs
         return np.cumsum(self._is_first, dtype=np.int32) - 1
 
     def any_of_blob(self, flags: Flags) -> Flags:

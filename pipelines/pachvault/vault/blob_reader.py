@@ -44,6 +44,7 @@ class BlobReader:
         try:
             return self._blob_at(first, blob)
         except DamageError:
+            # only now: the first lookup of all places computes arrays over the whole index
             for other in self.index.locations(blob):
                 if other != first and (data := self._blob_if_intact(other, blob)) is not None:
                     return data
@@ -61,6 +62,7 @@ class BlobReader:
         ):
             if last != (pack_code, frame_offset):
                 last, frame = (pack_code, frame_offset), self._frame_or_nothing(row)
+            # a blob without a place has row -1 and the position of the last row: `row >= 0` below drops that
             data = frame[offset : offset + size]
             contents.append(data if row >= 0 and digest(data) == blob else self.read(blob))
         return contents
@@ -87,6 +89,7 @@ class BlobReader:
     def _blob_at(self, place: BlobLocation, blob: bytes) -> bytes:
         frame = self._frame(place)
         data = frame[place.offset : place.offset + place.size]
+        # format 6.4: the index only says where to look; the checksum of the frame is no identity
         if len(data) != place.size or digest(data) != blob:
             raise CorruptError(f"blob {blob.hex()} is damaged", where=self._where(place))
         return data
@@ -112,6 +115,7 @@ class BlobReader:
                 return self._frames[key]
         name = layout.pack_path(place.pack)
         try:
+            # without the lock: two threads may fetch the same frame, but none waits for the other's read
             stored = self.vault.store.get_range(name, place.frame_offset, place.frame_stored)
             data = pack.open_frame(stored, place.frame_raw, place.codec)
         except DamageError as error:

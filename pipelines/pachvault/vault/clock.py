@@ -59,8 +59,11 @@ def store_now(vault: Vault, *, is_cleared: bool = True) -> datetime:
     Raises StoreError where the store refuses to write. With `is_cleared` it also raises PachvaultError where
     the store refuses to delete: forget and prune then stop before they change anything.
     """
+    # a new name each time: an equal object under an old name would not be written again,
+    # and its time would be that of the first write
     name = layout.clock_path(secrets.token_hex(8))
     vault.store.put(name, [b"{}\n"], 3)
+    # not the time of the call: only the store's own listing has the store's clock (format 9.1)
     probe = vault.store.stat(name)
     try:
         vault.delete(name)

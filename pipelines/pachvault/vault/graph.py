@@ -68,10 +68,12 @@ class Graph:
             if at.manifest is not None:
                 graph._add_manifest(at.digest.hex()[:12], at.manifest)
             elif at.record is not None:
+                # there already: the walk yields a parent before its children
                 node = graph.records[at.digest]
                 node.lists = {segment.table: segment.commits for segment in at.record.segments}
                 node.heads = {branch.name: branch.head for branch in at.record.branches if branch.head}
             elif at.commits is not None:
+                # by repo, too: two repos with the same history share one commit list
                 graph.lists[str(at.repo), at.digest] = at.commits
             elif at.kind is NodeKind.FILE_TABLE:
                 graph.tables[at.digest] = None
@@ -112,6 +114,7 @@ class Graph:
 
     def lists_that_name(self, table: bytes) -> list[tuple[str, bytes]]:
         """The commit lists, each with its repo, that name a file table."""
+        # computed at the first damage only: an intact vault never needs it
         if not self._lists_by_table:
             for key, rows in self.lists.items():
                 for name in tables_of(rows):

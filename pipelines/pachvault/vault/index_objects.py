@@ -16,6 +16,7 @@ def write(vault: Vault, rows: IndexRows) -> set[str]:
     for first in range(0, len(rows), index.ROWS):
         part = rows.take(np.arange(first, min(first + index.ROWS, len(rows))))
         name = layout.index_path(vault.put_index(index.encode(part.table())).digest)
+        # format 9.10: what it replaces is deleted only after this read
         vault.read(name)
         names.add(name)
     return names

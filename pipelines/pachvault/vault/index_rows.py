@@ -16,6 +16,7 @@ from pachvault.format.digests import Digests, Rows
 from pachvault.format.pack import Toc
 from pachvault.format.table import as_array
 
+# 32 bits suffice for all but offsets in packs: the format bounds frames (5.7). int64 would take twice as much
 _TYPES = {
     "frame_offset": pa.int64(),
     "frame_stored": pa.uint32(),
@@ -111,6 +112,7 @@ class IndexRows:
         left_out = frozenset(packs)
         is_left_out = np.array([pack.tobytes() in left_out for pack in self.packs], bool)
         kept = ~is_left_out[self.pack_codes]
+        # packs left out before the first kept one get a number that wraps around; no kept row has it
         numbers = np.cumsum(~is_left_out, dtype=np.uint32) - 1
         return IndexRows(
             self.digests[kept],
@@ -180,6 +182,7 @@ class RowsByPack:
 
     def __init__(self, columns: IndexRows) -> None:
         self.codes = {name.tobytes(): code for code, name in enumerate(columns.packs)}
+        # argsort gives int64: half of that memory is saved for as long as the index lives
         self._order = np.argsort(columns.pack_codes, kind="stable").astype(np.uint32)
         self._bounds = np.searchsorted(columns.pack_codes[self._order], np.arange(len(self.codes) + 1))
 
@@ -201,6 +204,7 @@ def _of_rows(column: Callable[[str], pa.Array], names: Collection[str]) -> Index
     ends = np.zeros(len(pack_names), np.int64)
     np.maximum.at(ends, codes, column("frame_offset").to_numpy() + column("frame_stored").to_numpy())
     try:
+        # a copy, because to_numpy of an Arrow array is a view that keeps its buffer in memory
         integers = {name: column(name).cast(_TYPES[name]).to_numpy().copy() for name in names}
     except pa.ArrowInvalid as error:
         raise CorruptError("the index places blobs where no pack can have them") from error

@@ -40,6 +40,7 @@ class PackWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        # waits for uploads in progress: no thread may write to the vault after the block
         self._pool.shutdown(cancel_futures=True)
 
     def add(self, frame: Frame) -> None:
@@ -62,11 +63,13 @@ class PackWriter:
 
     def _close_pack(self) -> None:
         full, self._builder = self._builder, PackBuilder()
+        # before the next pack is submitted: this is what bounds the memory (decision 0001)
         while len(self._uploads) >= _UPLOADS_AT_ONCE:
             self._complete_upload()
         self._uploads.append(self._pool.submit(self._vault.put_pack, full.finish))
 
     def _complete_upload(self) -> None:
+        # in the order of filling, not of completion: so a repeated run makes the same index objects
         pack = self._uploads.popleft().result()
         # without its bytes: only the table of contents is needed for the index
         self._unindexed.append(Pack(pack.digest, [], pack.size, pack.toc))
@@ -76,5 +79,6 @@ class PackWriter:
 
     def _index(self) -> None:
         """Write an index object for the packs that no index object names yet."""
+        # format 6.1: only packs whose upload is complete are in the list
         packs, self._unindexed = self._unindexed, []
         self.indexes.append(self._vault.put_index(index.encode(index.of_packs(packs))))

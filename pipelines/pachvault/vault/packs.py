@@ -17,6 +17,7 @@ from pachvault.vault.vault import Vault
 def read_toc(vault: Vault, name: str, size: int) -> pack.Toc:
     """The TOC of the pack at a path, `size` bytes long; DamageError where anything but a frame is damaged."""
     actual, toc = read_any_toc(vault, name, size)
+    # format 3.2
     if actual != layout.named_digest(name):
         raise CorruptError("the content is a pack with another name")
     return toc
@@ -30,6 +31,7 @@ def read_any_toc(vault: Vault, name: str, size: int) -> tuple[bytes, pack.Toc]:
         raise CorruptError("does not begin with the header of a pack")
     tail = vault.store.get_range(name, size - pack.TRAILER_BYTES, pack.TRAILER_BYTES)
     trailer = pack.parse_trailer(tail)
+    # before the TOC is read: it bounds the range that is asked for by the real size
     if trailer.pack_bytes != size:
         raise CorruptError(f"the object has {size} bytes, its trailer records {trailer.pack_bytes}")
     return trailer.digest, pack.parse_toc(

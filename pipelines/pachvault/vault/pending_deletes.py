@@ -51,6 +51,7 @@ def load(vault: Vault) -> list[StoredMark]:
                 _log.info("a list of pending deletes cannot be read, its objects stay: %s", error)
                 continue
         marks.append(StoredMark(info, mark))
+    # by the store's clock: `marked_at` is of whatever machine wrote it
     return sorted(marks, key=lambda stored: stored.info.modified_at)
 
 
@@ -74,5 +75,7 @@ def write(vault: Vault, objects: list[PendingDelete]) -> None:
     """List objects as pending deletes; their grace period begins."""
     for first in range(0, len(objects), _OBJECTS_A_MARK):
         mark = Mark(marked_at=datetime.now(UTC), objects=objects[first : first + _OBJECTS_A_MARK])
+        # `marked_at` has microseconds, so no earlier mark is equal: put would leave that one as it is,
+        # and the objects would be as old as it (format 9.8)
         data = documents.encode(mark)
         vault.store.put(layout.stamped_path(layout.MARKS, mark.marked_at, digest(data)), [data], len(data))

@@ -36,6 +36,7 @@ class RepoHistory:
     def commits(self) -> pa.Table:
         """All commits, in the order of the segments: each after its base (schema table.COMMITS)."""
         lists = [self.vault.commit_list(segment.table) for segment in self.record.segments]
+        # the empty table gives a record without segments its columns
         return pa.concat_tables([table.COMMITS.empty_table(), *lists])
 
     @cached_property
@@ -64,6 +65,7 @@ class RepoHistory:
         bases = self.commits["base"]
         current: str | None = commit_id
         while current is not None:
+            # the count ends a cycle of bases, which a damaged or hostile record may have
             if current not in self.by_id or len(rows) > len(self.by_id):
                 raise CorruptError(f"commit {commit_id} needs commit {current}, which the record lacks")
             rows.append(self.by_id[current])
@@ -87,6 +89,7 @@ class RepoHistory:
         if name in cache:
             return cache[name]
         files = self.vault.file_table(name)
+        # a table may have 2 GiB (format 3.9): four of those must not stay in memory
         if files.nbytes <= _CACHED_TABLE_BYTES:
             while len(cache) >= _CACHED_TABLES:
                 del cache[next(iter(cache))]
@@ -117,10 +120,12 @@ class RepoHistory:
         """The commit whose id begins with `prefix`; None where none does, UsageError where several do."""
         if len(prefix) < selection.COMMIT_DIGITS:
             return None
+        # a commit that is only a base is not part of the snapshot (format 7.2)
         listed = self.commits.filter(self.commits["listed"])["commit"].to_pylist()
         return selection.pick(listed, prefix, f"commit of {self.name}", selection.COMMIT_DIGITS)
 
 
 def rows_of_commit(files: pa.Table, repo: RepoName, commit: str) -> pa.Table:
     """One commit's rows of a file table, which may have rows of many commits."""
+    # the id alone is not enough: the commits of one commit set share it across repos
     return files.filter(pc.and_(pc.equal(files["commit"], commit), pc.equal(files["repo"], str(repo))))

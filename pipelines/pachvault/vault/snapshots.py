@@ -82,6 +82,8 @@ def next_sequence(vault: Vault) -> int:
     folders = (layout.SNAPSHOTS, layout.FORGOTTEN)
     listed = (parse_path(info.name) for folder in folders for info in vault.objects(folder))
     numbered = [name for name in listed if name is not None and name.sequence]
+    # format 8.5.1. A stray name with the highest possible number must not leave no number for the next seal.
+    # A snapshot that is forgotten between the two listings is in both: its second place is readable
     for name in sorted(numbered, key=lambda name: name.sequence, reverse=True):
         try:
             return load(vault, name).manifest.sequence + 1
@@ -92,6 +94,7 @@ def next_sequence(vault: Vault) -> int:
 
 def _order_by_name(name: SnapshotName) -> tuple[int, datetime | None]:
     """The order as far as names give it: the number, or the time of the freeze where there is none."""
+    # None meets only None, which tuples find equal by identity: all names without a number have a time here
     return name.sequence, None if name.sequence else name.frozen_at
 
 
@@ -110,8 +113,10 @@ def _sealed_at(vault: Vault, name: SnapshotName) -> datetime:
 def load(vault: Vault, name: SnapshotName) -> Snapshot:
     """Open a snapshot; DamageError where the manifest is damaged or contradicts its name."""
     manifest = documents.decode(Manifest, vault.read(name.path))
+    # format 8.4.3: a manifest copied from another vault has the right digest, and names objects of that one
     if manifest.vault_id != vault.config.vault_id:
         raise CorruptError("the manifest belongs to another vault", where=f"{vault.store.url}/{name.path}")
+    # the digest does not cover the rest of the name: a renamed manifest must not change the order
     if manifest.frozen_at.replace(microsecond=0) != name.frozen_at:
         raise CorruptError(
             "the manifest has another time of freeze than its name",
@@ -195,6 +200,7 @@ def pick(in_order: Sequence[SnapshotName], prefix: str, vault: Vault) -> Snapsho
 
 def _at(vault: Vault, in_order: Sequence[SnapshotName], at: datetime) -> SnapshotName:
     """The newest readable snapshot that was frozen at or before a time."""
+    # not by number: of two runs that overlapped the one sealed later may be frozen earlier (decision 0007)
     by_freeze = sorted(in_order, key=lambda name: name.frozen_at)
     older = [name for name in by_freeze if _is_frozen_by(vault, name, at)]
     if older:

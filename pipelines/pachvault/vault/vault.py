@@ -74,6 +74,7 @@ class Vault:
     def read(self, name: str) -> bytes:
         """An object's bytes; DamageError unless they have the digest in its name."""
         data = self.get(name)
+        # format 3.1
         if digest(data) != layout.named_digest(name):
             raise CorruptError(
                 "the object does not have the digest in its name", where=f"{self.store.url}/{name}"
@@ -135,6 +136,7 @@ class Vault:
 
     def _is_put(self, name: str, parts: Iterable[bytes], size: int) -> bool:
         """Write an object; False where its name is a pending delete or taken by another object."""
+        # format 9.5: prune may delete it later by this name, even if the content was written again
         if name in self.pending_deletes:
             return False
         try:
@@ -163,6 +165,7 @@ def create(
         vault_id=secrets.token_hex(16), created_at=datetime.now(UTC), grace_seconds=grace.total_seconds()
     )
     try:
+        # format 11.1: created exclusively. The checks above only give the better messages
         store.put_new(layout.CONFIG, config.encode())
     except TakenError as error:
         raise UsageError("another `init` has just created a vault here", where=store.url) from error
@@ -184,6 +187,7 @@ def open_vault(store: Store) -> Vault:
     data = store.get(layout.CONFIG, layout.most_bytes(layout.CONFIG))
     where = f"{store.url}/{layout.CONFIG}"
     try:
+        # format 12.1: the number alone first, so that a newer vault is refused as newer and not as damaged
         version = documents.decode(Header, data).format
     except CorruptError as error:
         hint = _REPAIR if _has_content(store) else ""
@@ -215,6 +219,7 @@ def list_objects(store: Store, folder: str) -> Iterator[ObjectInfo]:
     Raises DeniedError where a folder of the vault is not readable.
     """
     for info in store.list(folder):
+        # a folder that cannot be listed must not look empty: its objects would count as missing
         if info.other == UNREADABLE and layout.is_folder(info.name):
             raise DeniedError("permission to read is missing", where=f"{store.url}/{info.name}")
         if not info.other and layout.parse(info.name) is not None:

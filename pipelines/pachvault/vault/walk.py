@@ -152,6 +152,7 @@ class _Walk:
     def _record(self, entry: RepoEntry) -> RepoRecord:
         record = self.vault.repo_record(entry.record)
         expected, actual = RepoName(entry.project, entry.repo), RepoName(record.project, record.repo)
+        # the digest proves the bytes, not that the manifest names the record for the right repo
         if actual != expected:
             raise CorruptError(f"the manifest names this record for {expected}, it is one of {actual}")
         return record
@@ -159,6 +160,7 @@ class _Walk:
     def _new(self, objects: Iterable[tuple[Reached, Reference]]) -> Iterator[tuple[Reached, Reference]]:
         """Those that were not visited before and are not skipped."""
         for at, name in objects:
+            # two repos with the same history share a list, and each has rows of its own in the file tables
             key = at.path, at.repo if at.kind is NodeKind.COMMIT_LIST else None
             if key not in self.visited and not self.is_skipped(at.path):
                 self.visited.add(key)
@@ -171,6 +173,7 @@ class _Walk:
         waiting: deque[tuple[Reached, Future[Content]]] = deque()
         following = iter(objects)
         while True:
+            # bounded: each read result stays in memory until its turn
             for at, reference in islice(following, _READS_AT_ONCE - len(waiting)):
                 waiting.append((at, self.pool.submit(read, reference)))
             if not waiting:
@@ -186,6 +189,7 @@ class _Walk:
 
 def manifests(vault: Vault) -> Iterator[SnapshotName]:
     """The names of all manifests, those of forgotten snapshots included."""
+    # in this order a manifest that is forgotten between the two listings is in both, never in none
     for folder in (layout.SNAPSHOTS, layout.FORGOTTEN):
         for info in vault.objects(folder):
             name = snapshots.parse_path(info.name)

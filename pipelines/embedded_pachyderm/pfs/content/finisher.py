@@ -29,6 +29,7 @@ SELECT {COMMIT_COLUMNS} FROM "commit" WHERE finishing IS NOT NULL AND finished I
 def base_of(sql: sqlite3.Connection, commit: Commit) -> Commit | None:
     """The commit whose files the commit builds upon: the nearest ancestor without an error."""
     parent = None if commit.parent is None else commit_by_id(sql, commit.parent)
+    # as Pachyderm does: a failed commit has no total
     while parent and parent.error and parent.parent is not None:
         parent = commit_by_id(sql, parent.parent)
     return None if parent is None or parent.error else parent
@@ -73,6 +74,7 @@ class Finisher:
         for row in sql.execute(_CLOSED).fetchall():
             commit = commit_of(row)
             base = base_of(sql, commit)
+            # a total is folded on the base's, so a base that is not finished comes first
             if commit.error or base is None or base.finished is not None:
                 return commit
         return None
@@ -107,6 +109,7 @@ class Finisher:
         change = self._file_sets.flattened(commit.diff)
         entries = self._file_sets.entries(below + commit.diff)
         keys = {*change.deletes, *(entry[:2] for entry in change.puts)}
+        # few changes in a large tree: only their neighbours are looked at, so a commit costs what it changed
         if base is None or base.size is None or len(keys) > len(entries) // 10:
             problem = collision(entries)
             size = sum(entry.size for entry in entries)

@@ -46,6 +46,7 @@ class Writer:
             return
         if key == self._last:
             self._hasher.update(data)
+        # the digest is set when another file follows; what is appended to later is read back at the end
         self._puts[key] = Entry(*key, old.size + len(data), _NO_DIGEST, join_parts(old.parts, parts))
 
     def delete(self, path: str, datum: str) -> None:
@@ -128,6 +129,7 @@ class Writer:
             return
         segment, start = self._extent
         self._segments.write(segment, start, self._buffer)
+        # else each small write would leave a hole of 4 MiB in the segment
         self._segments.give_back(segment, start + len(self._buffer), start + EXTENT_BYTES)
         self._touched.add(segment)
         self._buffer = bytearray()

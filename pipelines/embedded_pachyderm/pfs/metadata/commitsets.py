@@ -95,6 +95,7 @@ def delete_commit(transaction: Transaction, commit: Commit) -> None:
             hint = ", consider using WaitCommit" if child.finishing is not None else ""
             raise PfsError(f"cannot squash until child commit {commit_text(sql, child)} is finished{hint}")
     headless = [branch for branch in branches_of(sql, commit.repo) if branch.head == commit.id]
+    # as in Pachyderm children keep their own change; their totals hold what the commit had
     sql.execute('UPDATE "commit" SET parent = ? WHERE parent = ?', (commit.parent, commit.id))
     sql.execute(
         'DELETE FROM commit_provenance WHERE "commit" = ?1 OR upstream = ?1',

@@ -17,6 +17,7 @@ def moved_branches(transaction: Transaction) -> None:
     for branch_id in dict.fromkeys(transaction.moved_branches):
         for follower in provenance.subvenance(sql, branch_id):
             downstream.setdefault(follower, provenance.provenance(sql, follower))
+    # upstream first: whoever follows has a larger provenance, and takes the heads that are moved here
     for branch_id, upstream in sorted(downstream.items(), key=lambda item: len(item[1])):
         if len(upstream) == 1 and _is_spec(transaction, upstream[0]):
             continue  # a spout writes its output by itself

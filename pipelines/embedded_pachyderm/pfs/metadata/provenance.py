@@ -19,6 +19,7 @@ def _walk(sql: sqlite3.Connection, query: str, starts: Iterable[int]) -> list[in
     starts = list(starts)
     seen = dict.fromkeys(starts)
     queue = list(starts)
+    # the queue grows while it is read
     for node in queue:
         for (neighbour,) in sql.execute(query, (node,)).fetchall():
             if neighbour not in seen:

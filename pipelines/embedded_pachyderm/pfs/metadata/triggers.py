@@ -53,6 +53,7 @@ def fire(transaction: Transaction, commit: Commit) -> None:
     if commit.branch is None:
         return
     moved = [branch_by_id(transaction.sql, commit.branch).name]
+    # grows while it is read: a branch that moved may trigger others
     for source in moved:
         for branch in branches_of(transaction.sql, commit.repo):
             if branch.trigger is None or branch.name in moved or branch.head == commit.id:

@@ -55,6 +55,7 @@ class JobRun:
             self._timed_out()
             return
         self._edit(pps_pb2.JOB_RUNNING)
+        # a job that starts over after a restart must not append to what its first attempt wrote
         for commit_ in (self._commit, meta_commit(self._commit)):
             self._engine.pfs.clear(commit_)
         self._clear_counts()

@@ -29,6 +29,7 @@ def set_state(engine: Engine, key: Key, job_id: str, state: int, reason: str = "
 def finish(engine: Engine, info: Any, state: int, reason: str) -> None:
     """End a job that did not succeed: its commits are finished with the reason as their error."""
     key, job_id = key_of(info.job.pipeline), info.job.id
+    # state first: whoever ends the job second stops here and does not finish its commits again
     if set_state(engine, key, job_id, state, reason) is None:
         return
     engine.logs.write(key, f"job ended: {reason}", job=job_id)

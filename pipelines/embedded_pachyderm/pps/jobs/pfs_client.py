@@ -57,6 +57,7 @@ class Pfs:
 
     def finished(self, commit: Any, stopped: Callable[[], bool]) -> Any | None:
         """The commit once it is finished; none if `stopped` is true first."""
+        # a future, so that a job that is stopped does not wait for a commit that may never finish
         call = self.stub.InspectCommit.future(
             pfs_pb2.InspectCommitRequest(commit=commit, wait=pfs_pb2.FINISHED)
         )

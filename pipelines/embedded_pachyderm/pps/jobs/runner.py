@@ -140,6 +140,7 @@ class Runner:
                     continue
                 if last is None:
                     start = cron_input.start.ToDatetime(tzinfo=UTC)
+                    # from the last tick that is stored: as in Pachyderm, missed ticks catch up one by one
                     last = max(start, newest_tick(self._engine, cron_input) or start)
                 due = schedule.after(last)
                 if due is None:
