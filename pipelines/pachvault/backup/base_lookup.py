@@ -90,8 +90,10 @@ def newest_records(vault: Vault, cluster_id: str, repos: Iterable[RepoName]) -> 
     records: dict[RepoName, SealedCommits] = {}
     newest: Snapshot | None = None
     notes: list[Problem] = []
+    # the snapshots first: tables of one that is sealed between the two listings must not look lost
+    names = snapshots.names(vault)
     tables = {info.name: info for info in vault.objects(layout.TABLES)}
-    for name in reversed(snapshots.names(vault)):
+    for name in reversed(names):
         if newest is not None and not wanted:
             break
         try:

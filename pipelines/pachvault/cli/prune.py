@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import datetime
 
 import click
@@ -75,6 +76,8 @@ def prune_command(
 
     Example: pachvault --vault file:///mnt/backup/vault prune --dry-run
     """
+    if not math.isfinite(repack_budget):
+        raise click.BadParameter("not a number", param_hint="--repack-budget")
     _check_now(is_now=is_now, is_confirmed=nothing_else_runs, dry_run=dry_run)
     vault = context.open_vault()
     limits = PruneLimits(max_dead / 100, int(repack_budget * 2**30), may_empty=no_snapshots)

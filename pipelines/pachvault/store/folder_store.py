@@ -59,6 +59,8 @@ class FolderStore:
                     raise TakenError("something that is not an object has this name", where=self._where(name))
                 # format 3.3: the bytes are compared, because a damaged object may have the right size
                 if existing.st_size == size and files.has_content(folder, last, parts):
+                    # its writer may have died, or still be, between the rename and this
+                    files.sync_folder(folder)
                     return False
                 # format 3.4: only a shorter one is an aborted write that may be replaced
                 if existing.st_size >= size:

@@ -189,9 +189,11 @@ class _Walk:
 
 def manifests(vault: Vault) -> Iterator[SnapshotName]:
     """The names of all manifests, those of forgotten snapshots included."""
-    # in this order a manifest that is forgotten between the two listings is in both, never in none
-    for folder in (layout.SNAPSHOTS, layout.FORGOTTEN):
+    seen: set[str] = set()
+    # twice around: one that is forgotten or brought back meanwhile is in one of the three listings
+    for folder in (layout.FORGOTTEN, layout.SNAPSHOTS, layout.FORGOTTEN):
         for info in vault.objects(folder):
             name = snapshots.parse_path(info.name)
-            if name is not None:
+            if name is not None and name.path not in seen:
+                seen.add(name.path)
                 yield name

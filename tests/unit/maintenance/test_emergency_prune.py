@@ -58,6 +58,16 @@ def test_what_no_snapshot_needs_is_gone_at_once_and_the_rest_reads_back(story: S
     assert {each.name.partition("/")[0] for each in left} <= {layout.INDEX}, "compacted, no more"
 
 
+def test_an_object_dated_ahead_does_not_hide_one_that_was_just_written(story: Stored) -> None:
+    here = opened(story)
+    tables = [info.name for info in here.objects(layout.TABLES)]
+    for name, at in ((tables[0], story.store.now + timedelta(hours=1)), (tables[1], story.store.now)):
+        data, _ = story.store.objects[name]
+        story.store.objects[name] = data, at
+    with pytest.raises(BusyError, match=tables[1]):
+        emergency_prune.execute(here, LIMITS, Quiet())
+
+
 def test_deleted_names_are_not_used_for_another_grace(story: Stored) -> None:
     here = opened(story)
     before = {info.name for info in story.store.list(layout.PACKS)}

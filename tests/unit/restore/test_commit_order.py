@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
+import pyarrow as pa
 import pytest
 
-from pachvault.errors import UsageError
+from pachvault.errors import CorruptError, UsageError
+from pachvault.format import table
+from pachvault.format.ids import RepoName
 from pachvault.request import Extent
-from pachvault.restore.plan.commit_order import full_id, line, newest_in, steps_to
+from pachvault.restore.plan.commit_order import full_id, line, newest_in, rows_of, steps_to
+from pachvault.vault.repo_history import RepoHistory
 
 
 def rows(*commits: tuple[str, str | None, str]) -> dict[str, dict[str, Any]]:
@@ -83,3 +88,14 @@ def test_an_id_must_mean_one_commit() -> None:
     ):
         with pytest.raises(UsageError, match=said):
             full_id(twins, reference)
+
+
+@pytest.mark.parametrize(
+    "parents", [{"a": "a"}, {"a": "b", "b": "a"}, {"a": "c", "b": "a", "c": "b"}], ids=str
+)
+def test_commits_that_are_their_own_ancestors_are_damage(parents: dict[str, str]) -> None:
+    forged = [{"commit": commit, "parent": parent, "listed": True} for commit, parent in parents.items()]
+    commits = pa.Table.from_pylist(forged, schema=table.COMMITS)
+    history = cast("RepoHistory", SimpleNamespace(name=RepoName("p", "r"), commits=commits))
+    with pytest.raises(CorruptError, match="ancestor"):
+        rows_of(history)

@@ -97,10 +97,11 @@ def seal(vault: Vault, plan: Plan, receipts: Sequence[Receipt]) -> Snapshot:
     data = documents.encode(manifest)
     path = layout.snapshot_path(plan.frozen_at, sequence, digest(data))
     vault.store.put(path, [data], len(data))
+    # format 9.6, once more: check_age cannot see how long the put above took. Before all else, because a
+    # manifest that was written too late must not stay
+    run_records.check_sealed(vault, plan.run_id, path)
     # what the store acknowledged may not be what it wrote; now the next run can still repeat it
     vault.read(path)
-    # format 9.6, once more: check_age cannot see how long the put above took
-    run_records.check_sealed(vault, plan.run_id, path)
     run_records.finish(vault, plan.run_id)
     name = SnapshotName(path, plan.frozen_at.replace(microsecond=0), digest(data).hex(), sequence)
     return Snapshot(vault, name, manifest)

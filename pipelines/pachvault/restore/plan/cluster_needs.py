@@ -144,4 +144,4 @@ def _parallelism(plan: PipelinePlan) -> int:
     wanted = spec.get("parallelism_spec") or spec.get("parallelismSpec")
     constant = wanted.get("constant") if isinstance(wanted, dict) else None
     # protobuf's JSON takes numbers as text, too; what is no number the cluster refuses itself
-    return int(constant) if str(constant).isdecimal() else 0
+    return int(str(constant)) if str(constant).isdecimal() else 0
