@@ -28,7 +28,7 @@ _WHOLE = {
 STEPS = {
     "read": r"pach/source\.py|pach/tar\.py|pach/codec\.py|grpc/",
     "cut": r"Chunker\._split_segment|Chunker\._add_|Chunker\._add |Chunker\._submit",
-    "digest": r"Chunker\._digest|Chunker\._collect|FrameWriter\.add|^digest |vault/blob_index\.py",
+    "digest": r"Chunker\._digest|Chunker\._collect|FrameWriter\.add|^digest |vault/index/blob_index\.py",
     "compress": r"FrameWriter\._make_frame|make_frame|_compressed|_sample",
     "write": r"store/folder_store\.py|PackBuilder|put_pack|vault/pack_writer\.py",
     "rows": r"export/(row_builder|table_writer)\.py|format/table\.py",

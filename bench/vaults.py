@@ -18,7 +18,8 @@ import pyarrow as pa
 from pachvault.format import index, layout
 from pachvault.runtime import allocator
 from pachvault.store.open_store import open_store
-from pachvault.vault import blob_index, vault
+from pachvault.vault import vault
+from pachvault.vault.index import blob_index
 
 _A_PACK = 64
 _BLOB_BYTES = 1024 * 1024

@@ -16,8 +16,9 @@ from pachvault.maintenance.repair.repair import Heal, Repaired
 from pachvault.maintenance.repair.repair_needs import LostFile
 from pachvault.maintenance.verify.verify import Level, verify
 from pachvault.runtime.progress import Quiet
-from pachvault.vault import blob_index, pending_deletes
+from pachvault.vault import pending_deletes
 from pachvault.vault.blob_reader import BlobReader
+from pachvault.vault.index import blob_index
 from pachvault.vault.pack_writer import PackWriter
 from pachvault.vault.vault import Vault
 

@@ -19,8 +19,9 @@ from pachvault.maintenance.erase.erase_plan import ErasePlan
 from pachvault.maintenance.erase.erase_selection import EraseSelection
 from pachvault.maintenance.verify.verify import Level, verify
 from pachvault.runtime.progress import Quiet
-from pachvault.vault import blob_index, snapshots
+from pachvault.vault import snapshots
 from pachvault.vault.blob_reader import BlobReader
+from pachvault.vault.index import blob_index
 from pachvault.vault.pack_writer import PackWriter
 from pachvault.vault.packs import read_toc
 from pachvault.vault.vault import Vault

@@ -30,7 +30,8 @@ from pachvault.pach.records import BranchInfo, CommitInfo, RepoInfo
 from pachvault.pach.tar import FilePiece
 from pachvault.policy import History
 from pachvault.store.folder_store import FolderStore
-from pachvault.vault import blob_index, pending_deletes, snapshots, vault
+from pachvault.vault import pending_deletes, snapshots, vault
+from pachvault.vault.index import blob_index
 from pachvault.vault.pack_writer import PACK_BYTES, PackWriter
 from pachvault.vault.snapshots import Snapshot
 from pachvault.vault.vault import Vault

@@ -25,8 +25,9 @@ from pachvault.maintenance.verify.findings import Finding, Severity
 from pachvault.maintenance.verify.verify import Level, verify
 from pachvault.runtime.progress import Quiet
 from pachvault.store.store import Store
-from pachvault.vault import blob_index, clock, snapshots, vault
+from pachvault.vault import clock, snapshots, vault
 from pachvault.vault.blob_reader import BlobReader
+from pachvault.vault.index import blob_index
 from pachvault.vault.pack_writer import PackWriter
 from pachvault.vault.snapshots import Snapshot, SnapshotName
 from pachvault.vault.vault import Vault

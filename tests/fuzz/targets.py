@@ -23,7 +23,7 @@ from pachvault.format.maintenance_documents import Audit, Mark, Pin
 from pachvault.format.manifest import Manifest
 from pachvault.format.records import PipelinesRecord, RepoRecord
 from pachvault.maintenance.maintenance_report import MaintenanceReport
-from pachvault.maintenance.verify.stray_objects import shown
+from pachvault.maintenance.verify.checks.stray_objects import shown
 from pachvault.maintenance.verify.verify import PackShare as VerifyShare
 from pachvault.messages import StageMessage
 from pachvault.pach import tar
@@ -32,8 +32,8 @@ from pachvault.store.open_store import open_store
 from pachvault.syntax import quantities, selection
 from pachvault.syntax.selection import Paths, SnapshotRef, SourcePattern
 from pachvault.vault import snapshots
-from pachvault.vault.blob_places import BlobPlaces
-from pachvault.vault.index_rows import IndexRows
+from pachvault.vault.index.blob_places import BlobPlaces
+from pachvault.vault.index.index_rows import IndexRows
 from pachvault.vault.packs import blobs_by_frame, damaged_blobs, read_any_toc
 from pachvault.vault.vault import Vault
 

@@ -16,8 +16,9 @@ from pachvault.format.ids import RepoName
 from pachvault.maintenance.verify.verify import Level, verify
 from pachvault.runtime.progress import Quiet
 from pachvault.store.open_store import open_store
-from pachvault.vault import blob_index, snapshots
+from pachvault.vault import snapshots
 from pachvault.vault.blob_reader import BlobReader
+from pachvault.vault.index import blob_index
 from pachvault.vault.vault import Vault, open_vault
 
 VERSIONS = sorted(path.parent for path in Path(__file__).parent.glob("*/expected.json"))

@@ -20,8 +20,8 @@ from pachvault.format.ids import digest
 from pachvault.format.pack import split_digests
 from pachvault.pach import tar
 from pachvault.pach.tar import FilePiece
-from pachvault.vault import blob_index
 from pachvault.vault.blob_reader import BlobReader
+from pachvault.vault.index import blob_index
 from pachvault.vault.pack_writer import PackWriter
 
 CUTTING = Cutting(min_bytes=256, avg_bytes=1024, max_bytes=4096)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from pachvault.format import index
 from pachvault.format.pack import split_digests
-from pachvault.vault.blob_places import BlobPlaces
+from pachvault.vault.index.blob_places import BlobPlaces
 
 # digests that often agree in their first 8 bytes, which is what the index looks at first
 DIGESTS = st.tuples(

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pachvault.errors import DamageError
 from pachvault.format import index
 from pachvault.format.pack import MOST_FRAME_BYTES
-from pachvault.vault.index_rows import NUMBERS, IndexRows, RowsByPack, differing
+from pachvault.vault.index.index_rows import NUMBERS, IndexRows, RowsByPack, differing
 
 DIGESTS = st.sampled_from([bytes([number]) * 32 for number in range(6)])
 ROWS = st.lists(

@@ -25,8 +25,9 @@ from pachvault.maintenance.verify.findings import Severity
 from pachvault.maintenance.verify.verify import Level, verify
 from pachvault.policy import History
 from pachvault.runtime.progress import Quiet
-from pachvault.vault import blob_index, clock, snapshots, vault
+from pachvault.vault import clock, snapshots, vault
 from pachvault.vault.blob_reader import BlobReader
+from pachvault.vault.index import blob_index
 from pachvault.vault.snapshots import SnapshotName
 from pachvault.vault.vault import Vault
 

@@ -27,8 +27,9 @@ from pachvault.pach.target import Target
 from pachvault.policy import HOME_PROJECT
 from pachvault.runtime.progress import Quiet
 from pachvault.store.open_store import open_store
-from pachvault.vault import blob_index, snapshots, vault
+from pachvault.vault import snapshots, vault
 from pachvault.vault.blob_reader import BlobReader
+from pachvault.vault.index import blob_index
 from pachvault.vault.snapshots import Snapshot
 from pachvault.vault.vault import Vault
 

@@ -16,8 +16,9 @@ from pachvault.cli.render import show, show_all
 from pachvault.cli.results.browse import BranchHead, CommitResult, FileResult, ManifestResult
 from pachvault.errors import EXIT_DAMAGE, EXIT_OK, DamageError, UsageError
 from pachvault.format.ids import RepoName
-from pachvault.vault import blob_index, clock, snapshots, suggestions
+from pachvault.vault import clock, snapshots, suggestions
 from pachvault.vault.blob_reader import BlobReader
+from pachvault.vault.index import blob_index
 from pachvault.vault.snapshots import Snapshot
 
 

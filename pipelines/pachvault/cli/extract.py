@@ -13,8 +13,9 @@ from pachvault.cli.results.error import WarningResult
 from pachvault.errors import EXIT_DAMAGE, EXIT_PARTIAL, UsageError
 from pachvault.extract import extract as extraction
 from pachvault.extract.folder import opened
-from pachvault.vault import blob_index, snapshots
+from pachvault.vault import snapshots
 from pachvault.vault.blob_reader import BlobReader
+from pachvault.vault.index import blob_index
 
 
 @click.command("extract")

@@ -10,8 +10,8 @@ from pachvault.backup.export.frame_writer import FRAME_BLOBS, FRAME_BYTES
 from pachvault.errors import DamageError
 from pachvault.format import pack
 from pachvault.format.digests import Digests
-from pachvault.vault.blob_places import BlobPlaces
 from pachvault.vault.blob_reader import BlobReader
+from pachvault.vault.index.blob_places import BlobPlaces
 from pachvault.vault.pack_writer import PackWriter
 
 _AT_ONCE = 1000

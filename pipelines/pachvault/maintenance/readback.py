@@ -8,9 +8,9 @@ from pachvault.errors import CorruptError
 from pachvault.format import layout
 from pachvault.format.digests import Digests
 from pachvault.maintenance.blob_copy import in_order, read
-from pachvault.vault.blob_places import BlobPlaces
 from pachvault.vault.blob_reader import BlobReader
-from pachvault.vault.index_rows import IndexRows
+from pachvault.vault.index.blob_places import BlobPlaces
+from pachvault.vault.index.index_rows import IndexRows
 from pachvault.vault.vault import StoredObject, Vault
 
 _CACHE_BYTES = 8 * 1024 * 1024

@@ -22,8 +22,8 @@ from pachvault.policy import DRILL_PROJECT, HOME_PROJECT
 from pachvault.restore.restore_messages import RestorePlan
 from pachvault.restore.state.restore_records import DONE, not_carried_out
 from pachvault.syntax.selection import SourcePattern
-from pachvault.vault import blob_index
 from pachvault.vault.blob_reader import BlobReader
+from pachvault.vault.index import blob_index
 from pachvault.vault.repo_history import RepoHistory
 from pachvault.vault.vault import Vault
 

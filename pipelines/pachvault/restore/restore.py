@@ -21,8 +21,8 @@ from pachvault.restore.state.lock_holder import LockHolder
 from pachvault.restore.state.request_lock import held
 from pachvault.runtime.progress import Progress
 from pachvault.store.open_store import open_store
-from pachvault.vault import blob_index
 from pachvault.vault.blob_reader import BlobReader
+from pachvault.vault.index import blob_index
 from pachvault.vault.vault import Vault, open_vault
 
 

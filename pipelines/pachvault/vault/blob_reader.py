@@ -14,7 +14,7 @@ from blake3 import blake3
 from pachvault.errors import AbsentError, CorruptError, DamageError
 from pachvault.format import layout, pack
 from pachvault.format.ids import digest
-from pachvault.vault.blob_places import BlobLocation, BlobPlaces
+from pachvault.vault.index.blob_places import BlobLocation, BlobPlaces
 from pachvault.vault.vault import Vault
 
 CACHE_BYTES = 64 * 1024 * 1024

@@ -24,8 +24,8 @@ from pachvault.format import layout, table
 from pachvault.format.ids import RepoName, digest
 from pachvault.format.problem_kinds import INDEX_HEALED, METADATA_LOST
 from pachvault.pach.records import Change
-from pachvault.vault import blob_index
 from pachvault.vault.blob_reader import BlobReader
+from pachvault.vault.index import blob_index
 from pachvault.vault.snapshots import Snapshot
 
 NAME, OTHER = RepoName("p", "r"), RepoName("p", "other")

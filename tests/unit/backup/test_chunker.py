@@ -17,8 +17,8 @@ from pachvault.errors import TransientError
 from pachvault.format.config import Cutting
 from pachvault.format.ids import digest
 from pachvault.pach.tar import FilePiece
-from pachvault.vault import blob_index
 from pachvault.vault.blob_reader import BlobReader
+from pachvault.vault.index import blob_index
 from pachvault.vault.pack_writer import PackWriter
 from pachvault.vault.vault import Vault
 

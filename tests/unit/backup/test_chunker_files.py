@@ -12,8 +12,8 @@ from pachvault.backup.export.chunker import Chunker
 from pachvault.backup.export.frame_writer import FRAME_BYTES
 from pachvault.format.config import Cutting
 from pachvault.pach.tar import FilePiece, FileRun
-from pachvault.vault import blob_index
 from pachvault.vault.blob_reader import BlobReader
+from pachvault.vault.index import blob_index
 from pachvault.vault.pack_writer import PackWriter
 
 CUTTING = Cutting(min_bytes=2048, avg_bytes=4096, max_bytes=16_384)

@@ -16,8 +16,9 @@ from pachvault.errors import BusyError, DamageError, PachvaultError
 from pachvault.format import layout
 from pachvault.format.ids import RepoName, digest
 from pachvault.format.maintenance_documents import PendingDelete
-from pachvault.vault import blob_index, pending_deletes, snapshots
+from pachvault.vault import pending_deletes, snapshots
 from pachvault.vault.blob_reader import BlobReader
+from pachvault.vault.index import blob_index
 from pachvault.vault.vault import Vault
 
 NOW = BEGAN + timedelta(hours=1)

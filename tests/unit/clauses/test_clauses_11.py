@@ -20,7 +20,8 @@ from pachvault.format.manifest import Manifest
 from pachvault.format.records import RepoRecord
 from pachvault.maintenance.prune.prune_plan import PruneAction
 from pachvault.store.folder_store import FolderStore
-from pachvault.vault import blob_index, vault
+from pachvault.vault import vault
+from pachvault.vault.index import blob_index
 from pachvault.vault.snapshots import Snapshot
 from stored import CONTENT
 from timed import GRACE, Journal, Timed, made

@@ -19,11 +19,13 @@ from pachvault.format.maintenance_documents import Audit, AuditEntry, PendingDel
 from pachvault.maintenance.erase import erase, erase_plan
 from pachvault.maintenance.erase.erase_selection import EraseSelection
 from pachvault.maintenance.repair import repair
-from pachvault.maintenance.verify import audits, verify_manifests
+from pachvault.maintenance.verify import audits
+from pachvault.maintenance.verify.checks import verify_manifests
 from pachvault.maintenance.verify.verify import Level
 from pachvault.runtime.progress import Quiet
-from pachvault.vault import blob_index, pending_deletes, snapshots
+from pachvault.vault import pending_deletes, snapshots
 from pachvault.vault.clock import TOLERANCE
+from pachvault.vault.index import blob_index
 from pachvault.vault.snapshots import Snapshot
 from stored import CONTENT, Stored, flip, heal
 from timed import GRACE, TICK, Timed, made

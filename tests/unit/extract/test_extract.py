@@ -18,8 +18,8 @@ from pachvault.extract.folder import WORKING, opened
 from pachvault.format import layout, pack
 from pachvault.format.ids import RepoName
 from pachvault.runtime.progress import Quiet
-from pachvault.vault import blob_index
 from pachvault.vault.blob_reader import BlobReader
+from pachvault.vault.index import blob_index
 from pachvault.vault.snapshots import Snapshot
 
 ID = "0" * 64

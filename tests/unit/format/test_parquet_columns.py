@@ -7,7 +7,7 @@ import pytest
 
 from pachvault.errors import CorruptError, DamageError
 from pachvault.format import index, parquet, table
-from pachvault.vault.index_rows import IndexRows
+from pachvault.vault.index.index_rows import IndexRows
 
 ROWS = pa.Table.from_pylist(
     [{"repo": "p/r", "commit": "c", "path": "/gone", "kind": 0, "size": 0}], schema=table.FILES

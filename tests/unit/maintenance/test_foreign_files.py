@@ -176,7 +176,7 @@ def test_a_vault_deletes_no_name_that_is_not_its_own(made: Vault, name: str) -> 
 def test_only_the_vault_itself_lists_and_deletes_in_its_store() -> None:
     """All others ask the vault, which knows its own names."""
     source = Path(__file__).parents[3] / "pipelines" / "pachvault"
-    own = {"vault/vault.py", "maintenance/verify/stray_objects.py", "maintenance/retrying_store.py"}
+    own = {"vault/vault.py", "maintenance/verify/checks/stray_objects.py", "maintenance/retrying_store.py"}
     found = {
         str(path.relative_to(source))
         for path in source.rglob("*.py")

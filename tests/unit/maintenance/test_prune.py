@@ -19,8 +19,9 @@ from pachvault.maintenance.prune.prune_plan import PruneAction, PruneLimits, Pru
 from pachvault.maintenance.verify.findings import Severity
 from pachvault.maintenance.verify.verify import Level, verify
 from pachvault.runtime.progress import Quiet
-from pachvault.vault import blob_index, clock, pending_deletes, snapshots
+from pachvault.vault import clock, pending_deletes, snapshots
 from pachvault.vault.blob_reader import BlobReader
+from pachvault.vault.index import blob_index
 from pachvault.vault.snapshots import Snapshot
 from pachvault.vault.vault import Vault
 

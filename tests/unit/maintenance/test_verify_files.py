@@ -15,12 +15,14 @@ from pachvault.errors import CorruptError
 from pachvault.format import documents, layout, table
 from pachvault.format.ids import RepoName, digest
 from pachvault.format.records import Segment
-from pachvault.maintenance.verify import audits, known_damage, verify_paths
+from pachvault.maintenance.verify import audits, known_damage
+from pachvault.maintenance.verify.checks import verify_paths
 from pachvault.maintenance.verify.findings import NAMED, Finding, Severity, exit_code
 from pachvault.maintenance.verify.verify import Level, PackShare, examine, verify
 from pachvault.runtime.progress import Quiet
-from pachvault.vault import blob_index, clock, snapshots
+from pachvault.vault import clock, snapshots
 from pachvault.vault.blob_reader import BlobReader
+from pachvault.vault.index import blob_index
 from pachvault.vault.snapshots import SnapshotName
 from pachvault.vault.vault import Vault
 

@@ -18,9 +18,10 @@ from pachvault.maintenance.verify.findings import Finding, Severity, exit_code
 from pachvault.maintenance.verify.verify import Level, verify
 from pachvault.maintenance.verify.verify_places import CheckedPlaces
 from pachvault.runtime.progress import Quiet
-from pachvault.vault import blob_index, pending_deletes, snapshots
+from pachvault.vault import pending_deletes, snapshots
 from pachvault.vault.blob_reader import BlobReader
-from pachvault.vault.index_rows import IndexRows
+from pachvault.vault.index import blob_index
+from pachvault.vault.index.index_rows import IndexRows
 from pachvault.vault.vault import Vault
 
 NAME = RepoName("p", "r")

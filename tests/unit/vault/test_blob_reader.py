@@ -11,8 +11,8 @@ from made import flip, new_vault
 from pachvault.errors import DamageError
 from pachvault.format import layout, pack
 from pachvault.format.ids import digest
-from pachvault.vault import blob_index
 from pachvault.vault.blob_reader import BlobReader
+from pachvault.vault.index import blob_index
 from pachvault.vault.pack_writer import PackWriter
 from pachvault.vault.vault import Vault
 

@@ -16,10 +16,10 @@ from pachvault.format import digests, index, layout, pack
 from pachvault.format.ids import digest
 from pachvault.format.pack import Frame, split_digests
 from pachvault.store.folder_store import FolderStore
-from pachvault.vault import blob_index
 from pachvault.vault import blob_reader as reader_module
-from pachvault.vault.blob_places import BlobPlaces
 from pachvault.vault.blob_reader import BlobReader
+from pachvault.vault.index import blob_index
+from pachvault.vault.index.blob_places import BlobPlaces
 from pachvault.vault.pack_writer import PackWriter
 from pachvault.vault.packs import read_toc
 from pachvault.vault.vault import Vault

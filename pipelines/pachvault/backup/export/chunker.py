@@ -24,7 +24,7 @@ from pachvault.format import digests
 from pachvault.format.config import Cutting
 from pachvault.format.ids import digest
 from pachvault.pach.tar import FilePiece, FileRun
-from pachvault.vault.blob_places import BlobPlaces
+from pachvault.vault.index.blob_places import BlobPlaces
 from pachvault.vault.pack_writer import PackWriter
 
 _BATCH_BYTES = 1024 * 1024

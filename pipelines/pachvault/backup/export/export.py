@@ -30,7 +30,8 @@ from pachvault.pach.source import CommitRef, Source
 from pachvault.pach.tar import FilePiece, FileRun
 from pachvault.runtime import logs
 from pachvault.runtime.progress import Progress
-from pachvault.vault import blob_index, pending_deletes
+from pachvault.vault import pending_deletes
+from pachvault.vault.index import blob_index
 from pachvault.vault.pack_writer import PACK_BYTES, PackWriter
 from pachvault.vault.vault import StoredObject, Vault
 

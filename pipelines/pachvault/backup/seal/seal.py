@@ -24,7 +24,8 @@ from pachvault.format.ids import RepoName, digest
 from pachvault.format.manifest import Manifest, Problem, RepoEntry, Totals
 from pachvault.format.problem_kinds import INDEX_HEALED
 from pachvault.format.records import PipelinesRecord
-from pachvault.vault import blob_index, index_objects, pending_deletes, snapshots
+from pachvault.vault import pending_deletes, snapshots
+from pachvault.vault.index import blob_index, index_objects
 from pachvault.vault.repo_history import RepoHistory
 from pachvault.vault.snapshots import Snapshot, SnapshotName
 from pachvault.vault.vault import Vault

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pachvault.backup.backup_messages import Plan, Receipt
 from pachvault.errors import AbsentError, BusyError, CorruptError, PachvaultError
 from pachvault.format import layout
-from pachvault.vault import blob_index
+from pachvault.vault.index import blob_index
 from pachvault.vault.vault import Vault
 
 

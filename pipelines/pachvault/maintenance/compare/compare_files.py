@@ -15,8 +15,8 @@ from blake3 import blake3
 from pachvault.errors import DamageError
 from pachvault.pach.source import CommitRef, Source, after
 from pachvault.runtime.progress import Progress
-from pachvault.vault import blob_index
 from pachvault.vault.blob_reader import BlobReader
+from pachvault.vault.index import blob_index
 from pachvault.vault.vault import Vault
 
 _log = logging.getLogger(__name__)

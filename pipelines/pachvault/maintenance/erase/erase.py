@@ -20,7 +20,8 @@ from pachvault.maintenance.erase.erase_plan import ErasePlan
 from pachvault.maintenance.erase.erase_plan import plan as make_plan
 from pachvault.maintenance.erase.snapshot_rewriter import Rewriter
 from pachvault.runtime.progress import Progress
-from pachvault.vault import blob_index, clock, pending_deletes
+from pachvault.vault import clock, pending_deletes
+from pachvault.vault.index import blob_index
 from pachvault.vault.packs import read_any_toc
 from pachvault.vault.snapshots import SnapshotName
 from pachvault.vault.vault import Vault

@@ -19,10 +19,10 @@ from pachvault.maintenance.erase.erase_plan import ErasePlan
 from pachvault.maintenance.erase.erase_selection import EraseSelection
 from pachvault.maintenance.readback import read_back
 from pachvault.runtime.progress import Progress
-from pachvault.vault import blob_index, index_objects
-from pachvault.vault.blob_places import BlobPlaces
 from pachvault.vault.blob_reader import BlobReader
-from pachvault.vault.index_rows import IndexRows, RowsByPack, differing
+from pachvault.vault.index import blob_index, index_objects
+from pachvault.vault.index.blob_places import BlobPlaces
+from pachvault.vault.index.index_rows import IndexRows, RowsByPack, differing
 from pachvault.vault.pack_writer import PackWriter
 from pachvault.vault.packs import read_any_toc
 from pachvault.vault.vault import Vault

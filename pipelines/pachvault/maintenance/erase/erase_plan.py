@@ -18,8 +18,9 @@ from pachvault.maintenance.erase.erase_selection import EraseSelection
 from pachvault.maintenance.erase.erase_tables import AffectedSnapshot, TableScan, unknown
 from pachvault.runtime.progress import Progress
 from pachvault.store.store import ObjectInfo
-from pachvault.vault import blob_index, snapshots
-from pachvault.vault.blob_places import BlobPlaces
+from pachvault.vault import snapshots
+from pachvault.vault.index import blob_index
+from pachvault.vault.index.blob_places import BlobPlaces
 from pachvault.vault.packs import read_any_toc
 from pachvault.vault.snapshots import SnapshotName
 from pachvault.vault.vault import Vault

@@ -9,8 +9,9 @@ from __future__ import annotations
 from pachvault.errors import AbsentError, DamageError, PachvaultError
 from pachvault.format import layout
 from pachvault.maintenance.forget import snapshot_check
-from pachvault.vault import blob_index, pending_deletes
-from pachvault.vault.blob_places import BlobPlaces
+from pachvault.vault import pending_deletes
+from pachvault.vault.index import blob_index
+from pachvault.vault.index.blob_places import BlobPlaces
 from pachvault.vault.snapshots import SnapshotName
 from pachvault.vault.vault import Vault
 from pachvault.vault.walk import NodeKind, Reached, walk

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pachvault.errors import AbsentError
 from pachvault.format import layout
-from pachvault.vault import blob_index
-from pachvault.vault.blob_places import BlobPlaces
+from pachvault.vault.index import blob_index
+from pachvault.vault.index.blob_places import BlobPlaces
 from pachvault.vault.snapshots import SnapshotName
 from pachvault.vault.vault import Vault
 from pachvault.vault.walk import NodeKind, walk

@@ -17,7 +17,8 @@ from pachvault.format import layout
 from pachvault.maintenance.prune import prune, prune_plan, receipt_references
 from pachvault.maintenance.prune.prune import PruneOutcome
 from pachvault.maintenance.prune.prune_plan import PlannedObject, PruneAction, PruneLimits, PrunePlan
-from pachvault.maintenance.verify import audits, verify_manifests
+from pachvault.maintenance.verify import audits
+from pachvault.maintenance.verify.checks import verify_manifests
 from pachvault.runtime.progress import Progress
 from pachvault.store.store import ObjectInfo
 from pachvault.syntax.quantities import rounded_in_words

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pachvault.format import layout
 from pachvault.format.digests import Digests
 from pachvault.store.store import ObjectInfo
-from pachvault.vault.blob_places import BlobPlaces
+from pachvault.vault.index.blob_places import BlobPlaces
 
 INDEX_COLUMNS = ("frame_offset", "size")
 """The columns of the index that are read for this, beside blobs and packs."""

@@ -27,9 +27,10 @@ from pachvault.maintenance.prune.prune_plan import (
 )
 from pachvault.maintenance.prune.vault_state import VaultState
 from pachvault.runtime.progress import Progress
-from pachvault.vault import blob_index, clock, index_objects, pending_deletes
+from pachvault.vault import clock, pending_deletes
 from pachvault.vault.blob_reader import BlobReader
-from pachvault.vault.index_rows import IndexRows
+from pachvault.vault.index import blob_index, index_objects
+from pachvault.vault.index.index_rows import IndexRows
 from pachvault.vault.pack_writer import PackWriter
 from pachvault.vault.vault import Vault
 

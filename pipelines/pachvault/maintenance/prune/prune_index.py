@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from pachvault.format import index, layout
 from pachvault.maintenance.prune.pack_usage import INDEX_COLUMNS
-from pachvault.vault import blob_index
-from pachvault.vault.blob_places import BlobPlaces
-from pachvault.vault.index_rows import IndexRows
+from pachvault.vault.index import blob_index
+from pachvault.vault.index.blob_places import BlobPlaces
+from pachvault.vault.index.index_rows import IndexRows
 from pachvault.vault.vault import Vault
 
 

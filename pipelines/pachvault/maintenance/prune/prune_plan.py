@@ -16,8 +16,9 @@ from pachvault.maintenance.prune import reachability
 from pachvault.maintenance.prune.pack_usage import PackCount
 from pachvault.maintenance.prune.reachability import Reachability
 from pachvault.maintenance.prune.vault_state import VaultState
-from pachvault.maintenance.verify import audits, verify_manifests
-from pachvault.maintenance.verify.stray_objects import misnamed
+from pachvault.maintenance.verify import audits
+from pachvault.maintenance.verify.checks import verify_manifests
+from pachvault.maintenance.verify.checks.stray_objects import misnamed
 from pachvault.runtime.progress import Progress
 from pachvault.vault.vault import Vault
 

@@ -25,12 +25,14 @@ from pachvault.maintenance.repair.overlay_store import OverlayStore
 from pachvault.maintenance.repair.repair_config import Rebuilt
 from pachvault.maintenance.repair.repair_needs import LostFile, LostObject, RepairNeeds, needs
 from pachvault.maintenance.repair.repair_packs import PackSurvey, survey
-from pachvault.maintenance.verify import audits, verify_documents
+from pachvault.maintenance.verify import audits
+from pachvault.maintenance.verify.checks import verify_documents
 from pachvault.maintenance.verify.verify import Level
 from pachvault.runtime.progress import Progress
 from pachvault.store.store import Store
-from pachvault.vault import index_objects, pending_deletes
+from pachvault.vault import pending_deletes
 from pachvault.vault.blob_reader import BlobReader
+from pachvault.vault.index import index_objects
 from pachvault.vault.pack_writer import PackWriter
 from pachvault.vault.vault import Vault
 

@@ -30,7 +30,7 @@ from pachvault.pach.source import CommitRef, Source
 from pachvault.pach.tar import FilePiece
 from pachvault.runtime.progress import Progress
 from pachvault.store.store import Store
-from pachvault.vault.blob_places import BlobPlaces
+from pachvault.vault.index.blob_places import BlobPlaces
 from pachvault.vault.pack_writer import PackWriter
 
 _NAMES_A_CALL = 300

@@ -20,8 +20,8 @@ from pachvault.maintenance.verify.verify import Level
 from pachvault.runtime.progress import Progress
 from pachvault.store.store import ObjectInfo
 from pachvault.vault import pending_deletes
-from pachvault.vault.blob_places import BlobPlaces
-from pachvault.vault.index_rows import NUMBERS, IndexRows, RowsByPack, differing
+from pachvault.vault.index.blob_places import BlobPlaces
+from pachvault.vault.index.index_rows import NUMBERS, IndexRows, RowsByPack, differing
 from pachvault.vault.packs import blobs_by_frame, damaged_blobs, read_any_toc, read_toc
 from pachvault.vault.vault import Vault
 

@@ -15,6 +15,7 @@ from pachvault.format import digests, layout
 from pachvault.format.digests import Digests
 from pachvault.format.pack import split_digests
 from pachvault.format.table import as_array, digests_by_row
+from pachvault.maintenance.verify.checks.verify_structure import Structure
 from pachvault.maintenance.verify.findings import (
     NAMED,
     NO_BLOBS,
@@ -25,7 +26,6 @@ from pachvault.maintenance.verify.findings import (
     tried,
 )
 from pachvault.maintenance.verify.verify_places import CheckedPlaces
-from pachvault.maintenance.verify.verify_structure import Structure
 from pachvault.vault.vault import Vault
 
 _INDEX = ("index-damaged", "index-unreadable", "blob-missing", "blob-unreadable")

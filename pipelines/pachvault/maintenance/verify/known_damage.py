@@ -16,7 +16,8 @@ from pachvault.format.maintenance_documents import AuditEntry
 from pachvault.maintenance.verify import audits
 from pachvault.maintenance.verify.audits import AuditResult, Results, StoredAudit
 from pachvault.maintenance.verify.verify import Level
-from pachvault.vault import blob_index, pending_deletes
+from pachvault.vault import pending_deletes
+from pachvault.vault.index import blob_index
 from pachvault.vault.vault import Vault
 
 _log = logging.getLogger(__name__)

@@ -16,8 +16,8 @@ from pachvault.errors import UsageError
 from pachvault.format import layout
 from pachvault.format.maintenance_documents import AuditEntry
 from pachvault.maintenance.retrying_store import with_retries
-from pachvault.maintenance.verify import (
-    damage_impact,
+from pachvault.maintenance.verify import damage_impact
+from pachvault.maintenance.verify.checks import (
     stray_objects,
     verify_documents,
     verify_manifests,
@@ -25,10 +25,10 @@ from pachvault.maintenance.verify import (
     verify_structure,
     verify_tables,
 )
+from pachvault.maintenance.verify.checks.verify_files import check_files
+from pachvault.maintenance.verify.checks.verify_structure import Structure
 from pachvault.maintenance.verify.findings import Damage, Finding, Severity, tried
-from pachvault.maintenance.verify.verify_files import check_files
 from pachvault.maintenance.verify.verify_places import CheckedPlaces
-from pachvault.maintenance.verify.verify_structure import Structure
 from pachvault.runtime.progress import Progress
 from pachvault.vault import pending_deletes, snapshots
 from pachvault.vault.snapshots import SnapshotName

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from pachvault.vault.blob_places import BlobPlaces, Flags
-from pachvault.vault.index_rows import IndexRows
+from pachvault.vault.index.blob_places import BlobPlaces, Flags
+from pachvault.vault.index.index_rows import IndexRows
 
 
 class CheckedPlaces(BlobPlaces):

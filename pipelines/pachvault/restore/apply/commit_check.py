@@ -18,8 +18,8 @@ from pachvault.restore.stage.change_writer import readable
 from pachvault.restore.stage.file_set_keepalive import check_exists, kept_alive
 from pachvault.runtime.progress import Progress
 from pachvault.syntax.selection import Paths
-from pachvault.vault import blob_index
 from pachvault.vault.blob_reader import BlobReader
+from pachvault.vault.index import blob_index
 from pachvault.vault.repo_history import RepoHistory
 from pachvault.vault.vault import Vault
 

@@ -21,8 +21,8 @@ from pachvault.restore.restore_messages import CommitStep, RestorePlan
 from pachvault.restore.restore_report import CommitDifference, Replayed
 from pachvault.restore.state.restore_records import DONE
 from pachvault.runtime.progress import Progress
-from pachvault.vault import blob_index
 from pachvault.vault.blob_reader import BlobReader
+from pachvault.vault.index import blob_index
 from pachvault.vault.repo_history import RepoHistory
 from pachvault.vault.vault import Vault
 

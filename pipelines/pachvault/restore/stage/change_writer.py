@@ -34,7 +34,7 @@ _LEAST_BYTES = 64 * 1024 * 1024
 
 
 @dataclass(slots=True)
-class _Batch:
+class _PieceBatch:
     """Pieces of files that are read together."""
 
     paths: list[str] = field(default_factory=list)
@@ -146,7 +146,7 @@ def _contents(
     with ThreadPoolExecutor(_THREADS, "restore") as pool:
         # at most `_AHEAD` batches: without a bound a slow cluster would let the whole change pile up in
         # memory
-        ahead: deque[tuple[_Batch, Future[list[bytes]]]] = deque()
+        ahead: deque[tuple[_PieceBatch, Future[list[bytes]]]] = deque()
         for batch in _batches(puts.take(order)):
             if stopped.is_set():
                 raise CancelledError
@@ -157,21 +157,21 @@ def _contents(
             yield from _read(*ahead.popleft(), progress)
 
 
-def _read(batch: _Batch, read: Future[list[bytes]], progress: Progress) -> Iterator[tuple[str, bytes]]:
+def _read(batch: _PieceBatch, read: Future[list[bytes]], progress: Progress) -> Iterator[tuple[str, bytes]]:
     data = iter(read.result())
     for path, has_blob in zip(batch.paths, batch.has_blob, strict=True):
         yield path, next(data) if has_blob else b""
     progress.add(batch.size, batch.files)
 
 
-def _batches(puts: pa.Table) -> Iterator[_Batch]:
+def _batches(puts: pa.Table) -> Iterator[_PieceBatch]:
     """About a megabyte of small files each, or one blob."""
-    batch = _Batch()
+    batch = _PieceBatch()
     for path, blob, is_last, size in _blobs(puts):
         batch.add(path, blob, is_last=is_last, size=size)
         if batch.size >= _BATCH_BYTES or len(batch.paths) >= _BATCH_BLOBS:
             yield batch
-            batch = _Batch()
+            batch = _PieceBatch()
     yield batch
 
 

@@ -19,8 +19,9 @@ from pachvault.restore.changes import Changes, changes, part_of
 from pachvault.restore.restore_messages import CommitStep, FetchShare
 from pachvault.restore.stage.change_writer import write_change
 from pachvault.runtime.progress import Progress
-from pachvault.vault import blob_index, snapshots
+from pachvault.vault import snapshots
 from pachvault.vault.blob_reader import BlobReader
+from pachvault.vault.index import blob_index
 from pachvault.vault.vault import Vault
 
 PREFIX = "staging-"

@@ -19,9 +19,9 @@ from pachvault.errors import DamageError, PachvaultError
 from pachvault.format import layout, table
 from pachvault.format.digests import Rows
 from pachvault.format.ids import digest
+from pachvault.maintenance.verify.checks.verify_structure import Structure
 from pachvault.maintenance.verify.findings import Damage, FileName, damage_of
 from pachvault.maintenance.verify.verify_places import CheckedPlaces
-from pachvault.maintenance.verify.verify_structure import Structure
 from pachvault.runtime.progress import Progress
 from pachvault.vault.blob_reader import BlobReader
 from pachvault.vault.vault import Vault

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from pachvault.format import digests, layout, table
 from pachvault.format.digests import Digests
+from pachvault.maintenance.verify.checks.verify_paths import Commit, PathCheck
+from pachvault.maintenance.verify.checks.verify_structure import Structure
 from pachvault.maintenance.verify.findings import NO_FILES, Damage, tried
-from pachvault.maintenance.verify.verify_paths import Commit, PathCheck
 from pachvault.maintenance.verify.verify_places import CheckedPlaces
-from pachvault.maintenance.verify.verify_structure import Structure
 from pachvault.vault.vault import Vault
 
 Counts = dict[Commit, int]

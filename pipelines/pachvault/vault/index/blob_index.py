@@ -12,8 +12,8 @@ from pachvault.format import index, layout
 from pachvault.runtime import allocator
 from pachvault.store.store import ObjectInfo
 from pachvault.vault import packs
-from pachvault.vault.blob_places import BlobPlaces
-from pachvault.vault.index_rows import NUMBERS, IndexRows, at_most
+from pachvault.vault.index.blob_places import BlobPlaces
+from pachvault.vault.index.index_rows import NUMBERS, IndexRows, at_most
 from pachvault.vault.vault import Vault
 
 Result = TypeVar("Result")

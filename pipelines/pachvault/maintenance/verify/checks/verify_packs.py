@@ -15,7 +15,7 @@ from pachvault.format.digests import Digests
 from pachvault.maintenance.retrying_store import is_gone
 from pachvault.maintenance.verify.findings import Damage, tried
 from pachvault.maintenance.verify.verify_places import CheckedPlaces
-from pachvault.vault.index_rows import IndexRows
+from pachvault.vault.index.index_rows import IndexRows
 from pachvault.vault.packs import blobs_by_frame, damaged_blobs, read_toc
 from pachvault.vault.vault import Vault
 

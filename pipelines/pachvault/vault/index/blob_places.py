@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from pachvault.format import digests, layout
 from pachvault.format.digests import Digests, Rows, SortedDigests
 from pachvault.format.pack import Toc
-from pachvault.vault.index_rows import IndexRows, RowsByPack, differing
+from pachvault.vault.index.index_rows import IndexRows, RowsByPack, differing
 
 Flags = NDArray[np.bool_]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from pachvault.format import index, layout
-from pachvault.vault.index_rows import IndexRows
+from pachvault.vault.index.index_rows import IndexRows
 from pachvault.vault.vault import Vault
 
 

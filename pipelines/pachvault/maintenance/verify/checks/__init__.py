@@ -1,0 +1,1 @@
+"""The checks of a verification, each of one part of a vault."""
