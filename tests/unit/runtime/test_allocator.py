@@ -69,7 +69,8 @@ import pachvault
 from pachvault.runtime import allocator
 allocator._set = lambda *_: sys.exit("the allocator was switched")
 from pachvault.store.folder_store import FolderStore
-from pachvault.vault import blob_index, vault
+from pachvault.vault import vault
+from pachvault.vault.index import blob_index
 pachvault.create_backup_task({str(tmp_path / "vault")!r}, create=True)
 blob_index.load_places(vault.open_vault(FolderStore(__import__("pathlib").Path({str(tmp_path / "vault")!r}))))
 after = dict(os.environ), gc.get_threshold(), signal.getsignal(signal.SIGINT), sys.stdout, os.umask(0o22)
