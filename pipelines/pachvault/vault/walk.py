@@ -23,7 +23,7 @@ from pachvault.format.manifest import Manifest, RepoEntry
 from pachvault.format.records import RepoRecord
 from pachvault.format.table import tables_of
 from pachvault.vault import snapshots
-from pachvault.vault.snapshots import SnapshotName
+from pachvault.vault.snapshots import Snapshot, SnapshotName
 from pachvault.vault.vault import Vault
 
 Content = TypeVar("Content")
@@ -71,7 +71,7 @@ def stop(_: Reached, error: PachvaultError) -> None:
 
 def walk(
     vault: Vault,
-    roots: Iterable[SnapshotName],
+    roots: Iterable[SnapshotName | Snapshot],
     on_error: OnError = stop,
     *,
     columns: Sequence[str] = ("tables",),
@@ -79,6 +79,7 @@ def walk(
 ) -> Iterator[Reached]:
     """Every object that snapshots need, a parent before its children; each is returned and read once.
 
+    `roots`: snapshots by name, or opened: then their manifests are not read again.
     `columns`: the columns of commit lists to decode (schema table.COMMITS); "tables" must be one of them.
     `is_skipped`: called with a path; where it is true, the object and what it names are left out. A commit
     list is returned once for each repo that names it. A few threads read ahead. MemoryError, and errors that
@@ -97,9 +98,8 @@ class _Walk:
     is_skipped: Callable[[str], bool]
     visited: set[tuple[str, RepoName | None]] = field(default_factory=set)
 
-    def all(self, roots: Iterable[SnapshotName]) -> Iterator[Reached]:
-        manifests = ((Reached(NodeKind.MANIFEST, root.path, bytes.fromhex(root.id)), root) for root in roots)
-        for at, snapshot in self._read_ahead(manifests, lambda name: snapshots.load(self.vault, name)):
+    def all(self, roots: Iterable[SnapshotName | Snapshot]) -> Iterator[Reached]:
+        for at, snapshot in self._read_ahead(map(_node_of, roots), self._opened):
             yield replace(at, manifest=snapshot.manifest)
             yield from self._below_manifest(at.path, snapshot.manifest)
 
@@ -149,6 +149,9 @@ class _Walk:
             )
             yield from (table for table, _ in self._new((table, None) for table in tables))
 
+    def _opened(self, root: SnapshotName | Snapshot) -> Snapshot:
+        return root if isinstance(root, Snapshot) else snapshots.load(self.vault, root)
+
     def _record(self, entry: RepoEntry) -> RepoRecord:
         record = self.vault.repo_record(entry.record)
         expected, actual = RepoName(entry.project, entry.repo), RepoName(record.project, record.repo)
@@ -185,6 +188,11 @@ class _Walk:
                 self.on_error(at, error)
             else:
                 yield at, content
+
+
+def _node_of(root: SnapshotName | Snapshot) -> tuple[Reached, SnapshotName | Snapshot]:
+    name = root.name if isinstance(root, Snapshot) else root
+    return Reached(NodeKind.MANIFEST, name.path, bytes.fromhex(name.id)), root
 
 
 def manifests(vault: Vault) -> Iterator[SnapshotName]:

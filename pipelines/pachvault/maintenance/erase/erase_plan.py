@@ -13,7 +13,6 @@ from pachvault.errors import DamageError
 from pachvault.format import digests, layout
 from pachvault.format.digests import Digests, SortedDigests
 from pachvault.format.ids import RepoName
-from pachvault.format.manifest import Manifest
 from pachvault.maintenance.erase.erase_selection import EraseSelection
 from pachvault.maintenance.erase.erase_tables import AffectedSnapshot, TableScan, unknown
 from pachvault.runtime.progress import Progress
@@ -22,7 +21,7 @@ from pachvault.vault import snapshots
 from pachvault.vault.index import blob_index
 from pachvault.vault.index.blob_places import BlobPlaces
 from pachvault.vault.packs import read_any_toc
-from pachvault.vault.snapshots import SnapshotName
+from pachvault.vault.snapshots import Snapshot, SnapshotName
 from pachvault.vault.vault import Vault
 from pachvault.vault.walk import manifests
 
@@ -79,26 +78,25 @@ def plan(vault: Vault, selection: EraseSelection, progress: Progress) -> ErasePl
     # not scanned: their tables are then reached by nothing, so that they are deleted as what dead runs left
     replaced = {old for old, _ in superseded}
     scan = TableScan(vault, selection)
-    scan.read([name for name, _ in readable if name not in replaced])
+    scanned = [snapshot for snapshot in readable if snapshot.name not in replaced]
+    scan.read(scanned)
     gone, kept, keepers = scan.contents()
     progress.start("erase: packs", 0)
     packs, pack_bytes, unreadable = _packs_with(vault, gone)
     erased_rows = scan.erased_rows()
-    repos = {RepoName(entry.project, entry.repo) for _, manifest in readable for entry in manifest.repos}
+    repos = {
+        RepoName(entry.project, entry.repo) for snapshot in readable for entry in snapshot.manifest.repos
+    }
     erased_before = {
         pattern
-        for _, manifest in readable
-        for erased in manifest.erased
+        for snapshot in readable
+        for erased in snapshot.manifest.erased
         for pattern in (*erased.repos, *erased.paths)
     }
     return ErasePlan(
         vault=vault,
         selection=selection,
-        snapshots=[
-            affected
-            for name, manifest in readable
-            if name not in replaced and (affected := scan.affected(name, manifest))
-        ],
+        snapshots=[affected for snapshot in scanned if (affected := scan.affected(snapshot))],
         superseded=superseded,
         commits=erased_rows.group_by(["repo", "commit"]).aggregate([]).num_rows,
         files=erased_rows.num_rows,
@@ -121,32 +119,33 @@ def plan(vault: Vault, selection: EraseSelection, progress: Progress) -> ErasePl
     )
 
 
-def _loaded(vault: Vault) -> tuple[list[tuple[SnapshotName, Manifest]], list[str]]:
+def _loaded(vault: Vault) -> tuple[list[Snapshot], list[str]]:
     """All manifests, oldest first; those of forgotten snapshots that cannot be read."""
     readable, skipped = [], []
     for name in manifests(vault):
         try:
-            readable.append((name, snapshots.load(vault, name).manifest))
+            readable.append(snapshots.load(vault, name))
         except DamageError as error:
             if not name.path.startswith(layout.FORGOTTEN):
                 raise unknown(error) from error
             skipped.append(name.path)
-    return sorted(readable, key=lambda pair: pair[1].frozen_at), skipped
+    return sorted(readable, key=lambda snapshot: snapshot.manifest.frozen_at), skipped
 
 
-def _superseded(readable: list[tuple[SnapshotName, Manifest]]) -> list[tuple[SnapshotName, SnapshotName]]:
+def _superseded(readable: list[Snapshot]) -> list[tuple[SnapshotName, SnapshotName]]:
     """Manifests of which another one is the same snapshot with more erased."""
-    alike: dict[tuple[str, datetime], list[tuple[SnapshotName, Manifest]]] = {}
-    for name, manifest in readable:
-        alike.setdefault((manifest.run_id, manifest.frozen_at), []).append((name, manifest))
+    alike: dict[tuple[str, datetime], list[Snapshot]] = {}
+    for snapshot in readable:
+        alike.setdefault((snapshot.manifest.run_id, snapshot.manifest.frozen_at), []).append(snapshot)
     superseded = []
-    for name, manifest in readable:
-        erased = manifest.erased
-        for other, later in alike[manifest.run_id, manifest.frozen_at]:
+    for snapshot in readable:
+        erased = snapshot.manifest.erased
+        for other in alike[snapshot.manifest.run_id, snapshot.manifest.frozen_at]:
+            later = other.manifest
             # the list of erasures only grows, so of two manifests of one run the one with the longer list is
             # newer
             if len(later.erased) > len(erased) and later.erased[: len(erased)] == erased:
-                superseded.append((name, other))
+                superseded.append((snapshot.name, other.name))
                 break
     return superseded
 

@@ -16,7 +16,7 @@ from pachvault.format.ids import RepoName
 from pachvault.format.manifest import Manifest
 from pachvault.format.records import RepoRecord
 from pachvault.maintenance.erase.erase_selection import EraseSelection
-from pachvault.vault.snapshots import SnapshotName
+from pachvault.vault.snapshots import Snapshot, SnapshotName
 from pachvault.vault.vault import Vault
 from pachvault.vault.walk import NodeKind, walk
 
@@ -50,10 +50,10 @@ class TableScan:
     _records: dict[bytes, RepoRecord] = field(default_factory=dict)
     _of_list: dict[bytes, tuple[int, int, bool]] = field(default_factory=dict)
 
-    def read(self, names: list[SnapshotName]) -> None:
+    def read(self, readable: list[Snapshot]) -> None:
         """Find all file tables, those of dead runs too, and the erased rows of each."""
         try:
-            for at in walk(self.vault, names):
+            for at in walk(self.vault, readable):
                 if at.kind is NodeKind.MANIFEST:
                     continue
                 self.names.add(at.path)
@@ -81,13 +81,16 @@ class TableScan:
         """All file tables that were read."""
         return list(self._tables)
 
-    def affected(self, name: SnapshotName, manifest: Manifest) -> AffectedSnapshot | None:
+    def affected(self, snapshot: Snapshot) -> AffectedSnapshot | None:
         """How a snapshot is affected; None where it is not."""
-        sums = [of_list for entry in manifest.repos for of_list in self._sums(entry.record)]
+        sums = [of_list for entry in snapshot.manifest.repos for of_list in self._sums(entry.record)]
         if not any(is_affected for _, _, is_affected in sums):
             return None
         return AffectedSnapshot(
-            name, manifest, sum(files for files, _, _ in sums), sum(size for _, size, _ in sums)
+            snapshot.name,
+            snapshot.manifest,
+            sum(files for files, _, _ in sums),
+            sum(size for _, size, _ in sums),
         )
 
     def erased_rows(self) -> pa.Table:

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import cache, partial
 
 from pachvault.errors import AbsentError, CorruptError, DamageError, UsageError
 from pachvault.format import layout
@@ -19,7 +20,7 @@ from pachvault.maintenance import pins
 from pachvault.maintenance.forget import snapshot_check, trash
 from pachvault.maintenance.forget.quick_check import QuickCheck
 from pachvault.maintenance.forget.retention import Candidate, RetentionAction, decide
-from pachvault.maintenance.forget.rule_matching import RuleMatcher
+from pachvault.maintenance.forget.rule_matching import RuleMatcher, branch_names
 from pachvault.maintenance.verify import audits, known_damage
 from pachvault.policy import Retention
 from pachvault.syntax import selection
@@ -84,10 +85,11 @@ def plan(
 
     def read(name: SnapshotName) -> Candidate | DamageError:
         try:
-            manifest = snapshots.load(vault, name).manifest
+            snapshot = snapshots.load(vault, name)
+            manifest = snapshot.manifest
             is_in_scope = policy in (None, manifest.policy) and cluster in (None, manifest.cluster.id)
             if is_in_scope:
-                quick_check.check(name)
+                quick_check.check(snapshot)
             matching_rules = matcher.rules(manifest) if is_in_scope else frozenset()
         except DamageError as error:
             return error
@@ -121,8 +123,7 @@ def unmatched(vault: Vault, rules: Sequence[Retention]) -> list[str]:
 
     Empty where a snapshot cannot be read, for it may have such a branch, and where there is no snapshot.
     """
-    quick_check = QuickCheck.of(vault)
-    matcher = RuleMatcher(rules, quick_check.branches)
+    matcher = RuleMatcher(rules, cache(partial(branch_names, vault)))
     patterns = dict.fromkeys(pattern for patterns in matcher.patterns for pattern in patterns)
     names = snapshots.names(vault)
     try:

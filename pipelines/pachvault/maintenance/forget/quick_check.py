@@ -9,10 +9,11 @@ from __future__ import annotations
 from pachvault.errors import AbsentError, DamageError, PachvaultError
 from pachvault.format import layout
 from pachvault.maintenance.forget import snapshot_check
+from pachvault.maintenance.forget.rule_matching import branch_names
 from pachvault.vault import pending_deletes
 from pachvault.vault.index import blob_index
 from pachvault.vault.index.blob_places import BlobPlaces
-from pachvault.vault.snapshots import SnapshotName
+from pachvault.vault.snapshots import Snapshot
 from pachvault.vault.vault import Vault
 from pachvault.vault.walk import NodeKind, Reached, walk
 
@@ -38,15 +39,14 @@ class QuickCheck:
     def branches(self, record: bytes) -> tuple[str, ...]:
         """The names of the branches of a repo record."""
         if record not in self._branches:
-            names = tuple(branch.name for branch in self._vault.repo_record(record).branches)
-            self._branches[record] = names
+            self._branches[record] = branch_names(self._vault, record)
         return self._branches[record]
 
-    def check(self, name: SnapshotName) -> None:
+    def check(self, snapshot: Snapshot) -> None:
         """Raises DamageError where an object that the snapshot needs is missing or damaged."""
         pending: list[str] = []
         """The record that is being checked and the objects below it: intact when the walk leaves them."""
-        for node in walk(self._vault, [name], self._note, is_skipped=self._is_intact):
+        for node in walk(self._vault, [snapshot], self._note, is_skipped=self._is_intact):
             if node.kind is NodeKind.RECORD and node.record is not None:
                 self._branches[node.digest] = tuple(branch.name for branch in node.record.branches)
             if node.kind in (NodeKind.PIPELINES, NodeKind.RECORD):

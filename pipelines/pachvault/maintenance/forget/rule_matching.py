@@ -9,6 +9,12 @@ from pachvault.format.manifest import Manifest
 from pachvault.policy import Retention
 from pachvault.syntax import selection
 from pachvault.syntax.selection import SourcePattern
+from pachvault.vault.vault import Vault
+
+
+def branch_names(vault: Vault, record: bytes) -> tuple[str, ...]:
+    """The names of the branches of a repo record."""
+    return tuple(branch.name for branch in vault.repo_record(record).branches)
 
 
 class RuleMatcher:

@@ -197,9 +197,8 @@ def _check_names(vault: Vault) -> None:
 
 def check_manifests(vault: Vault) -> None:
     """Raises CorruptError where a manifest is missing: what it needs would look like garbage."""
-    # a listing that fails ends the prune here; to verify it is a finding
-    audits.load(vault)
-    check = verify_manifests.check(vault)
+    # read here, where a listing that fails ends the prune; to verify it is a finding
+    check = verify_manifests.check(vault, stored=audits.load(vault))
     missing = next((damage for damage in check.damages if damage.kind == verify_manifests.KIND), None)
     if missing is not None and missing.is_vital:
         raise CorruptError(

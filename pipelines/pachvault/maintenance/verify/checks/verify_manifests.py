@@ -43,8 +43,11 @@ class ManifestCheck:
     """The audit that lists the missing ones."""
 
 
-def check(vault: Vault, reported: Collection[str] = ()) -> ManifestCheck:
-    """Compare with the newest list of an audit. `reported`: short ids of snapshots that are findings already.
+def check(
+    vault: Vault, reported: Collection[str] = (), *, stored: Sequence[StoredAudit] | None = None
+) -> ManifestCheck:
+    """Compare with the newest list of an audit. `reported`: short ids of snapshots that are findings already;
+    `stored`: all audits, where the caller has read them.
 
     Asks the store for its time only where a manifest seems to be missing.
     """
@@ -52,7 +55,8 @@ def check(vault: Vault, reported: Collection[str] = ()) -> ManifestCheck:
     if manifests is None:
         return ManifestCheck(damages, None)
     # an audit that does not read, or a listing of them that fails, is a finding of verify_documents
-    stored, _ = tried(Damage(kind="listing", object=layout.AUDITS), partial(audits.load, vault))
+    if stored is None:
+        stored, _ = tried(Damage(kind="listing", object=layout.AUDITS), partial(audits.load, vault))
     now = datetime.now(UTC)
     if list(_missing(audits.newest_list(stored or (), now), manifests)):
         now = _store_now(vault, now)
