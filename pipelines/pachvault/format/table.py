@@ -8,7 +8,7 @@ A **commit list** has one row for each commit: its parent, its base, and the fil
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 
 import numpy as np
@@ -144,9 +144,9 @@ def encode_commits(table: pa.Table) -> bytes:
     return parquet.encode(table)
 
 
-def decode_commits(data: bytes) -> pa.Table:
-    """The commit list in `data`, or CorruptError."""
-    return parquet.decode(data, COMMITS_FORM)
+def decode_commits(data: bytes, columns: Sequence[str] = COMMITS.names) -> pa.Table:
+    """Columns of the commit list in `data`, or CorruptError; only these are decoded."""
+    return parquet.decode(data, COMMITS_FORM.of(*columns))
 
 
 def encode_metadata(metadata: Mapping[str, str]) -> str | None:

@@ -78,11 +78,6 @@ class LogOutput(logging.Handler):
         self.addFilter(self._fields)
         self.is_json = False
 
-    def hide(self, secret: str | None) -> None:
-        """Replace this value, too, from now on."""
-        if secret:
-            self._secrets.append(secret)
-
     def use_verbose(self) -> None:
         """Write what is decided, retried and skipped, too."""
         logging.getLogger(ROOT).setLevel(logging.INFO)

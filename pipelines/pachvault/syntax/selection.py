@@ -129,11 +129,6 @@ def path(text: str) -> str:
     return full
 
 
-def has_wildcards(text: str) -> bool:
-    """Whether a path or name is a pattern."""
-    return _WILDCARD.search(text) is not None
-
-
 @dataclass(frozen=True, slots=True)
 class SnapshotRef:
     """The newest snapshot, one by the beginning of its id, or the newest that was frozen by a time."""

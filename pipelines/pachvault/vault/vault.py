@@ -91,7 +91,7 @@ class Vault:
 
     def commit_list(self, name: bytes, columns: Sequence[str] = table.COMMITS.names) -> pa.Table:
         """Columns of a commit list by digest (schema table.COMMITS); only these are decoded."""
-        return parquet.decode(self.read(layout.table_path(name)), table.COMMITS_FORM.of(*columns))
+        return table.decode_commits(self.read(layout.table_path(name)), columns)
 
     def file_table(self, name: bytes) -> pa.Table:
         """A file table by digest (schema table.FILES)."""

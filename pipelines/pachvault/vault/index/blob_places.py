@@ -105,10 +105,6 @@ class BlobPlaces:
         """The blobs that the index places in a pack."""
         return self.rows.digests.take(self._by_pack.rows(pack))
 
-    def has_pack(self, pack: bytes) -> bool:
-        """Whether any row names a pack."""
-        return pack in self._by_pack.codes
-
     def compare_with_toc(self, pack: bytes, toc: Toc) -> tuple[Rows, IndexRows]:
         """The rows of a pack that its table of contents does not have, and the rows that only this has."""
         of_toc = IndexRows.of_toc(pack, toc)
