@@ -38,7 +38,7 @@ def _history(value: object) -> object:
 
 
 def _schedule(value: str) -> str:
-    schedule.parse(value)
+    schedule.for_policy(value)
     return value
 
 

@@ -222,7 +222,6 @@ def test_a_schedule_is_what_a_cron_input_takes(schedule: str) -> None:
         "hourly",
         "@every hour",
         "61 * * * *",
-        "@never",
         "",
         "0 0 * * * *",
         "0 0 L * *",

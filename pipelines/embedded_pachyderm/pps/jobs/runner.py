@@ -15,11 +15,12 @@ from python_pachyderm.proto.v2.pfs import pfs_pb2
 from python_pachyderm.proto.v2.pps import pps_pb2
 
 from embedded_pachyderm.pps.engine import Engine, now
-from embedded_pachyderm.pps.jobs import cron, inputs
+from embedded_pachyderm.pps.jobs import inputs
 from embedded_pachyderm.pps.jobs.job import InputGoneError, JobRun
 from embedded_pachyderm.pps.jobs.job_state import finish
 from embedded_pachyderm.pps.jobs.ticks import newest_tick, tick
 from embedded_pachyderm.pps.state import Key, pipeline_of
+from pachvault.syntax.schedule import parse as parse_schedule
 
 _log = logging.getLogger("embedded_pachyderm.pps")
 _RETRY_SECONDS = 1.0
@@ -129,7 +130,7 @@ class Runner:
         self._ended.wait(_RETRY_SECONDS)
 
     def _tick(self, cron_input: Any) -> None:
-        schedule = cron.parse(cron_input.spec)
+        schedule = parse_schedule(cron_input.spec)
         last: datetime | None = None
         while not self._over():
             try:

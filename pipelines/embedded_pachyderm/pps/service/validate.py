@@ -8,8 +8,10 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from embedded_pachyderm.pps.jobs import cron, inputs
+from embedded_pachyderm.pps.jobs import inputs
 from embedded_pachyderm.pps.pps_errors import bad_spec, invalid, unimplemented
+from pachvault.errors import InvalidInputError
+from pachvault.syntax.schedule import parse as parse_schedule
 
 #: Community Edition's limits, without an enterprise key.
 MAX_PIPELINES = 16
@@ -139,6 +141,6 @@ def _check_input(node: Any) -> None:
             raise invalid("input cannot come from a commit; use a branch with head pointing to the commit")
     if node.HasField("cron"):
         try:
-            cron.parse(node.cron.spec)
-        except cron.CronError as error:
+            parse_schedule(node.cron.spec)
+        except InvalidInputError as error:
             raise invalid(f"error parsing cron-spec: {error}") from None
