@@ -1,0 +1,1 @@
+"""Commands that only read: `show`, `ls`, `cat`, `diff`, `extract`, `snapshots`, `status`."""

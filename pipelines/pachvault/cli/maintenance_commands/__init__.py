@@ -1,0 +1,1 @@
+"""Commands that check a vault or change it: `verify`, `repair`, `forget`, `prune`, `erase`, `maintenance`."""
