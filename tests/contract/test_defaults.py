@@ -7,10 +7,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from pachvault.errors import PachydermError, SourceGoneError, UnsupportedError
+from pachvault.errors import PachydermError, SourceGoneError, UnsupportedError, UsageError
 from pachvault.format.ids import RepoName
 from pachvault.pach import unknown_fields
 from pachvault.pach.connection import connect
+from pachvault.pach.pipelines import Pipelines
 from pachvault.pach.settings import Settings
 
 from .pach import Message, Pach
@@ -68,6 +69,18 @@ def test_a_spec_is_told_as_it_was_written_with_fields_that_are_newer(
     info = inspect(pach, project, "newer")
     assert json.loads(info.details_json) == spec
     assert json.loads(unknown_fields.text(info, "effective_spec_json"))["maximumExpectedUptime"] == "3600s"
+
+
+def test_a_dry_run_reads_a_spec_and_makes_nothing(pach: Pach, project: Project, repo: Message) -> None:
+    spec = shell(project, "trial", pfs(project, "data", "/"), "true") | {"maximumExpectedUptime": "3600s"}
+    absent = shell(project, "trial", pfs(project, "no-such-repo", "/"), "true")  # not looked at
+    with connect(pach.address) as connection:
+        pipelines = Pipelines(connection)
+        pipelines.check(json.dumps(spec), "spec.json")
+        pipelines.check(json.dumps(absent), "spec.json")
+        with pytest.raises(UsageError, match=r"spec\.json: .*noSuchField"):
+            pipelines.check(json.dumps(spec | {"noSuchField": 1}), "spec.json")
+        assert not pipelines.exists(project.name, "trial")
 
 
 def test_an_image_pull_secret_need_not_be_there(pach: Pach, project: Project, repo: Message) -> None:

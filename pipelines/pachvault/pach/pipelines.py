@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -29,6 +30,13 @@ class Job:
     id: str
     is_success: bool
     reason: str
+
+
+_SPEC_QUOTED = re.compile(
+    r"could not make effective spec: could not parse .* as Create Pipeline Request message: (?:proto:\s*)?",
+    re.DOTALL,
+)
+"""How pachd begins its complaint about a spec: with all of the spec."""
 
 
 class Pipelines:
@@ -64,21 +72,31 @@ class Pipelines:
         self._put(spec, where, name.name, update=there is not None)
         return "created" if there is None else "updated"
 
-    def _put(self, spec: str, where: str, name: str, *, update: bool) -> None:
+    def check(self, spec: str, where: str) -> None:
+        """Raise UsageError where the server cannot read a JSON spec; nothing is created.
+
+        Its project must exist. Before Pachyderm 2.8 the spec is parsed here, without the server.
+        """
+        self._put(spec, where, _name_in(spec, where).name, dry_run=True)
+
+    def _put(self, spec: str, where: str, name: str, *, update: bool = False, dry_run: bool = False) -> None:
         """By the call that takes the JSON itself, and so with every field that the server supports."""
-        request = codec.field(1, spec) + codec.flag(3, value=update)
+        request = codec.field(1, spec) + codec.flag(2, value=dry_run) + codec.flag(3, value=update)
         try:
             with explained(f"pipeline {name}"):
                 self._create_v2(request)
         except UnsupportedError:  # before Pachyderm 2.8
             message = _request(spec, where)
+            if dry_run:
+                return
             message.update = update
             with explained(f"pipeline {name}"):
                 self._pps.CreatePipeline(message)
         except PachydermError as error:
             if status_of(error) == grpc.StatusCode.INVALID_ARGUMENT:
-                _request(spec, where)  # its complaint is the clearer one, where it has one
-                raise UsageError(error.what, where=where) from error
+                raise UsageError(
+                    _SPEC_QUOTED.sub("not a pipeline spec: ", error.what), where=where
+                ) from error
             raise
 
     def exists(self, project: str, name: str) -> bool:

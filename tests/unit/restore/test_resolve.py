@@ -350,6 +350,25 @@ def test_a_pipeline_comes_after_what_it_reads_and_needs_its_secrets(case: Case, 
         case.plan("*", pipelines=True)
 
 
+def test_specs_that_the_server_cannot_read_are_refused_by_the_plan(case: Case, line: list[str]) -> None:
+    details = {"input": {"pfs": {"repo": "data", "project": case.there.name}}}
+
+    def pipeline(name: str, **fields: object) -> Pipeline:
+        spec = json.dumps({"transform": {"cmd": ["true"]}, **fields})
+        return Pipeline(
+            project=case.there.name, name=name, version=1, stopped=False, spec_json=spec, details=details
+        )
+
+    case.back_up(
+        pipeline("good"), pipeline("odd", noSuchField=1), pipeline("odder", transform={"nor_this": 1})
+    )
+    with pytest.raises(
+        UsageError, match=r"cannot create 2 of the pipelines: .*/odd: .*noSuchField.*; .*/odder: .*nor_this"
+    ):
+        case.plan("*", pipelines=True)
+    assert [plan.name for plan in case.plan("data", "good", pipelines=True).pipelines] == ["good"]
+
+
 def test_more_than_the_licence_allows_is_refused(case: Case, line: list[str]) -> None:
     def pipeline(name: str, workers: int) -> Pipeline:
         details = {"input": {"pfs": {"repo": "data", "project": case.there.name}}}

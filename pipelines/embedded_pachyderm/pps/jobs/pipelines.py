@@ -63,14 +63,14 @@ class Pipelines:
         newer: Mapping[str, Any] | None = None,
     ) -> str:
         """Create or update; gives the effective spec. `newer` are fields that the message lacks."""
-        validate.check_spec(request)
         request.pipeline.project.name = request.pipeline.project.name or "default"
         self._check_project(request.pipeline.project)
         effective_spec = effective.effective_json(
             request, self.defaults_of(request.pipeline.project.name), newer or {}
         )
-        if dry_run:
+        if dry_run:  # as in pachd, it reads the spec and no more
             return effective_spec
+        validate.check_spec(request)
         key = key_of(request.pipeline)
         with self._creating, self._engine.lock(key):
             previous = self._engine.state.pipeline(key)

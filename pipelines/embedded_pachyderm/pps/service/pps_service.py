@@ -133,7 +133,10 @@ class PpsService:
             document = json.loads(request.create_pipeline_request_json)
             spec = parse_spec(document)
         except (SpecError, ValueError) as error:
-            raise bad_spec(str(error)) from None
+            raise bad_spec(
+                f"could not parse {request.create_pipeline_request_json} as Create Pipeline Request message: "
+                f"proto: {error}"
+            ) from None
         effective = self._pipelines.create(
             spec,
             spec=request.create_pipeline_request_json,

@@ -93,6 +93,28 @@ def check_licence(source: Source, plans: Sequence[PipelinePlan], outputs: Collec
     )
 
 
+def check_specs(source: Source, plans: Sequence[PipelinePlan], cluster: TargetCluster) -> None:
+    """Raise UsageError for a new pipeline with a spec that this Pachyderm cannot read, all of them named."""
+    pipelines = Pipelines(source.connection)
+    problems = []
+    for plan in plans:
+        # the server reads a spec with its project's defaults: one that is still to be made has none
+        projects = [plan.project] if plan.project in cluster.projects else sorted(cluster.projects)
+        if not plan.is_new or not projects:
+            continue
+        spec = json.loads(plan.spec_json)
+        spec["pipeline"]["project"] = {"name": projects[0]}
+        try:
+            pipelines.check(json.dumps(spec), f"{plan.project}/{plan.name}")
+        except UsageError as error:
+            problems.append(str(error))
+    if problems:
+        raise UsageError(
+            f"this Pachyderm cannot create {len(problems)} of the pipelines: {'; '.join(problems)}",
+            hint="leave them out, or restore into the version that they were saved from",
+        )
+
+
 def not_recomputed(
     snapshot: Snapshot,
     source: Source,

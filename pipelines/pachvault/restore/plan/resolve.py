@@ -89,6 +89,7 @@ def resolve(request: Request, vault: Vault, source: Source) -> PlanWithShares:
         plans,
         {f"{pattern.project}/{pattern.repo}" for pattern in patterns},
     )
+    cluster_needs.check_specs(source, pipelines, cluster)
     cluster_needs.check_licence(source, pipelines, cluster.outputs)
     if repos or not lost:
         _check_paths(request, snapshot, repos)
