@@ -24,7 +24,6 @@ NOTES = frozenset(
     {
         INDEX_HEALED,
         METADATA_LOST,
-        NOTHING_MATCHED,
         NOT_MIRRORED,
         UNSETTLED,
         UNFINISHED,
