@@ -47,15 +47,15 @@ class Damaged:
 
     def holding(self, path: str) -> Path:
         """The pack with the content of a file."""
-        (found,) = [file for file in self.files(layout.PACKS) if CONTENT[path] in file.read_bytes()]
-        return found
+        (pack_file,) = [file for file in self.files(layout.PACKS) if CONTENT[path] in file.read_bytes()]
+        return pack_file
 
     def repaired(self, heal: Heal | None = None, level: Level = Level.DATA) -> Repaired:
         return repair.execute(repair.plan(self.vault.store, level, Quiet()), heal, Quiet())
 
     def damages(self) -> list[tuple[str, str]]:
-        found = verify(self.vault, Level.DATA, Quiet())
-        return [(each.kind, each.object) for each in found if each.severity == "damage"]
+        findings = verify(self.vault, Level.DATA, Quiet())
+        return [(finding.kind, finding.object) for finding in findings if finding.severity == "damage"]
 
     def assert_whole(self) -> None:
         """Every file of the newest commit reads, verify finds no damage, and a backup goes on."""

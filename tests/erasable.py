@@ -88,15 +88,18 @@ class Kept:
             for _, history in snapshots.load(self.vault, name).repos()
         ]
         return {
-            each for history in histories for names in history.commits["tables"].to_pylist() for each in names
+            table_name
+            for history in histories
+            for names in history.commits["tables"].to_pylist()
+            for table_name in names
         }
 
     def blobs_in_packs(self) -> set[bytes]:
         """By the packs' own tables of contents."""
-        found: set[bytes] = set()
+        blobs: set[bytes] = set()
         for info in self.vault.store.list(layout.PACKS):
-            found.update(pack.split_digests(read_toc(self.vault, info.name, info.size).blobs["digest"]))
-        return found
+            blobs.update(pack.split_digests(read_toc(self.vault, info.name, info.size).blobs["digest"]))
+        return blobs
 
     def staying(self) -> list[bytes]:
         """The small contents that stay."""
@@ -135,7 +138,9 @@ class Kept:
             assert not any(path.startswith("/people/42/") for path in self._paths(info.name))
 
     def assert_verified(self) -> None:
-        assert [each for each in verify(self.vault, Level.DATA, Quiet()) if each.severity == "damage"] == []
+        assert [
+            finding for finding in verify(self.vault, Level.DATA, Quiet()) if finding.severity == "damage"
+        ] == []
 
     def assert_tree(self, repo: Repo) -> None:
         """Every commit of every snapshot that has it is what it was, but for what was erased."""

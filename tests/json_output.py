@@ -169,10 +169,10 @@ def _validators() -> dict[str, Draft202012Validator]:
 def checked(lines: str) -> list[dict[str, Any]]:
     """The objects of a command's output, each as the schema says; AssertionError otherwise."""
     objects = [json.loads(line) for line in lines.splitlines()]
-    for each in objects:
-        assert each["type"] in _validators(), f"docs/json.schema.json has no type {each['type']}: {HINT}"
-        errors = [error.message for error in _validators()[each["type"]].iter_errors(each)]
-        assert not errors, f"{each['type']} is not as docs/json.schema.json says: {errors}"
+    for result in objects:
+        assert result["type"] in _validators(), f"docs/json.schema.json has no type {result['type']}: {HINT}"
+        errors = [error.message for error in _validators()[result["type"]].iter_errors(result)]
+        assert not errors, f"{result['type']} is not as docs/json.schema.json says: {errors}"
     return objects
 
 
@@ -210,7 +210,7 @@ def _form(field: dict[str, Any], definitions: dict[str, Any]) -> str:
         target = definitions[name]
         return f"[{name}](#{name.lower()})" if "properties" in target else _form(target, definitions)
     if "anyOf" in field:
-        return " or ".join(_form(each, definitions) for each in field["anyOf"])
+        return " or ".join(_form(option, definitions) for option in field["anyOf"])
     if "enum" in field:
         return ", ".join(f"`{value}`" for value in field["enum"])
     kind = field.get("type", "any value")

@@ -78,22 +78,22 @@ class Stored:
 
     def mend(self) -> None:
         """What verify names is repaired; a manifest that was never whole is forgotten."""
-        found = self.damages()
-        if found:
+        findings = self.damages()
+        if findings:
             with suppress(NamedError):
                 do_repair(self, self.store)
-            found = self.damages()
-        for each in found:
-            assert each.kind == "manifest-damaged"
-            name = snapshots.parse_path(each.object)
+            findings = self.damages()
+        for finding in findings:
+            assert finding.kind == "manifest-damaged"
+            name = snapshots.parse_path(finding.object)
             assert name is not None
             assert name not in self.kept
             if name.id != self.forgotten.id:  # that is brought back once more
                 forget_named(self.store, name)
 
     def damages(self) -> list[Finding]:
-        found = verify(vault.open_vault(self.store), Level.DATA, Quiet())
-        return [each for each in found if each.severity is not Severity.NOTE]
+        findings = verify(vault.open_vault(self.store), Level.DATA, Quiet())
+        return [finding for finding in findings if finding.severity is not Severity.NOTE]
 
     def has_done(self, command: str) -> bool:
         """Whether what a command is for has come about."""
@@ -103,7 +103,7 @@ class Stored:
             return any(_run(opened, name) == "run-9" for name in known)
         if command in ("forget", "bring back"):
             wanted = self.doomed if command == "forget" else self.forgotten
-            return any(each.id == wanted.id for each in known) == (command == "bring back")
+            return any(known_name.id == wanted.id for known_name in known) == (command == "bring back")
         return True
 
     def again(self, command: str, *, is_checked: bool = True) -> None:
@@ -121,7 +121,7 @@ class Stored:
         reader = BlobReader(opened, blob_index.load_places(opened))
         known = snapshots.names(opened)
         assert {*self.kept} <= {*known}
-        back = {each.name for each in forget.forgotten(opened)}
+        back = {forgotten_snapshot.name for forgotten_snapshot in forget.forgotten(opened)}
         if not self.is_grace_over:
             assert {self.doomed.id, self.forgotten.id} <= {name.id for name in {*known, *back}}
         may_return = [name for name in back if name.id in (self.forgotten.id, self.doomed.id)]
@@ -131,8 +131,8 @@ class Stored:
     def read_back(self, opened: Vault, reader: BlobReader, name: SnapshotName) -> None:
         snapshot = snapshots.load(opened, name)
         repo, commit, tree = self.trees[snapshot.manifest.run_id]
-        found = tree_of(snapshot, repo, commit)
-        assert {path: reader.read(each) for path, (_, each) in found.items()} == tree
+        files = tree_of(snapshot, repo, commit)
+        assert {path: reader.read(name_of_blob) for path, (_, name_of_blob) in files.items()} == tree
 
 
 def _run(opened: Vault, name: SnapshotName) -> str | None:
@@ -162,8 +162,8 @@ def _made() -> Stored:
     mostly_dead = story.back_up(3, 20, 21, 22)
     shares = story.back_up(4, 20, 30)
     story.pass_time(4)
-    for each in (old, mostly_dead):
-        forget_named(store, each.name)
+    for snapshot in (old, mostly_dead):
+        forget_named(store, snapshot.name)
     prune_all(store, PruneLimits(max_dead=1))  # marks what they alone needed
     story.pass_time(4)
     recent = story.back_up(5, 0, 1, 40, 41, 42, 43)
@@ -191,9 +191,9 @@ def do_back_up(story: Stored, store: Store) -> None:
 
 def do_verify(story: Stored, store: Store) -> None:
     del story
-    found = verify(vault.open_vault(store), Level.DATA, Quiet())
-    if any(each.severity is not Severity.NOTE for each in found):
-        raise NamedError(found)
+    findings = verify(vault.open_vault(store), Level.DATA, Quiet())
+    if any(finding.severity is not Severity.NOTE for finding in findings):
+        raise NamedError(findings)
 
 
 def do_forget(story: Stored, store: Store) -> None:

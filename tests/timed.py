@@ -104,7 +104,14 @@ class Timed(Stored):
     def planned(self, name: str) -> PlannedObject | None:
         """What a prune would do with an object; None where it is simply kept."""
         planned = self.plan()
-        return next((each for each in [*planned.others, *planned.packs] if each.name == name), None)
+        return next(
+            (
+                planned_object
+                for planned_object in [*planned.others, *planned.packs]
+                if planned_object.name == name
+            ),
+            None,
+        )
 
     def objects(self) -> set[str]:
         """What a prune could delete."""

@@ -56,17 +56,17 @@ def client(address: str) -> Client:
 
 @pytest.fixture
 def project(pach: Pach) -> Iterator[Project]:
-    made = Project.create(pach)
-    yield made
-    made.delete()
+    new_project = Project.create(pach)
+    yield new_project
+    new_project.delete()
 
 
 @pytest.fixture(scope="module")
 def shared_project(pach: Pach) -> Iterator[Project]:
     """One project for all tests of a module: for what takes long to make."""
-    made = Project.create(pach)
-    yield made
-    made.delete()
+    new_project = Project.create(pach)
+    yield new_project
+    new_project.delete()
 
 
 @pytest.fixture

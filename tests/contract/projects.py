@@ -18,9 +18,9 @@ class Project:
 
     @classmethod
     def create(cls, pach: Pach) -> Project:
-        made = cls(pach, f"contract-{secrets.token_hex(5)}")
-        pach.pfs.CreateProject(pfs_pb2.CreateProjectRequest(project=made.message))
-        return made
+        project = cls(pach, f"contract-{secrets.token_hex(5)}")
+        pach.pfs.CreateProject(pfs_pb2.CreateProjectRequest(project=project.message))
+        return project
 
     @property
     def message(self) -> Message:

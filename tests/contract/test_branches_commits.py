@@ -60,10 +60,10 @@ def test_a_branch_made_without_a_head_gets_an_empty_commit(
 ) -> None:
     _branch(pach, repo, "new")
     head = pfs_pb2.Commit(repo=repo, id=pach.head(repo, "new"))
-    told = _told(pach.inspect(head, wait=True))
-    assert told["origin"] == "AUTO"
-    assert told["size"] == 0
-    recorded(told)
+    info = _told(pach.inspect(head, wait=True))
+    assert info["origin"] == "AUTO"
+    assert info["size"] == 0
+    recorded(info)
 
 
 def test_branches_are_listed_with_their_heads(pach: Pach, repo: Message, recorded: Recording) -> None:
@@ -83,10 +83,10 @@ def test_branches_are_listed_with_their_heads(pach: Pach, repo: Message, recorde
 
 def test_an_open_head_is_told_by_its_commit(pach: Pach, repo: Message, recorded: Recording) -> None:
     commit = pach.start(repo, description="what for")
-    told = _told(pach.inspect(commit))
-    assert told["id"] == pach.head(repo)
-    assert told["has"] == ["started"]
-    recorded(told)
+    info = _told(pach.inspect(commit))
+    assert info["id"] == pach.head(repo)
+    assert info["has"] == ["started"]
+    recorded(info)
 
 
 def test_a_branch_moves_to_an_old_commit_and_back(pach: Pach, repo: Message) -> None:
@@ -105,12 +105,17 @@ def test_a_branch_keeps_its_trigger(pach: Pach, repo: Message, recorded: Recordi
     trigger = pfs_pb2.Trigger(branch="master", size="1K", commits=3, all=True)
     target = pfs_pb2.Branch(repo=repo, name="released")
     pach.pfs.CreateBranch(pfs_pb2.CreateBranchRequest(branch=target, trigger=trigger))
-    told = pach.pfs.InspectBranch(pfs_pb2.InspectBranchRequest(branch=target)).trigger
-    assert (told.branch, told.size, told.commits, told.all) == ("master", "1K", 3, True)
+    trigger_info = pach.pfs.InspectBranch(pfs_pb2.InspectBranchRequest(branch=target)).trigger
+    assert (trigger_info.branch, trigger_info.size, trigger_info.commits, trigger_info.all) == (
+        "master",
+        "1K",
+        3,
+        True,
+    )
     itself = pfs_pb2.Trigger(branch="released")
     recorded(
         {
-            "branch": told.branch,
+            "branch": trigger_info.branch,
             "on itself": refusal(
                 pach.pfs.CreateBranch, pfs_pb2.CreateBranchRequest(branch=target, trigger=itself)
             ),
@@ -180,13 +185,13 @@ def test_what_a_commit_tells(pach: Pach, repo: Message, recorded: Recording) -> 
     pach.finish(second, description="said at the end")
     third = pach.start(repo)
     pach.finish(third, error="it went wrong")
-    told = [_told(pach.inspect(commit)) for commit in (first, second, third)]
-    assert [each["parent"] for each in told] == ["", first.id, second.id]
-    assert [each["description"] for each in told] == ["said at the start", "said at the end", ""]
-    assert [each["error"] for each in told] == ["", "", "it went wrong"]
-    assert [each["size"] for each in told][:2] == [5, 8]
-    assert {each["branch in the answer"] for each in told} == {""}, "since 2.11"
-    recorded(told)
+    infos = [_told(pach.inspect(commit)) for commit in (first, second, third)]
+    assert [info["parent"] for info in infos] == ["", first.id, second.id]
+    assert [info["description"] for info in infos] == ["said at the start", "said at the end", ""]
+    assert [info["error"] for info in infos] == ["", "", "it went wrong"]
+    assert [info["size"] for info in infos][:2] == [5, 8]
+    assert {info["branch in the answer"] for info in infos} == {""}, "since 2.11"
+    recorded(infos)
 
 
 def test_an_explicit_parent_moves_the_head(pach: Pach, repo: Message, recorded: Recording) -> None:
@@ -195,18 +200,18 @@ def test_an_explicit_parent_moves_the_head(pach: Pach, repo: Message, recorded: 
     third = pach.commit(repo, add("/c", b"3"), parent=first)
     assert pach.head(repo) == third.id
     assert pach.paths(third) == ["/", "/a", "/c"]
-    told = [_told(pach.inspect(commit)) for commit in (first, second, third)]
-    assert told[0]["children"] == sorted([second.id, third.id])
-    recorded([[each["id"], each["parent"]] for each in told])
+    infos = [_told(pach.inspect(commit)) for commit in (first, second, third)]
+    assert infos[0]["children"] == sorted([second.id, third.id])
+    recorded([[info["id"], info["parent"]] for info in infos])
 
 
 def test_a_fresh_branch_starts_without_a_parent(pach: Pach, repo: Message, recorded: Recording) -> None:
     pach.commit(repo, add("/a", b"1"))
     root = pach.commit(repo, add("/b", b"2"), branch="fresh")
-    told = _told(pach.inspect(root))
-    assert told["parent"] == ""
+    info = _told(pach.inspect(root))
+    assert info["parent"] == ""
     assert pach.paths(root) == ["/", "/b"]
-    recorded(told)
+    recorded(info)
 
 
 def test_a_commit_may_start_where_another_branch_is(pach: Pach, repo: Message) -> None:
@@ -368,7 +373,7 @@ def test_unknown_names_are_not_found(
         "branch at an unknown commit": refusal(_branch, pach, repo, "new", unknown),
         "a bad id": refusal(pach.inspect, pfs_pb2.Commit(repo=repo, id="zz")),
     }
-    assert all(answers[each].startswith("NOT_FOUND") for each in ("commit", "branch"))
+    assert all(answers[kind].startswith("NOT_FOUND") for kind in ("commit", "branch"))
     recorded(answers)
 
 

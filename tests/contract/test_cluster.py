@@ -14,14 +14,14 @@ from .recording import Recording, refusal
 
 
 def test_the_version(pach: Pach) -> None:
-    told = pach.version.GetVersion(empty_pb2.Empty())
-    version = (told.major, told.minor, told.micro)
+    answer = pach.version.GetVersion(empty_pb2.Empty())
+    version = (answer.major, answer.minor, answer.micro)
     if "PACHD_ADDRESS" in os.environ:
         # A server built from source without the version flag says 0.0.0.
         assert version in {(2, 11, 6), (0, 0, 0)}
     else:
         assert version == (2, 11, 6)
-        assert told.additional, "the double says that it is one"
+        assert answer.additional, "the double says that it is one"
 
 
 def test_the_clusters_id_is_stable(pach: Pach) -> None:

@@ -33,10 +33,10 @@ def test_a_clusters_defaults_are_told(settings: Settings, recorded: Recording) -
 
 
 def test_a_clusters_defaults_are_set_as_they_were_told(settings: Settings) -> None:
-    told = settings.cluster_defaults()
-    assert told
-    settings.set_cluster_defaults(told)
-    assert settings.cluster_defaults() == told
+    defaults = settings.cluster_defaults()
+    assert defaults
+    settings.set_cluster_defaults(defaults)
+    assert settings.cluster_defaults() == defaults
 
 
 def test_a_projects_defaults_fill_in_what_a_spec_leaves_out(

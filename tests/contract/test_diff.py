@@ -13,10 +13,10 @@ def _rows(pach: Pach, new: Commit, old: Commit | None = None, path: str = "/") -
     """[path in new, path in old], either of them None."""
     return [
         [
-            each.new_file.file.path if each.HasField("new_file") else None,
-            each.old_file.file.path if each.HasField("old_file") else None,
+            difference.new_file.file.path if difference.HasField("new_file") else None,
+            difference.old_file.file.path if difference.HasField("old_file") else None,
         ]
-        for each in pach.diff(new, old, path)
+        for difference in pach.diff(new, old, path)
     ]
 
 
@@ -45,7 +45,7 @@ def test_puts_deletes_and_appends(pach: Pach, repo: Message, recorded: Recording
 def test_what_a_difference_tells(pach: Pach, repo: Message, recorded: Recording) -> None:
     old = pach.commit(repo, add("/a", b"1"))
     new = pach.commit(repo, add("/a", b"2"))
-    told = [
+    differences = [
         [
             [
                 info.file.path,
@@ -54,14 +54,14 @@ def test_what_a_difference_tells(pach: Pach, repo: Message, recorded: Recording)
                 info.file.commit.id,
                 pfs_pb2.FileType.Name(info.file_type),
             ]
-            for info in (each.new_file, each.old_file)
+            for info in (difference.new_file, difference.old_file)
         ]
-        for each in pach.diff(new, old)
+        for difference in pach.diff(new, old)
     ]
-    assert [row[0][:2] for row in told] == [["/", 2], ["/a", 2]]
-    assert told[1][0][2] == pach.file(new, "/a").hash.hex()
-    assert told[1][1][3] == old.id
-    recorded(told)
+    assert [row[0][:2] for row in differences] == [["/", 2], ["/a", 2]]
+    assert differences[1][0][2] == pach.file(new, "/a").hash.hex()
+    assert differences[1][1][3] == old.id
+    recorded(differences)
 
 
 def test_a_first_commit_differs_from_nothing(pach: Pach, repo: Message, recorded: Recording) -> None:

@@ -45,8 +45,8 @@ def test_paths_are_cleaned(pach: Pach, repo: Message, recorded: Recording) -> No
         "/l/./m",
     ]
     answers = [[path, refusal(pach.modify, commit, add(path, b"x"))] for path in paths]
-    told = pach.finish(commit)
-    recorded({"answers": answers, "error": bool(told.error), "told": pach.paths(commit)})
+    info = pach.finish(commit)
+    recorded({"answers": answers, "error": bool(info.error), "told": pach.paths(commit)})
     assert dict(answers)["a"] == dict(answers)["/.j"] == "OK"
     assert dict(answers)["/g/../h"] != "OK"
 
@@ -126,7 +126,7 @@ def test_copying(pach: Pach, project: Project, repo: Message, recorded: Recordin
 
 def test_what_a_file_tells(pach: Pach, repo: Message, recorded: Recording) -> None:
     commit = pach.commit(repo, add("/d/a", b"12345"), add("/empty"))
-    told = {
+    infos = {
         path: [
             pfs_pb2.FileType.Name(info.file_type),
             info.file.path,
@@ -138,11 +138,11 @@ def test_what_a_file_tells(pach: Pach, repo: Message, recorded: Recording) -> No
         for path in ("/d/a", "/empty", "/d", "/d/", "/")
         for info in [pach.file(commit, path)]
     }
-    assert told["/d/a"][:3] == ["FILE", "/d/a", 5]
-    assert told["/empty"][:3] == ["FILE", "/empty", 0]
-    assert told["/d"] == told["/d/"]
-    assert told["/d"][0] == "DIR"
-    recorded(told)
+    assert infos["/d/a"][:3] == ["FILE", "/d/a", 5]
+    assert infos["/empty"][:3] == ["FILE", "/empty", 0]
+    assert infos["/d"] == infos["/d/"]
+    assert infos["/d"][0] == "DIR"
+    recorded(infos)
 
 
 def test_equal_content_has_equal_hashes_anywhere(pach: Pach, project: Project, repo: Message) -> None:
@@ -278,15 +278,15 @@ def test_globs(pach: Pach, repo: Message, recorded: Recording) -> None:
         "/@(b|c.txt)",
         "/!(b)",
     ]
-    found = {
+    matches = {
         pattern: [
             f.file.path for f in pach.pfs.GlobFile(pfs_pb2.GlobFileRequest(commit=commit, pattern=pattern))
         ]
         for pattern in patterns
     }
-    assert found["/"] == ["/"]
-    assert found["/*"] == ["/a/", "/b", "/c.txt"]
-    recorded(found)
+    assert matches["/"] == ["/"]
+    assert matches["/*"] == ["/a/", "/b", "/c.txt"]
+    recorded(matches)
 
 
 def test_a_file_and_a_directory_of_one_name_fail_the_commit(
@@ -294,9 +294,9 @@ def test_a_file_and_a_directory_of_one_name_fail_the_commit(
 ) -> None:
     commit = pach.start(repo)
     answer = refusal(pach.modify, commit, add("/a", b"1"), add("/a/b", b"2"))
-    told = pach.finish(commit)
-    recorded({"write": answer, "error": bool(told.error)})
-    assert (answer, bool(told.error)) == ("OK", True), "not when written, but when finished"
+    info = pach.finish(commit)
+    recorded({"write": answer, "error": bool(info.error)})
+    assert (answer, bool(info.error)) == ("OK", True), "not when written, but when finished"
 
 
 def test_writing_to_a_branch_without_an_open_commit_makes_one(

@@ -127,11 +127,11 @@ def test_a_diff_on_a_failed_parent(pach: Pach, project: Project, repo: Message) 
 
 def test_a_file_set_is_read_like_a_commit(pach: Pach, repo: Message, recorded: Recording) -> None:
     chain = _chain(pach, repo)
-    told: dict[str, dict[str, Any]] = {}
+    answers: dict[str, dict[str, Any]] = {}
     for name, diff in (("total", False), ("diff", True)):
         at = file_set_commit(pach.file_set(chain[1], diff=diff))
         root = pach.file(at)
-        told[name] = {
+        answers[name] = {
             "walk": pach.tree(at),
             "root": [root.size_bytes, root.hash.hex(), root.HasField("committed")],
             "tar": pach.tar_names(at, "/**"),
@@ -143,10 +143,10 @@ def test_a_file_set_is_read_like_a_commit(pach: Pach, repo: Message, recorded: R
             ],
             "against the commit": len(pach.diff(at, chain[1])),
         }
-    assert told["total"]["walk"] == pach.tree(chain[1])
-    assert told["diff"]["x"] == "+", "of an append, what was appended"
-    assert [row[0] for row in told["diff"]["walk"]] == ["/", "/a", "/d/", "/d/x"], "nothing of the delete"
-    recorded(told)
+    assert answers["total"]["walk"] == pach.tree(chain[1])
+    assert answers["diff"]["x"] == "+", "of an append, what was appended"
+    assert [row[0] for row in answers["diff"]["walk"]] == ["/", "/a", "/d/", "/d/x"], "nothing of the delete"
+    recorded(answers)
 
 
 def test_an_empty_diff_is_read_like_an_empty_commit(pach: Pach, repo: Message, recorded: Recording) -> None:
@@ -258,12 +258,12 @@ def test_a_file_set_of_an_open_commit(pach: Pach, repo: Message, recorded: Recor
     pach.commit(repo, add("/a", b"1"))
     commit = pach.start(repo)
     pach.modify(commit, add("/b", b"2"))
-    told = {
+    paths_of = {
         name: pach.paths(file_set_commit(pach.file_set(commit, diff=diff)))
         for name, diff in (("total", False), ("diff", True))
     }
-    recorded(told)
-    assert told == {"total": ["/", "/a", "/b"], "diff": ["/", "/b"]}
+    recorded(paths_of)
+    assert paths_of == {"total": ["/", "/a", "/b"], "diff": ["/", "/b"]}
 
 
 def test_the_file_sets_of_a_failed_commit(pach: Pach, repo: Message, recorded: Recording) -> None:
@@ -271,12 +271,12 @@ def test_the_file_sets_of_a_failed_commit(pach: Pach, repo: Message, recorded: R
     failed = pach.start(repo)
     pach.modify(failed, add("/b", b"2"))
     pach.finish(failed, error="it went wrong")
-    told = {
+    paths_of = {
         name: pach.paths(file_set_commit(pach.file_set(failed, diff=diff)))
         for name, diff in (("total", False), ("diff", True))
     }
-    assert told["diff"] == ["/", "/b"]
-    recorded(told)
+    assert paths_of["diff"] == ["/", "/b"]
+    recorded(paths_of)
 
 
 def test_a_branch_without_an_open_commit_takes_no_file_set(

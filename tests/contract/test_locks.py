@@ -49,8 +49,8 @@ def test_a_description_changes_under_an_open_commit(pach: Pach, repo: Message) -
     opened = pach.start(repo, "holder", description="who holds it")
     for text in ("one", "two", ""):
         pach.pfs.CreateRepo(pfs_pb2.CreateRepoRequest(repo=repo, description=text, update=True))
-        told = pach.pfs.InspectRepo(pfs_pb2.InspectRepoRequest(repo=repo))
-        assert (told.description, told.created) == (text, created)
+        info = pach.pfs.InspectRepo(pfs_pb2.InspectRepoRequest(repo=repo))
+        assert (info.description, info.created) == (text, created)
     assert pach.head(repo, "holder") == opened.id
     assert not pach.inspect(opened).HasField("finishing")
 

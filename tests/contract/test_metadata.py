@@ -52,14 +52,16 @@ def test_metadata_of_projects_repos_branches_and_commits(
         settings.set_metadata(place, NOTES)
     source = Source(connection)
     expected = dict(sorted(NOTES.items()))
-    assert [each.metadata for each in source.projects() if each.name == project.name] == [expected]
-    assert [each.metadata for each in source.repos() if each.name == name] == [expected]
-    assert [each.metadata for each in source.branches(name)] == [expected]
-    assert [each.metadata for each in source.commits(name)] == [expected]
+    assert [
+        project_info.metadata for project_info in source.projects() if project_info.name == project.name
+    ] == [expected]
+    assert [info.metadata for info in source.repos() if info.name == name] == [expected]
+    assert [branch.metadata for branch in source.branches(name)] == [expected]
+    assert [info.metadata for info in source.commits(name)] == [expected]
     settings.set_metadata(SettingsScope.repo(name), {"owner": "bob"})
-    assert [each.metadata for each in source.repos() if each.name == name] == [{"owner": "bob"}]
+    assert [info.metadata for info in source.repos() if info.name == name] == [{"owner": "bob"}]
     settings.set_metadata(SettingsScope.repo(name), {})
-    assert [each.metadata for each in source.repos() if each.name == name] == [{}]
+    assert [info.metadata for info in source.repos() if info.name == name] == [{}]
 
 
 def test_an_open_commits_metadata_stays_when_it_is_finished(
@@ -67,8 +69,8 @@ def test_an_open_commits_metadata_stays_when_it_is_finished(
 ) -> None:
     commit = pach.start(repo)
     settings.set_metadata(SettingsScope.commit(name, commit.id), NOTES)
-    told = pach.finish(commit, description="done")
-    assert unknown_fields.strings(told, "metadata") == dict(sorted(NOTES.items()))
+    info = pach.finish(commit, description="done")
+    assert unknown_fields.strings(info, "metadata") == dict(sorted(NOTES.items()))
 
 
 def test_what_keeps_metadata(
@@ -90,10 +92,12 @@ def test_what_keeps_metadata(
     again = pfs_pb2.CreateProjectRequest(project=project.message, description="new", update=True)
     pach.pfs.CreateProject(again)
     source = Source(connection)
-    assert [each.metadata for each in source.projects() if each.name == project.name] == [{"kept": "yes"}]
-    assert [each.metadata for each in source.repos() if each.name == name] == [{"kept": "yes"}]
-    assert [each.metadata for each in source.branches(name)] == [{"kept": "yes"}]
-    assert {each.id: each.metadata for each in source.commits(name)} == {
+    assert [
+        project_info.metadata for project_info in source.projects() if project_info.name == project.name
+    ] == [{"kept": "yes"}]
+    assert [info.metadata for info in source.repos() if info.name == name] == [{"kept": "yes"}]
+    assert [info.metadata for info in source.branches(name)] == [{"kept": "yes"}]
+    assert {commit.id: commit.metadata for commit in source.commits(name)} == {
         first.id: {"of": "first"},
         second.id: {},
     }
@@ -107,7 +111,7 @@ def test_a_pipelines_metadata_stays_when_it_is_stopped_and_goes_when_it_is_updat
     settings.set_metadata(SettingsScope.pipeline(RepoName(project.name, "noted")), NOTES)
     pach.pps.StopPipeline(pps_pb2.StopPipelineRequest(pipeline=project.pipeline("noted")))
     assert unknown_fields.strings(inspect(pach, project, "noted"), "metadata") == dict(sorted(NOTES.items()))
-    (listed,) = [each for each in Source(connection).pipelines() if each.project == project.name]
+    (listed,) = [pipeline for pipeline in Source(connection).pipelines() if pipeline.project == project.name]
     assert listed.metadata == dict(sorted(NOTES.items()))
     create(pach, {**spec, "description": "new"}, update=True)
     assert unknown_fields.strings(inspect(pach, project, "noted"), "metadata") == {}
@@ -119,8 +123,8 @@ def test_a_project_made_again_has_no_metadata(
     settings.set_metadata(SettingsScope.project(project.name), NOTES)
     pach.pfs.DeleteProject(pfs_pb2.DeleteProjectRequest(project=project.message))
     pach.pfs.CreateProject(pfs_pb2.CreateProjectRequest(project=project.message))
-    told = pach.pfs.InspectProject(pfs_pb2.InspectProjectRequest(project=project.message))
-    assert unknown_fields.strings(told, "metadata") == {}
+    info = pach.pfs.InspectProject(pfs_pb2.InspectProjectRequest(project=project.message))
+    assert unknown_fields.strings(info, "metadata") == {}
 
 
 def test_metadata_of_what_is_not_there_is_refused(

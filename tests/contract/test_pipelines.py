@@ -72,7 +72,7 @@ def test_what_a_pipeline_tells(pach: Pach, project: Project, repo: Message, reco
     )
     effective = json.loads(create(pach, spec))
     info = inspect(pach, project, "line")
-    told = {
+    fields = {
         "version": info.version,
         "stopped": info.stopped,
         "type": pps_pb2.PipelineInfo.PipelineType.Name(info.type),
@@ -96,19 +96,19 @@ def test_what_a_pipeline_tells(pach: Pach, project: Project, repo: Message, reco
         "salted": bool(info.details.salt),
         "as the user wrote it": json.loads(info.details_json) == spec,
     }
-    assert told["as the user wrote it"]
-    assert (told["version"], told["stopped"], told["auth token"]) == (1, False, "")
+    assert fields["as the user wrote it"]
+    assert (fields["version"], fields["stopped"], fields["auth token"]) == (1, False, "")
     assert effective["pipeline"]["name"] == "line"
     without = inspect(pach, project, "line", details=False)
     assert not without.HasField("details")
     listed = [
-        each.pipeline.name
-        for each in pach.pps.ListPipeline(
+        pipeline.pipeline.name
+        for pipeline in pach.pps.ListPipeline(
             pps_pb2.ListPipelineRequest(projects=[project.message], details=True)
         )
     ]
     assert listed == ["line"]
-    recorded(told)
+    recorded(fields)
 
 
 def test_python_pachyderms_own_create(

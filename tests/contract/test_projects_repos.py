@@ -72,11 +72,11 @@ def test_a_project_is_told_with_description_and_time(
     project.pach.pfs.CreateProject(
         pfs_pb2.CreateProjectRequest(project=project.message, description="what it is for", update=True)
     )
-    told = client.inspect_project(project.name)
-    assert told.description == "what it is for"
-    assert told.created_at.seconds > 0
-    assert project.name in [each.project.name for each in client.list_project()]
-    recorded([told.project.name, told.description])
+    info = client.inspect_project(project.name)
+    assert info.description == "what it is for"
+    assert info.created_at.seconds > 0
+    assert project.name in [project_info.project.name for project_info in client.list_project()]
+    recorded([info.project.name, info.description])
 
 
 def test_making_it_again_is_refused(pach: Pach, project: Project, repo: Message, recorded: Recording) -> None:
@@ -126,13 +126,13 @@ def test_what_a_repo_tells(pach: Pach, project: Project, recorded: Recording) ->
     repo = project.repo("told", description="of old")
     pach.commit(repo, add("/a", b"12345"))
     pach.commit(repo, add("/b", b"123"), branch="other")
-    told = pach.pfs.InspectRepo(pfs_pb2.InspectRepoRequest(repo=repo))
-    assert told.details.size_bytes == 5, "the size of the branch master, alone"
-    assert sorted(branch.name for branch in told.branches) == ["master", "other"]
+    info = pach.pfs.InspectRepo(pfs_pb2.InspectRepoRequest(repo=repo))
+    assert info.details.size_bytes == 5, "the size of the branch master, alone"
+    assert sorted(branch.name for branch in info.branches) == ["master", "other"]
     pach.pfs.CreateRepo(pfs_pb2.CreateRepoRequest(repo=repo, description="of late", update=True))
     updated = pach.pfs.InspectRepo(pfs_pb2.InspectRepoRequest(repo=repo))
-    assert (updated.description, updated.created) == ("of late", told.created)
-    recorded([told.description, told.details.size_bytes, sorted(b.name for b in told.branches)])
+    assert (updated.description, updated.created) == ("of late", info.created)
+    recorded([info.description, info.details.size_bytes, sorted(b.name for b in info.branches)])
 
 
 def test_what_is_not_there(pach: Pach, project: Project, recorded: Recording) -> None:

@@ -45,7 +45,7 @@ def test_what_a_tar_holds(pach: Pach, repo: Message, recorded: Recording) -> Non
 
 def test_the_headers_and_the_end_of_a_tar(pach: Pach, repo: Message, recorded: Recording) -> None:
     tar = pach.tar(_tree(pach, repo), "/**")
-    told = [
+    headers = [
         {
             "name": entry.name,
             "type": entry.type.decode(),
@@ -58,12 +58,12 @@ def test_the_headers_and_the_end_of_a_tar(pach: Pach, repo: Message, recorded: R
         }
         for entry in entries(tar)
     ]
-    assert [row["type"] for row in told] == ["0", "5", "0", "5", "0", "0", "5", "0"]
+    assert [row["type"] for row in headers] == ["0", "5", "0", "5", "0", "0", "5", "0"]
     assert tar.endswith(bytes(1024))
     assert tar[:512].split(b"\0", 1)[0] == b"/a"
     recorded(
         {
-            "entries": told,
+            "entries": headers,
             "bytes": len(tar),
             "magic": tar[257:265].decode(),
             "second": tar[1024:1028].decode(),
@@ -185,8 +185,8 @@ def test_reading_what_is_not_there(pach: Pach, project: Project, repo: Message, 
         "walk of no path": refusal(pach.walk, commit, "/no"),
     }
     assert all(
-        answers[each] == "NOT_FOUND: not found"
-        for each in ("file by tar", "file", "inspect", "commit", "repo")
+        answers[kind] == "NOT_FOUND: not found"
+        for kind in ("file by tar", "file", "inspect", "commit", "repo")
     )
     recorded(answers)
 
@@ -196,12 +196,12 @@ def test_long_names(pach: Pach, repo: Message, recorded: Recording) -> None:
     deep = ["/" + "/".join(["d" * 60] * 3) + "/f", "/" + "/".join(["d" * 90] * 4) + "/f"]
     commit = pach.commit(repo, *(add(name, b"x") for name in [*long, *deep]))
     tar = pach.tar(commit, "/**")
-    told = [
+    headers = [
         [len(entry.name), "pax" if entry.pax_headers else "plain", sorted(entry.pax_headers)]
         for entry in entries(tar)
     ]
     assert {entry.name for entry in entries(tar)} >= {*long, *deep}
-    recorded({"entries": told, "bytes": len(tar)})
+    recorded({"entries": headers, "bytes": len(tar)})
 
 
 def test_sizes_around_a_chunk(pach: Pach, repo: Message) -> None:

@@ -31,9 +31,9 @@ def _request(project: Project, description: str = "") -> Message:
 
 
 def _told(pach: Pach, project: Project) -> Message:
-    told = json_format.Parse(inspect(pach, project, "line").details_json, pps_pb2.CreatePipelineRequest())
-    told.ClearField("update")
-    return told
+    spec = json_format.Parse(inspect(pach, project, "line").details_json, pps_pb2.CreatePipelineRequest())
+    spec.ClearField("update")
+    return spec
 
 
 def test_a_pipeline_tells_what_it_was_made_from(pach: Pach, project: Project, repo: Message) -> None:
@@ -59,6 +59,6 @@ def test_an_update_of_a_stopped_pipeline(
     changed = _request(project, "another")
     changed.update = True
     pach.pps.CreatePipeline(changed)
-    told = inspect(pach, project, "line")
-    assert told.details.description == "another"
-    recorded({"stopped": told.stopped, "version": told.version})
+    info = inspect(pach, project, "line")
+    assert info.details.description == "another"
+    recorded({"stopped": info.stopped, "version": info.version})

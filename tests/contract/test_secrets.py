@@ -14,13 +14,13 @@ from .secret import delete_secret, make_secret, secret_names
 def test_a_secret_is_made_listed_and_deleted(pach: Pach, project: Project, recorded: Recording) -> None:
     make_secret(pach, project.name, {"word": "swordfish"})
     assert project.name in secret_names(pach)
-    told = pach.pps.InspectSecret(pps_pb2.InspectSecretRequest(secret=pps_pb2.Secret(name=project.name)))
-    assert b"swordfish" not in told.SerializeToString()
+    info = pach.pps.InspectSecret(pps_pb2.InspectSecretRequest(secret=pps_pb2.Secret(name=project.name)))
+    assert b"swordfish" not in info.SerializeToString()
     again = refusal(make_secret, pach, project.name, {"word": "other"})
     delete_secret(pach, project.name)
     assert project.name not in secret_names(pach)
     unknown = pps_pb2.InspectSecretRequest(secret=pps_pb2.Secret(name=project.name))
-    recorded({"type": told.type, "again": again, "unknown": refusal(pach.pps.InspectSecret, unknown)})
+    recorded({"type": info.type, "again": again, "unknown": refusal(pach.pps.InspectSecret, unknown)})
 
 
 def test_a_pipeline_that_names_an_unknown_secret(

@@ -55,12 +55,18 @@ def test_what_follows_on_a_head_that_lost_its_past(pach: Pach, repo: Message, re
     assert pach.paths(child) == ["/", "/d", "/log"]
     assert pach.read(child, "/log") == b"12345"
     change = pach.diff(child, head)
-    assert [each.old_file.file.path for each in change if not each.new_file.file.path] == ["/b"]
+    assert [difference.old_file.file.path for difference in change if not difference.new_file.file.path] == [
+        "/b"
+    ]
     first = pach.diff(head)
     recorded(
         {
-            "child": [[each.new_file.file.path, each.old_file.file.path] for each in change],
-            "head, now a root": [[each.new_file.file.path, each.old_file.file.path] for each in first],
+            "child": [
+                [difference.new_file.file.path, difference.old_file.file.path] for difference in change
+            ],
+            "head, now a root": [
+                [difference.new_file.file.path, difference.old_file.file.path] for difference in first
+            ],
         }
     )
 

@@ -36,12 +36,12 @@ class Outcome:
 
     def only(self, kind: str) -> dict[str, Any]:
         """The one object of a type."""
-        found = self.kind(kind)
-        assert len(found) == 1, f"{len(found)} objects of type {kind} in {self.out}"
-        return found[0]
+        matching = self.kind(kind)
+        assert len(matching) == 1, f"{len(matching)} objects of type {kind} in {self.out}"
+        return matching[0]
 
     def kind(self, kind: str) -> list[dict[str, Any]]:
-        return [each for each in self.objects if each["type"] == kind]
+        return [line_object for line_object in self.objects if line_object["type"] == kind]
 
     def says(self, code: int) -> str:
         """The one line of an error with this exit code."""

@@ -64,14 +64,14 @@ class Cluster:
             if error.code() == grpc.StatusCode.NOT_FOUND:  # what an empty commit answers
                 return {}
             raise
-        found = {}
+        contents = {}
         with tarfile.open(fileobj=io.BytesIO(data)) as archive:
             for member in archive:
                 if member.isfile():
                     content = archive.extractfile(member)
                     assert content is not None
-                    found["/" + member.name.lstrip("/")] = content.read()
-        return found
+                    contents["/" + member.name.lstrip("/")] = content.read()
+        return contents
 
 
 class Project:
@@ -147,11 +147,11 @@ class Project:
     def heads(self, repo: str) -> dict[str, str]:
         """Branch to head."""
         answers = self._pfs.ListBranch(pfs_pb2.ListBranchRequest(repo=self._repo(repo)))
-        return {each.branch.name: each.head.id for each in answers}
+        return {info.branch.name: info.head.id for info in answers}
 
     def repos(self) -> list[str]:
         answers = self._pfs.ListRepo(pfs_pb2.ListRepoRequest(type="user"))
-        return sorted(each.repo.name for each in answers if each.repo.project.name == self.name)
+        return sorted(info.repo.name for info in answers if info.repo.project.name == self.name)
 
     def tree(self, repo: str, commit: str) -> Tree:
         return self.cluster.tree(self.ref(repo, commit))

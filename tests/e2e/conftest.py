@@ -14,17 +14,17 @@ from e2e.cluster import Cluster, Project
 @pytest.fixture(scope="session")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """The embedded Pachyderm of this test process."""
-    made = Cluster(tmp_path_factory.mktemp("pachyderm"))
-    yield made
-    made.close()
+    new_cluster = Cluster(tmp_path_factory.mktemp("pachyderm"))
+    yield new_cluster
+    new_cluster.close()
 
 
 @pytest.fixture(scope="module")
 def other(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """Another, empty cluster, to restore into."""
-    made = Cluster(tmp_path_factory.mktemp("other"))
-    yield made
-    made.close()
+    new_cluster = Cluster(tmp_path_factory.mktemp("other"))
+    yield new_cluster
+    new_cluster.close()
 
 
 @pytest.fixture

@@ -39,8 +39,8 @@ class Vaulted:
 
     def files(self, *folders: str) -> dict[str, int]:
         """Every object in the folders (all by default), with its size."""
-        found = {info.name: info.size for info in self.vault.store.list("")}
-        return {name: size for name, size in found.items() if not folders or name.split("/")[0] in folders}
+        sizes = {info.name: info.size for info in self.vault.store.list("")}
+        return {name: size for name, size in sizes.items() if not folders or name.split("/")[0] in folders}
 
     def tree(self, snapshot: Snapshot, repo: RepoName, commit: str) -> Tree:
         """A commit's files as the vault has them."""
@@ -51,7 +51,7 @@ class Vaulted:
 
 def heads_now(project: Project) -> Heads:
     """Every branch of a project with its newest finished commit, asked of the cluster itself."""
-    found: Heads = {}
+    heads: Heads = {}
     for repo in project.repos():
         for branch, head in project.heads(repo).items():
             current: str | None = head or None
@@ -60,8 +60,8 @@ def heads_now(project: Project) -> Heads:
                 if commit.finished_at is not None:
                     break
                 current = commit.parent
-            found[f"{repo}@{branch}"] = current
-    return found
+            heads[f"{repo}@{branch}"] = current
+    return heads
 
 
 def heads_in(snapshot: Snapshot, project: Project) -> Heads:
@@ -106,8 +106,8 @@ def assert_equal(stored: Tree, real: Tree, where: str) -> None:
 
 
 def _tree(reader: BlobReader, history: RepoHistory, commit: str) -> Tree:
-    found = {}
+    tree = {}
     for row in history.tree(commit).to_pylist():
         names = row["blobs"] or ([row["digest"]] if row["size"] else [])
-        found[row["path"]] = b"".join(reader.stream(names))
-    return found
+        tree[row["path"]] = b"".join(reader.stream(names))
+    return tree

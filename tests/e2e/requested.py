@@ -29,9 +29,9 @@ class Answered:
 
     def folder(self, name: str) -> str:
         """The folder of a request file."""
-        found = [each for each in self.names() if each.rpartition("-")[0] == name]
-        assert len(found) == 1, f"{name}: {sorted(self.names())}"
-        return found[0]
+        full_names = [report_name for report_name in self.names() if report_name.rpartition("-")[0] == name]
+        assert len(full_names) == 1, f"{name}: {sorted(self.names())}"
+        return full_names[0]
 
     def report(self, name: str) -> dict[str, Any]:
         return dict(json.loads(self.replay[f"/{self.folder(name)}/report.json"]))

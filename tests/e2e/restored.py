@@ -41,8 +41,8 @@ class OldRepo:
 
 def remember(project: Project) -> dict[str, OldRepo]:
     """A project as it is now."""
-    found = {}
-    descriptions = {each.name: each.description for each in project.cluster.source.repos()}
+    repos = {}
+    descriptions = {repo.name: repo.description for repo in project.cluster.source.repos()}
     for name in project.repos():
         heads = project.heads(name)
         commits: dict[str, OldCommit] = {}
@@ -55,8 +55,8 @@ def remember(project: Project) -> dict[str, OldRepo]:
                 current = info.parent
         description = next(text for repo, text in descriptions.items() if repo.repo == name and
                            repo.project == project.name)  # fmt: skip
-        found[name] = OldRepo(description, heads, commits)
-    return found
+        repos[name] = OldRepo(description, heads, commits)
+    return repos
 
 
 def restore(backup: Backup, cluster: Cluster, *arguments: str, what: str | None = None) -> Outcome:
@@ -67,23 +67,23 @@ def restore(backup: Backup, cluster: Cluster, *arguments: str, what: str | None 
 
 def line_of(project: Project, repo: str, branch: str = "master") -> list[str]:
     """The commits of a branch, newest first."""
-    found = []
+    commits = []
     current: str | None = project.heads(repo)[branch]
     while current is not None:
-        found.append(current)
+        commits.append(current)
         current = project.cluster.source.commit(project.ref(repo, current)).parent
-    return found
+    return commits
 
 
 def new_ids(project: Project, repo: str) -> dict[str, str]:
     """Old commit to the restored one; AssertionError where one was restored twice."""
-    found: dict[str, str] = {}
+    new_of_old: dict[str, str] = {}
     for commit in project.cluster.source.commits(RepoName(project.name, repo)):
         match = _LINE.fullmatch(commit.description)
         if match and commit.finished_at is not None:
-            assert match["id"] not in found, f"{match['id']} was restored twice"
-            found[match["id"]] = commit.id
-    return found
+            assert match["id"] not in new_of_old, f"{match['id']} was restored twice"
+            new_of_old[match["id"]] = commit.id
+    return new_of_old
 
 
 def assert_restored(project: Project, old: Mapping[str, OldRepo]) -> None:
@@ -117,7 +117,7 @@ def assert_sets_kept(maps: Mapping[str, Mapping[str, str]]) -> None:
 
 def nothing_left(cluster: Cluster, *projects: Project) -> None:
     """No staging repo, no hidden branch and no open commit remains."""
-    repos = [str(each.name) for each in cluster.source.repos()]
+    repos = [str(info.name) for info in cluster.source.repos()]
     assert not [name for name in repos if "/staging-" in name]
     for project in projects:
         for repo in project.repos():

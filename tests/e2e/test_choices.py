@@ -32,27 +32,27 @@ def chain(backup: Backup, count: int, repo: str = "data", branch: str = "master"
 
 
 def test_history_heads_takes_only_the_newest_of_each_branch(backup: Backup) -> None:
-    made = chain(backup, 4)
-    backup.project.branch("data", "old", made[1])
+    ids = chain(backup, 4)
+    backup.project.branch("data", "old", ids[1])
     snapshot = backup.run_policy(history="heads")
-    assert set(commits(backup, snapshot)) == {made[3], made[1]}
+    assert set(commits(backup, snapshot)) == {ids[3], ids[1]}
     backup.assert_restorable(snapshot)
     newer = backup.project.commit("data", {"/newer": b"!"})
     snapshot = backup.run_policy(history="heads")
-    assert set(commits(backup, snapshot)) == {newer, made[1]}
+    assert set(commits(backup, snapshot)) == {newer, ids[1]}
     backup.assert_restorable(snapshot)
 
 
 def test_history_last_takes_so_many_of_each_branch(backup: Backup) -> None:
-    made = chain(backup, 5)
+    ids = chain(backup, 5)
     side = chain(backup, 1, branch="side")
     snapshot = backup.run_policy(history={"last": 2})
-    assert set(commits(backup, snapshot)) == {*made[-2:], *side}
+    assert set(commits(backup, snapshot)) == {*ids[-2:], *side}
     backup.assert_restorable(snapshot)
 
 
 def test_history_since_takes_what_is_young_and_every_head(backup: Backup) -> None:
-    made = chain(backup, 2)
+    ids = chain(backup, 2)
     chain(backup, 2, "idle")
     time.sleep(2.1)
     young = backup.project.commit("data", {"/young": b"1"})
@@ -61,15 +61,15 @@ def test_history_since_takes_what_is_young_and_every_head(backup: Backup) -> Non
     assert len(commits(backup, snapshot, "idle")) == 1
     backup.assert_restorable(snapshot)
     snapshot = backup.run_policy(history={"since": "1h"})
-    assert commits(backup, snapshot) == [*made, young]
+    assert commits(backup, snapshot) == [*ids, young]
     backup.assert_restorable(snapshot)
 
 
 def test_history_all_after_heads_fills_in_what_was_left_out(backup: Backup) -> None:
-    made = chain(backup, 4)
+    ids = chain(backup, 4)
     backup.run_policy(history="heads")
     snapshot = backup.run_policy(history="all")
-    assert commits(backup, snapshot) == made
+    assert commits(backup, snapshot) == ids
     backup.assert_restorable(snapshot)
 
 
@@ -91,7 +91,7 @@ def test_a_source_that_matches_nothing_makes_a_snapshot_partial_and_none_at_all_
     project = backup.project
     chain(backup, 1)
     snapshot = backup.run_policy(3, sources=[project.everything(), f"{project.name}/typo"])
-    assert [(each.kind, each.repo) for each in snapshot.manifest.problems] == [
+    assert [(problem.kind, problem.repo) for problem in snapshot.manifest.problems] == [
         ("nothing-matched", f"{project.name}/typo")
     ]
     assert snapshot.manifest.partial
@@ -120,11 +120,11 @@ def test_pipelines_and_their_outputs(backup: Backup, choice: str) -> None:
         heads = {"in@master": heads["in@master"]}
     backup.assert_restorable(snapshot, heads=heads)
     saved = backup.vault.vault.pipelines_record(snapshot.manifest.pipelines).pipelines
-    mine = [each for each in saved if each.project == project.name]
+    mine = [pipeline for pipeline in saved if pipeline.project == project.name]
     if choice == "skip":
         assert saved == []
         return
-    assert [each.name for each in mine] == ["copy"]
+    assert [pipeline.name for pipeline in mine] == ["copy"]
     assert json.loads(mine[0].spec_json)["transform"] == spec["transform"]
     assert snapshot.repo(RepoName(project.name, "copy")).record.output_of == "copy"
     assert backup.command("cat", "latest", f"{project.name}/copy@master:/b").raw == b"1"

@@ -70,7 +70,9 @@ def run(project: Project) -> Iterator[Run]:
 
 def test_clause_9_6_a_run_announces_itself_before_it_reads_the_newest_records(run: Run) -> None:
     first = run.freeze("first")
-    seal(run.vault, first.plan, [export_share(run.source, run.vault, each, Quiet()) for each in first.shares])
+    seal(
+        run.vault, first.plan, [export_share(run.source, run.vault, share, Quiet()) for share in first.shares]
+    )
     run.freeze("second")
     announced = run.first("put", layout.announcement_path("second"))
     assert announced < run.first("get", layout.SNAPSHOTS) < run.first("get", layout.RECORDS)
@@ -85,7 +87,7 @@ def test_clause_9_5_export_reads_the_marks_before_the_index(run: Run) -> None:
 
 def test_clause_11_1_a_run_writes_what_is_named_before_what_names_it(run: Run) -> None:
     frozen = run.freeze("run")
-    receipts = [export_share(run.source, run.vault, each, Quiet()) for each in frozen.shares]
+    receipts = [export_share(run.source, run.vault, share, Quiet()) for share in frozen.shares]
     seal(run.vault, frozen.plan, receipts)
     written = [name.partition("/")[0] for how, name in run.calls if how == "put"]
     kinds = [kind for kind in dict.fromkeys(written) if kind not in (layout.RUNS, layout.TABLES)]
@@ -98,7 +100,10 @@ def test_an_export_of_another_size_than_the_commits_is_named_and_not_kept(run: R
     """The export says so itself: what it read is no table of the commit, and no receipt for the next run."""
     (share,) = run.freeze("run").shares
     for by in (-1, 1):
-        items = [each.model_copy(update={"commit_bytes": each.commit_bytes + by}) for each in share.items]
+        items = [
+            share_item.model_copy(update={"commit_bytes": share_item.commit_bytes + by})
+            for share_item in share.items
+        ]
         wrong = ExportShare.model_validate(share.model_copy(update={"items": items}).model_dump())
         (item,) = export_share(run.source, run.vault, wrong, Quiet()).items
         assert item.problem is not None

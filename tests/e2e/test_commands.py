@@ -25,8 +25,8 @@ def filled(backup: Backup) -> Backup:
 
 def test_init_makes_one_vault_and_no_second(tmp_path: Path) -> None:
     url = (tmp_path / "a b%").as_uri()
-    made = pachvault("--json", "--vault", url, "init").only("init_summary")
-    assert made["vault"] == url
+    summary = pachvault("--json", "--vault", url, "init").only("init_summary")
+    assert summary["vault"] == url
     assert "a vault exists already" in pachvault("--vault", url, "init").says(2)
     shown = pachvault("--vault", url, "snapshots")
     assert (shown.code, len(shown.out.splitlines())) == (0, 1)
@@ -40,23 +40,23 @@ def test_backup_reports_one_summary(backup: Backup) -> None:
     backup.project.commit("data", {"/a": b"12345"})
     outcome = pachvault("--json", *backup.arguments())
     assert outcome.code == 0
-    assert {each["type"] for each in outcome.objects} == {"progress", "backup_summary"}
+    assert {line_object["type"] for line_object in outcome.objects} == {"progress", "backup_summary"}
     summary = outcome.only("backup_summary")
     assert summary["snapshot"] == backup.vault.snapshot().name.id
     assert summary["totals"]["read_bytes"] == 5
     assert (summary["partial"], summary["problems"], summary["repos"]) == (False, [], 1)
-    told = backup.attempt()
-    assert "0 new commits" in told.err.splitlines()[-1]
-    assert told.raw == b""
+    attempted = backup.attempt()
+    assert "0 new commits" in attempted.err.splitlines()[-1]
+    assert attempted.raw == b""
 
 
 def test_snapshots_are_listed_oldest_first(filled: Backup) -> None:
     listed = filled.json("snapshots")
-    assert [each["id"] for each in listed] == filled.vault.snapshots()
-    assert [each["frozen_at"] for each in listed] == sorted(each["frozen_at"] for each in listed)
+    assert [entry["id"] for entry in listed] == filled.vault.snapshots()
+    assert [entry["frozen_at"] for entry in listed] == sorted(entry["frozen_at"] for entry in listed)
     assert listed[1]["size_bytes"] == len(b"keptx22y") + len(b"side")
     table = filled.command("snapshots").out.splitlines()
-    assert [line.split()[0] for line in table[1:]] == [each["id"][:12] for each in listed]
+    assert [line.split()[0] for line in table[1:]] == [entry["id"][:12] for entry in listed]
 
 
 def test_show_names_branches_and_commits(filled: Backup) -> None:
@@ -65,12 +65,12 @@ def test_show_names_branches_and_commits(filled: Backup) -> None:
     assert f"{name}/data@master" in text
     assert f"{name}/data@side" in text
     (manifest,) = filled.json("show", "latest")
-    named = {(each["name"], each["description"]) for each in manifest["projects"]}
+    named = {(project_info["name"], project_info["description"]) for project_info in manifest["projects"]}
     assert (name, "") in named  # pipelines bring theirs, too
     commits = filled.json("show", "latest", f"{name}/data")
-    assert [each["description"] for each in commits][:2] == ["one", "two"]
-    assert [each["branches"] for each in commits] == [[], ["master"], ["side"]]
-    assert [each["metadata"] for each in commits] == [{}, {}, {}]
+    assert [commit["description"] for commit in commits][:2] == ["one", "two"]
+    assert [commit["branches"] for commit in commits] == [[], ["master"], ["side"]]
+    assert [commit["metadata"] for commit in commits] == [{}, {}, {}]
     assert "/nope' (no other snapshot has it)" in filled.command("show", "latest", f"{name}/nope").says(2)
 
 
@@ -79,7 +79,7 @@ def test_ls_and_cat_by_branch_commit_folder_and_pattern(filled: Backup) -> None:
     place = f"{name}/data@master"
 
     def paths(where: str, snap: str = "latest") -> list[str]:
-        return [each["path"] for each in filled.json("ls", snap, where)]
+        return [entry["path"] for entry in filled.json("ls", snap, where)]
 
     assert paths(place) == ["/d/x.txt", "/d/y.csv", "/keep", "/new"]
     assert paths(f"{place}:/d") == ["/d/x.txt", "/d/y.csv"]
@@ -99,14 +99,17 @@ def test_ls_and_cat_by_branch_commit_folder_and_pattern(filled: Backup) -> None:
 def test_a_path_means_the_same_everywhere(filled: Backup, tmp_path: Path, path: str) -> None:
     name, files = filled.project.name, ["/d/x.txt", "/d/y.csv"]
     place = f"{name}/data@master"
-    assert [each["path"] for each in filled.json("ls", "latest", f"{place}:{path}")] == files
+    assert [entry["path"] for entry in filled.json("ls", "latest", f"{place}:{path}")] == files
     out = tmp_path / "out"
     chosen = ["--source", place, "--include", path]
     assert filled.command("--quiet", "extract", "latest", str(out), *chosen).code == 0
     root = out / name / "data/master"
-    assert sorted(f"/{each.relative_to(root)}" for each in root.rglob("*") if each.is_file()) == files
+    assert (
+        sorted(f"/{path_below.relative_to(root)}" for path_below in root.rglob("*") if path_below.is_file())
+        == files
+    )
     old, new = filled.vault.snapshots()
-    assert [each["path"] for each in filled.json("diff", old, new, f"{place}:{path}")] == ["/d/x.txt"]
+    assert [change["path"] for change in filled.json("diff", old, new, f"{place}:{path}")] == ["/d/x.txt"]
     erase = ["--json", "erase", "--repo", f"{name}/data", "--path", path, "--dry-run"]
     assert filled.command(*erase).only("erase_plan")["files"] == 3
     address = ["--pachd", filled.project.cluster.address]
@@ -134,7 +137,7 @@ def test_what_matches_nothing_is_refused_and_named_everywhere(filled: Backup, tm
 
 
 @pytest.mark.parametrize(
-    ("snap", "said"),
+    ("snap", "message"),
     [
         ("ab", "'ab' is too short for the id of a snapshot"),
         ("2026-11-20", "2026-11-20 is a day without an hour"),
@@ -144,7 +147,7 @@ def test_what_matches_nothing_is_refused_and_named_everywhere(filled: Backup, tm
     ],
 )
 def test_a_snapshot_is_refused_with_the_same_words_everywhere(
-    filled: Backup, tmp_path: Path, snap: str, said: str
+    filled: Backup, tmp_path: Path, snap: str, message: str
 ) -> None:
     place = f"{filled.project.name}/data@master"
     address = ["--pachd", filled.project.cluster.address]
@@ -160,7 +163,7 @@ def test_a_snapshot_is_refused_with_the_same_words_everywhere(
         [*address, "restore", place, "--snapshot", snap],
         [*address, "rollback", place, "--to", snap],
     ):
-        assert said in filled.command("--quiet", *command).says(2), command
+        assert message in filled.command("--quiet", *command).says(2), command
 
 
 def test_a_snapshot_may_be_named_by_a_time(filled: Backup) -> None:
@@ -177,10 +180,10 @@ def test_diff_shows_additions_removals_and_changes(filled: Backup) -> None:
     lines = filled.command("diff", old, new, f"{name}/data@master").out.splitlines()
     place = f"{name}/data@master"
     assert lines == [f"M {place}:/d/x.txt", f"- {place}:/drop", f"+ {place}:/new"]
-    found = filled.json("diff", old, new, f"{name}/data@master:/d")
-    assert [(each["path"], each["change"], each["old_bytes"], each["new_bytes"]) for each in found] == [
-        ("/d/x.txt", "M", 2, 3)
-    ]
+    changes = filled.json("diff", old, new, f"{name}/data@master:/d")
+    assert [
+        (change["path"], change["change"], change["old_bytes"], change["new_bytes"]) for change in changes
+    ] == [("/d/x.txt", "M", 2, 3)]
     everything = filled.command("diff", new, old).out.splitlines()
     assert f"- {name}/data@side:/only" in everything
     assert f"+ {place}:/drop" in everything
@@ -193,15 +196,15 @@ def test_extract_writes_the_snapshot_to_a_folder(filled: Backup, tmp_path: Path)
     outcome = filled.command("--json", "extract", "latest", str(out))
     assert outcome.code == 0
     root = out / filled.project.name / "data"
-    found = {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+    contents = {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}
     master = {"d/x.txt": b"x22", "d/y.csv": b"y", "keep": b"kept", "new": b""}
     side = {"side/only": b"side"}
     expected = {f"master/{path}": data for path, data in master.items()} | side
-    missing = {key: value for key, value in expected.items() if found.get(key) != value}
+    missing = {key: value for key, value in expected.items() if contents.get(key) != value}
     assert not missing
     summary = outcome.only("extract_summary")
-    assert (summary["files"], summary["failed"]) == (len(found), 0)
-    assert summary["size_bytes"] == sum(map(len, found.values()))
+    assert (summary["files"], summary["failed"]) == (len(contents), 0)
+    assert summary["size_bytes"] == sum(map(len, contents.values()))
     assert "is not empty" in filled.command("extract", "latest", str(out)).says(2)
     (root / "master/keep").write_bytes(b"damaged by hand")
     assert filled.command("--quiet", "extract", "latest", str(out), "--overwrite").code == 0

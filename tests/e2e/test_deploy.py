@@ -45,11 +45,11 @@ def deploy(cluster: Cluster, *arguments: str) -> Outcome:
 def actions(outcome: Outcome) -> dict[str, str]:
     """What was done, by name."""
     assert outcome.code == 0, outcome.out
-    return {each["name"]: each["action"] for each in outcome.kind("deploy_step")}
+    return {step["name"]: step["action"] for step in outcome.kind("deploy_step")}
 
 
 def there(cluster: Cluster) -> set[str]:
-    return {each.name for each in cluster.source.pipelines()}
+    return {pipeline.name for pipeline in cluster.source.pipelines()}
 
 
 def policy(folder: Path, schedule: str = "@every 2h", target: Path | None = None) -> str:
@@ -61,14 +61,16 @@ def policy(folder: Path, schedule: str = "@every 2h", target: Path | None = None
 
 def ticks(cluster: Cluster, stage: str = "freeze") -> str:
     """A pipeline's schedule."""
-    spec = next(json.loads(each.spec_json) for each in cluster.source.pipelines() if each.name == stage)
+    spec = next(
+        json.loads(pipeline.spec_json) for pipeline in cluster.source.pipelines() if pipeline.name == stage
+    )
     return str(spec["input"]["cross"][0]["cron"]["spec"])
 
 
 def test_without_a_policy_the_pipelines_are_made_and_the_policy_is_missed(cluster: Cluster) -> None:
     first = deploy(cluster)
     assert there(cluster) == STANDING
-    assert [each["message"].split(":")[0] for each in first.kind("warning")] == ["policy"]
+    assert [warning["message"].split(":")[0] for warning in first.kind("warning")] == ["policy"]
     assert "deploy --policy FILE" in first.only("warning")["message"]
     assert first.only("deploy_summary")["missing"] == 1
     assert (ticks(cluster), ticks(cluster, "maintenance")) == ("@every 1h", "@every 24h")
@@ -82,14 +84,14 @@ def test_a_policy_is_committed_once_and_its_schedule_ticks(cluster: Cluster, tmp
     head = cluster.source.branches(_policy_repo(cluster))[0].head
     assert pachvault("--vault", (tmp_path / "vault").as_uri(), "init").code == 0
     again = deploy(cluster, "--policy", policy(tmp_path))
-    assert {each for name, each in actions(again).items()} == {"unchanged"}
+    assert {action for name, action in actions(again).items()} == {"unchanged"}
     summary = again.only("deploy_summary")
     assert (summary["changed"], summary["missing"]) == (0, 0)
     assert "verify_within 30 days" in summary["durations"]
     assert cluster.source.branches(_policy_repo(cluster))[0].head == head
     # the policy that is there counts where none is given; another schedule updates freeze alone
     other = actions(deploy(cluster, "--policy", policy(tmp_path, "@every 3h")))
-    assert [name for name, each in other.items() if each == "updated"] == [
+    assert [name for name, action in other.items() if action == "updated"] == [
         "pachvault/policy@master:/policy.yaml",
         "pachvault/freeze",
     ]
@@ -102,7 +104,7 @@ def test_maintenance_ticks_as_the_policy_says(cluster: Cluster, tmp_path: Path) 
     deploy(cluster, "--policy", str(file))
     file.write_text(file.read_text() + "maintenance: {schedule: '0 3 * * *'}\n")
     changed = actions(deploy(cluster, "--policy", str(file)))
-    assert [name for name, each in changed.items() if each == "updated"] == [
+    assert [name for name, action in changed.items() if action == "updated"] == [
         "pachvault/policy@master:/policy.yaml",
         "pachvault/maintenance",
     ]
@@ -110,7 +112,7 @@ def test_maintenance_ticks_as_the_policy_says(cluster: Cluster, tmp_path: Path) 
 
 
 def _policy_repo(cluster: Cluster) -> RepoName:
-    return next(each.name for each in cluster.source.repos() if each.name.repo == "policy")
+    return next(repo.name for repo in cluster.source.repos() if repo.name.repo == "policy")
 
 
 def test_restore_is_switched_on_and_off_and_left_as_it_is(cluster: Cluster) -> None:
@@ -119,13 +121,13 @@ def test_restore_is_switched_on_and_off_and_left_as_it_is(cluster: Cluster) -> N
     as_it_is = actions(deploy(cluster))
     assert {as_it_is[f"pachvault/{stage}"] for stage in ALL_STAGES} == {"unchanged"}
     off = actions(deploy(cluster, "--restore", "off"))
-    assert [name for name, each in off.items() if each == "deleted"] == [
+    assert [name for name, action in off.items() if action == "deleted"] == [
         f"pachvault/{stage}" for stage in reversed(RESTORE_STAGES)
     ]
     assert there(cluster) == STANDING
     assert "deleted" not in actions(deploy(cluster, "--restore", "off")).values()
     assert there(cluster) == STANDING
-    assert "requests" in {each.name.repo for each in cluster.source.repos()}
+    assert "requests" in {repo.name.repo for repo in cluster.source.repos()}
 
 
 def test_a_bad_policy_or_spec_changes_nothing(cluster: Cluster, tmp_path: Path) -> None:
@@ -136,7 +138,7 @@ def test_a_bad_policy_or_spec_changes_nothing(cluster: Cluster, tmp_path: Path) 
     missing = pachvault("--pachd", cluster.address, "deploy", "--specs", str(tmp_path / "none"))
     assert "freeze.json: cannot be read" in missing.says(2)
     assert there(cluster) == set()
-    assert "requests" not in {each.name.repo for each in cluster.source.repos()}
+    assert "requests" not in {repo.name.repo for repo in cluster.source.repos()}
 
 
 def test_specs_of_ones_own_are_deployed(cluster: Cluster, tmp_path: Path) -> None:
@@ -151,9 +153,11 @@ def test_specs_of_ones_own_are_deployed(cluster: Cluster, tmp_path: Path) -> Non
     assert "export.json: exists and differs" in refused.says(2)
     actions(deploy(cluster))
     changed = actions(deploy(cluster, "--specs", str(folder)))
-    assert [name for name, each in changed.items() if each == "updated"] == ["pachvault/export"]
+    assert [name for name, action in changed.items() if action == "updated"] == ["pachvault/export"]
     images = {
-        each.details["transform"]["image"] for each in cluster.source.pipelines() if each.name == "export"
+        pipeline.details["transform"]["image"]
+        for pipeline in cluster.source.pipelines()
+        if pipeline.name == "export"
     }
     assert images == {"registry.example/pachvault:1"}
     assert pachvault("specs", str(folder), "--overwrite").code == 0

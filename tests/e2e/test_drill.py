@@ -45,14 +45,14 @@ def drilled(backup: Backup, seed: int = 1, **options: timedelta) -> DrillOutcome
 def left_over(backup: Backup) -> list[str]:
     """What is in the scratch project, and what restores have staged."""
     return [
-        str(each.name)
-        for each in backup.project.cluster.source.repos()
-        if each.name.project == DRILL_PROJECT or each.name.repo.startswith("staging-")
+        str(repo.name)
+        for repo in backup.project.cluster.source.repos()
+        if repo.name.project == DRILL_PROJECT or repo.name.repo.startswith("staging-")
     ]
 
 
 def noted(backup: Backup) -> list[Audit]:
-    return [each.audit for each in audits.load(backup.vault.vault)]
+    return [dated.audit for dated in audits.load(backup.vault.vault)]
 
 
 def test_a_sample_comes_back_and_nothing_is_left_but_the_note(saved: Backup) -> None:
@@ -77,10 +77,13 @@ def test_drills_are_told_apart_from_restores(saved: Backup) -> None:
         address = saved.project.cluster.address
         return pachvault("--pachd", address, "--json", "restores", *options).objects
 
-    before, drills = restores(), len([each for each in restores("--drills") if each["is_drill"]])
+    before, drills = (
+        restores(),
+        len([listed_restore for listed_restore in restores("--drills") if listed_restore["is_drill"]]),
+    )
     done = drilled(saved)
     assert restores() == before
-    after = [each for each in restores("--drills") if each["is_drill"]]
+    after = [listed_restore for listed_restore in restores("--drills") if listed_restore["is_drill"]]
     assert len(after) == drills + len(done.results)
     shown = pachvault("--pachd", saved.project.cluster.address, "restores", "--drills").out
     assert shown.count("drill: ") == len(after)
@@ -89,18 +92,18 @@ def test_drills_are_told_apart_from_restores(saved: Backup) -> None:
 def test_the_same_seed_takes_the_same_and_another_takes_others(saved: Backup) -> None:
     snapshot = snapshots.resolve(saved.vault.vault, "latest")
     taken = [
-        {(each.repo, each.commit, each.paths) for each in sample(snapshot, seed, 10**6)[0]}
+        {(trial.repo, trial.commit, trial.paths) for trial in sample(snapshot, seed, 10**6)[0]}
         for seed in (1, 1, 2, 3, 4)
     ]
     assert taken[0] == taken[1]
-    assert len({frozenset(each) for each in taken}) > 1
+    assert len({frozenset(trials_taken) for trials_taken in taken}) > 1
 
 
 def test_no_more_is_taken_than_there_is_room_for(saved: Backup) -> None:
     snapshot = snapshots.resolve(saved.vault.vault, "latest")
     for seed in range(5):
         trials, _ = sample(snapshot, seed, 30_000)
-        assert sum(each.size_bytes for each in trials) <= 30_000
+        assert sum(trial.size_bytes for trial in trials) <= 30_000
 
 
 def test_a_damaged_vault_makes_the_drill_fail_and_say_so(saved: Backup) -> None:
@@ -112,8 +115,8 @@ def test_a_damaged_vault_makes_the_drill_fail_and_say_so(saved: Backup) -> None:
         path.write_bytes(data)
     done = drilled(saved)
     assert not done.is_good
-    assert {each.result for each in done.results} == {"damaged"}
-    assert all(each.message for each in done.results)
+    assert {result.result for result in done.results} == {"damaged"}
+    assert all(result.message for result in done.results)
     assert left_over(saved) == []
     now = store_now(saved.vault.vault)
     assert is_drill_due(audits.results(audits.load(saved.vault.vault), now), now, timedelta(days=30))
@@ -123,14 +126,16 @@ def test_a_table_that_cannot_be_read_is_a_result_too(saved: Backup) -> None:
     for table in saved.vault.files("tables"):
         (saved.vault.folder / table).unlink()
     done = drilled(saved)
-    assert [each.result for each in done.results] == ["damaged", "damaged"]
-    assert {each.name for each in done.results} == {f"{saved.project.name}/{each}" for each in ("one", "two")}
+    assert [result.result for result in done.results] == ["damaged", "damaged"]
+    assert {result.name for result in done.results} == {
+        f"{saved.project.name}/{repo}" for repo in ("one", "two")
+    }
 
 
 def test_a_cluster_that_refuses_is_no_damage(saved: Backup) -> None:
     with saved.project.cluster.faults({"method": "StartCommit", "code": "PERMISSION_DENIED", "times": 99}):
         done = drilled(saved)
-    assert {each.result for each in done.results} == {"unreadable"}
+    assert {result.result for result in done.results} == {"unreadable"}
 
 
 def test_what_a_dead_drill_left_is_removed_once_it_is_old(saved: Backup) -> None:

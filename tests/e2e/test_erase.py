@@ -44,7 +44,7 @@ def test_a_dry_run_changes_nothing(crm: Backup) -> None:
     before = crm.vault.files()
     (plan,) = erase(crm, "--dry-run")
     assert (plan["files"], plan["commits"]) == (3, 2)
-    assert [each["id"] for each in plan["snapshots"]] == crm.vault.snapshots()
+    assert [snapshot["id"] for snapshot in plan["snapshots"]] == crm.vault.snapshots()
     assert crm.vault.files() == before
     text = crm.command(
         "--quiet", "erase", "--repo", f"{crm.project.name}/*", "--path", "*/large", "--dry-run"
@@ -93,7 +93,7 @@ def test_the_files_are_gone_and_show_says_so(crm: Backup, tmp_path: Path) -> Non
     assert "2 files" in shown.out
     assert crm.json("show", renamed[second])[0]["erased"][0]["files"] == 3
     listed = crm.json("ls", renamed[first], f"{crm.project.name}/crm@master")
-    assert [each["path"] for each in listed] == ["/people/7"]
+    assert [entry["path"] for entry in listed] == ["/people/7"]
     assert crm.command("--quiet", "verify", "--level", "data").code == 0
     assert crm.command("--quiet", "extract", renamed[first], str(tmp_path / "out")).code == 0
     for what in (["--repo", "no/such"], ["--repo", f"{crm.project.name}/crm", "--path", "people/none"]):
@@ -148,9 +148,9 @@ def test_what_was_erased_is_no_damage_of_the_source_and_a_rollback_keeps_it_ther
     where = ["--pachd", project.cluster.address, "--quiet"]
     outcome = crm.command(*where, "--json", "verify", "--level", "source")
     assert outcome.code == 0, outcome.err
-    found = outcome.only("finding")
-    assert (found["kind"], found["severity"]) == ("erased-here", "change")
-    assert [each.partition(":")[2] for each in found["files"]] == ["/people/42/new"]
+    finding = outcome.only("finding")
+    assert (finding["kind"], finding["severity"]) == ("erased-here", "change")
+    assert [file.partition(":")[2] for file in finding["files"]] == ["/people/42/new"]
     tree = project.tree("crm", head)
     place = f"{project.name}/crm@master"
     assert crm.command(*where, "rollback", place, "--to", "latest").code == 0

@@ -20,11 +20,11 @@ def listed(backup: Backup, repo: str) -> dict[str, str | None]:
 
 def real(project: Project, repo: str, commit: str | None) -> dict[str, str | None]:
     """The commits of a chain in the cluster, with their parents."""
-    found = {}
+    parents = {}
     while commit is not None:
-        found[commit] = project.cluster.source.commit(project.ref(repo, commit)).parent
-        commit = found[commit]
-    return found
+        parents[commit] = project.cluster.source.commit(project.ref(repo, commit)).parent
+        commit = parents[commit]
+    return parents
 
 
 def test_a_chain_of_commits_comes_back_commit_by_commit(backup: Backup) -> None:

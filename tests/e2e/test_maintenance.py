@@ -68,9 +68,10 @@ class Deployed(Home):
 @pytest.fixture(scope="module")
 def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
     cluster = Cluster(tmp_path_factory.mktemp("maintenance"))
-    made = Deployed(cluster)
-    made.pipelines.wait(HOME_PROJECT, "maintenance", made.tick())  # without a policy there is nothing to do
-    yield made
+    deployment = Deployed(cluster)
+    # without a policy there is nothing to do
+    deployment.pipelines.wait(HOME_PROJECT, "maintenance", deployment.tick())
+    yield deployment
     cluster.close()
 
 
@@ -79,11 +80,11 @@ def backup(deployed: Deployed, tmp_path: Path) -> Backup:
     """A project of the test's own, backed up three times."""
     project = deployed.cluster.project()
     project.repo("data")
-    made = Backup.of(project, tmp_path / "vault")
+    new_backup = Backup.of(project, tmp_path / "vault")
     for number in range(3):
         project.commit("data", {f"/{number}": b"%d" % number * 1000})
-        made.run_policy(name=project.name)
-    return made
+        new_backup.run_policy(name=project.name)
+    return new_backup
 
 
 def policy(backup: Backup, more: str = LAST + NO_DRILL) -> str:
@@ -159,7 +160,7 @@ def test_the_same_tick_does_nothing_twice(deployed: Deployed, backup: Backup) ->
 def test_ticks_that_follow_closely_do_no_harm(deployed: Deployed, backup: Backup) -> None:
     jobs = [deployed.policy(policy(backup)), *(deployed.tick_now() for _ in range(3))]
     ran = [deployed.ended(job) for job in jobs]
-    assert {each.report["status"] for each in ran} <= {"done", "covered"}
+    assert {outcome.report["status"] for outcome in ran} <= {"done", "covered"}
     assert len(backup.vault.snapshots()) == 1
     assert len(backup.vault.files("forgotten")) == 2
     backup.assert_restorable()
@@ -297,7 +298,7 @@ def test_a_drill_that_finds_damage_keeps_snapshots_from_being_forgotten(
     audits.record(
         backup.vault.vault,
         "packs",
-        [AuditEntry(name=each, result="ok") for each in backup.vault.files("packs")],
+        [AuditEntry(name=name, result="ok") for name in backup.vault.files("packs")],
     )
     ran = deployed.ended(deployed.policy(policy(backup, LAST)))
     assert ran.summary("verify").startswith("3 snapshots, 0 of 3 packs")

@@ -47,7 +47,7 @@ def test_a_large_commit_has_several_tables_and_small_ones_share_one(backup: Back
     large = project.commit("large", {f"/{number:04}": content(number) for number in range(450)})
     small = [(project.repo(f"small-{number}"), number) for number in range(5)]
     heads = {
-        repo: project.commit(repo, {f"/{each}": content(each) for each in range(number)})
+        repo: project.commit(repo, {f"/{file_number}": content(file_number) for file_number in range(number)})
         for repo, number in small
     }
     snapshot = backup.run()

@@ -25,12 +25,12 @@ from pachvault.vault.snapshots import Snapshot
 
 def mirrors(project: Project) -> dict[str, CommitInfo]:
     """The mirror commits of a project's commits that did not fail: source commit to mirror."""
-    found = {}
+    mirror_of = {}
     for info in project.cluster.source.commits(RepoName(HOME_PROJECT, "backup")):
-        said = json.loads(info.description or "{}")
-        if said.get("source", "").startswith(f"{project.name}/") and not info.error:
-            found[said["commit"]] = info
-    return found
+        description = json.loads(info.description or "{}")
+        if description.get("source", "").startswith(f"{project.name}/") and not info.error:
+            mirror_of[description["commit"]] = info
+    return mirror_of
 
 
 def mirrored(project: Project, commit: str) -> Tree:
@@ -90,12 +90,12 @@ def test_a_branch_that_cannot_be_mirrored_is_noted_and_logged(
         "times": 9,
     }
     with caplog.at_level(logging.INFO, logger="pachvault"), project.cluster.faults(refusal):
-        made = frozen(backup)
-    (note,) = made.plan.problems
+        frozen_run = frozen(backup)
+    (note,) = frozen_run.plan.problems
     assert (note.kind, note.repo, note.branch) == ("not-mirrored", f"{project.name}/data", "side")
     assert "not mirrored, read from the source" in note.message
     assert [record.message for record in caplog.records if note.message in record.message]
-    assert shipped(backup, made).manifest.problems == [note]
+    assert shipped(backup, frozen_run).manifest.problems == [note]
     backup.assert_restorable()
 
 
@@ -169,9 +169,9 @@ def test_a_source_deleted_after_the_freeze_is_read_from_the_mirror(backup: Backu
     project.commit(repo, {"/a": b"1" * 1000, "/d/b": b"2"})
     heads = {"data@master": project.heads(repo)["master"]}
     content = project.tree(repo, heads["data@master"])
-    made = frozen(backup)
+    frozen_run = frozen(backup)
     project.delete_repo(repo)
-    snapshot = shipped(backup, made)
+    snapshot = shipped(backup, frozen_run)
     assert not snapshot.manifest.partial, snapshot.manifest.problems
     stored = backup.vault.tree(snapshot, RepoName(project.name, repo), heads["data@master"])
     assert_equal(stored, content, "the deleted repo")
@@ -184,9 +184,9 @@ def test_later_commits_deleted_after_the_freeze_are_read_from_the_mirror(backup:
     backup.run()
     head = project.commit(repo, {"/b": b"2"}, append={"/log": b"y"}, delete=["/a"])
     content = project.tree(repo, head)
-    made = frozen(backup)
+    frozen_run = frozen(backup)
     project.delete_repo(repo)
-    snapshot = shipped(backup, made)
+    snapshot = shipped(backup, frozen_run)
     assert not snapshot.manifest.partial, snapshot.manifest.problems
     stored = backup.vault.tree(snapshot, RepoName(project.name, repo), head)
     assert_equal(stored, content, "the deleted repo")

@@ -42,11 +42,11 @@ def backup(server: Cluster, tmp_path: Path) -> Iterator[Backup]:
     """A project whose repo has been backed up after each of three commits."""
     project = server.project()
     project.repo("data")
-    made = Backup.of(project, tmp_path / "vault")
+    new_backup = Backup.of(project, tmp_path / "vault")
     for number in range(3):
         project.commit("data", {f"/{number}": b"%d" % number}, append={"/log": b"%d" % number})
-        made.run()
-    yield made
+        new_backup.run()
+    yield new_backup
     server.target.delete_repo(HOME_PROJECT, "backup")
 
 
@@ -83,7 +83,7 @@ def frozen(backup: Backup) -> Frozen:
 def test_old_commits_go_heads_stay_and_the_next_backup_goes_on_from_them(backup: Backup) -> None:
     assert len(mirrors(backup)) == 3
     assert planned(backup, now() - timedelta(hours=1)) == MirrorCleanupPlan([], [], 3)
-    assert [each.action for each in planned(backup).commits] == [MirrorAction.SQUASH] * 2
+    assert [commit.action for commit in planned(backup).commits] == [MirrorAction.SQUASH] * 2
     assert trimmed(backup) == (2, [])
     assert set(mirrors(backup)) == {head(backup)}
     mirror = mirrors(backup)[head(backup)].id
@@ -112,7 +112,7 @@ def test_what_an_unsealed_run_reads_stays_however_old(
 ) -> None:
     monkeypatch.setattr(mirror_cleanup, "_SKEW", -timedelta(days=1))  # as if the run had begun long after
     first = backup.project.commit("data", {"/new": b"new"})
-    made = frozen(backup)
+    frozen_run = frozen(backup)
     # the next run moves the mirror's head on
     backup.project.commit("data", {"/newer": b"newer"})
     frozen(backup)
@@ -121,8 +121,8 @@ def test_what_an_unsealed_run_reads_stays_however_old(
     assert set(mirrors(backup)) == {first, head(backup)}
     backup.project.cluster.target.delete_repo(backup.project.name, "data")
     source, vault = backup.project.cluster.source, backup.vault.vault
-    receipts = [export_share(source, vault, share, Quiet()) for share in made.shares]
-    assert not seal(vault, made.plan, receipts).manifest.partial
+    receipts = [export_share(source, vault, share, Quiet()) for share in frozen_run.shares]
+    assert not seal(vault, frozen_run.plan, receipts).manifest.partial
 
 
 def test_the_mirror_of_a_deleted_branch_goes_when_no_snapshot_of_the_time_has_it(backup: Backup) -> None:
@@ -136,7 +136,7 @@ def test_the_mirror_of_a_deleted_branch_goes_when_no_snapshot_of_the_time_has_it
     assert len(planned(backup, before).commits) == 2
     gone = planned(backup)
     assert [branch.startswith(f"{backup.project.name}--data--") for branch in gone.branches] == [True]
-    assert [each.action for each in gone.commits] == [MirrorAction.DROP] * 3
+    assert [commit.action for commit in gone.commits] == [MirrorAction.DROP] * 3
     assert mirror_cleanup.execute(backup.project.cluster.target, gone) == (3, [])
     assert mirrors(backup) == {}
     assert Project(backup.project.cluster, HOME_PROJECT).heads("backup") == {}
@@ -164,7 +164,7 @@ def test_what_others_put_into_the_backup_repo_is_left_alone(backup: Backup) -> N
 def test_a_commit_on_which_a_run_is_just_building_stays_for_now(backup: Backup) -> None:
     plan = planned(backup)
     home = Project(backup.project.cluster, HOME_PROJECT)
-    newest = next(each.id for each in plan.commits)
+    newest = next(commit.id for commit in plan.commits)
     (branch,) = home.heads("backup")
     home.start("backup", branch, parent=newest)
     done, problems = mirror_cleanup.execute(backup.project.cluster.target, plan)

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.e2e
 
 
 def notes(snapshot: Snapshot, *kinds: str) -> list[Problem]:
-    return [each for each in snapshot.manifest.problems if each.kind in kinds]
+    return [problem for problem in snapshot.manifest.problems if problem.kind in kinds]
 
 
 def test_a_deleted_repo_is_named_in_run_snapshot_listing_and_status(backup: Backup) -> None:
@@ -36,7 +36,7 @@ def test_a_deleted_repo_is_named_in_run_snapshot_listing_and_status(backup: Back
 
     assert ", 1 note" in backup.command("snapshots").out
     listed = backup.json("snapshots")[-1]
-    assert [each["last_seen"] for each in listed["problems"]] == [first.name.id]
+    assert [problem["last_seen"] for problem in listed["problems"]] == [first.name.id]
     assert f"note       repo-deleted: {place}: " in backup.command("show", "latest").out
     project.commit("kept", {"/b": b"2"})
     third = backup.run()
@@ -69,7 +69,7 @@ def test_open_commits_are_counted_and_one_left_open_is_a_problem(backup: Backup)
 
     time.sleep(1.1)
     late = backup.run_policy(3, interval="1s")
-    assert [each.kind for each in late.manifest.problems] == ["left-open"]
+    assert [problem.kind for problem in late.manifest.problems] == ["left-open"]
     assert late.manifest.partial
     assert "longer than the interval of 1 second" in backup.command("status").out
     project.finish("data", left)

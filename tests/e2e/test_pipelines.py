@@ -18,9 +18,9 @@ pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("pipelines")]
 def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
     """A server of this module's own, with the pipelines in it and one tick done."""
     cluster = Cluster(tmp_path_factory.mktemp("pipelines"))
-    made = Deployed(cluster)
-    made.ended(made.tick())
-    yield made
+    deployment = Deployed(cluster)
+    deployment.ended(deployment.tick())
+    yield deployment
     cluster.close()
 
 
@@ -99,15 +99,15 @@ def test_a_source_that_cannot_be_read_makes_a_partial_record(deployed: Deployed,
 def test_ticks_that_follow_closely_seal_at_most_a_snapshot_each(deployed: Deployed, backup: Backup) -> None:
     jobs = [deployed.policy(policy(backup)), deployed.tick_now(), deployed.tick_now()]
     ran: list[Ran] = [deployed.ended(job) for job in jobs]
-    states = [each.snapshot["status"] for each in ran]
+    states = [tick.snapshot["status"] for tick in ran]
     assert set(states) <= {"sealed", "covered"}, states
     # ticks of one second are one file: the later job has the earlier one's datum, and so its record
-    sealed = {each.snapshot["snapshot"] for each in ran if each.snapshot["status"] == "sealed"}
+    sealed = {tick.snapshot["snapshot"] for tick in ran if tick.snapshot["status"] == "sealed"}
     assert set(backup.vault.snapshots()) == sealed
     assert sealed
     for snapshot in backup.vault.snapshots():
         backup.assert_restorable(backup.vault.snapshot(snapshot))
-    covered = [each.plan["summary"] for each in ran if each.plan["status"] == "covered"]
+    covered = [tick.plan["summary"] for tick in ran if tick.plan["status"] == "covered"]
     assert all("covers this tick" in summary for summary in covered)
 
 

@@ -83,7 +83,10 @@ def test_what_was_squashed_comes_back_from_the_branch(lost: Backup) -> None:
     lost.project.squash(first)
     outcome = repair(lost, "--json")
     assert outcome.code == 13
-    assert [each["file"].partition(":")[2] for each in outcome.kind("lost_file")] == ["/a/3", "/a/4"]
+    assert [lost_file["file"].partition(":")[2] for lost_file in outcome.kind("lost_file")] == [
+        "/a/3",
+        "/a/4",
+    ]
     head = lost.project.heads("data")["master"]
     place = f"{lost.project.name}/data@{head}"
     assert lost.command("cat", "latest", f"{place}:/large").raw == LARGE
@@ -98,9 +101,9 @@ def test_content_that_has_changed_in_the_cluster_is_not_taken_for_the_lost_one(l
     outcome = repair(lost, "--json")
     assert outcome.code == 13
     assert outcome.only("repair_summary")["healed"] == 0
-    found = {each["file"].partition(":")[2] for each in outcome.kind("lost_file")}
-    assert found == {"/large", "/b/later", *SMALL}
-    assert all(each["file"].startswith(f"{name}/data@") for each in outcome.kind("lost_file"))
+    lost_files = {lost_file["file"].partition(":")[2] for lost_file in outcome.kind("lost_file")}
+    assert lost_files == {"/large", "/b/later", *SMALL}
+    assert all(lost_file["file"].startswith(f"{name}/data@") for lost_file in outcome.kind("lost_file"))
 
 
 def test_without_a_cluster_the_vault_is_repaired_as_far_as_that_goes(backup: Backup) -> None:

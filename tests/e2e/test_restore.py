@@ -32,14 +32,14 @@ def history(backup: Backup) -> list[str]:
     """Four commits on data@master, the third failed, backed up."""
     project = backup.project
     project.repo("data", "what it is")
-    made = [
+    commits = [
         project.commit("data", {"/a": b"1", "/2026/x": b"x", "/2026/07/y": b"y", "/log": b"one\n"}),
         project.commit("data", append={"/log": b"two\n"}, delete=["/2026/x"], text="the second"),
         project.commit("data", {"/never": b"!"}, error="it failed"),
         project.commit("data", {"/a": b"one"}, append={"/log": b"three\n"}),
     ]
     backup.run()
-    return made
+    return commits
 
 
 def here(backup: Backup, *arguments: str, what: str | None = None) -> Outcome:
@@ -103,14 +103,14 @@ def test_how_much_history(
     backup: Backup, history: list[str], other: Cluster, extent: Any, kept: list[int]
 ) -> None:
     if isinstance(extent, dict):
-        extent = {name: history[each] if name in ("from", "to") else each for name, each in extent.items()}
+        extent = {name: history[value] if name in ("from", "to") else value for name, value in extent.items()}
     done(ask(backup, other, history=extent))
     again = Project(other, backup.project.name)
     ids = new_ids(again, "data")
-    assert [ids[history[each]] for each in reversed(kept)] == line_of(again, "data")
-    for each in kept:
-        if each != 2:
-            assert again.tree("data", ids[history[each]]) == backup.project.tree("data", history[each])
+    assert [ids[history[number]] for number in reversed(kept)] == line_of(again, "data")
+    for index in kept:
+        if index != 2:
+            assert again.tree("data", ids[history[index]]) == backup.project.tree("data", history[index])
 
 
 def test_an_extent_outside_of_the_line_is_refused(backup: Backup, history: list[str], other: Cluster) -> None:
@@ -195,8 +195,8 @@ def test_into_another_project_repo_and_branch(backup: Backup, history: list[str]
 
 
 def test_a_branch_that_exists_is_left_alone(backup: Backup, history: list[str], other: Cluster) -> None:
-    said = here(backup, "--from", "vault").says(2)
-    assert "exists: append or replace" in said
+    message = here(backup, "--from", "vault").says(2)
+    assert "exists: append or replace" in message
     assert line_of(backup.project, "data") == history[::-1]
 
 
@@ -267,8 +267,8 @@ def test_a_path_that_matches_nothing_is_named_and_the_branch_is_left_alone(
     for paths in (["/2027/**"], ["/a", "/2027/**"]):
         flags = [flag for path in paths for flag in ("--path", path)]
         to = ["--to", f"{project.name}/new"] if exists == "fail" else ["--exists", exists]
-        said = here(backup, *to, *flags).says(2)
-        assert "matches '/2027/**' (did you mean /2026?; no other snapshot has it)" in said
+        message = here(backup, *to, *flags).says(2)
+        assert "matches '/2027/**' (did you mean /2026?; no other snapshot has it)" in message
     assert project.heads("data") == {"master": late}
     assert project.repos() == ["data"]
 
@@ -277,9 +277,10 @@ def test_what_an_older_snapshot_has_is_said(backup: Backup, history: list[str], 
     project, first = backup.project, backup.vault.snapshot()
     project.commit("data", delete=["/2026/07/y"])
     backup.run()
-    said = restore(backup, other, "--path", "2026").says(2)
+    message = restore(backup, other, "--path", "2026").says(2)
     assert (
-        f"snapshot {first.short_id} of {first.manifest.frozen_at:%Y-%m-%d %H:%M:%S} UTC is the newest" in said
+        f"snapshot {first.short_id} of {first.manifest.frozen_at:%Y-%m-%d %H:%M:%S} UTC is the newest"
+        in message
     )
     place = f"{project.name}/data@master:2026/07/y"
     for command in ("ls", "cat"):
@@ -289,10 +290,10 @@ def test_what_an_older_snapshot_has_is_said(backup: Backup, history: list[str], 
 def test_a_rollback_of_a_path_is_refused(backup: Backup, history: list[str]) -> None:
     place = f"{backup.project.name}/data@master:/a"
     address = backup.project.cluster.address
-    said = pachvault(
+    message = pachvault(
         "--vault", backup.vault.url, "--pachd", address, "rollback", place, "--to", "latest"
     ).says(2)
-    assert "--path /a --exists append" in said
+    assert "--path /a --exists append" in message
 
 
 def test_heads_move_back_where_the_repo_still_has_the_commits(backup: Backup, history: list[str]) -> None:
@@ -309,12 +310,12 @@ def test_a_rollback_moves_the_head_whatever_the_size(backup: Backup, history: li
     late = project.commit("data", {"/big": random.Random(1).randbytes(3_000_000)})
     refused = [
         {
-            "method": each,
+            "method": method,
             "code": "INTERNAL",
             "times": 99,
-            "match": project.name if each == "StartCommit" else "",
+            "match": project.name if method == "StartCommit" else "",
         }
-        for each in DATA_CALLS
+        for method in DATA_CALLS
     ]
     with project.cluster.faults(*refused):  # but for the commit that is the request's lock
         outcome = backup.command(
@@ -353,8 +354,8 @@ def test_from_the_mirror_no_byte_is_read_from_the_vault(backup: Backup, history:
         (backup.vault.folder / pack).unlink()
     done(here(backup, "--to", f"{project.name}/copy", "--verify", "full"))
     assert tree_of(project, "copy") == tree_of(project, "data")
-    said = here(backup, "--to", f"{project.name}/copy2", "--from", "backup", "--history", "all").says(2)
-    assert "the backup repo does not hold" in said
+    message = here(backup, "--to", f"{project.name}/copy2", "--from", "backup", "--history", "all").says(2)
+    assert "the backup repo does not hold" in message
     assert here(backup, "--to", f"{project.name}/copy3", "--from", "vault").code == 13
 
 
@@ -389,13 +390,15 @@ def test_a_large_change_is_written_in_lanes(
 ) -> None:
     project, old = backup.project, large_changes(backup)
     monkeypatch.setattr(change_writer, "_LEAST_BYTES", 100_000)
-    made: list[str] = []
+    thread_names: list[str] = []
     make = Target.make_file_set
     monkeypatch.setattr(
-        Target, "make_file_set", lambda *given: made.append(threading.current_thread().name) or make(*given)
+        Target,
+        "make_file_set",
+        lambda *given: thread_names.append(threading.current_thread().name) or make(*given),
     )
     done(restore(backup, other, "--history", "all"))
-    assert {"change_0", "change_1"} <= set(made)
+    assert {"change_0", "change_1"} <= set(thread_names)
     again = Project(other, project.name)
     assert_restored(again, old)
     for name in backup.vault.files(layout.PACKS):
@@ -436,7 +439,7 @@ def test_chosen_paths_leave_the_branchs_own_trigger(backup: Backup) -> None:
     done(here(backup, "--exists", "append", "--path", "a", what=f"{project.name}/data@x"))
     assert tree_of(project, "data", "x") == {"/a": b"1", "/b": b"2"}
     (branch,) = [
-        each for each in project.cluster.source.branches(RepoName(project.name, "data")) if each.trigger
+        info for info in project.cluster.source.branches(RepoName(project.name, "data")) if info.trigger
     ]
     assert branch.trigger == {"branch": "master", "commits": 7}
 
@@ -452,7 +455,7 @@ def test_triggers_come_back(backup: Backup, other: Cluster) -> None:
     project.commit("data", {"/b": b"1"})
     done(restore(backup, other, "--history", "all"))
     again = Project(other, project.name)
-    branches = {each.name: each for each in other.source.branches(RepoName(again.name, "data"))}
+    branches = {branch.name: branch for branch in other.source.branches(RepoName(again.name, "data"))}
     assert branches["a-staging"].trigger == {"branch": "master", "commits": 2}
     assert branches["a-staging"].head == branches["master"].head
     again.commit("data", {"/0": b"2"})

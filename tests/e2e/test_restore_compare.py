@@ -24,13 +24,13 @@ def history(backup: Backup) -> list[str]:
     """Three commits on data@master, backed up."""
     project = backup.project
     project.repo("data")
-    made = [
+    commits = [
         project.commit("data", {"/a": b"1", "/log": b"one\n"}),
         project.commit("data", {"/b": b"2"}, append={"/log": b"two\n"}),
         project.commit("data", {"/a": b"3"}, delete=["/b"]),
     ]
     backup.run()
-    return made
+    return commits
 
 
 def here(backup: Backup, *arguments: str) -> Outcome:
@@ -140,8 +140,12 @@ def test_who_wants_to_keep_going_has_the_heads_moved(
     assert again.heads("data").keys() == {"master"}
     nothing_left(other, again)
     where = ["--vault", backup.vault.url, "--pachd", other.address, "--json"]
-    ours = [each for each in pachvault(*where, "restores").objects if f"{again.name}/data" in each["ids"]]
-    assert [each["state"] for each in ours] == ["different"]
+    ours = [
+        restore_line
+        for restore_line in pachvault(*where, "restores").objects
+        if f"{again.name}/data" in restore_line["ids"]
+    ]
+    assert [restore_line["state"] for restore_line in ours] == ["different"]
 
 
 def test_commits_of_an_earlier_run_are_compared_too(
@@ -159,8 +163,8 @@ def test_commits_of_an_earlier_run_are_compared_too(
     )
     outcome = restore(backup, other, "--history", "all", "--exists", "replace")
     assert outcome.code == 13
-    for said in ("/a: has another content", "/x: was not expected: 1 bytes", "/log: 18 bytes where 4"):
-        assert said in outcome.err
+    for message in ("/a: has another content", "/x: was not expected: 1 bytes", "/log: 18 bytes where 4"):
+        assert message in outcome.err
     assert again.heads("data")["master"] == false
     assert restore(backup, other, "--history", "all", "--exists", "replace").code == 0
     assert again.tree("data", again.heads("data")["master"]) == project.tree("data", history[2])

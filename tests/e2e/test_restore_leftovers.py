@@ -30,9 +30,9 @@ def collect(source: Source, target: Target, older_than: timedelta) -> list[str]:
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """A server of this module's own: what is collected is collected everywhere."""
-    made = Cluster(tmp_path_factory.mktemp("leftovers"))
-    yield made
-    made.close()
+    new_cluster = Cluster(tmp_path_factory.mktemp("leftovers"))
+    yield new_cluster
+    new_cluster.close()
 
 
 @pytest.fixture
@@ -93,21 +93,21 @@ def test_branches_of_a_dead_request_go_and_open_commits_are_closed(
     project.commit("data", {"/a": b"1"})
     kept = {**project.heads("data")}
     first, second = (working_branches.replayed(request_id) + sign * 32 for sign in "ab")
-    made = project.commit("data", {"/b": b"2"}, branch=first)
-    opened = project.start("data", second, parent=made)
-    mine = working_branches.differing(request_id) + made
-    project.branch("data", mine, made)
-    project.branch("data", "pachvault-replay-not-ours", made)
-    kept |= {mine: made, "pachvault-replay-not-ours": made}
+    new_commit = project.commit("data", {"/b": b"2"}, branch=first)
+    opened = project.start("data", second, parent=new_commit)
+    mine = working_branches.differing(request_id) + new_commit
+    project.branch("data", mine, new_commit)
+    project.branch("data", "pachvault-replay-not-ours", new_commit)
+    kept |= {mine: new_commit, "pachvault-replay-not-ours": new_commit}
     assert collect(cluster.source, cluster.target, LATER) == []
     lines = collect(cluster.source, cluster.target, AT_ONCE)
     assert [line.split(":")[0] for line in lines] == [
-        f"{project.name}/data@{each}" for each in (first, second)
+        f"{project.name}/data@{branch}" for branch in (first, second)
     ]
     assert project.heads("data") == kept
     closed = cluster.source.commit(project.ref("data", opened), wait=True)
     assert closed.error == "a restore gave it up"
-    assert project.tree("data", made) == {"/b": b"2"}
+    assert project.tree("data", new_commit) == {"/b": b"2"}
 
 
 def test_a_cluster_without_any_is_left_alone(tmp_path: Path) -> None:

@@ -53,12 +53,12 @@ def copy(backup: Backup, **fields: Any) -> dict[str, Any]:
 
 def history(backup: Backup, repo: str, branch: str = "master") -> list[str]:
     """The commits of a branch, newest first."""
-    found = []
+    commits = []
     current: str | None = backup.project.heads(repo)[branch]
     while current is not None:
-        found.append(current)
+        commits.append(current)
         current = backup.project.cluster.source.commit(backup.project.ref(repo, current)).parent
-    return found
+    return commits
 
 
 def assert_copied(backup: Backup, ids: dict[str, str]) -> None:
@@ -112,10 +112,10 @@ def test_bad_requests_are_refused_in_their_own_reports_and_block_no_other(
     }
     requests = {key: request for key, (request, _) in bad.items()}
     answered = requested.ask({**requests, f"good-{name}": copy(backup)})
-    for key, (_, said) in bad.items():
+    for key, (_, message) in bad.items():
         report = answered.report(key)
         assert report["status"] == "refused", report
-        assert said in report["summary"]
+        assert message in report["summary"]
         assert "\n" not in report["summary"]
         assert answered.ids(key) == {}
         assert answered.id_rows(key) == []
@@ -187,7 +187,10 @@ def test_a_request_that_is_planned_and_not_answered_is_listed_as_waiting(
 
     def listed() -> dict[str, dict[str, Any]]:
         where = ["--vault", backup.vault.url, "--pachd", requested.cluster.address]
-        return {each["request"][:12]: each for each in pachvault(*where, "--json", "restores").objects}
+        return {
+            listed_restore["request"][:12]: listed_restore
+            for listed_restore in pachvault(*where, "--json", "restores").objects
+        }
 
     requested.pipelines.delete(HOME_PROJECT, "restore_replay")
     job = requested.commit({name: copy(backup)})
@@ -214,7 +217,9 @@ def test_a_request_that_is_deleted_half_way_harms_nothing(requested: Requested, 
     requested.ended(job)
     answered = requested.ask({f"{name}-other": copy(backup, to={"repo": "other"})})
     assert answered.report(f"{name}-other")["status"] == "restored"
-    assert all(not each.startswith(f"{name}-") or "other" in each for each in answered.names())
+    assert all(
+        not report_name.startswith(f"{name}-") or "other" in report_name for report_name in answered.names()
+    )
 
 
 def test_a_cluster_that_fails_for_a_while_is_tried_again(requested: Requested, backup: Backup) -> None:

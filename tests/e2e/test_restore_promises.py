@@ -29,9 +29,9 @@ pytestmark = pytest.mark.e2e
 def _no_pipelines_left(cluster: Cluster, other: Cluster) -> Iterator[None]:
     """A cluster may have only sixteen."""
     yield
-    for each in (cluster, other):
-        for pipeline in reversed(each.source.pipelines()):
-            Pipelines(each.connection).delete(pipeline.project, pipeline.name)
+    for target in (cluster, other):
+        for pipeline in reversed(target.source.pipelines()):
+            Pipelines(target.connection).delete(pipeline.project, pipeline.name)
 
 
 def copying(project: str, name: str, source: str, **more: Any) -> str:
@@ -72,7 +72,9 @@ def test_a_project_that_holds_only_pipelines_is_planned_and_made(
     outcome = both(backup, other)
     assert outcome.code == 0, outcome.err
     assert f"created pipeline {analytics}/copy" in outcome.err
-    assert {each.name: each.description for each in other.source.projects()}[analytics] == "pipelines only"
+    assert {project_info.name: project_info.description for project_info in other.source.projects()}[
+        analytics
+    ] == "pipelines only"
 
 
 @pytest.mark.parametrize("exists", ["fail", "replace"])
@@ -109,17 +111,17 @@ def test_what_pipelines_need_is_asked_before_anything_is_written(
     backup: Backup, analytics: str, other: Cluster
 ) -> None:
     name = backup.project.name
-    projects = {each.name for each in other.source.projects()}
+    projects = {project_info.name for project_info in other.source.projects()}
     missing = f"reads {name}/data, which is neither in the cluster nor restored with it"
-    said = restore(backup, other, "--pipelines", "--quiet", what=f"{analytics}/copy").says(2)
-    assert f"pipeline {analytics}/copy {missing}" in said
+    message = restore(backup, other, "--pipelines", "--quiet", what=f"{analytics}/copy").says(2)
+    assert f"pipeline {analytics}/copy {missing}" in message
     other.target.ensure_project(analytics)
     Project(other, analytics).repo("copy")
-    said = both(backup, other, "--quiet").says(2)
-    assert f"repo {analytics}/copy is in the way of pipeline {analytics}/copy" in said
-    said = restore(backup, other, "--quiet", "--to", f"{'p' * 52}/", what=f"{name}/data").says(2)
-    assert "Pachyderm takes no project called" in said
-    assert {each.name for each in other.source.projects()} == projects | {analytics}
+    message = both(backup, other, "--quiet").says(2)
+    assert f"repo {analytics}/copy is in the way of pipeline {analytics}/copy" in message
+    message = restore(backup, other, "--quiet", "--to", f"{'p' * 52}/", what=f"{name}/data").says(2)
+    assert "Pachyderm takes no project called" in message
+    assert {project_info.name for project_info in other.source.projects()} == projects | {analytics}
     # what only a wildcard means is left out and named
     Project(other, analytics).delete_repo("copy")
     outcome = restore(backup, other, "--pipelines", what=f"{analytics}/*")
@@ -135,20 +137,20 @@ def test_a_wanted_output_and_its_pipeline_cannot_both_come_back(backup: Backup, 
     pipelines.create(copying(project.name, "made", f"{project.name}/data"), "made")
     pipelines.wait(project.name, "made", project.heads("made")["master"])
     backup.run()
-    said = restore(backup, other, "--pipelines", "--outputs", "as-repos", "--quiet").says(2)
-    assert "made cannot be both a plain repo and the output of pipeline" in said
+    message = restore(backup, other, "--pipelines", "--outputs", "as-repos", "--quiet").says(2)
+    assert "made cannot be both a plain repo and the output of pipeline" in message
 
 
 @pytest.fixture
 def home(cluster: Cluster) -> Iterator[Project]:
     """Project pachvault of the cluster that is backed up, with its repos."""
     cluster.target.ensure_project(HOME_PROJECT)
-    made = Project(cluster, HOME_PROJECT)
+    home_project = Project(cluster, HOME_PROJECT)
     for repo in ("policy", "requests"):
-        made.repo(repo)
-    yield made
+        home_project.repo(repo)
+    yield home_project
     for repo in ("policy", "requests"):
-        made.delete_repo(repo)
+        home_project.delete_repo(repo)
 
 
 def planned(other: Cluster, name: str, text: str) -> tuple[str, str]:
@@ -184,18 +186,21 @@ def test_requests_that_come_back_are_not_carried_out_again(
     outcome = restore(backup, other, what="pachvault/*")
     assert outcome.code == 0, outcome.err
     assert "the requests that come back are not carried out again" in outcome.err
-    status, said = planned(other, "done.yaml", texts["done"])
+    status, message = planned(other, "done.yaml", texts["done"])
     assert status == "done"
-    assert said.startswith("done on ")
-    status, said = planned(other, "open.yaml", texts["open"])
+    assert message.startswith("done on ")
+    status, message = planned(other, "open.yaml", texts["open"])
     assert status == "done"
-    assert f"came back with snapshot {snapshot.short_id}: not carried out" in said
+    assert f"came back with snapshot {snapshot.short_id}: not carried out" in message
     fresh = json.dumps({**json.loads(texts["open"]), "to": {"repo": "fresh"}})
     assert planned(other, "fresh.yaml", fresh)[0] == "work"
     done = requests.parse(texts["done"], "done.yaml").id
-    states = {each["request"]: each for each in pachvault(*ask, other.address, "--json", "restores").objects}
+    states = {
+        listed_restore["request"]: listed_restore
+        for listed_restore in pachvault(*ask, other.address, "--json", "restores").objects
+    }
     assert states[done]["ids"].keys() == {f"{project.name}/done"}
-    assert "not carried out" in {each["state"] for each in states.values()}
+    assert "not carried out" in {state["state"] for state in states.values()}
     Project(other, HOME_PROJECT).delete_repo("requests")
 
 
@@ -224,8 +229,8 @@ def test_the_backups_own_project_comes_back_only_where_it_is_named(
     (worker.pfs / "policy" / "policy.yaml").write_text(policy)
     for stage, file in ((freeze, "plan.json"), (maintenance, "report.json")):
         assert "refused: " in stage.run(worker)
-        said = json.loads((worker.pfs / "out" / file).read_text())
-        assert "policy mine was restored from the backup of another cluster" in said["summary"]
+        report = json.loads((worker.pfs / "out" / file).read_text())
+        assert "policy mine was restored from the backup of another cluster" in report["summary"]
     for command in ("backup", "maintenance"):
         assert "not in force here" in pachvault("--pachd", other.address, command, "--quiet").says(2)
     assert "missing: policy: " in pachvault("--pachd", other.address, "deploy").err
@@ -278,4 +283,4 @@ def test_a_bare_project_is_a_place(backup: Backup, other: Cluster) -> None:
     assert "--to NAME/" in restore(backup, other, "--to", "elsewhere", "--quiet").says(2)
     assert restore(backup, other, "--to", f"{project.name}-new/").code == 0
     assert Project(other, f"{project.name}-new").repos() == ["one", "two"]
-    assert not [each for each in other.source.repos() if each.name == RepoName(project.name, "one")]
+    assert not [info for info in other.source.repos() if info.name == RepoName(project.name, "one")]

@@ -36,12 +36,12 @@ def history(backup: Backup) -> list[str]:
     """Two commits on data@master, backed up."""
     project = backup.project
     project.repo("data", "what it is")
-    made = [
+    commits = [
         project.commit("data", {"/a": b"1" * 2000}),
         project.commit("data", {"/b": b"2"}, delete=["/a"]),
     ]
     backup.run()
-    return made
+    return commits
 
 
 def command(backup: Backup, cluster: Cluster, *arguments: str) -> Outcome:
@@ -50,12 +50,14 @@ def command(backup: Backup, cluster: Cluster, *arguments: str) -> Outcome:
 
 def listed(backup: Backup, cluster: Cluster, request: str) -> list[dict[str, Any]]:
     """What `restores` says of a request."""
-    found = command(backup, cluster, "--json", "restores").objects
-    return [each for each in found if each["request"].startswith(request)]
+    listed_restores = command(backup, cluster, "--json", "restores").objects
+    return [
+        listed_restore for listed_restore in listed_restores if listed_restore["request"].startswith(request)
+    ]
 
 
 def test_a_dry_run_changes_nothing(backup: Backup, history: list[str], other: Cluster) -> None:
-    repos = {str(each.name) for each in other.source.repos()}
+    repos = {str(repo.name) for repo in other.source.repos()}
     outcome = restore(backup, other, "--dry-run", "--history", "all")
     assert outcome.code == 0
     name = backup.project.name
@@ -66,11 +68,11 @@ def test_a_dry_run_changes_nothing(backup: Backup, history: list[str], other: Cl
         f"  create master at {history[1][:12]}",
         "expected time: unknown for 2.0 KiB, because no bandwidth was measured yet",
     ]
-    assert {str(each.name) for each in other.source.repos()} == repos
+    assert {str(repo.name) for repo in other.source.repos()} == repos
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["--exists", "append"], "append master at {old}; its head is {late} now, which becomes the parent"),
         (
@@ -83,14 +85,14 @@ def test_a_dry_run_changes_nothing(backup: Backup, history: list[str], other: Cl
     ],
 )
 def test_a_dry_run_says_what_becomes_of_what_is_there(
-    backup: Backup, history: list[str], arguments: list[str], said: str
+    backup: Backup, history: list[str], arguments: list[str], message: str
 ) -> None:
     project = backup.project
     late = project.commit("data", {"/late": b"late"})
     heads = project.heads("data")
     outcome = restore(backup, project.cluster, "--dry-run", *arguments)
     line = outcome.out.splitlines()[2].strip()
-    assert re.fullmatch(said.format(old=history[1][:12], late=late[:12]), line), line
+    assert re.fullmatch(message.format(old=history[1][:12], late=late[:12]), line), line
     assert project.heads("data") == heads
 
 
@@ -118,12 +120,14 @@ def test_the_expected_time_is_of_what_was_measured(backup: Backup, cluster: Clus
     assert plan["bytes_per_second"] == totals.bytes_read / totals.export_seconds
     assert plan["expected_seconds"] == pytest.approx(3_000_000 / plan["bytes_per_second"])
     assert command(backup, other, *ask, f"{project.name}/one").code == 0
-    (said,) = [
-        each for each in restore_records.finished(other.source) if each["vault"] == snapshot.manifest.vault_id
+    (record,) = [
+        finished
+        for finished in restore_records.finished(other.source)
+        if finished["vault"] == snapshot.manifest.vault_id
     ]
     plan = planned()
     assert plan["measured_by"] == "the last restore of this vault"
-    assert plan["bytes_per_second"] == said["bytes"] / said["seconds"]
+    assert plan["bytes_per_second"] == record["bytes"] / record["seconds"]
     assert command(backup, other, *ask, f"{project.name}/two").code == 0
     assert planned()["measured_by"] == "the last 2 restores of this vault"
     text = command(backup, other, *ask, f"{project.name}/dry", "--dry-run").out
@@ -139,10 +143,10 @@ def test_the_id_map_and_the_record(backup: Backup, history: list[str], other: Cl
     again = Project(other, backup.project.name)
     ids = summary["ids"][f"{again.name}/data"]
     assert ids == new_ids(again, "data")
-    (said,) = listed(backup, other, summary["request"])
-    assert said["ids"] == summary["ids"]
-    assert said["lost"] == said["differences"] == []
-    assert (said["state"], said["size_bytes"], said["vault"]) == (
+    (listed_restore,) = listed(backup, other, summary["request"])
+    assert listed_restore["ids"] == summary["ids"]
+    assert listed_restore["lost"] == listed_restore["differences"] == []
+    assert (listed_restore["state"], listed_restore["size_bytes"], listed_restore["vault"]) == (
         "done",
         2001,
         backup.vault.vault.config.vault_id,
@@ -183,8 +187,8 @@ def test_a_run_that_died_is_listed_as_interrupted(backup: Backup, history: list[
         repo = staging.staging_repo(request)
         part = other.target.start(repo.project, repo.repo, "part", parent=None, description="")
         mine.enter("fetch")
-    (said,) = listed(backup, other, request[:12])
-    assert (said["state"], said["phase"]) == ("interrupted", "fetch")
+    (listed_restore,) = listed(backup, other, request[:12])
+    assert (listed_restore["state"], listed_restore["phase"]) == ("interrupted", "fetch")
     other.target.finish(CommitRef(repo.project, repo.repo, part))
     staging.remove(other.target, request)
     assert listed(backup, other, request[:12]) == []
@@ -198,8 +202,12 @@ def test_a_run_whose_process_has_ended_is_interrupted_at_once(backup: Backup, ot
     killed = LockHolder.this_process().model_copy(update={"process": ended.pid})
     with held(other.source, other.target, request, killed) as mine:
         mine.enter("fetch")
-        (said,) = listed(backup, other, request[:12])
-        assert (said["state"], said["phase"], said["is_drill"]) == ("interrupted", "fetch", False)
+        (listed_restore,) = listed(backup, other, request[:12])
+        assert (listed_restore["state"], listed_restore["phase"], listed_restore["is_drill"]) == (
+            "interrupted",
+            "fetch",
+            False,
+        )
 
 
 def test_a_drill_under_way_is_told_apart(backup: Backup, other: Cluster) -> None:
@@ -210,7 +218,11 @@ def test_a_drill_under_way_is_told_apart(backup: Backup, other: Cluster) -> None
         mine.enter("fetch")
         assert listed(backup, other, request[:12]) == []
         shown = command(backup, other, "--json", "restores", "--drills").objects
-        assert [each["is_drill"] for each in shown if each["request"] == request[:12]] == [True]
+        assert [
+            listed_restore["is_drill"]
+            for listed_restore in shown
+            if listed_restore["request"] == request[:12]
+        ] == [True]
     other.target.delete_repo(DRILL_PROJECT, "scratch")
 
 
@@ -227,11 +239,11 @@ def test_progress_of_parts_is_told_to_the_byte(
     arguments = ["--json", "restore", project.everything(), "--history", "all", "--workers", workers]
     outcome = command(backup, other, *arguments)
     assert outcome.code == 0, outcome.err
-    last = {each["phase"]: each for each in outcome.kind("progress")}
+    last = {progress["phase"]: progress for progress in outcome.kind("progress")}
     assert list(last) == ["plan", "fetch", "replay", "check"]
     for phase, size, files in (("fetch", 300_005, 6), ("replay", 1, 1), ("check", 300_006, 7)):
-        told = last[phase]
-        assert (told["done_bytes"], told["total_bytes"], told["files"]) == (size, size, files), phase
+        totals = last[phase]
+        assert (totals["done_bytes"], totals["total_bytes"], totals["files"]) == (size, size, files), phase
 
 
 def test_outputs_come_back_as_plain_repos(backup: Backup, other: Cluster, tmp_path: Path) -> None:
@@ -239,7 +251,7 @@ def test_outputs_come_back_as_plain_repos(backup: Backup, other: Cluster, tmp_pa
     project = backup.project
     project.repo("data")
     project.commit("data", {"/a": b"1"})
-    made = Output(project)
+    output = Output(project)
     backup.run()
     name = project.name
     ask = {"version": 1, "what": [f"{name}/made"], "from": "vault"}
@@ -253,18 +265,18 @@ def test_outputs_come_back_as_plain_repos(backup: Backup, other: Cluster, tmp_pa
     assert f"{name}/made is written by pipeline" in asked().says(2)
     assert asked(outputs="as-repos", to={"repo": "plain"}).code == 0
     again = Project(other, name)
-    assert again.tree("plain", again.heads("plain")["master"]) == made.tree
+    assert again.tree("plain", again.heads("plain")["master"]) == output.tree
     assert asked(outputs="as-repos").code == 0
-    assert again.tree("made", again.heads("made")["master"]) == made.tree
+    assert again.tree("made", again.heads("made")["master"]) == output.tree
     where[3] = project.cluster.address
     assert "is written by a pipeline of the cluster" in asked(outputs="as-repos").says(2)
-    said = restore(backup, other, "--to", "flag", "--outputs", "as-repos", what=f"{name}/made")
-    assert said.code == 0
-    assert again.tree("flag", again.heads("flag")["master"]) == made.tree
+    outcome = restore(backup, other, "--to", "flag", "--outputs", "as-repos", what=f"{name}/made")
+    assert outcome.code == 0
+    assert again.tree("flag", again.heads("flag")["master"]) == output.tree
     everything = asked(what=[f"{name}/*"], to={"project": f"{name}-copy"})
     assert everything.code == 0
     copies = Project(project.cluster, f"{name}-copy")
-    assert copies.tree("made", copies.heads("made")["master"]) == made.tree
+    assert copies.tree("made", copies.heads("made")["master"]) == output.tree
 
 
 class Output:
@@ -326,11 +338,11 @@ def test_pipelines_come_back_and_make_their_outputs_again(
         assert "no, you" in restore(backup, other, "--pipelines", "--quiet").says(1)
     again = Project(other, project.name)
     assert states(again) == {"stopped": False}
-    for made in (True, False):
+    for is_made in (True, False):
         outcome = restore(backup, other, "--pipelines")
         assert outcome.code == 3, outcome.err
         assert not_restored in outcome.err
-        assert (f"created pipeline {name}/runs" in outcome.err) == made
+        assert (f"created pipeline {name}/runs" in outcome.err) == is_made
         assert states(again) == {"runs": False, "stopped": True}
     assert made_by(again, "runs") == {"/a": b"1"}
     assert again.tree("data", again.heads("data")["master"]) == {"/a": b"1"}
@@ -338,8 +350,8 @@ def test_pipelines_come_back_and_make_their_outputs_again(
 
 def states(project: Project) -> dict[str, bool]:
     """Pipeline to whether it is stopped."""
-    found = project.cluster.source.pipelines()
-    return {each.name: each.stopped for each in found if each.project == project.name}
+    pipelines = project.cluster.source.pipelines()
+    return {pipeline.name: pipeline.stopped for pipeline in pipelines if pipeline.project == project.name}
 
 
 def test_another_pipeline_of_the_name_is_in_the_way(backup: Backup, other: Cluster) -> None:
@@ -358,4 +370,4 @@ def test_another_pipeline_of_the_name_is_in_the_way(backup: Backup, other: Clust
     before = again.heads("made")
     assert restore(backup, other, *ask, "--exists", "append").code == 0
     made_by(again, "made")
-    assert before["master"] in {each.id for each in other.source.commits(RepoName(again.name, "made"))}
+    assert before["master"] in {commit.id for commit in other.source.commits(RepoName(again.name, "made"))}

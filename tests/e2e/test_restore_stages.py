@@ -88,7 +88,7 @@ class Chain:
 
     def staging(self) -> list[str]:
         return [
-            each for each in Project(self.backup.project.cluster, HOME_PROJECT).repos() if "staging-" in each
+            repo for repo in Project(self.backup.project.cluster, HOME_PROJECT).repos() if "staging-" in repo
         ]
 
 
@@ -117,7 +117,7 @@ def assert_copied(chain: Chain, report: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "data", "said"),
+    ("name", "data", "message"),
     [
         ("a.yaml", b"{", "a.yaml:1: not YAML"),
         ("a.yaml", b"[" * 5000, "a.yaml:1: nested too deeply"),
@@ -134,13 +134,13 @@ def assert_copied(chain: Chain, report: dict[str, Any]) -> None:
     ],
 )
 def test_what_cannot_be_done_is_a_plan_that_says_why(
-    chain: Chain, name: str, data: bytes | dict[str, Any] | None, said: str
+    chain: Chain, name: str, data: bytes | dict[str, Any] | None, message: str
 ) -> None:
     if isinstance(data, dict):
         data = json.dumps(chain.request(**data)).encode()
     intake = plan_request(name, data, chain.backup.project.cluster.source)
     assert intake.plan.status == "refused"
-    assert said in intake.plan.summary
+    assert message in intake.plan.summary
     assert "\n" not in intake.plan.summary
     assert intake.folder == f"{name.removesuffix('.yaml')}-{intake.plan.request_id[:12]}"
     assert [(share.number, share.part) for share in intake.shares] == [(0, None)]
@@ -281,7 +281,7 @@ def test_a_worker_that_died_over_a_part_is_not_in_the_way(chain: Chain) -> None:
     first, *rest = chain.shares()
     chain.fetch(first)
     cluster, repo = chain.backup.project.cluster, staging.staging_repo(request_of(chain))
-    (branch,) = [each.name for each in cluster.source.branches(repo)]
+    (branch,) = [info.name for info in cluster.source.branches(repo)]
     cluster.target.delete_branch(repo.project, repo.repo, branch)
     cluster.target.start(repo.project, repo.repo, f"{branch}-by-0000", parent=None, description="")
     assert [chain.fetch(share)["staged"] for share in (first, *rest)] == [1] * (1 + len(rest))
@@ -307,7 +307,7 @@ def test_what_differs_is_in_the_report_and_no_head_moves(
     project = chain.backup.project
     (kept,) = report["kept"]
     assert report["status"] == "different"
-    assert "/many/03" in {each["path"] for each in report["differences"]}
+    assert "/many/03" in {difference["path"] for difference in report["differences"]}
     assert [f"{project.name}/copy@{name}" for name in project.heads("copy")] == [kept]
     for share in chain.shares():
         chain.fetch(share)

@@ -57,39 +57,39 @@ class Noted:
     def told(self) -> dict[str, Any]:
         """What the cluster says of the project's settings."""
         source, name = self.project.cluster.source, self.project.name
-        (project,) = [each for each in source.projects() if each.name == name]
+        (project,) = [project_info for project_info in source.projects() if project_info.name == name]
         return {
             "description": project.description,
             "project": project.metadata,
             "defaults": self.settings.project_defaults(name),
-            "repos": {each.name.repo: each.metadata for each in source.repos() if each.name.project == name},
-            "branches": {each.name: each.metadata for each in source.branches(self.name())},
-            "pipelines": {each.name: each.metadata for each in source.pipelines() if each.project == name},
+            "repos": {repo.name.repo: repo.metadata for repo in source.repos() if repo.name.project == name},
+            "branches": {branch.name: branch.metadata for branch in source.branches(self.name())},
+            "pipelines": {info.name: info.metadata for info in source.pipelines() if info.project == name},
         }
 
 
 @pytest.fixture
 def noted(backup: Backup) -> Noted:
     """A project with a repo, a commit, and settings on all of them."""
-    made, project = Noted(backup.project), backup.project
+    noted_project, project = Noted(backup.project), backup.project
     project.cluster.target.describe_project(project.name, "what it is for")
     project.repo("data")
     commit = project.commit("data", {"/a": b"1"})
     for place in (
         SettingsScope.project(project.name),
-        SettingsScope.repo(made.name()),
-        SettingsScope.branch(made.name(), "master"),
-        SettingsScope.commit(made.name(), commit),
+        SettingsScope.repo(noted_project.name()),
+        SettingsScope.branch(noted_project.name(), "master"),
+        SettingsScope.commit(noted_project.name(), commit),
     ):
-        made.note(place)
-    made.settings.set_project_defaults(project.name, DEFAULTS)
-    return made
+        noted_project.note(place)
+    noted_project.settings.set_project_defaults(project.name, DEFAULTS)
+    return noted_project
 
 
 @pytest.fixture
 def proxy(cluster: Cluster) -> Iterator[Proxy]:
-    with Proxy(cluster.address.removeprefix("grpc://")) as made:
-        yield made
+    with Proxy(cluster.address.removeprefix("grpc://")) as running_proxy:
+        yield running_proxy
 
 
 @pytest.fixture
@@ -125,7 +125,7 @@ def test_settings_come_back_into_another_cluster(backup: Backup, noted: Noted, o
     assert back.told() == old
     (commit,) = new_ids(back.project, "data").values()
     assert other.source.commit(back.project.ref("data", commit)).metadata == NOTES
-    (pipeline,) = [each for each in other.source.pipelines() if each.project == backup.project.name]
+    (pipeline,) = [info for info in other.source.pipelines() if info.project == backup.project.name]
     assert json.loads(pipeline.spec_json)["maximumExpectedUptime"] == "3600s"
     effective = json.loads(pipeline.effective_spec_json)
     assert (effective["maximumExpectedUptime"], effective["datumTries"]) == ("3600s", "5")
@@ -200,7 +200,9 @@ def test_role_bindings_are_saved_and_come_back_when_they_are_asked_for(
     settings.add_repo_roles(noted.name(), {bob: ["repoReader", "repoWriter"], "pipeline:x/y": ["repoReader"]})
     snapshot = backup.run()
     assert snapshot.manifest.cluster.roles == {"pach:root": ["clusterAdmin"], ann: ["secretAdmin"]}
-    assert {ann: ["projectOwner"]} in [each.roles for each in snapshot.manifest.projects if each.name == name]
+    assert {ann: ["projectOwner"]} in [
+        project_info.roles for project_info in snapshot.manifest.projects if project_info.name == name
+    ]
     repo = authenticated.connection.auth
     for principal in (bob, "pipeline:x/y"):
         resource = auth_pb2.Resource(type=auth_pb2.REPO, name=str(noted.name()))
@@ -241,7 +243,7 @@ def test_an_older_pachyderm_has_no_defaults(backup: Backup, noted: Noted, proxy:
         assert through(proxy, backup).code == 0
     manifest = backup.vault.snapshot().manifest
     assert manifest.problems == []
-    of_projects = {each.defaults_json for each in manifest.projects}
+    of_projects = {project_info.defaults_json for project_info in manifest.projects}
     assert (manifest.cluster.defaults_json is None) == (method == "GetClusterDefaults")
     assert (of_projects == {None}) == (method == "GetProjectDefaults")
 

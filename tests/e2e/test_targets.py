@@ -40,9 +40,9 @@ def test_two_clusters_share_a_vault_and_its_blobs(backup: Backup, tmp_path: Path
         there.repo("data")
         there.commit("data", {"/a": b"of the second" * 1000, "/both": b"same" * 5000})
         second = Backup(there, backup.vault)
-        made = second.run()
-        assert made.manifest.cluster.id != first.manifest.cluster.id
-        assert made.manifest.totals.bytes_new == len(b"of the second") * 1000
+        second_run = second.run()
+        assert second_run.manifest.cluster.id != first.manifest.cluster.id
+        assert second_run.manifest.totals.bytes_new == len(b"of the second") * 1000
         there.commit("data", {"/more": b"second"})
         project.commit("data", {"/more": b"first"}, delete=["/both"])
         latest = second.run()

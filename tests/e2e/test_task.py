@@ -95,7 +95,7 @@ def test_verify_names_damage(project: Project, tmp_path: Path) -> None:
     task.execute()
     (pack,) = vaulted.files("packs")
     (vaulted.folder / pack).unlink()
-    assert [(each.kind, each.object) for each in task.verify()] == [("pack-missing", pack)]
+    assert [(finding.kind, finding.object) for finding in task.verify()] == [("pack-missing", pack)]
 
 
 def test_recover_brings_back_what_was_backed_up(project: Project, tmp_path: Path) -> None:

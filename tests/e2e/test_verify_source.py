@@ -38,12 +38,12 @@ def saved(backup: Backup) -> Backup:
 
 def compared(backup: Backup, snapshot: str = "latest", *, is_quick: bool = False) -> SourceComparison:
     vault = backup.vault.vault
-    found = snapshots.resolve(vault, snapshot)
-    return compare(backup.project.cluster.source, vault, found, Quiet(), is_quick=is_quick)
+    resolved = snapshots.resolve(vault, snapshot)
+    return compare(backup.project.cluster.source, vault, resolved, Quiet(), is_quick=is_quick)
 
 
 def kinds(done: SourceComparison) -> list[tuple[str, Severity]]:
-    return [(each.kind, each.severity) for each in done.findings]
+    return [(finding.kind, finding.severity) for finding in done.findings]
 
 
 def head(backup: Backup) -> str:
@@ -97,14 +97,14 @@ def test_newer_commits_and_branches_of_other_histories_are_changes(saved: Backup
     fresh = project.commit("data", {"/x": b"x"}, branch="fresh")
     project.branch("data", "other", fresh)
     done = compared(saved)
-    found = {each.object.rpartition("@")[2]: each for each in done.findings}
-    assert {name: each.kind for name, each in found.items()} == {
+    by_branch = {finding.object.rpartition("@")[2]: finding for finding in done.findings}
+    assert {name: finding.kind for name, finding in by_branch.items()} == {
         "master": "branch-moved-on",
         "other": "branch-rewritten",
     }
-    assert "3 commits newer" in found["master"].message
-    assert fresh in found["other"].message
-    assert {each.severity for each in done.findings} == {Severity.CHANGE}
+    assert "3 commits newer" in by_branch["master"].message
+    assert fresh in by_branch["other"].message
+    assert {finding.severity for finding in done.findings} == {Severity.CHANGE}
     assert done.unchanged == 0
 
 
@@ -132,13 +132,13 @@ def test_a_deleted_repo_is_a_change(saved: Backup) -> None:
 
 
 def only(done: SourceComparison, kind: str) -> Finding:
-    (found,) = [each for each in done.findings if each.kind == kind]
-    assert found.severity is Severity.DAMAGE
-    return found
+    (finding,) = [candidate for candidate in done.findings if candidate.kind == kind]
+    assert finding.severity is Severity.DAMAGE
+    return finding
 
 
 def paths(finding: Finding) -> list[str]:
-    return [each.partition(":")[2] for each in finding.files]
+    return [file.partition(":")[2] for file in finding.files]
 
 
 @pytest.mark.parametrize("is_quick", [False, True])
@@ -165,10 +165,10 @@ def test_a_content_that_the_vault_cannot_show_is_the_vaults_damage(saved: Backup
         return [row | ({"digest": digest(b"no such")} if row["path"] == "/a/small" else {}) for row in rows]
 
     forge(saved, spoil)
-    found = [each for each in compared(saved).findings if each.kind == "vault-differs"]
-    assert len(found) == 2  # against the commit, and against its mirror
-    assert paths(found[0]) == ["/a/small"]
-    assert "the vault has not what was sealed" in found[0].message
+    findings = [finding for finding in compared(saved).findings if finding.kind == "vault-differs"]
+    assert len(findings) == 2  # against the commit, and against its mirror
+    assert paths(findings[0]) == ["/a/small"]
+    assert "the vault has not what was sealed" in findings[0].message
 
 
 def test_files_that_one_side_lacks_are_damage(saved: Backup) -> None:
@@ -176,15 +176,15 @@ def test_files_that_one_side_lacks_are_damage(saved: Backup) -> None:
         return [row | ({"path": "/zz"} if row["path"] == "/z" else {}) for row in rows]
 
     forge(saved, rename)
-    found = only(compared(saved), "source-differs")
-    assert paths(found) == ["/z", "/zz"]
-    assert "1 files are only in the vault, 1 files are only in the cluster" in found.message
+    finding = only(compared(saved), "source-differs")
+    assert paths(finding) == ["/z", "/zz"]
+    assert "1 files are only in the vault, 1 files are only in the cluster" in finding.message
 
 
 def test_a_file_that_the_vault_never_had_is_its_own_damage(saved: Backup) -> None:
     forge(saved, lambda rows: [row for row in rows if row["path"] != "/z"])
-    found = [each for each in compared(saved).findings if each.kind == "vault-differs"]
-    assert paths(found[0]) == ["/z"]
+    findings = [finding for finding in compared(saved).findings if finding.kind == "vault-differs"]
+    assert paths(findings[0]) == ["/z"]
 
 
 @pytest.mark.parametrize("is_same_size", [False, True])
@@ -193,9 +193,14 @@ def test_a_mirror_that_restores_would_take_must_have_the_content(
 ) -> None:
     """One of another size was given up when it was made, and nobody takes it."""
     home = Project(saved.project.cluster, "pachvault")
-    said = {"source": f"{saved.project.name}/data", "branch": "master", "commit": head(saved), "run": "x"}
+    description = {
+        "source": f"{saved.project.name}/data",
+        "branch": "master",
+        "commit": head(saved),
+        "run": "x",
+    }
     size = sum(map(len, FILES.values())) if is_same_size else 10
-    home.commit("backup", {"/b": bytes(size)}, branch=saved.project.name, text=json.dumps(said))
+    home.commit("backup", {"/b": bytes(size)}, branch=saved.project.name, text=json.dumps(description))
     done = compared(saved)
     if is_same_size:
         assert paths(only(done, "mirror-differs")) == sorted(FILES)
@@ -206,10 +211,10 @@ def test_a_snapshot_of_another_cluster_is_refused(saved: Backup) -> None:
     snapshot = snapshots.resolve(saved.vault.vault, "latest")
     other = Cluster(id="another", version="2.11.6")
     put(saved, snapshot.manifest.model_copy(update={"cluster": other}))
-    ids = [each for each in saved.vault.snapshots() if each != snapshot.name.id]
+    ids = [snapshot_id for snapshot_id in saved.vault.snapshots() if snapshot_id != snapshot.name.id]
     where = ["--pachd", saved.project.cluster.address]
-    said = saved.command(*where, "verify", ids[0], "--level", "source").says(2)
-    assert "was taken from cluster another" in said
+    outcome = saved.command(*where, "verify", ids[0], "--level", "source").says(2)
+    assert "was taken from cluster another" in outcome
 
 
 def test_a_read_that_fails_is_said_and_is_no_damage(saved: Backup) -> None:
@@ -222,9 +227,9 @@ def test_a_read_that_fails_is_said_and_is_no_damage(saved: Backup) -> None:
 
 def test_the_command_says_what_it_compared(saved: Backup) -> None:
     where = ["--quiet", "--pachd", saved.project.cluster.address]
-    said = saved.command(*where, "verify", "--level", "source")
-    assert said.code == 0
-    assert "1 of 1 branches unchanged, 1 commits compared" in said.err
+    verified = saved.command(*where, "verify", "--level", "source")
+    assert verified.code == 0
+    assert "1 of 1 branches unchanged, 1 commits compared" in verified.err
     saved.project.commit("data", {"/more": b"more"})
     outcome = saved.command(*where, "--json", "verify", "--level", "source", "--quick")
     assert outcome.code == 0  # change is no damage
@@ -240,4 +245,4 @@ def test_the_command_drills(saved: Backup) -> None:
     outcome = saved.command(*where, "--json", "verify", "--level", "drill")
     assert outcome.code == 0, outcome.err
     assert outcome.only("drill_summary")["is_good"] is True
-    assert {each["result"] for each in outcome.kind("drill")} == {"ok"}
+    assert {drill["result"] for drill in outcome.kind("drill")} == {"ok"}

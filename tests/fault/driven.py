@@ -29,9 +29,9 @@ def was_killed(outcome: Outcome) -> bool:
 def calls(outcome: Outcome) -> int:
     """How many calls of its seam a backup that lived made."""
     assert outcome.code == 0, outcome.err
-    found = re.search(r"^calls (\d+)$", outcome.err, re.MULTILINE)
-    assert found, outcome.err
-    return int(found[1])
+    match = re.search(r"^calls (\d+)$", outcome.err, re.MULTILINE)
+    assert match, outcome.err
+    return int(match[1])
 
 
 def times(backup: Backup, *folders: str) -> dict[str, int]:

@@ -68,12 +68,12 @@ class Faulty:
                 is_write = method in WRITES
                 self.writes += is_write
                 number = self.points.total() + 1
-                made = Call(self, method, arguments, number, self.writes if is_write else 0, options)
-                self.points[made.point] += 1
+                new_call = Call(self, method, arguments, number, self.writes if is_write else 0, options)
+                self.points[new_call.point] += 1
                 if is_write:
-                    self.changed[made.name] = number, self.inner.stat(made.name)
+                    self.changed[new_call.name] = number, self.inner.stat(new_call.name)
                 try:
-                    answer = self._fault(made)
+                    answer = self._fault(new_call)
                 except Killed:
                     self.is_dead = True
                     raise
@@ -84,8 +84,8 @@ class Faulty:
 
 def faulty(inner: MemoryStore, fault: Fault) -> tuple[Store, Faulty]:
     """The store as the product sees it, and as the test does."""
-    made = Faulty(inner, fault)
-    return cast("Store", made), made
+    faulty_store = Faulty(inner, fault)
+    return cast("Store", faulty_store), faulty_store
 
 
 def true(call: Call) -> object:
@@ -203,13 +203,13 @@ def is_late(calls: int) -> Fault:
     def fault(call: Call) -> object:
         if call.method != "list":
             return call.go()
-        found = {info.name: info for info in cast("list[ObjectInfo]", call.go())}
+        infos = {info.name: info for info in cast("list[ObjectInfo]", call.go())}
         for name, (number, before) in call.store.changed.items():
             if name.startswith(f"{call.name}/") and call.number - number < calls:
-                found.pop(name, None)
+                infos.pop(name, None)
                 if before is not None:
-                    found[name] = before
-        return [found[name] for name in sorted(found)]
+                    infos[name] = before
+        return [infos[name] for name in sorted(infos)]
 
     return fault
 

@@ -44,9 +44,9 @@ def test_something_else_listens(backup: Backup) -> None:
                 connection.close()
 
         pool.submit(answer)
-        said = attempt(backup, f"127.0.0.1:{server.getsockname()[1]}").says(1)
+        message = attempt(backup, f"127.0.0.1:{server.getsockname()[1]}").says(1)
         server.shutdown(socket.SHUT_RDWR)
-    assert "Pachyderm at grpc://127.0.0.1" in said
+    assert "Pachyderm at grpc://127.0.0.1" in message
 
 
 @pytest.mark.parametrize(
@@ -74,9 +74,9 @@ def old() -> Iterator[str]:
 
 
 def test_a_pachyderm_too_old(backup: Backup, old: str) -> None:
-    said = attempt(backup, old).says(1)
-    assert "Pachyderm 2.6 is too old" in said
-    assert "2.7 or later" in said
+    message = attempt(backup, old).says(1)
+    assert "Pachyderm 2.6 is too old" in message
+    assert "2.7 or later" in message
 
 
 READS = [

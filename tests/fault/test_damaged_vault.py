@@ -94,7 +94,7 @@ def test_a_damaged_manifest_does_not_hide_the_others(flipped: Backup) -> None:
     file = flipped.vault.folder / path
     file.write_bytes(file.read_bytes().replace(b'"partial": false', b'"partial": true '))
     listed = flipped.json("snapshots", code=13)
-    assert [each["id"] for each in listed] == [first, second]
+    assert [entry["id"] for entry in listed] == [first, second]
     assert "damaged" in listed[0]
     assert flipped.json("show", "latest")[0]["id"] == second
     assert "does not have the digest in its name" in flipped.command("show", first).says(13)

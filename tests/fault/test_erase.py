@@ -41,16 +41,18 @@ def assert_no_snapshot_is_lost(kept: Kept, vault: Vault) -> None:
     """Each freeze still has its snapshot, whole, with or without the files; and its pin."""
     names = snapshots.names(vault)
     assert len({name.frozen_at for name in names}) == 2
-    assert len({each.name.frozen_at for each in forget.forgotten(vault)}) == 1
+    assert len({forgotten_snapshot.name.frozen_at for forgotten_snapshot in forget.forgotten(vault)}) == 1
     assert {pin.reason for pin in pins.load(vault).values()} == {"audit"}
     assert pins.load(vault).keys() & {name.id for name in names}
-    assert [each for each in verify(vault, Level.STRUCTURE, Quiet()) if each.severity == "damage"] == []
+    assert [
+        finding for finding in verify(vault, Level.STRUCTURE, Quiet()) if finding.severity == "damage"
+    ] == []
     for name in names:
         snapshot = snapshots.load(vault, name)
         for commit in snapshot.repo(PEOPLE).by_id:
-            found = tree_of(snapshot, PEOPLE, commit).keys()
+            paths = tree_of(snapshot, PEOPLE, commit).keys()
             whole = kept.people.trees[commit].keys()
-            assert found in (whole, {path for path in whole if not path.startswith("/people/42/")})
+            assert paths in (whole, {path for path in whole if not path.startswith("/people/42/")})
 
 
 @pytest.mark.slow

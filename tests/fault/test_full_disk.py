@@ -94,8 +94,8 @@ def test_a_full_vault_is_made_less_full_at_once_by_whoever_vouches_that_nothing_
         assert full.command("prune", "--now", "--nothing-else-runs") == 0
         assert full.free() > 3 * 2**20
         assert len(list(full.vault.store.list(layout.RESERVE))) == reserve.PARTS
-        found = verify(full.vault, Level.DATA, Quiet())
-        assert {each.severity for each in found} <= {Severity.NOTE}
+        findings = verify(full.vault, Level.DATA, Quiet())
+        assert {finding.severity for finding in findings} <= {Severity.NOTE}
         assert [name.id for name in snapshots.names(full.vault)] == [second.name.id]
         assert list(full.vault.store.list(layout.FORGOTTEN)) == []
         full.back_up(4, size=2**20)

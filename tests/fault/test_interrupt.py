@@ -93,10 +93,10 @@ def threads(pid: int) -> int:
 
 def children(pid: int) -> list[int]:
     """The processes that a process started."""
-    found = []
+    processes = []
     for task in Path(f"/proc/{pid}/task").glob("*/children"):
-        found += [int(child) for child in task.read_text().split()]
-    return found
+        processes += [int(child) for child in task.read_text().split()]
+    return processes
 
 
 def alive(pid: int) -> bool:
@@ -117,10 +117,10 @@ def test_two_backups_at_once(backup: Backup) -> None:
         with started(*backup.arguments("--quiet")) as one, started(*backup.arguments("--quiet")) as two:
             for outcome in (ended(one), ended(two)):
                 assert outcome.code == 0, outcome.err
-        made = [each for each in backup.vault.snapshots() if each not in before]
-        assert len(made) == 2
-        for each in made:
-            backup.assert_restorable(backup.vault.snapshot(each))
+        new_ids = [listed_id for listed_id in backup.vault.snapshots() if listed_id not in before]
+        assert len(new_ids) == 2
+        for snapshot_id in new_ids:
+            backup.assert_restorable(backup.vault.snapshot(snapshot_id))
         for repo in ("one", "two"):
             project.commit(repo, {"/new": random.Random(repo).randbytes(90_000)}, append={"/log": b"more\n"})
     backup.run()

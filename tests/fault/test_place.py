@@ -90,8 +90,8 @@ def test_a_target_that_runs_full_and_gets_room_again(project: Project, tmp_path:
         project.commit("data", {"/small": b"fits"})
         backup.run()
         project.commit("data", {f"/{number}": Random(number).randbytes(MIB) for number in range(9)})
-        said = backup.attempt("--quiet").says(1)
-        assert "the target is full" in said
+        message = backup.attempt("--quiet").says(1)
+        assert "the target is full" in message
         assert len(backup.vault.snapshots()) == 1
         assert backup.command("--quiet", "verify", "--level", "data").code == 0
         assert not list(backup.vault.folder.rglob(".*")), "a half-written file was left"

@@ -29,10 +29,10 @@ def met(
             happened.append(event(story))
 
         store, _ = faulty(story.store, meanwhile(nth, methods, happens))
-        said = attempt(command, story, store)
+        raised = attempt(command, story, store)
         is_over = not happened
         try:
-            yield story, said
+            yield story, raised
         except BaseException as error:
             error.add_note(f"at call {nth} of {methods}")
             raise
@@ -40,24 +40,24 @@ def met(
 
 
 def test_two_prunes_at_once() -> None:
-    for story, said in met("prune", (*WRITES, "list"), lambda story: stored.do_prune(story, story.store)):
-        assert said is None
+    for story, error in met("prune", (*WRITES, "list"), lambda story: stored.do_prune(story, story.store)):
+        assert error is None
         story.check(is_verified=False)
 
 
 @pytest.mark.parametrize("command", ["back up", "forget", "bring back"])
 def test_a_prune_beside(command: str) -> None:
-    for story, said in met("prune", WRITES, lambda story: story.again(command, is_checked=False)):
-        assert said is None
+    for story, error in met("prune", WRITES, lambda story: story.again(command, is_checked=False)):
+        assert error is None
         story.check(is_verified=False)
 
 
 @pytest.mark.parametrize("command", ["back up", "forget", "bring back"])
 def test_beside_a_prune(command: str) -> None:
-    for story, said in met(command, (*WRITES, "list"), lambda story: stored.do_prune(story, story.store)):
-        assert said is None or (command == "back up" and isinstance(said, BusyError))
+    for story, error in met(command, (*WRITES, "list"), lambda story: stored.do_prune(story, story.store)):
+        assert error is None or (command == "back up" and isinstance(error, BusyError))
         story.check(is_verified=False)
-        if said is not None:
+        if error is not None:
             story.again(command)
 
 
@@ -69,8 +69,8 @@ def test_a_run_that_takes_days_while_others_prune(days: float) -> None:
         story.pass_time(days)
         stored.do_prune(story, story.store)
 
-    for story, said in met("back up", WRITES, event):
-        assert said is None or isinstance(said, BusyError)
+    for story, error in met("back up", WRITES, event):
+        assert error is None or isinstance(error, BusyError)
         story.check(is_verified=False)
         story.back_up(10, 1, 10, 11, 51, 52, 54)
         story.check(is_verified=False)
@@ -79,8 +79,8 @@ def test_a_run_that_takes_days_while_others_prune(days: float) -> None:
 @pytest.mark.parametrize("days", [-1, 1])
 @pytest.mark.parametrize("command", [name for name in stored.COMMANDS if name not in ("repair", "verify")])
 def test_the_stores_clock_jumps(command: str, days: float) -> None:
-    for story, said in met(command, WRITES, lambda story: story.pass_time(days)):
-        assert said is None
+    for story, error in met(command, WRITES, lambda story: story.pass_time(days)):
+        assert error is None
         story.pass_time(-days)
         stored.do_prune(story, story.store)
         story.check(is_verified=False)

@@ -26,12 +26,12 @@ from pachvault.vault import vault
 @pytest.fixture
 def made(tmp_path: Path) -> Damaged:
     """A missing pack, a flipped one, a corrupt index object, and no vault.json."""
-    made = Damaged(tmp_path)
-    flip(made.holding("/0"), made.holding("/0").read_bytes().index(CONTENT["/0"]))
-    made.holding("/3").unlink()
-    flip(made.files(layout.INDEX)[0], 60)
-    (made.root / layout.CONFIG).unlink()
-    return made
+    damaged = Damaged(tmp_path)
+    flip(damaged.holding("/0"), damaged.holding("/0").read_bytes().index(CONTENT["/0"]))
+    damaged.holding("/3").unlink()
+    flip(damaged.files(layout.INDEX)[0], 60)
+    (damaged.root / layout.CONFIG).unlink()
+    return damaged
 
 
 def repaired(store: Store) -> Repaired:

@@ -93,7 +93,7 @@ def test_killed_while_something_differs_no_head_has_moved(
     other.target.ensure_project(again.name)
     outcome = drive(0, "spoilt", arguments)
     assert outcome.code == 13, outcome.err
-    (total,) = (int(found) for found in re.findall(r"^calls (\d+)$", outcome.err, re.MULTILINE))
+    (total,) = (int(number) for number in re.findall(r"^calls (\d+)$", outcome.err, re.MULTILINE))
     assert total >= 30
     for nth in range(1 + half, total + 1, 2):
         for repo in told:
@@ -227,10 +227,10 @@ def test_a_commit_made_meanwhile_is_not_lost(
     project = backup.project
     project.commit("one", {"/late": b"1"}, branch="side")
     moves = branch_heads.HeadMover.moves
-    made: list[str] = []
+    commits: list[str] = []
 
     def late(*arguments: object) -> object:
-        made.append(project.commit("one", {"/late": b"2"}, branch="side"))
+        commits.append(project.commit("one", {"/late": b"2"}, branch="side"))
         monkeypatch.setattr(branch_heads.HeadMover, "moves", moves)
         return moves(*arguments)  # type: ignore[arg-type]  # as it came
 
@@ -238,13 +238,13 @@ def test_a_commit_made_meanwhile_is_not_lost(
     arguments = ["--exists", exists, "--quiet"]
     what = f"{project.name}/one@side"
     assert "was moved while" in restore(backup, project.cluster, *arguments, what=what).says(11)
-    assert project.heads("one")["side"] == made[0]
+    assert project.heads("one")["side"] == commits[0]
     assert restore(backup, project.cluster, *arguments, what=what).code == 0
     head = project.heads("one")["side"]
     if exists == "append":
-        assert project.cluster.source.commit(project.ref("one", head)).parent == made[0]
+        assert project.cluster.source.commit(project.ref("one", head)).parent == commits[0]
     else:
-        assert made[0] in project.heads("one").values()
+        assert commits[0] in project.heads("one").values()
     nothing_left(project.cluster, project)
 
 

@@ -30,8 +30,8 @@ SAMPLE = 12
 def proxy(cluster: Cluster, other: Cluster, request: pytest.FixtureRequest) -> Iterator[Proxy]:
     """In front of the cluster that the story is about."""
     story = request.node.callspec.params["name"]
-    with Proxy(urlsplit((other if story == "restore" else cluster).address).netloc) as made:
-        yield made
+    with Proxy(urlsplit((other if story == "restore" else cluster).address).netloc) as running_proxy:
+        yield running_proxy
 
 
 @pytest.fixture

@@ -17,20 +17,20 @@ from stored import CONTENT, Stored, attempt
 
 def the_pack(story: Stored) -> str:
     """That which alone holds content of the first snapshot."""
-    (found,) = [name for name in story.names(layout.PACKS) if CONTENT[2] in story.store.get(name)]
-    return found
+    (name_of_pack,) = [name for name in story.names(layout.PACKS) if CONTENT[2] in story.store.get(name)]
+    return name_of_pack
 
 
 def the_index(story: Stored) -> str:
     """That which says so, and that stays."""
     opened = pending_deletes.for_writing(vault.open_vault(story.store))
-    (found,) = [
+    (name_of_index,) = [
         name
         for name in story.names(layout.INDEX)
         if name not in opened.pending_deletes
         and layout.named_digest(the_pack(story)) in index.decode(opened.read(name))["pack"].to_pylist()
     ]
-    return found
+    return name_of_index
 
 
 def the_record(story: Stored) -> str:
@@ -71,7 +71,7 @@ def is_swapped(story: Stored, name: str) -> None:
     """It has the bytes of another of its kind, and that one has its."""
     objects = story.store.objects
     folder = name.partition("/")[0]
-    other = next(each for each in story.names(folder) if each != name)
+    other = next(other_name for other_name in story.names(folder) if other_name != name)
     objects[name], objects[other] = objects[other], objects[name]
 
 
@@ -93,7 +93,7 @@ def test_damage_is_named_and_whatever_is_done_nothing_else_goes(what: str, harm:
     story = stored.made()
     sound = dict(story.store.objects)
     HARMS[harm](story, WHAT[what](story))
-    hurt = [name for name, each in sound.items() if story.store.objects.get(name) != each]
+    hurt = [name for name, stored_object in sound.items() if story.store.objects.get(name) != stored_object]
     assert attempt("verify", story, story.store) is not None
     for command in ("back up", "forget", "bring back", "prune", "repair", "prune"):
         attempt(command, story, story.store)
@@ -104,7 +104,7 @@ def test_damage_is_named_and_whatever_is_done_nothing_else_goes(what: str, harm:
     story.again("back up")
 
 
-@pytest.mark.parametrize(("what", "harm"), [each for each in ALL if each[0] in ("pack", "index")])
+@pytest.mark.parametrize(("what", "harm"), [case for case in ALL if case[0] in ("pack", "index")])
 def test_repair_heals_packs_and_index(what: str, harm: str) -> None:
     story = stored.made()
     HARMS[harm](story, WHAT[what](story))
@@ -163,8 +163,8 @@ def test_a_manifest_that_is_not_what_it_seems_is_refused(how: str) -> None:
     assert name is not None
     with pytest.raises(DamageError):
         snapshots.load(vault.open_vault(story.store), name)
-    [found] = story.damages()
-    assert (found.kind, found.object) == ("manifest-damaged", path)
+    [finding] = story.damages()
+    assert (finding.kind, finding.object) == ("manifest-damaged", path)
     before = dict(story.store.objects)
     assert isinstance(attempt("prune", story, story.store), DamageError)
     assert story.store.objects == before

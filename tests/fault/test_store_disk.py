@@ -65,11 +65,11 @@ def test_a_sync_fails(
         fails = Counted(lambda _: None, nth, number, times)
         with monkeypatch.context() as patch:
             patch.setattr(os, "fsync", fails)
-            said = attempt(command, story, story.store)
+            error = attempt(command, story, story.store)
             if fails.calls < nth:
                 break
-            assert isinstance(said, (PachvaultError, NamedError))
-            assert ERRORS[number] in str(said)
+            assert isinstance(error, (PachvaultError, NamedError))
+            assert ERRORS[number] in str(error)
             assert not list((tmp_path / str(nth)).rglob(".*")), "a half-written file was left"
             patch.setattr(os, "fsync", lambda _: None)
             story.again(command)
@@ -108,7 +108,7 @@ def test_closing_a_file_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, c
     story = on_disk(tmp_path / "vault")
     with monkeypatch.context() as patch:
         patch.setattr(os, "fdopen", closing)
-        said = attempt(command, story, story.store)
-    assert "the target is full" in str(said)
+        error = attempt(command, story, story.store)
+    assert "the target is full" in str(error)
     assert not list((tmp_path / "vault").rglob(".*"))
     story.again(command)

@@ -78,14 +78,14 @@ def points(command: str) -> list[Point]:
 def hit(command: str, fault: str, *, once: bool) -> Iterator[tuple[Stored, Point, Exception | None]]:
     """Vaults in which a command met a fault at one point after the other, and what it said."""
     what, methods = FAULTS[fault]
-    found = [point for point in points(command) if point[0] in methods]
-    for point in found:
+    chosen = [point for point in points(command) if point[0] in methods]
+    for point in chosen:
         story = fresh(command)
         store, seen = faulty(story.store, at(point, what, once=once))
         try:
-            said = attempt(command, story, store)
+            raised = attempt(command, story, store)
             assert seen.points[point]
-            yield story, point, said
+            yield story, point, raised
         except BaseException as error:
             error.add_note(f"{fault} at {point}")
             raise
@@ -94,15 +94,15 @@ def hit(command: str, fault: str, *, once: bool) -> Iterator[tuple[Stored, Point
 @pytest.mark.parametrize(("fault", "once"), [*((fault, False) for fault in FAULTS), ("fails", True)])
 @pytest.mark.parametrize("command", stored.COMMANDS)
 def test_a_fault_at_every_point(command: str, fault: str, *, once: bool) -> None:
-    for story, point, said in hit(command, fault, once=once):
-        if said is None:
+    for story, point, error in hit(command, fault, once=once):
+        if error is None:
             assert story.has_done(command)
         if fault in UNREACHABLE:
-            assert not isinstance(said, DamageError)
+            assert not isinstance(error, DamageError)
         # of what was forgotten verify says so in a note
         if command == "verify" and point[0] in READS and point[1] != layout.FORGOTTEN and not once:
-            assert said is not None
-        assert "\n" not in str(said)
+            assert error is not None
+        assert "\n" not in str(error)
         if story.store.objects == fresh(command).store.objects:
             continue  # nothing came of it
         if command != "repair":
@@ -143,11 +143,11 @@ def test_a_fault_at_every_call(command: str, fault: str) -> None:
         if method not in FAULTS[fault][1]:
             continue
         for times in (1, 2, 1_000_000):
-            for story, said in broken(command, nth, fault, times):
-                where = f"{command}: {fault} at call {nth}, {method} {name}, {times} times: {said!r}"
-                assert said is not None or story.has_done(command), where
-                assert fault not in UNREACHABLE or not isinstance(said, DamageError), where
-                ends["said" if said else "done"] += 1
+            for story, error in broken(command, nth, fault, times):
+                where = f"{command}: {fault} at call {nth}, {method} {name}, {times} times: {error!r}"
+                assert error is not None or story.has_done(command), where
+                assert fault not in UNREACHABLE or not isinstance(error, DamageError), where
+                ends["said" if error else "done"] += 1
                 if story.store.objects == untouched:
                     continue
                 if command != "repair":
@@ -175,11 +175,11 @@ def test_a_target_that_only_takes_more(command: str) -> None:
     story = fresh(command)
     before = dict(story.store.objects)
     store, _ = faulty(story.store, appends_only)
-    said = attempt(command, story, store)
-    assert isinstance(said, PachvaultError)
+    error = attempt(command, story, store)
+    assert isinstance(error, PachvaultError)
     assert before.items() <= story.store.objects.items()
     if command != "repair":
-        assert "does not allow deletion" in str(said)
+        assert "does not allow deletion" in str(error)
         assert [name for name in story.store.objects if name not in before and "runs/clock" not in name] == []
     assert attempt("back up", story, store) is None or command == "repair"
     story.again(command)

@@ -53,7 +53,7 @@ def test_a_repo_deleted_before_its_commits_are_listed(backup: Backup, once: Call
     once("commits", lambda: backup.project.delete_repo("gone"))
     snapshot = backup.run(code=3)
     backup.assert_restorable(snapshot)
-    assert [(each.kind, each.repo) for each in snapshot.manifest.problems] == [
+    assert [(problem.kind, problem.repo) for problem in snapshot.manifest.problems] == [
         ("gone", f"{backup.project.name}/gone")
     ]
 
@@ -98,9 +98,9 @@ def test_the_sealed_base_squashed_between_freeze_and_export(backup: Backup) -> N
     base = project.commit("data", {"/a": b"1" * 100, "/empty": b""})
     backup.run()
     head = project.commit("data", {"/b": b"2"}, delete=["/gone", "/empty"], append={"/a": b"+"})
-    made = frozen(backup)
+    frozen_run = frozen(backup)
     project.squash(base)
-    snapshot = shipped(backup, made)
+    snapshot = shipped(backup, frozen_run)
     assert not snapshot.manifest.partial, snapshot.manifest.problems
     stored = backup.vault.tree(snapshot, RepoName(project.name, "data"), head)
     assert_equal(stored, project.tree("data", head), "head")
@@ -112,9 +112,9 @@ def test_unmirrored_commits_squashed_between_freeze_and_export(backup: Backup) -
     project = backup.project
     project.repo("data")
     commits = [project.commit("data", {f"/{number}": b"x" * number}) for number in range(4)]
-    made = frozen(backup)
+    frozen_run = frozen(backup)
     project.squash(commits[1])
-    snapshot = shipped(backup, made)
+    snapshot = shipped(backup, frozen_run)
     problems = {problem.commit: problem for problem in snapshot.manifest.problems if problem.commit}
     assert problems[commits[1]].kind == "squashed"
     assert "was squashed or dropped while the backup ran" in problems[commits[1]].message
@@ -129,15 +129,15 @@ def test_a_repo_deleted_in_mid_export_is_one_problem(backup: Backup, again: bool
     project, name = backup.project, f"{backup.project.name}/gone"
     two_repos(backup)
     project.commit("gone", {"/b": b"more"})
-    made = frozen(backup)
+    frozen_run = frozen(backup)
     project.delete_repo("gone")
     if again:
         project.repo("gone")
         project.commit("gone", {"/a": b"another"})
     project.cluster.target.delete_repo("pachvault", "backup")
-    snapshot = shipped(backup, made)
-    of_repo = [each for each in snapshot.manifest.problems if each.repo == name]
-    assert [each.kind for each in of_repo] == ["head-missing", "gone"]
+    snapshot = shipped(backup, frozen_run)
+    of_repo = [problem for problem in snapshot.manifest.problems if problem.repo == name]
+    assert [problem.kind for problem in of_repo] == ["head-missing", "gone"]
     how = "deleted and created again" if again else "deleted"
     lost = "2 of its new commits are not in the snapshot"
     assert of_repo[1].message == f"the repo was {how} while the backup ran: {lost}"
@@ -158,7 +158,7 @@ def test_pipelines_that_change_during_the_survey_are_taken_as_they_are_at_its_en
     once("branches", lambda: pipelines.create(json.dumps(spec), "deployed"))
     snapshot = backup.run()
     record = snapshot.vault.pipelines_record(snapshot.manifest.pipelines)
-    assert (project.name, "deployed") in {(each.project, each.name) for each in record.pipelines}
+    assert (project.name, "deployed") in {(pipeline.project, pipeline.name) for pipeline in record.pipelines}
     assert snapshot.repo(RepoName(project.name, "deployed")).record.output_of == "deployed"
 
 
@@ -169,6 +169,6 @@ def test_a_mirror_that_may_not_be_written_is_done_without(backup: Backup) -> Non
     refusal = {"method": "CreateRepo", "code": "PERMISSION_DENIED", "message": "read only", "times": 9}
     with project.cluster.faults(refusal):
         snapshot = backup.run()
-    assert [each.kind for each in snapshot.manifest.problems] == ["not-mirrored"]
+    assert [problem.kind for problem in snapshot.manifest.problems] == ["not-mirrored"]
     assert not snapshot.manifest.partial
     backup.assert_restorable(snapshot)

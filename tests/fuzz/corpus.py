@@ -36,7 +36,7 @@ def seeds(target: str) -> list[bytes]:
 
 def _names() -> list[bytes]:
     stamp = "20260102T030405Z"
-    found = [
+    names = [
         "vault.json",
         f"packs/{_HEX[:2]}/{_HEX}",
         f"index/{_HEX}.parquet",
@@ -66,7 +66,7 @@ def _names() -> list[bytes]:
         "lost+found",
         "",
     ]
-    return [*(name.encode() for name in found), b"packs/\xff\xfe", b"snapshots/\0"]
+    return [*(name.encode() for name in names), b"packs/\xff\xfe", b"snapshots/\0"]
 
 
 def _arguments() -> list[bytes]:
@@ -131,7 +131,7 @@ def _index_objects() -> list[bytes]:
         b"PVSEAL",
         b"PAR1",
         b"",
-        *(parquet.encode(each) for each in [*nulls, negative]),
+        *(parquet.encode(odd_rows) for odd_rows in [*nulls, negative]),
     ]
 
 
@@ -152,14 +152,15 @@ def _file_tables() -> list[bytes]:
         {"kind": 0, "size": 0, "digest": None},
         {"path": "", "size": 2**62},
     ]
-    made = [
-        table.encode_files(pa.Table.from_pylist([row | each, row], schema=table.FILES)) for each in [{}, *odd]
+    file_tables = [
+        table.encode_files(pa.Table.from_pylist([row | odd_fields, row], schema=table.FILES))
+        for odd_fields in [{}, *odd]
     ]
     no_text = pa.Array.from_buffers(
         pa.string(), 1, [None, pa.py_buffer(b"\0\0\0\0\2\0\0\0"), pa.py_buffer(b"\xff\xfe")]
     )
     files = pa.Table.from_pylist([row], schema=table.FILES)
-    return [*made, table.encode_files(files.set_column(2, "path", no_text))]
+    return [*file_tables, table.encode_files(files.set_column(2, "path", no_text))]
 
 
 def _commit_lists() -> list[bytes]:
@@ -178,8 +179,8 @@ def _commit_lists() -> list[bytes]:
     rows = pa.Table.from_pylist([row], schema=table.COMMITS)
     late = rows.set_column(4, "started", pa.array([2**62], pa.int64()).cast(table.TIME))
     odd = [{"tables": None}, {"tables": [None]}, {"rows": -1}, {"commit": None}, {"listed": None}]
-    made = [pa.Table.from_pylist([row | each], schema=table.COMMITS) for each in odd]
-    return [table.encode_commits(each) for each in [rows, late, *made]]
+    commit_lists = [pa.Table.from_pylist([row | odd_fields], schema=table.COMMITS) for odd_fields in odd]
+    return [table.encode_commits(commits) for commits in [rows, late, *commit_lists]]
 
 
 def _vault_documents() -> list[bytes]:
@@ -203,7 +204,7 @@ def _vault_documents() -> list[bytes]:
         repos=[RepoEntry(project="p", repo="r", record=_NAME, branches=1, commits=1, size_bytes=3)],
     )
     audit = Audit(audited_at=_AT, level="packs", objects=[AuditEntry(name="x", result="ok", audited_at=_AT)])
-    made = [
+    written = [
         Config(vault_id="0" * 32, created_at=_AT),
         record,
         PipelinesRecord(pipelines=[pipeline]),
@@ -212,7 +213,7 @@ def _vault_documents() -> list[bytes]:
         Mark(marked_at=_AT, objects=[PendingDelete(name="x", reason="y")]),
         Pin(snapshot=_HEX, pinned_at=_AT, reason="z"),
     ]
-    whole = [documents.encode(each) for each in made]
+    whole = [documents.encode(document) for document in written]
     changes = [
         (b"2026-01-02T03:04:05Z", b"2026-01-02T03:04:05"),
         (b"2026-01-02T03:04:05Z", b"9999-12-31T23:59:59-23:59"),
@@ -231,16 +232,23 @@ def _vault_documents() -> list[bytes]:
     ]
     return [
         *whole,
-        *(each.replace(*change) for each in whole for change in changes if change[0] in each),
+        *(document.replace(*change) for document in whole for change in changes if change[0] in document),
         b"",
         b"\xff",
     ]
 
 
 def _handed_on() -> list[bytes]:
-    said = Announcement(run_id="r", policy="default", cluster_id="c", frozen_at=_AT).encode()
+    announcement = Announcement(run_id="r", policy="default", cluster_id="c", frozen_at=_AT).encode()
     bare = b'{"request_id": "r", "status": "refused", "summary": "s"}'
-    return [said, said.replace(b"05Z", b"05"), bare, bare.replace(b"{", b'{"new": 1, '), b"[]", b"{}"]
+    return [
+        announcement,
+        announcement.replace(b"05Z", b"05"),
+        bare,
+        bare.replace(b"{", b'{"new": 1, '),
+        b"[]",
+        b"{}",
+    ]
 
 
 _ODD_YAML = [
@@ -294,7 +302,7 @@ def _policies() -> list[bytes]:
         b"name",
         b"exclude",
     )
-    odd = [base + field + b": " + each + b"\n" for each in _ODD_YAML for field in fields]
+    odd = [base + field + b": " + value + b"\n" for value in _ODD_YAML for field in fields]
     return [example, base, *odd, *_ODD_YAML]
 
 
@@ -302,8 +310,8 @@ def _requests() -> list[bytes]:
     example = (_ROOT / "specs" / "request.yaml").read_bytes()
     base = b"version: 1\nwhat: ['p/r@master']\n"
     fields = (b"snapshot", b"history", b"to", b"paths", b"vault", b"exists")
-    odd = [base + field + b": " + each + b"\n" for each in _ODD_YAML for field in fields]
-    return [example, base, *odd, *_ODD_YAML, *(b"what: " + each for each in _ODD_YAML)]
+    odd = [base + field + b": " + value + b"\n" for value in _ODD_YAML for field in fields]
+    return [example, base, *odd, *_ODD_YAML, *(b"what: " + value for value in _ODD_YAML)]
 
 
 def _tar_streams() -> list[bytes]:
@@ -317,9 +325,9 @@ def _tar_streams() -> list[bytes]:
     header = bytearray(whole[:512])
 
     def record(body: bytes) -> bytes:
-        made = bytearray(header)
-        made[156:157], made[124:136] = b"x", b"%011o\0" % len(body)
-        return b"\xff" + bytes(made) + body.ljust(512, b"\0") + whole
+        block = bytearray(header)
+        block[156:157], block[124:136] = b"x", b"%011o\0" % len(body)
+        return b"\xff" + bytes(block) + body.ljust(512, b"\0") + whole
 
     records = [
         b"0 a=b\n",

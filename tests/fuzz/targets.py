@@ -150,9 +150,9 @@ def _read_pack(data: bytes) -> None:
 
 def frames(data: bytes) -> None:
     """Stored bytes of a frame, after the four that say how long it is and the one that says its codec."""
-    said = int.from_bytes(data[:4], "little")
+    length = int.from_bytes(data[:4], "little")
     try:
-        assert len(pack.open_frame(data[5:], said, data[4] if len(data) > 4 else 0)) == said
+        assert len(pack.open_frame(data[5:], length, data[4] if len(data) > 4 else 0)) == length
     except CorruptError:
         return
 
@@ -265,8 +265,8 @@ def _bounded(pieces: Iterator[tar.FilePiece]) -> Iterator[tar.FilePiece]:
 
 
 TARGETS: dict[str, Callable[[bytes], None]] = {
-    each.__name__: each
-    for each in (
+    target.__name__: target
+    for target in (
         names,
         arguments,
         packs,

@@ -31,11 +31,11 @@ def golden(folder: Path) -> tuple[Vault, Expected]:
 
 
 def commits_of(expected: dict[str, Any]) -> list[tuple[RepoName, str, dict[str, list[Any]]]]:
-    found = []
+    commits = []
     for key, tree in expected["trees"].items():
         repo, _, commit = key.partition("@")
-        found.append((RepoName.parse(repo), commit, tree))
-    return found
+        commits.append((RepoName.parse(repo), commit, tree))
+    return commits
 
 
 def test_there_is_a_golden_vault_of_every_format() -> None:
@@ -50,22 +50,24 @@ def folder(request: pytest.FixtureRequest) -> Path:
 
 def test_its_snapshots_are_found_in_their_order(folder: Path) -> None:
     vault, expected = golden(folder)
-    assert [name.id for name in snapshots.names(vault)] == [each["snapshot"] for each in expected]
+    assert [name.id for name in snapshots.names(vault)] == [
+        expected_snapshot["snapshot"] for expected_snapshot in expected
+    ]
     assert snapshots.resolve(vault, "latest").name.id == expected[-1]["snapshot"]
 
 
 def test_every_commit_has_the_tree_that_was_committed(folder: Path) -> None:
     vault, expected = golden(folder)
-    for each in expected:
-        snapshot = snapshots.resolve(vault, each["snapshot"])
+    for expected_snapshot in expected:
+        snapshot = snapshots.resolve(vault, expected_snapshot["snapshot"])
         assert not snapshot.manifest.partial
-        for repo, commit, tree in commits_of(each):
+        for repo, commit, tree in commits_of(expected_snapshot):
             rows = snapshot.repo(repo).tree(commit).to_pylist()
             assert {row["path"]: [row["size"], row["digest"].hex()] for row in rows} == tree
-        for place, head in each["branches"].items():
+        for place, head in expected_snapshot["branches"].items():
             repo, _, branch = place.partition("@")
             assert snapshot.repo(RepoName.parse(repo)).branch(branch).head == head
-        for key, error in each["failed"].items():
+        for key, error in expected_snapshot["failed"].items():
             repo, _, commit = key.partition("@")
             assert snapshot.repo(RepoName.parse(repo)).commit(commit)["error"] == error
 
@@ -83,12 +85,12 @@ def test_it_holds_what_makes_a_vault_hard_to_read(folder: Path) -> None:
     vault, expected = golden(folder)
     snapshot = snapshots.resolve(vault, expected[-1]["snapshot"])
     lists = [history.commits.to_pylist() for _, history in snapshot.repos()]
-    rows = [row for each in lists for row in each]
+    rows = [row for rows_of_list in lists for row in rows_of_list]
     assert any(row["base"] for row in rows)
     assert any(row["error"] for row in rows)
     assert any(not row["size"] for row in rows)
     tables = [vault.file_table(name).to_pylist() for row in rows for name in row["tables"]]
-    files = [row for each in tables for row in each]
+    files = [row for file_table in tables for row in file_table]
     assert {row["kind"] for row in files} == {0, 1}
     assert any(row["blobs"] for row in files)
     assert any(row["kind"] == 1 and not row["size"] for row in files)
@@ -104,13 +106,13 @@ def test_every_byte_of_it_has_its_digest_and_is_left_as_it_is(folder: Path) -> N
 def test_it_is_extracted_byte_for_byte(folder: Path, tmp_path: Path) -> None:
     vault, expected = golden(folder)
     reader = BlobReader(vault, blob_index.load_places(vault))
-    for each in expected:
-        out = tmp_path / each["snapshot"]
-        with opened(out, each["snapshot"], overwrite=False) as into:
-            for chosen in choose(snapshots.resolve(vault, each["snapshot"]), [], [], []):
+    for expected_snapshot in expected:
+        out = tmp_path / expected_snapshot["snapshot"]
+        with opened(out, expected_snapshot["snapshot"], overwrite=False) as into:
+            for chosen in choose(snapshots.resolve(vault, expected_snapshot["snapshot"]), [], [], []):
                 assert extract(reader, chosen, into, Quiet(), workers=1).failed == []
-        trees = {commit: tree for _, commit, tree in commits_of(each)}
-        for place, head in each["branches"].items():
+        trees = {commit: tree for _, commit, tree in commits_of(expected_snapshot)}
+        for place, head in expected_snapshot["branches"].items():
             root = out / place.replace("@", "/")
             files = [path for path in root.rglob("*") if path.is_file()]
             assert {

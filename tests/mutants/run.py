@@ -125,13 +125,13 @@ def mutate(workspace: Path, minutes: float, *names: str) -> bool:
 
 def results(workspace: Path) -> dict[str, Mutant]:
     """Every mutant there is, by name."""
-    found = {}
+    mutants = {}
     for file in sorted((workspace / "mutants" / "src" / "pachvault").rglob("*.py.meta")):
         module = str(file.relative_to(workspace / "mutants" / "src" / "pachvault")).removesuffix(".py.meta")
         for name, code in json.loads(file.read_text())["exit_code_by_key"].items():
             result = "timeout" if code in TIMEOUTS else RESULTS.get(code, "other")
-            found[name] = Mutant(name, module, result, workspace)
-    return found
+            mutants[name] = Mutant(name, module, result, workspace)
+    return mutants
 
 
 def run_part(
@@ -140,30 +140,38 @@ def run_part(
     """Mutate a part with its tests, then what survived with the slower ones; whether all is done."""
     workspace = prepare(name, part["modules"], part["tests"], text_lines)
     is_over = not minutes or mutate(workspace, minutes)
-    found = results(workspace)
+    mutants = results(workspace)
     if "slower_tests" in part:
         slower = prepare(f"{name}-slower", part["modules"], part["slower_tests"], text_lines)
         known = results(slower)
-        names = [each.name for each in found.values() if each.result in ("survived", "untested")]
-        left = [each for each in names if each not in known or known[each].result == "left"]
+        names = [mutant.name for mutant in mutants.values() if mutant.result in ("survived", "untested")]
+        left = [
+            mutant_name
+            for mutant_name in names
+            if mutant_name not in known or known[mutant_name].result == "left"
+        ]
         if left and minutes and is_over:
             is_over = mutate(slower, minutes, *left)
             known = results(slower)
-        found |= {each: known[each] for each in names if each in known and known[each].result != "left"}
-    return is_over, list(found.values())
+        mutants |= {
+            mutant_name: known[mutant_name]
+            for mutant_name in names
+            if mutant_name in known and known[mutant_name].result != "left"
+        }
+    return is_over, list(mutants.values())
 
 
-def report(found: list[Mutant], accepted: list[dict[str, str]]) -> int:
+def report(mutants: list[Mutant], accepted: list[dict[str, str]]) -> int:
     """Print the figures by module, then what survived and is not accepted; how many those are."""
     figures: dict[str, Counter[str]] = {}
     unexplained = []
-    for mutant in found:
+    for mutant in mutants:
         result = mutant.result
         if result == "survived":
             before, after = mutant.changes()
             if is_of_words(before, after):
                 result = "words"
-            elif any(_is_accepted(mutant, before + after, each) for each in accepted):
+            elif any(_is_accepted(mutant, before + after, entry) for entry in accepted):
                 result = "accepted"
             else:
                 unexplained.append((mutant, before, after))
@@ -195,9 +203,9 @@ def main() -> None:
     names = list(settings["parts"]) if chosen.part == "all" else [chosen.part]
     is_over, unexplained = True, 0
     for name in names:
-        is_done, found = run_part(name, settings["parts"][name], settings["text_lines"], chosen.minutes)
+        is_done, mutants = run_part(name, settings["parts"][name], settings["text_lines"], chosen.minutes)
         is_over &= is_done
-        unexplained += report(found, settings.get("accepted", []))
+        unexplained += report(mutants, settings.get("accepted", []))
     if not is_over:
         print("\nTime is up: the same command goes on.")
     sys.exit(1 if unexplained else 0)

@@ -96,7 +96,7 @@ def test_a_tar_stream_cut_anywhere_is_noticed(first: int, second: int, data: st.
     """No prefix that lacks an end mark is taken for a stream."""
     files = {"/a": content(first, 1), "/b": content(second, 2)}
     whole = _archive(files, tarfile.PAX_FORMAT)
-    end = sum(512 + len(each) + -len(each) % 512 for each in files.values()) + 1024
+    end = sum(512 + len(body) + -len(body) % 512 for body in files.values()) + 1024
     length = data.draw(st.integers(0, end - 1))
     with pytest.raises(TransientError):
         _whole_files([memoryview(whole)[:length]])
@@ -104,18 +104,18 @@ def test_a_tar_stream_cut_anywhere_is_noticed(first: int, second: int, data: st.
 
 def _archive(files: dict[str, bytes], kind: int) -> bytes:
     sink = io.BytesIO()
-    with tarfile.open(fileobj=sink, mode="w", format=kind) as made:
-        for path, each in files.items():
+    with tarfile.open(fileobj=sink, mode="w", format=kind) as archive:
+        for path, body in files.items():
             info = tarfile.TarInfo(path)
-            info.size = len(each)
-            made.addfile(info, io.BytesIO(each))
+            info.size = len(body)
+            archive.addfile(info, io.BytesIO(body))
     return sink.getvalue()
 
 
 def _whole_files(messages: list[memoryview]) -> dict[str, bytes]:
-    found: dict[str, bytes] = {}
+    contents: dict[str, bytes] = {}
     for piece in tar.pieces(messages):
-        assert piece.offset == len(found.get(piece.path, b""))
-        found[piece.path] = found.get(piece.path, b"") + bytes(piece.data)
-        assert not piece.is_last or len(found[piece.path]) == piece.size
-    return found
+        assert piece.offset == len(contents.get(piece.path, b""))
+        contents[piece.path] = contents.get(piece.path, b"") + bytes(piece.data)
+        assert not piece.is_last or len(contents[piece.path]) == piece.size
+    return contents

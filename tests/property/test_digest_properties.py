@@ -34,7 +34,7 @@ def test_unique_and_order_are_those_of_sets_and_sorting(names: list[bytes]) -> N
 @given(NAMES, NAMES)
 def test_what_is_there_is_found_where_it_first_is(names: list[bytes], wanted: list[bytes]) -> None:
     names = sorted(names)
-    expected = [bisect_left(names, each) if each in names else -1 for each in wanted]
+    expected = [bisect_left(names, name) if name in names else -1 for name in wanted]
     assert SortedDigests(digests.of(names)).find(digests.of(wanted)).tolist() == expected
 
 
@@ -42,8 +42,8 @@ def test_what_is_there_is_found_where_it_first_is(names: list[bytes], wanted: li
 def test_all_that_are_known_are_counted(names: list[bytes], others: list[bytes]) -> None:
     known = SortedDigests.of([digests.of(names)])
     counts = Counter(others)
-    assert known.count(digests.of(others)).tolist() == [counts[each] for each in sorted(set(names))]
-    assert known.has(digests.of(others)).tolist() == [each in names for each in others]
+    assert known.count(digests.of(others)).tolist() == [counts[name] for name in sorted(set(names))]
+    assert known.has(digests.of(others)).tolist() == [name in names for name in others]
 
 
 @given(st.lists(NAMES, max_size=5))
@@ -51,7 +51,7 @@ def test_what_is_gathered_is_there_once(parts: list[list[bytes]]) -> None:
     gathered = DigestSet()
     for part in parts:
         gathered.add(digests.of(part))
-    assert split_digests(gathered.all()) == sorted({each for part in parts for each in part})
+    assert split_digests(gathered.all()) == sorted({name for part in parts for name in part})
 
 
 @given(st.lists(NAMES, max_size=8), NAMES)
@@ -60,7 +60,7 @@ def test_what_came_up_before_is_known(parts: list[list[bytes]], others: list[byt
         patch.setattr(digests, "_BATCH", 20)  # so few that they are sorted in
         seen, known = SeenDigests(), set[bytes]()
         for part in parts:
-            expected = [each not in known and each not in part[:number] for number, each in enumerate(part)]
+            expected = [name not in known and name not in part[:number] for number, name in enumerate(part)]
             assert seen.add(part) == expected
             known.update(part)
-        assert [each in seen for each in others] == [each in known for each in others]
+        assert [name in seen for name in others] == [name in known for name in others]

@@ -19,12 +19,12 @@ ROWS = st.lists(st.tuples(DIGESTS, PACKS, st.integers(0, 99), st.integers(1, 50)
 
 
 def table_of(rows: list[tuple[bytes, bytes, int, int]]) -> pa.Table:
-    made = [
+    listed_rows = [
         {"blob": blob, "pack": pack, "frame_offset": offset, "frame_stored": size, "frame_raw": size + 1,
          "codec": 1, "offset": offset + 2, "size": size + 3}
         for blob, pack, offset, size in rows
     ]  # fmt: skip
-    return pa.Table.from_pylist(made, schema=index.SCHEMA)
+    return pa.Table.from_pylist(listed_rows, schema=index.SCHEMA)
 
 
 @given(st.lists(ROWS, max_size=4), st.lists(DIGESTS, max_size=20))
@@ -51,10 +51,13 @@ def test_packs_are_what_a_dict_would_say(rows: list[tuple[bytes, bytes, int, int
     known = BlobPlaces(table_of(rows))
     packs = {pack for _, pack, _, _ in rows}
     assert dict(known.rows.pack_ends()) == {
-        pack: max(offset + size for _, each, offset, size in rows if each == pack) for pack in packs
+        pack: max(offset + size for _, pack_of_row, offset, size in rows if pack_of_row == pack)
+        for pack in packs
     }
     for pack in packs:
-        assert set(split_digests(known.blobs_in(pack))) == {blob for blob, each, _, _ in rows if each == pack}
+        assert set(split_digests(known.blobs_in(pack))) == {
+            blob for blob, pack_of_row, _, _ in rows if pack_of_row == pack
+        }
     assert len(known.blobs_in(b"\x07" * 32)) == 0
     all_rows = known.find_all([blob for blob, *_ in rows])
     assert {known.location(row).pack for row in all_rows} <= packs

@@ -61,11 +61,11 @@ def test_rows_differ_by_all_that_they_say(
     some: list[dict[str, object]], others: list[dict[str, object]]
 ) -> None:
     others = [*others, *some[:3]]
-    said = [tuple(row[name] for name in ("blob", *NUMBERS)) for row in some]
+    here = [tuple(row[name] for name in ("blob", *NUMBERS)) for row in some]
     there = [tuple(row[name] for name in ("blob", *NUMBERS)) for row in others]
     mine, theirs = differing(IndexRows.of([table(some)]), np.arange(len(some)), IndexRows.of([table(others)]))
-    assert mine.tolist() == [number for number, each in enumerate(said) if each not in there]
-    assert theirs.tolist() == [number for number, each in enumerate(there) if each not in said]
+    assert mine.tolist() == [number for number, row in enumerate(here) if row not in there]
+    assert theirs.tolist() == [number for number, row in enumerate(there) if row not in here]
 
 
 def test_numbers_that_no_pack_can_have_are_damage() -> None:

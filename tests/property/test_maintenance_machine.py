@@ -209,7 +209,7 @@ class Maintenance(RuleBasedStateMachine):
                 self._look()
 
     def _bring_back(self, opened: Vault, which: int) -> None:
-        names = [each.name for each in forget.forgotten(self.open())]
+        names = [forgotten_snapshot.name for forgotten_snapshot in forget.forgotten(self.open())]
         if names:
             name = names[which % len(names)]
             with suppress(UsageError):  # too late
@@ -223,15 +223,17 @@ class Maintenance(RuleBasedStateMachine):
         self._look()
 
     def _verify(self, opened: Vault) -> None:
-        found = verify(opened, Level.DATA, Quiet())
-        assert [each for each in found if each.severity is not Severity.NOTE] == [], "a false alarm"
+        findings = verify(opened, Level.DATA, Quiet())
+        assert [finding for finding in findings if finding.severity is not Severity.NOTE] == [], (
+            "a false alarm"
+        )
 
     def _look(self) -> None:
         """Every snapshot that is not forgotten is whole; none is gone that was not."""
         opened = self.open()
         names = snapshots.names(opened)
         there = {name.path for name in names}
-        self.forgotten = {each.name.id for each in forget.forgotten(opened)}
+        self.forgotten = {forgotten_snapshot.name.id for forgotten_snapshot in forget.forgotten(opened)}
         reader = BlobReader(opened, blob_index.load_places(opened))
         wanted: dict[bytes, bytes] = {}
         for name in names:
@@ -247,7 +249,7 @@ class Maintenance(RuleBasedStateMachine):
         """
         if name.path in self.proved:
             taken, wanted = self.proved[name.path]
-            assert {each: self.store.get(each) for each in taken} == taken
+            assert {taken_name: self.store.get(taken_name) for taken_name in taken} == taken
             return wanted
         traced = Traced(self.store)
         snapshot = snapshots.load(replace(self.open(), store=traced), name)  # type: ignore[arg-type]  # by __getattr__
@@ -256,8 +258,8 @@ class Maintenance(RuleBasedStateMachine):
         for _, history in snapshot.repos():
             for commit in history.by_id:
                 tree = trees[str(history.name), commit]
-                found = {row["path"]: row["digest"] for row in history.tree(commit).to_pylist()}
-                assert found == {path: digest(data) for path, data in tree.items()}
+                digests_by_path = {row["path"]: row["digest"] for row in history.tree(commit).to_pylist()}
+                assert digests_by_path == {path: digest(data) for path, data in tree.items()}
                 wanted |= {digest(data): data for data in tree.values()}
         self.proved[name.path] = traced.taken, wanted
         return wanted

@@ -38,25 +38,25 @@ def read(data: bytes) -> list[bytes]:
     if trailer.pack_bytes != len(data):
         raise DamageError("another length")
     toc = pack.parse_toc(trailer, data[trailer.toc_offset : trailer.toc_offset + trailer.toc_bytes])
-    found = []
+    blobs = []
     for number, at in enumerate(toc.frames):
         stored = data[int(at["offset"]) : int(at["offset"]) + int(at["stored"])]
         if not pack.frame_is_intact(stored, int(at["checksum"])):
             raise DamageError("another checksum")
         raw = pack.open_frame(stored, int(at["raw"]), int(at["codec"]))
         rows = toc.blobs[toc.blobs["frame"] == number].tolist()
-        found += [raw[offset : offset + size] for _, _, offset, size, _ in rows]
-    return found
+        blobs += [raw[offset : offset + size] for _, _, offset, size, _ in rows]
+    return blobs
 
 
 @given(FRAMES)
 def test_reading_a_pack_gives_what_was_written(frames: list[list[bytes]]) -> None:
     """decode ∘ encode = identity, and the length is the promised one."""
-    made = build(frames)
-    data = b"".join(made.parts)
-    assert len(data) == made.size
+    built = build(frames)
+    data = b"".join(built.parts)
+    assert len(data) == built.size
     assert read(data) == [blob for blobs in frames for blob in blobs]
-    assert pack.split_digests(made.toc.blobs["digest"]) == [
+    assert pack.split_digests(built.toc.blobs["digest"]) == [
         digest(blob) for blobs in frames for blob in blobs
     ]
 
@@ -90,11 +90,11 @@ def test_no_part_of_a_pack_is_a_pack(frames: list[list[bytes]], data: st.DataObj
 @given(st.lists(FRAMES.filter(bool), max_size=3))
 def test_an_index_places_every_blob(packs: list[list[list[bytes]]]) -> None:
     """index.decode(index.encode(of_packs(packs))) has each blob of each pack, sorted."""
-    made = [build(frames) for frames in packs]
-    rows = index.decode(index.encode(index.of_packs(made)))
+    built_packs = [build(frames) for frames in packs]
+    rows = index.decode(index.encode(index.of_packs(built_packs)))
     names = rows["blob"].to_pylist()
     assert names == sorted(digest(blob) for frames in packs for blobs in frames for blob in blobs)
-    by_name = {each.digest: b"".join(each.parts) for each in made}
+    by_name = {written.digest: b"".join(written.parts) for written in built_packs}
     for row in rows.to_pylist():
         stored = by_name[row["pack"]][row["frame_offset"] : row["frame_offset"] + row["frame_stored"]]
         raw = pack.open_frame(stored, row["frame_raw"], row["codec"])
@@ -136,16 +136,16 @@ def test_folding_is_what_a_dict_would_do(layers: list[Layer]) -> None:
 @given(st.lists(CHANGES, max_size=6), st.integers(0, 6))
 def test_folding_a_beginning_first_changes_nothing(layers: list[Layer], at: int) -> None:
     """fold(first ++ rest) = fold([fold(first)] ++ rest): what makes a checkpoint equal to its chain."""
-    made = [layer(changes) for changes in layers]
-    folded = table.fold([table.fold(made[:at]), *made[at:]])
-    assert folded.to_pylist() == table.fold(made).to_pylist()
+    tables = [layer(changes) for changes in layers]
+    folded = table.fold([table.fold(tables[:at]), *tables[at:]])
+    assert folded.to_pylist() == table.fold(tables).to_pylist()
 
 
 @given(st.lists(CHANGES, max_size=3))
 def test_file_tables_survive_their_encoding(layers: list[Layer]) -> None:
     """decode ∘ encode = identity, over several chunks too."""
-    made = pa.concat_tables([table.FILES.empty_table(), *map(layer, layers)])
-    assert table.decode_files(table.encode_files(made)).to_pylist() == made.to_pylist()
+    stacked = pa.concat_tables([table.FILES.empty_table(), *map(layer, layers)])
+    assert table.decode_files(table.encode_files(stacked)).to_pylist() == stacked.to_pylist()
 
 
 PIECES = st.none() | st.lists(DIGESTS, min_size=1, max_size=4)

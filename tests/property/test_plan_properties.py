@@ -47,11 +47,11 @@ def dags(draw: st.DrawFn) -> dict[str, CommitInfo]:
 
 def line(commits: dict[str, CommitInfo], head: str | None) -> list[CommitInfo]:
     """A head and its ancestors, newest first, as far as they are known."""
-    found = []
+    ancestors = []
     while head is not None and head in commits:
-        found.append(commits[head])
+        ancestors.append(commits[head])
         head = commits[head].parent
-    return found
+    return ancestors
 
 
 HISTORIES = st.builds(
@@ -71,12 +71,14 @@ def test_chosen_are_the_newest_of_each_line(
     for head in heads:
         mine = line(commits, head)
         young = [
-            each
-            for each in mine
-            if history.within is None or (each.started_at or NOW) >= NOW - history.within or each is mine[0]
+            commit
+            for commit in mine
+            if history.within is None
+            or (commit.started_at or NOW) >= NOW - history.within
+            or commit is mine[0]
         ]
-        expected |= {each.id for each in young[: history.newest]}
-    chosen = [each.id for each in chosen_commits(commits, heads, history, NOW)]
+        expected |= {commit.id for commit in young[: history.newest]}
+    chosen = [commit.id for commit in chosen_commits(commits, heads, history, NOW)]
     assert set(chosen) == expected
     assert len(chosen) == len(expected)
 
@@ -86,11 +88,11 @@ def test_parents_come_first(commits: dict[str, CommitInfo], random: object) -> N
     """parents_first is a topological order of exactly what it was given, whatever the order it came in."""
     names = sorted(commits)
     random.shuffle(names)  # type: ignore[attr-defined]  # hypothesis gives a random.Random
-    ordered = [each.id for each in parents_first({name: commits[name] for name in names})]
+    ordered = [commit.id for commit in parents_first({name: commits[name] for name in names})]
     assert sorted(ordered) == sorted(commits)
     for at, name in enumerate(ordered):
         assert commits[name].parent not in ordered[at:]
-    assert ordered == [each.id for each in parents_first(commits)]
+    assert ordered == [commit.id for commit in parents_first(commits)]
 
 
 @given(dags(), st.data())
@@ -99,7 +101,7 @@ def test_the_finished_head_is_the_first_finished_one_of_its_line(
 ) -> None:
     """finished_head = the newest of the line that is finished."""
     head = data.draw(st.sampled_from(["", "unknown", *sorted(commits)]))
-    finished = [each.id for each in line(commits, head) if each.finished_at is not None]
+    finished = [commit.id for commit in line(commits, head) if commit.finished_at is not None]
     assert finished_head(commits, head) == (finished[0] if finished else None)
 
 
@@ -112,7 +114,7 @@ def test_a_base_is_a_stored_ancestor_that_did_not_fail(
         return
     commit = commits[data.draw(st.sampled_from(sorted(commits)))]
     stored = data.draw(st.sets(st.sampled_from(sorted(commits))))
-    usable = [each.id for each in line(commits, commit.parent) if each.id in stored and not each.error]
+    usable = [info.id for info in line(commits, commit.parent) if info.id in stored and not info.error]
     assert usable_base(commit, commits, stored, "fallback") == (usable[0] if usable else "fallback")
 
 
@@ -151,18 +153,18 @@ CHANGES = st.lists(
 def test_spans_cover_what_is_unread_and_little_else(changes: list[tuple[str, int, bool]]) -> None:
     """Every unread file is in exactly one range; ranges are in order; between two unread files of one range
     lies at most the bridge."""
-    made = [Change("/" + path, size, b"", -1, b"") for path, size, _ in changes]
+    all_changes = [Change("/" + path, size, b"", -1, b"") for path, size, _ in changes]
     unread = {
         change.path: change
-        for change, (_, size, wanted) in zip(made, changes, strict=True)
+        for change, (_, size, wanted) in zip(all_changes, changes, strict=True)
         if wanted and size > 0
     }
-    spans = _spans(made, unread)
+    spans = _spans(all_changes, unread)
     for path in unread:
         assert sum(lower <= path < upper for lower, upper in spans) == 1
     assert [bound for span in spans for bound in span] == sorted(bound for span in spans for bound in span)
     for lower, upper in spans:
-        inside = [change for change in made if lower <= change.path < upper]
+        inside = [change for change in all_changes if lower <= change.path < upper]
         assert inside[0].path in unread
         assert inside[-1].path in unread
         bridged = 0

@@ -52,17 +52,21 @@ def fields(draw: st.DrawFn) -> dict[str, Any]:
 rules = st.lists(fields(), min_size=RULES, max_size=RULES)
 
 
-def verdicts(snapshots: list[Candidate], said: list[dict[str, Any]]) -> list[RetentionDecision]:
-    return decide(snapshots, [Retention(**rule) for rule in said], NOW)
+def verdicts(snapshots: list[Candidate], settings: list[dict[str, Any]]) -> list[RetentionDecision]:
+    return decide(snapshots, [Retention(**rule) for rule in settings], NOW)
 
 
-def kept(snapshots: list[Candidate], said: list[dict[str, Any]]) -> set[str]:
-    return {each.candidate.id for each in verdicts(snapshots, said) if each.action is RetentionAction.KEEP}
+def kept(snapshots: list[Candidate], settings: list[dict[str, Any]]) -> set[str]:
+    return {
+        verdict.candidate.id
+        for verdict in verdicts(snapshots, settings)
+        if verdict.action is RetentionAction.KEEP
+    }
 
 
 @given(candidates(), rules, st.data())
 def test_rules_that_ask_for_more_keep_no_less(
-    snapshots: list[Candidate], said: list[dict[str, Any]], data: st.DataObject
+    snapshots: list[Candidate], settings: list[dict[str, Any]], data: st.DataObject
 ) -> None:
     more = [
         {
@@ -72,77 +76,84 @@ def test_rules_that_ask_for_more_keep_no_less(
                 for name in data.draw(st.sets(st.sampled_from(COUNTS)))
             },
         }
-        for rule in said
+        for rule in settings
     ]
     for rule in more:
         if data.draw(st.booleans()):
             rule["keep_within"] = rule.get("keep_within", timedelta(0)) + timedelta(days=3)
-    assert kept(snapshots, said) <= kept(snapshots, more)
+    assert kept(snapshots, settings) <= kept(snapshots, more)
 
 
 @given(candidates(), rules)
 def test_the_newest_good_one_of_each_owner_and_rule_is_kept(
-    snapshots: list[Candidate], said: list[dict[str, Any]]
+    snapshots: list[Candidate], settings: list[dict[str, Any]]
 ) -> None:
-    stay = kept(snapshots, said)
-    past = [each for each in snapshots if not each.partial and each.frozen_at <= NOW]
-    for owner in {(each.cluster, each.policy) for each in past}:
-        mine = [each for each in past if (each.cluster, each.policy) == owner]
-        for group in (mine, *([each for each in mine if rule in each.rules] for rule in range(RULES))):
+    stay = kept(snapshots, settings)
+    past = [candidate for candidate in snapshots if not candidate.partial and candidate.frozen_at <= NOW]
+    for owner in {(candidate.cluster, candidate.policy) for candidate in past}:
+        mine = [candidate for candidate in past if (candidate.cluster, candidate.policy) == owner]
+        for group in (
+            mine,
+            *([candidate for candidate in mine if rule in candidate.rules] for rule in range(RULES)),
+        ):
             if group:
-                assert max(group, key=lambda each: (each.frozen_at, each.id)).id in stay
+                assert max(group, key=lambda candidate: (candidate.frozen_at, candidate.id)).id in stay
 
 
 @given(candidates(), rules)
 def test_pinned_and_future_ones_and_those_nobody_speaks_of_are_kept(
-    snapshots: list[Candidate], said: list[dict[str, Any]]
+    snapshots: list[Candidate], settings: list[dict[str, Any]]
 ) -> None:
-    stay = kept(snapshots, said)
-    for each in snapshots:
-        if each.pinned or each.frozen_at > NOW or not each.rules:
-            assert each.id in stay
+    stay = kept(snapshots, settings)
+    for candidate in snapshots:
+        if candidate.pinned or candidate.frozen_at > NOW or not candidate.rules:
+            assert candidate.id in stay
 
 
 @given(candidates(), rules)
-def test_every_owner_keeps_something(snapshots: list[Candidate], said: list[dict[str, Any]]) -> None:
-    stay = kept(snapshots, said)
-    for owner in {(each.cluster, each.policy) for each in snapshots}:
-        assert any(each.id in stay for each in snapshots if (each.cluster, each.policy) == owner)
+def test_every_owner_keeps_something(snapshots: list[Candidate], settings: list[dict[str, Any]]) -> None:
+    stay = kept(snapshots, settings)
+    for owner in {(candidate.cluster, candidate.policy) for candidate in snapshots}:
+        assert any(
+            candidate.id in stay for candidate in snapshots if (candidate.cluster, candidate.policy) == owner
+        )
 
 
 @given(candidates(), rules, st.randoms(use_true_random=False))
 def test_the_order_of_the_input_does_not_matter(
-    snapshots: list[Candidate], said: list[dict[str, Any]], shuffler: Any
+    snapshots: list[Candidate], settings: list[dict[str, Any]], shuffler: Any
 ) -> None:
     shuffled = list(snapshots)
     shuffler.shuffle(shuffled)
-    assert verdicts(shuffled, said) == verdicts(snapshots, said)
+    assert verdicts(shuffled, settings) == verdicts(snapshots, settings)
 
 
 @given(candidates(), rules)
-def test_forgetting_twice_forgets_no_more(snapshots: list[Candidate], said: list[dict[str, Any]]) -> None:
-    stay = kept(snapshots, said)
-    assert kept([each for each in snapshots if each.id in stay], said) == stay
+def test_forgetting_twice_forgets_no_more(snapshots: list[Candidate], settings: list[dict[str, Any]]) -> None:
+    stay = kept(snapshots, settings)
+    assert kept([candidate for candidate in snapshots if candidate.id in stay], settings) == stay
 
 
 @given(candidates(), rules, st.integers(0, 24))
 def test_pinning_one_drops_no_other(
-    snapshots: list[Candidate], said: list[dict[str, Any]], number: int
+    snapshots: list[Candidate], settings: list[dict[str, Any]], number: int
 ) -> None:
-    pinned = [replace(each, pinned=each.pinned or at == number) for at, each in enumerate(snapshots)]
-    assert kept(snapshots, said) <= kept(pinned, said)
+    pinned = [
+        replace(candidate, pinned=candidate.pinned or at == number) for at, candidate in enumerate(snapshots)
+    ]
+    assert kept(snapshots, settings) <= kept(pinned, settings)
 
 
 @given(candidates(), rules)
 def test_a_partial_snapshot_changes_nothing_for_the_good_ones(
-    snapshots: list[Candidate], said: list[dict[str, Any]]
+    snapshots: list[Candidate], settings: list[dict[str, Any]]
 ) -> None:
-    good = [each for each in snapshots if not each.partial]
-    assert kept(good, said) == kept(snapshots, said) & {each.id for each in good}
+    good = [candidate for candidate in snapshots if not candidate.partial]
+    assert kept(good, settings) == kept(snapshots, settings) & {candidate.id for candidate in good}
 
 
 @given(candidates(), rules)
-def test_every_verdict_says_why(snapshots: list[Candidate], said: list[dict[str, Any]]) -> None:
-    for each in verdicts(snapshots, said):
-        assert each.reasons
-        assert len(set(each.reasons)) == len(each.reasons)
+def test_every_verdict_says_why(snapshots: list[Candidate], settings: list[dict[str, Any]]) -> None:
+    for verdict in verdicts(snapshots, settings):
+        assert verdict.reasons
+        assert len(set(verdict.reasons)) == len(verdict.reasons)

@@ -92,34 +92,34 @@ class Teller:
     project: Project
     made: dict[str, list[str]] = field(default_factory=lambda: {repo: [] for repo in REPOS})
 
-    def commit(self, told: Commit) -> None:
+    def commit(self, step: Commit) -> None:
         project = self.project
         opened = project.cluster.target.start_together(
             [
-                NewCommit(project.name, repo, told.branch, self._parent(repo, told.onto), told.change.text)
-                for repo in told.repos
+                NewCommit(project.name, repo, step.branch, self._parent(repo, step.onto), step.change.text)
+                for repo in step.repos
             ]
         )
-        for repo, commit in zip(told.repos, opened, strict=True):
-            change = told.change
+        for repo, commit in zip(step.repos, opened, strict=True):
+            change = step.change
             deletes = change.delete if project.cluster.source.commit(project.ref(repo, commit)).parent else ()
             files = _possible(self._tree_below(repo, commit), deletes, change)
             project.change(repo, commit, delete=deletes, put=files[0], append=files[1])
-            project.finish(repo, commit, told.change.error)
+            project.finish(repo, commit, step.change.error)
             self.made[repo].append(commit)
 
-    def point(self, told: Point) -> None:
-        if self.made[told.repo]:
-            made = self.made[told.repo]
-            self.project.branch(told.repo, told.branch, made[told.commit % len(made)])
+    def point(self, step: Point) -> None:
+        if self.made[step.repo]:
+            commits = self.made[step.repo]
+            self.project.branch(step.repo, step.branch, commits[step.commit % len(commits)])
 
-    def delete_branch(self, told: DeleteBranch) -> None:
-        if told.branch in self.project.heads(told.repo):
-            self.project.delete_branch(told.repo, told.branch)
+    def delete_branch(self, step: DeleteBranch) -> None:
+        if step.branch in self.project.heads(step.repo):
+            self.project.delete_branch(step.repo, step.branch)
 
     def _parent(self, repo: str, onto: int | None) -> str | None:
-        made = self.made[repo]
-        return None if onto is None or not made else made[onto % len(made)]
+        commits = self.made[repo]
+        return None if onto is None or not commits else commits[onto % len(commits)]
 
     def _tree_below(self, repo: str, commit: str) -> set[str]:
         parent = self.project.cluster.source.commit(self.project.ref(repo, commit)).parent
@@ -135,8 +135,8 @@ def _possible(
     tree: set[str], deletes: tuple[str, ...], change: Change
 ) -> tuple[dict[str, bytes], dict[str, bytes]]:
     """The puts and appends that leave no path both a file and a directory, which Pachyderm refuses."""
-    left = {path for path in tree if not any(path == each or (path.startswith(each) and each.endswith("/"))
-                                             for each in deletes)}  # fmt: skip
+    left = {path for path in tree if not any(path == gone or (path.startswith(gone) and gone.endswith("/"))
+                                             for gone in deletes)}  # fmt: skip
     put, append = {}, {}
     for wanted, kept in ((change.put, put), (change.append, append)):
         for path, data in wanted.items():
@@ -167,13 +167,13 @@ def test_a_history_comes_back_whole(clusters: tuple[Cluster, Cluster], story: li
         backup = Backup.of(project, Path(folder))
         for repo in REPOS:
             project.repo(repo, f"about {repo}")
-        for told in [*story, BackUp()]:
-            if isinstance(told, Commit):
-                teller.commit(told)
-            elif isinstance(told, Point):
-                teller.point(told)
-            elif isinstance(told, DeleteBranch):
-                teller.delete_branch(told)
+        for step in [*story, BackUp()]:
+            if isinstance(step, Commit):
+                teller.commit(step)
+            elif isinstance(step, Point):
+                teller.point(step)
+            elif isinstance(step, DeleteBranch):
+                teller.delete_branch(step)
             elif any(any(project.heads(repo).values()) for repo in REPOS):
                 backup.run()
         old = {name: repo for name, repo in remember(project).items() if any(repo.heads.values())}

@@ -48,5 +48,5 @@ def test_a_pattern_is_unmatched_where_it_means_none_of_the_paths(
 ) -> None:
     chosen, files = Paths.of(patterns), [f"/{path}" for path in paths]
     assert list(chosen.unmatched(files).patterns) == [
-        each for each in dict.fromkeys(chosen.patterns) if not any(map(Paths((each,)).has, files))
+        pattern for pattern in dict.fromkeys(chosen.patterns) if not any(map(Paths((pattern,)).has, files))
     ]

@@ -72,9 +72,9 @@ def test_whatever_object_is_lost_verify_says_so(data: st.DataObject) -> None:
         ]
         lost = data.draw(st.sampled_from(needed))
         vault.store.delete(lost)
-        found = verify(vault, Level.STRUCTURE, Quiet())
-        assert found
-        for finding in found:
+        findings = verify(vault, Level.STRUCTURE, Quiet())
+        assert findings
+        for finding in findings:
             if lost.startswith(layout.INDEX):
                 assert finding.kind == "blob-missing"
                 assert finding.blobs

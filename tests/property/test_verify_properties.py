@@ -46,8 +46,8 @@ def test_who_keeps_to_the_calendar_reads_every_pack_within_the_period(
     sizes = dict.fromkeys(names, 1)
     for _ in range(2 * (period // between) + 2):
         now += between
-        for each in due(known, sizes, now=now, period=period, between=between):
-            known["packs", each.name] = AuditResult(AuditEntry(name=each.name, result="ok"), now)
+        for due_pack in due(known, sizes, now=now, period=period, between=between):
+            known["packs", due_pack.name] = AuditResult(AuditEntry(name=due_pack.name, result="ok"), now)
         oldest = min((result.at for result in known.values() if result.at), default=now)
         assert now - oldest <= period
 
@@ -118,12 +118,12 @@ def test_any_damages_at_once_are_all_named_and_nothing_else_is(made: Path, data:
             damaged(root / name, how, data.draw(st.integers(0, 10**6)))
             if how == "flip" and name in files:
                 partly |= files.pop(name)  # one of its frames, or all of it
-        found = verify(vault, Level.DATA, Quiet())
-        assert {each.object for each in found} == {*chosen, *([upper] if upper else [])}
-        assert {each.severity for each in found} <= {Severity.DAMAGE}
+        findings = verify(vault, Level.DATA, Quiet())
+        assert {finding.object for finding in findings} == {*chosen, *([upper] if upper else [])}
+        assert {finding.severity for finding in findings} <= {Severity.DAMAGE}
         if upper is None:
-            named = [file.partition(":")[2] for each in found for file in each.files]
+            named = [file.partition(":")[2] for finding in findings for file in finding.files]
             wholly = set().union(*files.values())
             assert wholly <= set(named) <= wholly | partly
-            assert len(named) == len(set(named)) == sum(each.files_count for each in found)
-            assert all(each.files_count for each in found)
+            assert len(named) == len(set(named)) == sum(finding.files_count for finding in findings)
+            assert all(finding.files_count for finding in findings)

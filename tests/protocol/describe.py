@@ -28,29 +28,29 @@ def messages(text: str) -> Messages:
     package = re.search(r"^\s*package (\w+);", text, re.M)
     if package is None:
         raise ValueError("the file names no package")
-    found: Messages = {}
+    fields_of: Messages = {}
     open_blocks: list[tuple[str, str]] = []
     for token in _TOKEN.finditer(text):
         name = ".".join([package[1], *(name for kind, name in open_blocks if kind == "message")])
         if token["kind"]:
             open_blocks.append((token["kind"], token["name"]))
             if token["kind"] == "message":
-                found[f"{name}.{token['name']}"] = {}
+                fields_of[f"{name}.{token['name']}"] = {}
         elif token["field"] and open_blocks and open_blocks[-1][0] in ("message", "oneof"):
-            found[name][token["field"]] = int(token["number"])
+            fields_of[name][token["field"]] = int(token["number"])
         elif token["brace"] == "{":
             open_blocks.append(("", ""))
         elif token["brace"] == "}":
             open_blocks.pop()
-    return found
+    return fields_of
 
 
 def main(version: str, *files: str) -> None:
     """Write the messages of these files as JSON to standard output."""
-    found: Messages = {}
+    all_messages: Messages = {}
     for file in files:
-        found |= messages(Path(file).read_text(encoding="utf-8"))
-    lines = (f"  {json.dumps(name)}: {json.dumps(fields)}" for name, fields in sorted(found.items()))
+        all_messages |= messages(Path(file).read_text(encoding="utf-8"))
+    lines = (f"  {json.dumps(name)}: {json.dumps(fields)}" for name, fields in sorted(all_messages.items()))
     sys.stdout.write(f'{{"version": {json.dumps(version)},\n "messages": {{\n' + ",\n".join(lines) + "\n}}\n")
 
 

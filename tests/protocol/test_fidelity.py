@@ -30,31 +30,31 @@ READ = (
 """What a backup reads, and looks at for fields that it does not know."""
 
 
-def _described(descriptor: Any, found: Messages) -> None:
+def _described(descriptor: Any, described: Messages) -> None:
     if not descriptor.GetOptions().map_entry:
-        found[descriptor.full_name] = {field.name: field.number for field in descriptor.fields}
+        described[descriptor.full_name] = {field.name: field.number for field in descriptor.fields}
         for nested in descriptor.nested_types:
-            _described(nested, found)
+            _described(nested, described)
 
 
 def _of_client() -> Messages:
     """The messages of python-pachyderm."""
-    found: Messages = {}
+    described: Messages = {}
     for module in (admin_pb2, auth_pb2, pfs_pb2, pps_pb2):
         for descriptor in module.DESCRIPTOR.message_types_by_name.values():
-            _described(descriptor, found)
-    return {name: fields for name, fields in found.items() if not name.startswith("admin_v2.") or name in
+            _described(descriptor, described)
+    return {name: fields for name, fields in described.items() if not name.startswith("admin_v2.") or name in
             NEWEST["messages"]}  # fmt: skip
 
 
-def _reached(descriptor: Any, found: set[str]) -> set[str]:
+def _reached(descriptor: Any, names: set[str]) -> set[str]:
     """The messages that are in a message."""
-    if descriptor.full_name not in found:
-        found.add(descriptor.full_name)
+    if descriptor.full_name not in names:
+        names.add(descriptor.full_name)
         for field in descriptor.fields:
             if field.message_type is not None:
-                _reached(field.message_type, found)
-    return found
+                _reached(field.message_type, names)
+    return names
 
 
 @pytest.fixture(scope="module")
@@ -121,7 +121,7 @@ def test_a_field_of_a_newer_server_is_found_wherever_it_is() -> None:
     inner = pfs_pb2.Repo.FromString(pfs_pb2.Repo(name="r").SerializeToString() + b"\xfa\x01\x01x")
     message: Message = pfs_pb2.CommitInfo(parent_commit=pfs_pb2.Commit(repo=inner))
     message = pfs_pb2.CommitInfo.FromString(message.SerializeToString() + b"\x98\x06\x07" + b"\x82\x01\x01a")
-    assert sorted((each.message, each.number) for each in unknown_fields.unknown(message)) == [
+    assert sorted((unknown.message, unknown.number) for unknown in unknown_fields.unknown(message)) == [
         ("pfs_v2.CommitInfo", 99),
         ("pfs_v2.Repo", 31),
     ]

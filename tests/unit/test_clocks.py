@@ -49,7 +49,7 @@ A, B = (layout.pack_path(digest(name)) for name in (b"a", b"b"))
 OFF = [DAY, -DAY, 365 * DAY, -365 * DAY]
 NOW = datetime(2026, 6, 15, 12, tzinfo=UTC)
 POLICY = policy.validate({"version": 1, "target": "x", "sources": ["*/*"], "interval": "1h"}, "test")
-off = pytest.mark.parametrize("off", OFF, ids=lambda each: f"{each.days}d")
+off = pytest.mark.parametrize("off", OFF, ids=lambda offset: f"{offset.days}d")
 
 
 @pytest.fixture
@@ -85,27 +85,27 @@ def set_clocks(store: MemoryStore, machine: time_machine.Coordinates, now: datet
 def test_the_order_is_that_of_sealing_whatever_clocks_say(
     store: MemoryStore, vault: Vault, machine: time_machine.Coordinates, off: timedelta
 ) -> None:
-    made = [seal(store, vault, NOW - 3 * HOUR)]
+    sealed = [seal(store, vault, NOW - 3 * HOUR)]
     set_clocks(store, machine, NOW + off)  # both are off, as on a machine with the vault on its own disk
-    made.append(seal(store, vault, NOW + off))
+    sealed.append(seal(store, vault, NOW + off))
     set_clocks(store, machine, NOW + HOUR)
-    made.append(seal(store, vault, NOW + HOUR))
-    assert snapshots.names(vault) == [each.name for each in made]
-    assert [each.manifest.sealed_at for each in made] == [NOW, NOW + off, NOW + HOUR]
-    assert snapshots.resolve(vault, "latest").name == made[-1].name
+    sealed.append(seal(store, vault, NOW + HOUR))
+    assert snapshots.names(vault) == [snapshot.name for snapshot in sealed]
+    assert [snapshot.manifest.sealed_at for snapshot in sealed] == [NOW, NOW + off, NOW + HOUR]
+    assert snapshots.resolve(vault, "latest").name == sealed[-1].name
     # a copy of the vault, whose files are all as old, and the other way round
     for number, (name, (data, _)) in enumerate(sorted(store.objects.items())):
         store.objects[name] = (data, NOW - number * DAY)
-    assert snapshots.names(vault) == [each.name for each in made]
+    assert snapshots.names(vault) == [snapshot.name for snapshot in sealed]
 
 
 def test_what_was_forgotten_comes_back_to_its_place(store: MemoryStore, vault: Vault) -> None:
-    made = [seal(store, vault, NOW - HOUR), seal(store, vault, NOW)]
-    forget.execute(vault, forget.plan_named(vault, [made[1].short_id]))
-    made.append(seal(store, vault, NOW + HOUR))
-    assert made[2].manifest.sequence == 3, "a forgotten one keeps its place"
-    forget.bring_back(vault, made[1].short_id)
-    assert snapshots.names(vault) == [each.name for each in made]
+    sealed = [seal(store, vault, NOW - HOUR), seal(store, vault, NOW)]
+    forget.execute(vault, forget.plan_named(vault, [sealed[1].short_id]))
+    sealed.append(seal(store, vault, NOW + HOUR))
+    assert sealed[2].manifest.sequence == 3, "a forgotten one keeps its place"
+    forget.bring_back(vault, sealed[1].short_id)
+    assert snapshots.names(vault) == [snapshot.name for snapshot in sealed]
 
 
 def test_snapshots_of_one_place_are_in_the_order_of_the_stores_clock(
@@ -198,8 +198,8 @@ def test_a_run_that_is_dated_wrong_covers_no_tick_beyond_its_life(
     store.now = NOW + off
     run_records.announce(vault, "other", "default", CLUSTER.id, NOW + off)
     tick = Tick(NOW - 2 * 365 * DAY, NOW, HOUR)  # of a cluster whose clock is far behind
-    said = run_records.covering(vault, "default", "mine", tick, CLUSTER.id)
-    assert (said is not None) == (off == -DAY), "a day is how long a run may take"
+    covering = run_records.covering(vault, "default", "mine", tick, CLUSTER.id)
+    assert (covering is not None) == (off == -DAY), "a day is how long a run may take"
 
 
 @off
@@ -223,7 +223,7 @@ def commit(number: int, started_at: datetime, *, is_open: bool = False) -> Commi
 
 def surveyed(at: datetime, *commits: CommitInfo) -> Survey:
     repo = Repo(RepoName("p", "r"))
-    repo.commits = {each.id: each for each in commits}
+    repo.commits = {info.id: info for info in commits}
     return Survey(
         cluster=CLUSTER,
         began_at=at,
@@ -283,7 +283,7 @@ def planned(since: datetime, output_of: str | None = None) -> PlannedRepo:
 @off
 def test_a_commit_left_open_is_a_problem_by_the_earlier_clock(off: timedelta) -> None:
     def kinds(since: datetime, clocks: Clocks, output_of: str | None = None) -> list[str]:
-        return [each.kind for each in unfinished_notes([planned(since, output_of)], clocks, HOUR)]
+        return [unfinished.kind for unfinished in unfinished_notes([planned(since, output_of)], clocks, HOUR)]
 
     for clocks in (Clocks(NOW, NOW + off), Clocks(NOW + off, NOW)):
         assert kinds(NOW - timedelta(minutes=10), clocks) == ["unfinished"]
@@ -309,7 +309,7 @@ def test_no_wrong_clock_forgets_more(
 
     def forgotten() -> set[str]:
         decisions = forget.plan(vault, [Retention(keep_last=2)], clock.read(vault).earlier)
-        return {each.name.id for each in decisions if each.action is RetentionAction.FORGET}
+        return {decision.name.id for decision in decisions if decision.action is RetentionAction.FORGET}
 
     right = forgotten()
     assert len(right) == 3
@@ -382,7 +382,9 @@ def test_no_clock_that_is_set_back_or_ahead_stops_the_rounds_of_maintenance(
 ) -> None:
     """Daily ticks: one round was noted while a clock was off, the next tick comes with all of them right."""
     for before, after in ((off, timedelta()), (timedelta(), off)):
-        store.objects = {name: each for name, each in store.objects.items() if "audits" not in name}
+        store.objects = {
+            name: stored_object for name, stored_object in store.objects.items() if "audits" not in name
+        }
         was = {name: before if name == whose else timedelta() for name in CLOCKS}
         now = {name: after if name == whose else timedelta() for name in CLOCKS}
         store.now = NOW + was["store"]

@@ -61,7 +61,7 @@ def test_what_is_left_out_has_its_default() -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "meant"),
+    ("written", "meant"),
     [
         ("all", History()),
         ("heads", History(newest=1)),
@@ -69,12 +69,12 @@ def test_what_is_left_out_has_its_default() -> None:
         ("{since: 30d}", History(within=timedelta(days=30))),
     ],
 )
-def test_histories(said: str, meant: History) -> None:
-    assert parse(f"history: {said}\n").history == meant
+def test_histories(written: str, meant: History) -> None:
+    assert parse(f"history: {written}\n").history == meant
 
 
 @pytest.mark.parametrize(
-    "said",
+    "written",
     [
         "some",
         "{last: 1, since: 3d}",
@@ -83,38 +83,38 @@ def test_histories(said: str, meant: History) -> None:
         "[]",
     ],
 )
-def test_other_histories_are_refused_with_what_is_allowed(said: str) -> None:
-    assert refused(BASE + f"history: {said}\n") == (
+def test_other_histories_are_refused_with_what_is_allowed(written: str) -> None:
+    assert refused(BASE + f"history: {written}\n") == (
         "policy.yaml:5: field 'history': allowed are heads, all, {last: 10} and {since: 30d}"
     )
 
 
-@pytest.mark.parametrize("said", ["0", "-1", "true", "ten", "010", "0x10"])
-def test_a_history_of_no_plain_count_is_refused(said: str) -> None:
-    line = refused(BASE + f"history: {{last: {said}}}\n")
+@pytest.mark.parametrize("written", ["0", "-1", "true", "ten", "010", "0x10"])
+def test_a_history_of_no_plain_count_is_refused(written: str) -> None:
+    line = refused(BASE + f"history: {{last: {written}}}\n")
     assert line.startswith("policy.yaml:5: field 'history': not a count: ")
 
 
-@pytest.mark.parametrize("said", ["-5", "0d", "-5d", "never"])
-def test_a_history_since_no_time_is_refused(said: str) -> None:
-    assert refused(BASE + f"history: {{since: {said}}}\n").startswith("policy.yaml:5: field 'history")
+@pytest.mark.parametrize("written", ["-5", "0d", "-5d", "never"])
+def test_a_history_since_no_time_is_refused(written: str) -> None:
+    assert refused(BASE + f"history: {{since: {written}}}\n").startswith("policy.yaml:5: field 'history")
 
 
 @pytest.mark.parametrize(
-    ("said", "seconds"),
+    ("written", "seconds"),
     [("30s", 30), ("5m", 300), ("2h", 7200), ("1d", 86400), ("1w", 604800), ("12 h", 43200)],
 )
-def test_durations(said: str, seconds: int) -> None:
-    assert parse(f"interval: {said}\n").interval == timedelta(seconds=seconds)
+def test_durations(written: str, seconds: int) -> None:
+    assert parse(f"interval: {written}\n").interval == timedelta(seconds=seconds)
 
 
-@pytest.mark.parametrize("said", ["1x", "h", "1h30m", "-1h", "1.5h", "''", "0s", "0"])
-def test_other_durations_are_refused(said: str) -> None:
-    assert refused(BASE + f"interval: {said}\n").startswith("policy.yaml:5: field 'interval': ")
+@pytest.mark.parametrize("written", ["1x", "h", "1h30m", "-1h", "1.5h", "''", "0s", "0"])
+def test_other_durations_are_refused(written: str) -> None:
+    assert refused(BASE + f"interval: {written}\n").startswith("policy.yaml:5: field 'interval': ")
 
 
 @pytest.mark.parametrize(
-    ("said", "size"),
+    ("written", "size"),
     [
         ("1000", 1000),
         ("50MB", 50_000_000),
@@ -126,18 +126,18 @@ def test_other_durations_are_refused(said: str) -> None:
         ("7B", 7),
     ],
 )
-def test_sizes(said: str, size: int) -> None:
-    assert parse(f"limits: {{bandwidth: {said}}}\n").limits.bandwidth == size
+def test_sizes(written: str, size: int) -> None:
+    assert parse(f"limits: {{bandwidth: {written}}}\n").limits.bandwidth == size
 
 
-@pytest.mark.parametrize("said", ["0", "-1", "1XB", "MB", "1iB", "1 2"])
-def test_other_sizes_are_refused(said: str) -> None:
-    line = refused(BASE + f"limits:\n  bandwidth: {said}\n")
+@pytest.mark.parametrize("written", ["0", "-1", "1XB", "MB", "1iB", "1 2"])
+def test_other_sizes_are_refused(written: str) -> None:
+    line = refused(BASE + f"limits:\n  bandwidth: {written}\n")
     assert line.startswith("policy.yaml:6: field 'limits.bandwidth': ")
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("", "policy.yaml:1: a policy is a mapping of fields (allowed: version, name, target"),
         ("- a\n", "policy.yaml:1: a policy is a mapping of fields (allowed: "),
@@ -167,8 +167,8 @@ def test_other_sizes_are_refused(said: str) -> None:
         (BASE + "limits:\n  memory: 1GB\n  memory: 2GB\n", "policy.yaml:7: field 'memory' is there twice"),
     ],
 )
-def test_errors_name_file_line_field_and_what_is_allowed(text: str, said: str) -> None:
-    assert refused(text).startswith(said)
+def test_errors_name_file_line_field_and_what_is_allowed(text: str, message: str) -> None:
+    assert refused(text).startswith(message)
 
 
 @pytest.mark.parametrize("pattern", ["a", "a/", "/b", "a/b@", "a/b/c", "a b/c", "a/b@c@d", "", "a/b{c}"])
@@ -244,7 +244,7 @@ def test_a_rule_may_stand_alone_or_in_a_list() -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "line", "message"),
+    ("written", "line", "message"),
     [
         ("{match: ['a/*']}", 5, "field 'retention.0': it keeps nothing, and would forget everything: give"),
         ("{}", 5, "field 'retention.0': it keeps nothing, and would forget everything: give"),
@@ -265,13 +265,13 @@ def test_a_rule_may_stand_alone_or_in_a_list() -> None:
         ("{match: [a], keep_last: 1}", 5, "field 'retention.0.match.0': not a source: 'a' (project/repo or "),
     ],
 )
-def test_rules_that_cannot_be_meant_are_refused(said: str, line: int, message: str) -> None:
-    assert refused(BASE + f"retention: {said}\n").startswith(f"policy.yaml:{line}: {message}")
+def test_rules_that_cannot_be_meant_are_refused(written: str, line: int, message: str) -> None:
+    assert refused(BASE + f"retention: {written}\n").startswith(f"policy.yaml:{line}: {message}")
 
 
-@pytest.mark.parametrize(("said", "meant"), [("on", True), ("off", False), ("'on'", True), ("'off'", False)])
-def test_pruning_is_switched(said: str, meant: bool) -> None:
-    assert parse(f"maintenance: {{prune: {said}}}\n").maintenance.prune is meant
+@pytest.mark.parametrize(("text", "meant"), [("on", True), ("off", False), ("'on'", True), ("'off'", False)])
+def test_pruning_is_switched(text: str, meant: bool) -> None:
+    assert parse(f"maintenance: {{prune: {text}}}\n").maintenance.prune is meant
 
 
 def test_maintenance_is_read() -> None:
@@ -286,7 +286,7 @@ def test_maintenance_is_read() -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "message"),
+    ("written", "message"),
     [
         ("prune: maybe", "maintenance.prune': allowed are on and off"),
         ("prune: 1", "maintenance.prune': allowed are on and off"),
@@ -299,8 +299,8 @@ def test_maintenance_is_read() -> None:
         ("repack_budget: lots", "maintenance.repack_budget': a size is a number of bytes or one with a unit"),
     ],
 )
-def test_maintenance_that_cannot_be_meant_is_refused(said: str, message: str) -> None:
-    assert refused(BASE + f"maintenance:\n  {said}\n").startswith(f"policy.yaml:6: field '{message}")
+def test_maintenance_that_cannot_be_meant_is_refused(written: str, message: str) -> None:
+    assert refused(BASE + f"maintenance:\n  {written}\n").startswith(f"policy.yaml:6: field '{message}")
 
 
 def test_the_project_of_restore_drills_is_no_source() -> None:

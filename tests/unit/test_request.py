@@ -32,7 +32,7 @@ def test_what_is_left_out_has_its_default() -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "meant"),
+    ("written", "meant"),
     [
         ("latest", When(id="latest")),
         ("0a1b", When(id="0a1b")),
@@ -44,12 +44,12 @@ def test_what_is_left_out_has_its_default() -> None:
         ("{at: '2026-11-20T08:00+02:00'}", When(at=datetime(2026, 11, 20, 6, tzinfo=UTC))),
     ],
 )
-def test_snapshots(said: str, meant: When) -> None:
-    assert parse(f"snapshot: {said}\n").snapshot == meant
+def test_snapshots(written: str, meant: When) -> None:
+    assert parse(f"snapshot: {written}\n").snapshot == meant
 
 
 @pytest.mark.parametrize(
-    ("said", "meant"),
+    ("written", "meant"),
     [
         ("all", Extent()),
         ("head", Extent(last=1)),
@@ -58,12 +58,12 @@ def test_snapshots(said: str, meant: When) -> None:
         ("{to: 012345}", Extent(newest="012345")),
     ],
 )
-def test_histories(said: str, meant: Extent) -> None:
-    assert parse(f"history: {said}\n").history == meant
+def test_histories(written: str, meant: Extent) -> None:
+    assert parse(f"history: {written}\n").history == meant
 
 
 @pytest.mark.parametrize(
-    ("more", "said"),
+    ("more", "message"),
     [
         (
             "snapshot: yesterday\n",
@@ -94,8 +94,8 @@ def test_histories(said: str, meant: Extent) -> None:
         ("what: [a/b]\n", "request.yaml:4: field 'what' is there twice"),
     ],
 )
-def test_errors_name_file_line_field_and_what_is_allowed(more: str, said: str) -> None:
-    assert refused(BASE + more).startswith(said)
+def test_errors_name_file_line_field_and_what_is_allowed(more: str, message: str) -> None:
+    assert refused(BASE + more).startswith(message)
 
 
 @pytest.mark.parametrize("name", ["2024", "on", "no", "true", "007", "1_0", "0x1"])
@@ -105,9 +105,9 @@ def test_a_name_is_the_text_that_was_written(name: str) -> None:
     assert chosen.paths == [f"/{name}"]
 
 
-@pytest.mark.parametrize("said", ["yes", "true", "on", "'true'"])
-def test_a_switch_is_read_as_before(said: str) -> None:
-    assert parse(f"pipelines: {said}\n").pipelines is True
+@pytest.mark.parametrize("written", ["yes", "true", "on", "'true'"])
+def test_a_switch_is_read_as_before(written: str) -> None:
+    assert parse(f"pipelines: {written}\n").pipelines is True
 
 
 @pytest.mark.parametrize("field", ["project", "repo", "branch"])

@@ -57,9 +57,9 @@ def test_one_share_is_one_datum_and_one_datum_a_set(stage: str, glob: str) -> No
 
 
 def test_a_replay_joins_a_requests_plan_with_its_receipts() -> None:
-    members = [each.pfs for each in parsed(spec("restore_replay")).input.join]
-    assert [each.repo for each in members] == ["restore_plan", "restore_fetch"]
-    assert {(each.glob, each.join_on) for each in members} == {("/(*)", "$1")}
+    members = [member.pfs for member in parsed(spec("restore_replay")).input.join]
+    assert [member.repo for member in members] == ["restore_plan", "restore_fetch"]
+    assert {(member.glob, member.join_on) for member in members} == {("/(*)", "$1")}
 
 
 def test_the_example_request_explains_every_field() -> None:

@@ -104,7 +104,7 @@ def test_a_file_table_that_is_lost_is_made_again_by_the_next_backup(
     vault = new_vault(tmp_path)
     repo = Repo(NAME)
     for number in range(3):
-        repo.commit({f"/{each}": b"x%d" % each for each in range(number + 1)})
+        repo.commit({f"/{index}": b"x%d" % index for index in range(number + 1)})
         before = back_up(vault, repo)
     name = before.repo(NAME).commits["tables"][which].as_py()[0]
     file = tmp_path / "vault" / layout.table_path(name)
@@ -182,7 +182,7 @@ def test_a_chain_names_the_tables_that_fold_to_the_tree(tmp_path: Path) -> None:
     vault = new_vault(tmp_path)
     repo = Repo(NAME)
     for number in range(4):
-        repo.commit({f"/{each}": b"x" for each in range(number)})
+        repo.commit({f"/{index}": b"x" for index in range(number)})
     history = back_up(vault, repo).repo(NAME)
     head = repo.branches["master"]
     links = chain_links(history, head)
@@ -223,10 +223,10 @@ def test_a_renamed_file_is_known_by_its_old_path() -> None:
 
 
 def test_content_is_known_by_a_hash_that_a_table_noted() -> None:
-    found = contents(
+    contents_found = contents(
         [layer(("/x", A, b"hash")), layer(("/y", B, b"other"))], Change("/new", 1, b"hash", -1, b"")
     )
-    assert found == {b"hash": KnownContent(A, None)}
+    assert contents_found == {b"hash": KnownContent(A, None)}
 
 
 def test_new_content_is_not_known() -> None:

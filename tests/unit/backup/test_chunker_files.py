@@ -28,9 +28,9 @@ SIZES = {
 @pytest.mark.parametrize("sizes", SIZES.values(), ids=SIZES.keys())
 def test_as_one_by_one(tmp_path: Path, sizes: list[int]) -> None:
     data = [np.random.default_rng(number).bytes(size) for number, size in enumerate(sizes)]
-    views = [memoryview(each) for each in data]
+    views = [memoryview(content) for content in data]
     paths = [f"/{number}" for number in range(len(data))]
-    found = []
+    results = []
     for way in ("single", "together"):
         vault = new_vault(tmp_path / way)
         emitted: list[tuple[str, int, bytes, list[bytes] | None]] = []
@@ -46,11 +46,11 @@ def test_as_one_by_one(tmp_path: Path, sizes: list[int]) -> None:
                     emitted += zip(*files, strict=True)
             writer.finish()
         assert sum(size for _, size, _, _ in emitted) == sum(sizes)
-        found.append((sorted(emitted), [pack.digest for pack in writer.packs]))
+        results.append((sorted(emitted), [pack.digest for pack in writer.packs]))
         reader = BlobReader(vault, blob_index.load_places(vault))
         stored = {
             path: b"".join(reader.stream(pieces or ([name] if size else [])))
             for path, size, name, pieces in emitted
         }
         assert stored == dict(zip(paths, data, strict=True))
-    assert found[0] == found[1]
+    assert results[0] == results[1]

@@ -34,14 +34,14 @@ def commit(
 
 
 def by_id(*commits: CommitInfo) -> dict[str, CommitInfo]:
-    return {each.id: each for each in commits}
+    return {info.id: info for info in commits}
 
 
 LINE = by_id(commit(0, days=40), commit(1, 0, days=30), commit(2, 1, days=20), commit(3, 2, days=10))
 
 
 def ids(commits: list[CommitInfo]) -> list[str]:
-    return [each.id for each in commits]
+    return [info.id for info in commits]
 
 
 def test_an_open_head_waits_for_the_next_run() -> None:

@@ -29,10 +29,10 @@ EVERYTHING = chosen()
 
 
 def repo(name: str, *branches: str, made: timedelta = timedelta()) -> Repo:
-    found = Repo(RepoName("p", name), created_at=BEGAN + made)
+    new_repo = Repo(RepoName("p", name), created_at=BEGAN + made)
     for branch in branches or ("master",):
-        found.commit({"/a": name.encode()}, branch=branch)
-    return found
+        new_repo.commit({"/a": name.encode()}, branch=branch)
+    return new_repo
 
 
 def pipeline(name: str) -> Pipeline:
@@ -49,16 +49,16 @@ def surveyed(
         ended_at=BEGAN,
         is_settled=True,
         projects=(),
-        repos=tuple(each.surveyed for each in repos if each.branches),
+        repos=tuple(known_repo.surveyed for known_repo in repos if known_repo.branches),
         pipelines=pipelines,
         vanished=vanished,
-        listed=frozenset(each.name for each in repos) | also_listed | skipped,
+        listed=frozenset(known_repo.name for known_repo in repos) | also_listed | skipped,
         skipped=skipped,
     )
 
 
 def found(notes: list[Problem]) -> list[tuple[str, str, str | None]]:
-    return [(each.kind, each.where, each.since) for each in notes]
+    return [(note.kind, note.where, note.since) for note in notes]
 
 
 @pytest.fixture
@@ -149,7 +149,7 @@ def test_a_deleted_branch_is_named_and_so_is_the_last_one_of_a_repo(vault: Vault
     assert found(notes) == [("branch-deleted", "p/a@side", None), ("branch-deleted", "p/b@master", None)]
     second = back_up(vault, left, problems=tuple(notes))
     again = deleted(vault, surveyed(left, bare), EVERYTHING)
-    assert {each.since for each in again} == {second.name.id}
+    assert {note.since for note in again} == {second.name.id}
     assert deleted(vault, surveyed(a, b), EVERYTHING) == []
     assert found(deleted(vault, surveyed(left), EVERYTHING)) == [
         ("branch-deleted", "p/a@side", second.name.id)

@@ -18,7 +18,7 @@ def change(path: str, size: int = 1) -> Change:
 
 
 def spans(changes: list[Change], *unread: str) -> list[tuple[str, str]]:
-    wanted = {each.path: each for each in changes if each.path in unread}
+    wanted = {changed.path: changed for changed in changes if changed.path in unread}
     return _spans(changes, wanted)
 
 

@@ -141,7 +141,7 @@ def test_an_older_history_may_be_thinned_out_and_its_bases_stay(tmp_path: Path) 
     vault = new_vault(tmp_path)
     repo = Repo(NAME)
     for number in range(6):
-        repo.commit({f"/{each}": b"x" for each in range(number + 1)})
+        repo.commit({f"/{index}": b"x" for index in range(number + 1)})
     back_up(vault, repo)
     snapshot = back_up(vault, repo, history=History(newest=2))
     history = snapshot.repo(NAME)

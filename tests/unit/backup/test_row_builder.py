@@ -11,11 +11,11 @@ REPO = RepoName("p", "r")
 
 
 def test_files_and_deletions_become_rows_of_the_commit() -> None:
-    made = RowBuilder(REPO, "c1")
-    made.file("/a", 3, digest(b"abc"), None, b"hash")
-    made.file("/l", 9, digest(b"l"), [digest(b"x"), digest(b"y")])
-    made.deleted("/gone")
-    result = made.table()
+    builder = RowBuilder(REPO, "c1")
+    builder.file("/a", 3, digest(b"abc"), None, b"hash")
+    builder.file("/l", 9, digest(b"l"), [digest(b"x"), digest(b"y")])
+    builder.deleted("/gone")
+    result = builder.table()
     assert result.schema == table.FILES
     assert result.to_pylist() == [
         {"repo": "p/r", "commit": "c1", "path": "/a", "kind": table.FILE, "size": 3, "digest": digest(b"abc"),
@@ -25,7 +25,7 @@ def test_files_and_deletions_become_rows_of_the_commit() -> None:
         {"repo": "p/r", "commit": "c1", "path": "/gone", "kind": table.DELETED, "size": 0, "digest": None,
          "blobs": None, "pfs_hash": None},
     ]  # fmt: skip
-    assert (made.count, made.bytes) == (3, 12)
+    assert (builder.count, builder.bytes) == (3, 12)
 
 
 def test_no_rows_give_an_empty_table() -> None:
@@ -33,10 +33,10 @@ def test_no_rows_give_an_empty_table() -> None:
 
 
 def test_rows_over_several_chunks_keep_their_order() -> None:
-    made = RowBuilder(REPO, "c1")
+    builder = RowBuilder(REPO, "c1")
     count = 2 * row_builder._CHUNK_ROWS + 7
     for number in range(count):
-        made.file(f"/{number}", number, digest(b""), None)
-    paths = made.table()["path"].to_pylist()
+        builder.file(f"/{number}", number, digest(b""), None)
+    paths = builder.table()["path"].to_pylist()
     assert paths == [f"/{number}" for number in range(count)]
-    assert made.count == count
+    assert builder.count == count

@@ -43,23 +43,23 @@ def receipt(vault: Vault) -> Receipt:
 
 def test_a_receipt_is_kept_and_found_by_its_key(tmp_path: Path) -> None:
     vault = new_vault(tmp_path)
-    made = receipt(vault)
+    own_receipt = receipt(vault)
     assert run_records.kept_receipt(vault, KEY) is None
-    run_records.keep_receipt(vault, made)
-    assert run_records.kept_receipt(vault, KEY) == made
+    run_records.keep_receipt(vault, own_receipt)
+    assert run_records.kept_receipt(vault, KEY) == own_receipt
     assert run_records.kept_receipt(vault, digest(b"other").hex()) is None
 
 
 @pytest.mark.parametrize("kind", ["tables", "index", "packs"])
 def test_a_receipt_is_not_used_once_an_object_is_gone_or_short(tmp_path: Path, kind: str) -> None:
     vault = new_vault(tmp_path)
-    made = receipt(vault)
-    run_records.keep_receipt(vault, made)
+    own_receipt = receipt(vault)
+    run_records.keep_receipt(vault, own_receipt)
     path = next((tmp_path / "vault" / kind).rglob(digest(kind.encode()).hex() + "*"))
     path.write_bytes(b"1234")
     assert run_records.kept_receipt(vault, KEY) is None
     path.write_bytes(b"12345")
-    assert run_records.kept_receipt(vault, KEY) == made
+    assert run_records.kept_receipt(vault, KEY) == own_receipt
     path.unlink()
     assert run_records.kept_receipt(vault, KEY) is None
 
@@ -72,9 +72,9 @@ def test_an_unreadable_receipt_is_as_good_as_none(tmp_path: Path) -> None:
 
 def test_a_newer_receipt_replaces_an_outdated_one_and_can_be_dropped(tmp_path: Path) -> None:
     vault = new_vault(tmp_path)
-    made = receipt(vault)
-    run_records.keep_receipt(vault, made)
-    newer = made.model_copy(update={"files_read": 7})
+    own_receipt = receipt(vault)
+    run_records.keep_receipt(vault, own_receipt)
+    newer = own_receipt.model_copy(update={"files_read": 7})
     run_records.keep_receipt(vault, newer)
     assert run_records.kept_receipt(vault, KEY) == newer
     run_records.drop_receipt(vault, KEY)
@@ -109,8 +109,10 @@ def test_a_partial_snapshot_covers_no_tick(tmp_path: Path) -> None:
 
 def test_another_run_that_has_frozen_covers_until_it_has_sealed(tmp_path: Path) -> None:
     vault = new_vault(tmp_path)
-    said = Announcement(run_id="other", policy="default", cluster_id=CLUSTER.id, frozen_at=BEGAN).encode()
-    vault.store.put(layout.announcement_path("other"), [said], len(said))
+    announcement = Announcement(
+        run_id="other", policy="default", cluster_id=CLUSTER.id, frozen_at=BEGAN
+    ).encode()
+    vault.store.put(layout.announcement_path("other"), [announcement], len(announcement))
 
     def covering(at: datetime, run_id: str) -> str | None:
         return run_records.covering(vault, "default", run_id, tick(at, datetime.now(UTC)), CLUSTER.id)
@@ -123,10 +125,10 @@ def test_another_run_that_has_frozen_covers_until_it_has_sealed(tmp_path: Path) 
 
 
 def test_documents_between_stages_are_strict() -> None:
-    made = Receipt(run_id="run", number=0, key=KEY, items=[])
-    assert Receipt.read(made.encode(), "x") == made
+    written = Receipt(run_id="run", number=0, key=KEY, items=[])
+    assert Receipt.read(written.encode(), "x") == written
     with pytest.raises(PachvaultError, match=r"receipts/0\.json: not a valid receipt"):
-        Receipt.read(made.encode().replace(b'"key"', b'"cay"'), "receipts/0.json")
+        Receipt.read(written.encode().replace(b'"key"', b'"cay"'), "receipts/0.json")
     with pytest.raises(PachvaultError, match="not a valid export share"):
         backup_messages.ExportShare.read(b"", "x")
 
@@ -200,8 +202,8 @@ def test_names_tell_seconds_and_the_manifest_decides() -> None:
     repo.commit({"/a": b"1"})
     frozen_at = back_up(vault, repo).manifest.frozen_at
     for by, is_covered in ((-TICK, True), (timedelta(), True), (TICK, False)):
-        found = run_records.covering(vault, "default", "mine", tick(frozen_at + by, frozen_at), CLUSTER.id)
-        assert (found is not None) == is_covered
+        covering = run_records.covering(vault, "default", "mine", tick(frozen_at + by, frozen_at), CLUSTER.id)
+        assert (covering is not None) == is_covered
 
 
 def test_a_worker_that_was_quicker_with_the_receipt_is_no_error() -> None:

@@ -267,7 +267,7 @@ def test_clause_11_2_a_table_that_an_unchanged_repo_inherits_must_be_there_at_th
     lost.list = listed  # type: ignore[assignment,method-assign]
     with pytest.raises(DamageError, match="file tables have gone since the freeze"):
         back_up_again(story, lost)
-    assert not any(each.startswith(layout.SNAPSHOTS) for each in lost.written())
+    assert not any(written.startswith(layout.SNAPSHOTS) for written in lost.written())
 
 
 def test_clause_11_2_an_index_object_is_written_for_packs_that_none_is_about() -> None:
@@ -296,7 +296,7 @@ def test_clause_11_3_deletion_goes_manifests_records_and_tables_index_packs() ->
     story.prune()  # deletes the objects of the one, marks those of the other and the one's index object
     story.pass_by(GRACE)
     planned = story.plan()
-    doomed = {each.name.partition("/")[0] for each in planned.of(PruneAction.DELETE)}
+    doomed = {planned_object.name.partition("/")[0] for planned_object in planned.of(PruneAction.DELETE)}
     assert doomed == {layout.RECORDS, layout.TABLES, layout.INDEX, layout.PACKS}
     assert len(planned.expired) == 1
     story.store.calls.clear()

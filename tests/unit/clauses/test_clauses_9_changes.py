@@ -59,13 +59,13 @@ def test_clause_9_5_seal_refuses_a_run_that_relies_on_an_object_of_its_own_that_
     run_records.announce(story.vault, "run", "default", CLUSTER.id, NOW)
     name = file_table(story, 10) if kind == "tables" else story.names(kind)[0]
     mark(story, name)
-    told = receipt(story, kind, [name])
+    written = receipt(story, kind, [name])
     with pytest.raises(BusyError, match="became a pending delete after the run began"):
-        seal(story.vault, PLAN, [told])
-    assert not any(each.startswith(layout.SNAPSHOTS) for each in story.store.written())
-    for each in story.mark_names():
-        story.store.delete(each)
-    seal(story.vault, PLAN, [told])
+        seal(story.vault, PLAN, [written])
+    assert not any(written_name.startswith(layout.SNAPSHOTS) for written_name in story.store.written())
+    for mark_name in story.mark_names():
+        story.store.delete(mark_name)
+    seal(story.vault, PLAN, [written])
 
 
 def file_table(story: Timed, content: int) -> str:
@@ -80,22 +80,22 @@ def test_clause_9_5_seal_refuses_a_run_whose_blobs_lie_in_a_pack_that_is_marked(
     story, *_ = made()
     run_records.announce(story.vault, "run", "default", CLUSTER.id, NOW)
     (pack,) = [name for name in story.names(layout.PACKS) if CONTENT[10] in story.store.get(name)]
-    told = receipt(story, "tables", [file_table(story, 10)])
+    written = receipt(story, "tables", [file_table(story, 10)])
     mark(story, pack)
     with pytest.raises(BusyError, match="a pack that the run needs became a pending delete"):
-        seal(story.vault, PLAN, [told])
-    assert not any(each.startswith(layout.SNAPSHOTS) for each in story.store.written())
+        seal(story.vault, PLAN, [written])
+    assert not any(name.startswith(layout.SNAPSHOTS) for name in story.store.written())
 
 
 def test_clause_9_5_what_a_run_was_refused_for_is_not_taken_up_by_the_next_one() -> None:
     story, *_ = made()
     run_records.announce(story.vault, "run", "default", CLUSTER.id, NOW)
     name = story.names(layout.PACKS)[0]
-    told = receipt(story, "packs", [name])
-    run_records.keep_receipt(story.vault, told)
+    written = receipt(story, "packs", [name])
+    run_records.keep_receipt(story.vault, written)
     mark(story, name)
     with pytest.raises(BusyError):
-        seal(story.vault, PLAN, [told])
+        seal(story.vault, PLAN, [written])
     assert layout.receipt_path(KEY) not in story.store.objects
 
 
@@ -137,9 +137,9 @@ def test_clause_9_9_an_audit_says_when_how_deep_and_of_what_with_which_result() 
     story, *_ = made()
     audits.record(story.vault, "packs", [AuditEntry(name="packs/x", result="damaged", message="why")])
     (name,) = story.names(layout.AUDITS)
-    said = documents.decode(Audit, story.vault.read(name))
-    assert (said.type, said.level) == ("audit", "packs")
-    assert [(each.name, each.result, each.message) for each in said.objects] == [
+    noted_audit = documents.decode(Audit, story.vault.read(name))
+    assert (noted_audit.type, noted_audit.level) == ("audit", "packs")
+    assert [(entry.name, entry.result, entry.message) for entry in noted_audit.objects] == [
         ("packs/x", "damaged", "why")
     ]
 
@@ -373,7 +373,7 @@ def test_clause_9_11_bytes_go_without_waiting_for_the_grace() -> None:
     do_erase(story)
     assert_erased(story)
     erased = [snapshots.load(story.vault, name).manifest.erased for name in snapshots.names(story.vault)]
-    assert [[each.what for each in some] for some in erased] == [[], ["/10 in p/r2"]]
+    assert [[finding.what for finding in some] for some in erased] == [[], ["/10 in p/r2"]]
 
 
 def test_clause_9_11_all_is_written_anew_and_read_back_before_the_bytes_go_and_the_tables_go_last() -> None:

@@ -88,7 +88,9 @@ def test_clause_9_12_new_marks_name_what_is_deleted() -> None:
     prune(story)
     assert alone <= story.marked()
     marks = [documents.decode(Mark, story.vault.read(name)) for name in story.names(layout.MARKS)]
-    assert {each.name for mark in marks for each in mark.objects if each.reason == "deleted"} == alone
+    assert {
+        pending.name for mark in marks for pending in mark.objects if pending.reason == "deleted"
+    } == alone
     before = story.objects()
     story.back_up(5, 10, 11)
     assert not alone & (story.objects() - before), "the names rest"

@@ -37,9 +37,9 @@ def configure(story: Timed, grace_seconds: float | None) -> None:
     config = story.vault.config
     data = config.model_copy(update={"grace_seconds": grace_seconds}).encode()
     if grace_seconds is None:
-        said = config.model_dump(mode="json")
-        del said["grace_seconds"]
-        data = json.dumps(said).encode()
+        fields = config.model_dump(mode="json")
+        del fields["grace_seconds"]
+        data = json.dumps(fields).encode()
     story.store.objects[layout.CONFIG] = data, story.store.objects[layout.CONFIG][1]
 
 
@@ -112,7 +112,9 @@ def test_clause_9_1_a_forget_by_a_clock_that_is_behind_takes_nothing_left_over_f
     story.forget(gone)
     stale = not behind
     assert story.store.objects[there][1] == (story.store.now if stale else left_at)
-    assert [each.name.id for each in forget.forgotten(story.vault)] == [gone.name.id]
+    assert [forgotten_snapshot.name.id for forgotten_snapshot in forget.forgotten(story.vault)] == [
+        gone.name.id
+    ]
 
 
 def test_clause_9_2_what_an_interrupted_forget_left_is_written_anew_after_a_tenth_of_the_grace() -> None:
@@ -217,7 +219,9 @@ def test_clause_9_2_a_shorter_object_beside_a_whole_forgotten_one_is_an_aborted_
     story.forget(gone)
     data = story.store.get(layout.forgotten_path(gone.name.path))
     story.store.put(gone.name.path, [data[:-1]], len(data) - 1)
-    assert [each.name.id for each in forget.forgotten(story.vault)] == [gone.name.id]
+    assert [forgotten_snapshot.name.id for forgotten_snapshot in forget.forgotten(story.vault)] == [
+        gone.name.id
+    ]
     assert forget.bring_back(story.vault, gone.name.id) == gone.name
     assert alone <= story.objects()
     story.check()
@@ -232,7 +236,10 @@ def test_clause_9_3_a_pinned_snapshot_is_forgotten_neither_by_rules_nor_by_name(
     pin = documents.decode(Pin, story.store.get(layout.pin_path(kept.name.id)))
     assert (pin.type, pin.snapshot, pin.reason) == ("pin", kept.name.id, "audit")
     decisions = forget.plan(story.vault, [Retention(keep_last=1)], story.store.now + timedelta(days=1))
-    assert {each.name: each.action for each in decisions} == {kept.name: Fate.KEEP, gone.name: Fate.KEEP}
+    assert {decision.name: decision.action for decision in decisions} == {
+        kept.name: Fate.KEEP,
+        gone.name: Fate.KEEP,
+    }
     with pytest.raises(UsageError, match="is pinned"):
         forget.plan_named(story.vault, [kept.name.id])
 
@@ -256,7 +263,9 @@ def test_clause_9_4_a_mark_names_objects_with_reasons() -> None:
     (name,) = story.names(layout.MARKS)
     mark = documents.decode(Mark, story.vault.read(name))
     assert mark.type == "mark"
-    assert {each.name: each.reason for each in mark.objects} == dict.fromkeys(alone, "no snapshot needs it")
+    assert {pending.name: pending.reason for pending in mark.objects} == dict.fromkeys(
+        alone, "no snapshot needs it"
+    )
     assert {name.partition("/")[0] for name in alone} == {layout.PACKS, layout.RECORDS, layout.TABLES}
 
 
@@ -283,9 +292,9 @@ def test_clause_9_4_since_when_is_the_age_of_the_oldest_mark() -> None:
         story.pass_by(timedelta(days=3))
     story.store.now = min(at for name, (_, at) in story.store.objects.items() if "marks/" in name)
     story.pass_by(GRACE - TICK)
-    assert {each.action for each in story.plan().others} == {PruneAction.WAIT}
+    assert {planned_object.action for planned_object in story.plan().others} == {PruneAction.WAIT}
     story.pass_by(TICK)
-    assert {each.name for each in story.plan().of(PruneAction.DELETE)} == alone
+    assert {planned_object.name for planned_object in story.plan().of(PruneAction.DELETE)} == alone
 
 
 def test_clause_9_4_a_name_is_marked_while_any_mark_names_it() -> None:
@@ -522,7 +531,9 @@ def test_clause_9_7_prune_deletes_nothing_after_a_part_of_the_grace(part: float)
     story.pass_by(GRACE * part)
     assert not set(story.prune().deleted) - {"forgotten", "runs"}
     assert alone <= story.objects()
-    assert {each.action for each in story.plan().others if each.name in alone} == {PruneAction.WAIT}
+    assert {
+        planned_object.action for planned_object in story.plan().others if planned_object.name in alone
+    } == {PruneAction.WAIT}
 
 
 def test_clause_9_7_prune_deletes_only_after_the_whole_grace() -> None:
@@ -550,7 +561,7 @@ def test_clause_9_7_what_is_reached_again_at_that_look_stays() -> None:
     story, alone = marked_long_after_forgotten()
     story.pass_by(GRACE)
     planned = story.plan()
-    assert {each.name for each in planned.of(PruneAction.DELETE)} == alone
+    assert {planned_object.name for planned_object in planned.of(PruneAction.DELETE)} == alone
     data = story.store.get(next(iter(story.names(layout.FORGOTTEN))))
     (path,) = story.names(layout.FORGOTTEN)
     story.store.put(layout.unforgotten_path(path), [data], len(data))
@@ -632,7 +643,7 @@ def test_clause_9_8_before_an_object_is_deleted_a_new_mark_names_it() -> None:
     (mark,) = [
         name
         for name in story.mark_names() - before
-        if {each.name for each in documents.decode(Mark, story.vault.read(name)).objects} == alone
+        if {pending.name for pending in documents.decode(Mark, story.vault.read(name)).objects} == alone
     ]
     first = min(story.store.position("delete", name) for name in alone)
     assert story.store.position("put", mark) < first
@@ -668,9 +679,9 @@ class Watch:
 
     def _told(self, clock: str) -> float:
         began = {"monotonic": 5.0, "time": 1e9}[clock]
-        told = began + (self._ahead[clock] if clock in self._asked else 0.0)
+        reading = began + (self._ahead[clock] if clock in self._asked else 0.0)
         self._asked.add(clock)
-        return told
+        return reading
 
 
 @pytest.mark.parametrize("passed", [(HALF.total_seconds() + 1, 0.0), (0.0, HALF.total_seconds() + 1)])
@@ -727,7 +738,9 @@ def test_clause_9_8_a_mark_stays_while_anything_that_it_names_is_there_and_unnee
     story.pass_by(timedelta(days=2))
     story.prune()
     assert before <= story.mark_names(), "older than the grace; what it names waits for another reason"
-    assert {each.action for each in story.plan().others if each.name in alone} == {PruneAction.WAIT}
+    assert {
+        planned_object.action for planned_object in story.plan().others if planned_object.name in alone
+    } == {PruneAction.WAIT}
 
 
 def test_clause_9_8_a_mark_goes_when_one_thing_is_gone_and_the_other_needed() -> None:

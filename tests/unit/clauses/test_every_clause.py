@@ -12,8 +12,8 @@ CLAUSE = re.compile(r"^- ((9|11)\.\d+) ", re.MULTILINE)
 
 
 def clauses() -> list[str]:
-    found = CLAUSE.findall((TESTS.parent / "docs" / "format.md").read_text())
-    return [number for number, _ in found]
+    numbers = CLAUSE.findall((TESTS.parent / "docs" / "format.md").read_text())
+    return [number for number, _ in numbers]
 
 
 def named() -> set[str]:
@@ -24,7 +24,7 @@ def named() -> set[str]:
 
 def test_the_document_has_clauses_in_order() -> None:
     for section in ("9", "11"):
-        numbers = [int(each.partition(".")[2]) for each in clauses() if each.startswith(f"{section}.")]
+        numbers = [int(clause.partition(".")[2]) for clause in clauses() if clause.startswith(f"{section}.")]
         assert numbers == list(range(1, len(numbers) + 1))
         assert len(numbers) >= 4
 
@@ -35,4 +35,4 @@ def test_each_clause_has_a_test_of_its_number(clause: str) -> None:
 
 
 def test_no_test_is_named_by_a_clause_that_is_not_there() -> None:
-    assert {each for each in named() if each.startswith(("9.", "11."))} <= {*clauses()}
+    assert {clause for clause in named() if clause.startswith(("9.", "11."))} <= {*clauses()}

@@ -54,11 +54,11 @@ class Ran:
 
 def all_commands() -> list[tuple[str, click.Command]]:
     context = click.Context(cli)
-    found = [(name, cli.get_command(context, name)) for name in cli.list_commands(context)]
-    for name, command in list(found):
+    named = [(name, cli.get_command(context, name)) for name in cli.list_commands(context)]
+    for name, command in list(named):
         if isinstance(command, click.Group):
-            found += [(f"{name} {sub}", each) for sub, each in command.commands.items()]
-    return [(name, command) for name, command in found if command is not None]
+            named += [(f"{name} {sub}", command_below) for sub, command_below in command.commands.items()]
+    return [(name, command) for name, command in named if command is not None]
 
 
 COMMANDS = cli.list_commands(click.Context(cli))
@@ -89,7 +89,9 @@ def test_every_command_has_help_that_opens_with_a_sentence(
     assert run([*name.split(), "--help"]) == 0
     shown = capsys.readouterr().out
     assert shown.startswith(f"Usage: pachvault {name}")
-    assert [each.name for each in command.params if isinstance(each, click.Option) and not each.help] == []
+    assert [
+        option.name for option in command.params if isinstance(option, click.Option) and not option.help
+    ] == []
 
 
 def test_every_command_is_named_in_the_help_of_all(capsys: pytest.CaptureFixture[str]) -> None:
@@ -167,13 +169,13 @@ def test_no_vault_there_is_code_10(capsys: pytest.CaptureFixture[str], tmp_path:
     assert ran.code == 10
     assert "no such place" in ran.err
     ran = Ran(capsys, tmp_path, "snapshots", "--json")
-    assert [each["exit_code"] for each in ran.objects] == [10]
+    assert [result["exit_code"] for result in ran.objects] == [10]
 
 
 def test_init_makes_a_vault_once(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    made = Ran(capsys, tmp_path, "init", "--json")
-    assert made.code == 0
-    assert made.objects[0]["vault"] == (tmp_path / "vault").as_uri()
+    ran = Ran(capsys, tmp_path, "init", "--json")
+    assert ran.code == 0
+    assert ran.objects[0]["vault"] == (tmp_path / "vault").as_uri()
     assert Ran(capsys, tmp_path, "init").code == 2
     assert Ran(capsys, tmp_path, "snapshots").code == 0
 
@@ -213,7 +215,7 @@ def test_a_bug_is_one_line_that_says_how_to_see_more(
 
 def test_every_error_has_its_own_documented_exit_code() -> None:
     def tree(kind: type[PachvaultError]) -> list[type[PachvaultError]]:
-        return [kind, *(each for below in kind.__subclasses__() for each in tree(below))]
+        return [kind, *(subclass for below in kind.__subclasses__() for subclass in tree(below))]
 
     codes = {kind.exit_code for kind in tree(PachvaultError)}
     assert codes == {1, 2, 10, 11, 12, 13}
@@ -240,11 +242,13 @@ def test_snapshots_are_listed(
     ran = Ran(capsys, tmp_path, "snapshots")
     assert [line.split()[0] for line in ran.out.splitlines()] == [
         "ID",
-        *(each.short_id for each in snapshots),
+        *(snapshot.short_id for snapshot in snapshots),
     ]
     ran = Ran(capsys, tmp_path, "snapshots", "--json")
-    assert [each["id"] for each in ran.objects] == [each.name.id for each in snapshots]
-    assert {each["type"] for each in ran.objects} == {"snapshot"}
+    assert [line_object["id"] for line_object in ran.objects] == [
+        line_object.name.id for line_object in snapshots
+    ]
+    assert {result["type"] for result in ran.objects} == {"snapshot"}
 
 
 def test_a_damaged_snapshot_is_listed_as_damaged(
@@ -266,7 +270,7 @@ def test_show_tells_branches_and_commits(
     ran = Ran(capsys, tmp_path, "show", snapshots[1].short_id, "p/r")
     assert [line.split()[-3:][0] for line in ran.out.splitlines()[1:]] == ["ok", "ok", "failed"]
     ran = Ran(capsys, tmp_path, "show", "latest", "p/r", "--json")
-    assert [each["error"] for each in ran.objects] == ["", "", "it broke"]
+    assert [result["error"] for result in ran.objects] == ["", "", "it broke"]
     assert Ran(capsys, tmp_path, "show", "latest", "p/none").code == 2
     assert Ran(capsys, tmp_path, "show", "0000").code == 2
 
@@ -278,8 +282,8 @@ def test_files_are_listed_by_folder_pattern_and_commit(
     assert Ran(capsys, tmp_path, "ls", first, "p/r@master").out == "4  /a\n4  /deep/b\n0  /empty\n"
     assert Ran(capsys, tmp_path, "ls", first, "p/r@master:/deep").out == "4  /deep/b\n"
     assert Ran(capsys, tmp_path, "ls", first, "p/r@master:/*e*").out == "4  /deep/b\n0  /empty\n"
-    (found,) = Ran(capsys, tmp_path, "ls", first, "p/r@master:/a", "--json").objects
-    assert found == {"type": "file", "path": "/a", "size_bytes": 4, "digest": digest(b"one\n").hex()}
+    (entry,) = Ran(capsys, tmp_path, "ls", first, "p/r@master:/a", "--json").objects
+    assert entry == {"type": "file", "path": "/a", "size_bytes": 4, "digest": digest(b"one\n").hex()}
     for place in ("p/r@master:/none", "p/r@none", "p/none@master", "p/r", "p/r@"):
         assert Ran(capsys, tmp_path, "ls", first, place).code == 2
 
@@ -298,13 +302,13 @@ def test_a_file_is_written_as_it_was(
 def test_differences_between_snapshots(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, snapshots: list[Snapshot]
 ) -> None:
-    pair = [each.short_id for each in snapshots]
+    pair = [snapshot.short_id for snapshot in snapshots]
     changes = ["M p/r@master:/a", "- p/r@master:/deep/b", "+ p/r@master:/deep/c"]
     assert Ran(capsys, tmp_path, "diff", *pair).out.splitlines() == changes
     assert Ran(capsys, tmp_path, "diff", *pair, "p/r@master:/deep").out.splitlines() == changes[1:]
     assert Ran(capsys, tmp_path, "diff", pair[0], pair[0]).out == ""
-    found = Ran(capsys, tmp_path, "diff", *pair, "--json").objects
-    assert [(each["change"], each["old_bytes"], each["new_bytes"]) for each in found] == [
+    file_changes = Ran(capsys, tmp_path, "diff", *pair, "--json").objects
+    assert [(change["change"], change["old_bytes"], change["new_bytes"]) for change in file_changes] == [
         ("M", 4, 4),
         ("-", 4, None),
         ("+", None, 6),
@@ -323,7 +327,7 @@ def test_verify_says_13_where_there_is_damage(
     assert f"\nframe-damaged: {pack.name}: " in ran.out
     assert "  file p/r@" in ran.out
     ran = Ran(capsys, tmp_path, "verify", "--level", "packs", "--json")
-    kinds = [each["type"] for each in ran.objects if each["type"] != "progress"]
+    kinds = [result["type"] for result in ran.objects if result["type"] != "progress"]
     assert kinds == ["finding", "verify_summary"]
 
 
@@ -341,7 +345,7 @@ def test_extract_says_what_it_did_and_13_where_a_file_is_damaged(
         path.write_bytes(path.read_bytes().replace(b"one\n", b"0ne\n"))
     ran = Ran(capsys, tmp_path, "extract", first, str(tmp_path / "two"), "--json")
     assert ran.code == 13
-    finding, summary = (each for each in ran.objects if each["type"] != "progress")
+    finding, summary = (result for result in ran.objects if result["type"] != "progress")
     assert "p/r@master:/a" in str(finding["message"])
     assert (summary["files"], summary["failed"]) == (2, 1)
 
@@ -377,10 +381,10 @@ def two_repos(folder: Path) -> Snapshot:
     one, other = Repo(RepoName("p", "a")), Repo(RepoName("p", "b"))
     one.commit({"/x": b"1"})
     other.commit({"/y": b"2"})
-    made = back_up(vault, one, other)
-    [lost] = [entry.record for entry in made.manifest.repos if entry.repo == "b"]
+    snapshot = back_up(vault, one, other)
+    [lost] = [entry.record for entry in snapshot.manifest.repos if entry.repo == "b"]
     vault.delete(layout.record_path(lost))
-    return made
+    return snapshot
 
 
 def test_a_repo_whose_record_is_gone_takes_no_other_with_it(
@@ -403,15 +407,15 @@ def test_a_repo_whose_record_is_gone_takes_no_other_with_it(
 def test_show_shows_what_is_whole_and_names_what_is_damaged(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    made = two_repos(tmp_path)
+    snapshot = two_repos(tmp_path)
     shown = Ran(capsys, tmp_path, "show", "latest")
     assert shown.code == 13
     assert "p/a@master" in shown.out
     assert re.search(r"damaged +p/b: .*no such object", shown.out)
-    made.vault.delete(layout.record_path(made.manifest.pipelines))
+    snapshot.vault.delete(layout.record_path(snapshot.manifest.pipelines))
     assert re.search(r"pipelines +damaged", Ran(capsys, tmp_path, "show", "latest").out)
-    [said] = Ran(capsys, tmp_path, "--json", "show", "latest").objects
-    assert len(said["damaged"]) == 2  # type: ignore[arg-type]
+    [snapshot_line] = Ran(capsys, tmp_path, "--json", "show", "latest").objects
+    assert len(snapshot_line["damaged"]) == 2  # type: ignore[arg-type]
     assert Ran(capsys, tmp_path, "show", "latest", "p/a").code == 0
     assert Ran(capsys, tmp_path, "show", "latest", "p/b").code == 13
 

@@ -33,7 +33,7 @@ def run(made: list[Snapshot], *arguments: str) -> Outcome:
 
 
 def listed(made: list[Snapshot], *more: str) -> list[str]:
-    return [each["id"] for each in run(made, "snapshots", "--json", *more).kind("snapshot")]
+    return [line_object["id"] for line_object in run(made, "snapshots", "--json", *more).kind("snapshot")]
 
 
 def test_a_dry_run_shows_what_would_be_forgotten_and_why(made: list[Snapshot]) -> None:
@@ -61,7 +61,7 @@ def test_what_is_forgotten_is_listed_apart_and_comes_back(made: list[Snapshot]) 
     assert listed(made) == [made[0].name.id, made[2].name.id]
     again = run(made, "forget", "--keep-last", "1", "--json")
     decisions = again.kind("decision")
-    assert [(each["action"], each["reasons"]) for each in decisions] == [
+    assert [(decision["action"], decision["reasons"]) for decision in decisions] == [
         ("keep", ["pinned"]),
         ("keep", ["newest good", "last 1"]),
     ]
@@ -102,7 +102,7 @@ def test_pins_are_shown_and_taken_away(made: list[Snapshot]) -> None:
     assert lines[0].endswith("PINNED")
     assert lines[1].endswith("before the migration")
     shown = run(made, "--json", "snapshots").kind("snapshot")
-    assert [(each["pinned"], each.get("pin_reason")) for each in shown] == [
+    assert [(line_object["pinned"], line_object.get("pin_reason")) for line_object in shown] == [
         (True, "before the migration"),
         (False, None),
         (False, None),
@@ -114,7 +114,7 @@ def test_pins_are_shown_and_taken_away(made: list[Snapshot]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["forget", "latest", "--keep-last", "1"], "exclude each other"),
         (["forget", "--bring-back", "abcd", "--policy", "p.yaml"], "exclude each other"),
@@ -144,10 +144,10 @@ def test_pins_are_shown_and_taken_away(made: list[Snapshot]) -> None:
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 def test_what_cannot_be_meant_is_one_line_and_code_2(
-    made: list[Snapshot], arguments: list[str], said: str
+    made: list[Snapshot], arguments: list[str], message: str
 ) -> None:
-    assert said in run(made, *arguments).says(2)
-    assert listed(made) == [each.name.id for each in made]
+    assert message in run(made, *arguments).says(2)
+    assert listed(made) == [snapshot.name.id for snapshot in made]
 
 
 def test_without_a_policy_or_rules_the_way_out_is_told(made: list[Snapshot]) -> None:
@@ -183,7 +183,7 @@ def test_rules_are_refused_where_damage_is_known_and_names_are_not(
         assert "name the snapshots to forget" in run(made, "forget", *rules).says(13)
     assert len(listed(made)) == 3
     assert run(made, "forget", made[0].short_id).code == 0
-    assert listed(made) == [each.name.id for each in made[1:]]
+    assert listed(made) == [snapshot.name.id for snapshot in made[1:]]
 
 
 def test_what_was_understood_is_said(made: list[Snapshot], tmp_path: Path) -> None:
@@ -208,15 +208,15 @@ def test_a_pattern_of_a_policy_that_no_snapshot_matches_is_said(made: list[Snaps
 
 
 def test_what_cannot_be_brought_back_is_not_promised(made: list[Snapshot], tmp_path: Path) -> None:
-    for each in made[:2]:
-        flip(tmp_path / "vault" / each.name.path, 30)
+    for snapshot in made[:2]:
+        flip(tmp_path / "vault" / snapshot.name.path, 30)
     alone = run(made, "forget", made[0].name.id)
     assert alone.err == "1 of 1 snapshots forgotten; 1 damaged, which cannot be brought back\n"
     both = run(made, "forget", made[1].name.id, made[2].name.id)
-    said = (
+    summary = (
         "2 of 2 snapshots forgotten; 1 damaged, which cannot be brought back; `forget --bring-back` until 20"
     )
-    assert both.err.startswith(said)
+    assert both.err.startswith(summary)
 
 
 def test_the_help_says_that_rules_judge_the_whole_vault() -> None:

@@ -34,7 +34,10 @@ def fields() -> Iterator[tuple[str, str, dict[str, Any]]]:
     for title, definition in json_output.generated_schema()["$defs"].items():
         for name, field in definition.get("properties", {}).items():
             options = [field, *field.get("anyOf", [])]
-            for option in [*options, *(each["items"] for each in options if "items" in each)]:
+            for option in [
+                *options,
+                *(alternative["items"] for alternative in options if "items" in alternative),
+            ]:
                 yield title, name, option
 
 

@@ -21,15 +21,15 @@ EVIL = f"{NAME}\nNEWEST  fake"
 
 @pytest.fixture
 def vault(tmp_path: Path) -> str:
-    made = new_vault(tmp_path)
+    filled = new_vault(tmp_path)
     repo = Repo(RepoName("p", "evil"), description=EVIL)
     repo.commit({f"/{EVIL}": b"x"}, branch="b")
     other = Repo(RepoName("p", "r"))
     other.commit({f"/{EVIL}": b"y", "/a": b"x"})
-    snapshot = back_up(made, repo, other)
+    snapshot = back_up(filled, repo, other)
     other.commit({"/a": b"x"})
-    back_up(made, other)
-    pins.pin(made, snapshot.name.id, EVIL)
+    back_up(filled, other)
+    pins.pin(filled, snapshot.name.id, EVIL)
     return str(tmp_path / "vault")
 
 
@@ -54,9 +54,9 @@ def test_nothing_that_steers_a_terminal_is_shown(
     vault: str, arguments: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     run(["--vault", vault, "snapshots", "--json"])
-    found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    (first,) = [str(each["id"]) for each in found if each["pinned"]]
-    run(["--vault", vault, *(first if each == "SNAP" else each for each in arguments)])
+    objects = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    (first,) = [str(shown["id"]) for shown in objects if shown["pinned"]]
+    run(["--vault", vault, *(first if argument == "SNAP" else argument for argument in arguments)])
     out, err = capsys.readouterr()
     for line in (out + err).splitlines():
         assert line.isprintable(), repr(line)
@@ -65,8 +65,8 @@ def test_nothing_that_steers_a_terminal_is_shown(
 
 def test_json_says_names_exactly(vault: str, capsys: pytest.CaptureFixture[str]) -> None:
     run(["--vault", vault, "snapshots", "--json"])
-    found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    (pinned,) = [each for each in found if each["pinned"]]
+    objects = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    (pinned,) = [shown for shown in objects if shown["pinned"]]
     assert pinned["pin_reason"] == EVIL
     run(["--vault", vault, "ls", pinned["id"], "p/r@master", "--json"])
     paths = [json.loads(line)["path"] for line in capsys.readouterr().out.splitlines()]
@@ -120,10 +120,10 @@ def test_talk_that_nobody_hears_changes_nothing(tmp_path: Path, vault: str, to: 
 
 
 def test_a_reader_that_goes_away_stops_no_work_and_is_not_spoken_of(tmp_path: Path) -> None:
-    made = new_vault(tmp_path)
+    opened = new_vault(tmp_path)
     repo = Repo(RepoName("p", "r"))
     repo.commit({"/a": b"x"})
-    back_up(made, repo)
+    back_up(opened, repo)
     command = f"p extract latest {tmp_path}/out --json | true; exit ${{PIPESTATUS[0]}}"
     code, lines = shell(command, str(tmp_path / "vault"))
     assert (code, lines) == (1, [])

@@ -29,7 +29,7 @@ class Ran:
     err: str
 
     def kind(self, kind: str) -> list[dict[str, Any]]:
-        return [each for each in json_output.checked(self.out) if each["type"] == kind]
+        return [result for result in json_output.checked(self.out) if result["type"] == kind]
 
 
 class Bench:
@@ -51,7 +51,7 @@ class Bench:
         return Ran(code, captured.out, captured.err)
 
     def audits(self) -> list[Audit]:
-        return [each.audit for each in audits.load(self.vault)]
+        return [dated.audit for dated in audits.load(self.vault)]
 
     def pack(self) -> Path:
         return self.root / next(iter(self.vault.store.list(layout.PACKS))).name
@@ -71,7 +71,7 @@ def test_a_whole_vault_is_said_in_a_line_and_noted(bench: Bench) -> None:
     assert ran.err.startswith("no damage found at level data: 2 snapshots, 2 of 2 packs, ")
     assert "/s" in ran.err
     (audit,) = bench.audits()
-    assert (audit.level, [each.result for each in audit.objects]) == ("data", ["ok"] * 3)
+    assert (audit.level, [entry.result for entry in audit.objects]) == ("data", ["ok"] * 3)
 
 
 def test_damage_is_a_table_then_each_with_what_it_hits_and_what_to_do_and_is_noted(bench: Bench) -> None:
@@ -87,7 +87,7 @@ def test_damage_is_a_table_then_each_with_what_it_hits_and_what_to_do_and_is_not
     assert any(line.startswith("  to do: `pachvault repair") for line in rest)
     assert "1 findings (1 damage)" in ran.err
     (audit,) = bench.audits()
-    results = {each.name: each for each in audit.objects}
+    results = {entry.name: entry for entry in audit.objects}
     bad = results[str(pack.relative_to(bench.root))]
     assert (bad.result, bad.message) == ("damaged", "frame at byte 8: wrong checksum")
 
@@ -97,8 +97,8 @@ def test_a_share_reads_its_part_and_all_shares_read_all(bench: Bench) -> None:
         bench.verify("--json", "--level", "packs", "--share", f"{n}/3").kind("verify_summary")
         for n in (1, 2, 3)
     ]
-    assert sum(each["packs"] for (each,) in counts) == 2
-    named = [each.name for audit in bench.audits() for each in audit.objects if each.name != "structure"]
+    assert sum(summary["packs"] for (summary,) in counts) == 2
+    named = [entry.name for audit in bench.audits() for entry in audit.objects if entry.name != "structure"]
     assert sorted(named) == sorted(info.name for info in bench.vault.store.list(layout.PACKS))
 
 
@@ -157,7 +157,7 @@ def test_a_vault_that_takes_no_notes_is_verified_all_the_same(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["--share", "3/2", "--level", "packs"], "not a share: '3/2'"),
         (["--share", "1/2"], "--share goes with --level packs and data"),
@@ -167,10 +167,10 @@ def test_a_vault_that_takes_no_notes_is_verified_all_the_same(
     ],
 )
 def test_what_does_not_go_together_is_refused_in_a_line(
-    bench: Bench, arguments: list[str], said: str
+    bench: Bench, arguments: list[str], message: str
 ) -> None:
     ran = bench.verify(*arguments)
     assert ran.code == 2
-    assert said in ran.err
+    assert message in ran.err
     assert len(ran.err.splitlines()) == 1
     assert bench.audits() == []

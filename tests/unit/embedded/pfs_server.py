@@ -157,7 +157,7 @@ def refusal(call: Callable[[], Any]) -> tuple[grpc.StatusCode, str]:
     """How a call is refused, at once or while its answer is read."""
     try:
         answer = call()
-        told = list(answer) if hasattr(answer, "__next__") else answer
+        messages = list(answer) if hasattr(answer, "__next__") else answer
     except grpc.RpcError as error:
         return error.code(), error.details()
-    raise AssertionError(f"was not refused: {told}")
+    raise AssertionError(f"was not refused: {messages}")

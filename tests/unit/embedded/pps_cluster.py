@@ -56,8 +56,8 @@ class Project:
     def files(self, name: str, commit_id: str = "") -> dict[str, bytes]:
         """Every file of the head of master, or of a commit."""
         commit = self.commit(name, commit_id)
-        found = self.pfs.WalkFile(pfs_pb2.WalkFileRequest(file=pfs_pb2.File(commit=commit, path="/")))
-        paths = [info.file.path for info in found if info.file_type == pfs_pb2.FILE]
+        infos = self.pfs.WalkFile(pfs_pb2.WalkFileRequest(file=pfs_pb2.File(commit=commit, path="/")))
+        paths = [info.file.path for info in infos if info.file_type == pfs_pb2.FILE]
         return {path: self._read(commit, path) for path in paths}
 
     def _read(self, commit: Any, path: str) -> bytes:

@@ -43,15 +43,15 @@ def test_starting_twice_gives_the_same_server_and_stopping_ends_it(tmp_path: Pat
 
 
 def test_two_starters_at_once_get_one_server(tmp_path: Path) -> None:
-    found: list[daemon.Running] = []
-    starters = [threading.Thread(target=lambda: found.append(daemon.start(tmp_path))) for _ in range(3)]
+    servers: list[daemon.Running] = []
+    starters = [threading.Thread(target=lambda: servers.append(daemon.start(tmp_path))) for _ in range(3)]
     for starter in starters:
         starter.start()
     for starter in starters:
         starter.join()
     try:
-        assert len(found) == 3
-        assert len(set(found)) == 1
+        assert len(servers) == 3
+        assert len(set(servers)) == 1
     finally:
         daemon.stop(tmp_path)
     time.sleep(2)  # as long as a late server would need to come up

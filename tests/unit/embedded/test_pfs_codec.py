@@ -120,6 +120,6 @@ def test_a_put_in_another_form_means_the_same(value: bytes, data: Any) -> None:
     body = data.draw(st.sampled_from([add + extra, extra + add]))
     message = b"\x12" + pfs_codec.varint(len(body)) + body
     read, meant = pfs_codec.modification(message), pfs_pb2.ModifyFileRequest.FromString(message).add_file
-    found = read if isinstance(read, pfs_codec.Put) else read.add_file
-    values = (found.path, found.datum, found.data if isinstance(found, pfs_codec.Put) else found.raw.value)
+    file = read if isinstance(read, pfs_codec.Put) else read.add_file
+    values = (file.path, file.datum, file.data if isinstance(file, pfs_codec.Put) else file.raw.value)
     assert values == (meant.path, meant.datum, meant.raw.value)

@@ -195,14 +195,14 @@ def test_ranges_cut_a_tree_into_disjoint_parts(pfs: Pfs) -> None:
     names = [f"/d{n % 3}/f{n}" for n in range(30)]
     commit = pfs.commit(pfs.repo("r"), *(put(name, name.encode()) for name in names))
     cuts = ["", "/d0/f3", "/d1/f1", "/d2", ""]
-    found: list[str] = []
+    paths: list[str] = []
     for lower, upper in pairwise(cuts):
         part = members(pfs.tar(commit, "/**", (lower, upper)))
         files = {path: data for path, data in part.items() if not path.endswith("/")}
         assert all(lower <= path and (not upper or path < upper) for path in files)
         assert all(data == path.encode() for path, data in files.items())
-        found += files
-    assert found == sorted(names)
+        paths += files
+    assert paths == sorted(names)
 
 
 def test_the_root_has_no_range_that_begins_later(pfs: Pfs) -> None:
@@ -258,5 +258,5 @@ def test_more_files_than_a_listing_holds_at_once(pfs: Pfs) -> None:
     globbed = pfs.stub.GlobFile(pfs_pb2.GlobFileRequest(commit=commit, pattern="/d/*"))
     assert [info.file.path for info in globbed] == expected
     differing = pfs.stub.DiffFile(pfs_pb2.DiffFileRequest(new_file=file(commit)))
-    assert [each.new_file.file.path for each in differing] == ["/", "/d/", *expected]
+    assert [difference.new_file.file.path for difference in differing] == ["/", "/d/", *expected]
     assert pfs.read(commit, expected[-1]) == expected[-1].encode()

@@ -86,8 +86,8 @@ def test_repos_are_listed_by_type_and_project(pfs: Pfs) -> None:
     for kind in ("user", "spec", "meta"):
         pfs.repo("r", kind)
     project = pfs_pb2.Project(name="other")
-    found = [r.repo.type for r in pfs.stub.ListRepo(pfs_pb2.ListRepoRequest(type="meta"))]
-    assert found == ["meta"]
+    types = [r.repo.type for r in pfs.stub.ListRepo(pfs_pb2.ListRepoRequest(type="meta"))]
+    assert types == ["meta"]
     assert list(pfs.stub.ListRepo(pfs_pb2.ListRepoRequest(projects=[project]))) == []
 
 

@@ -35,8 +35,8 @@ def faults(folder: Path) -> Iterator[Callable[..., None]]:
 
 @pytest.fixture
 def project(address: str) -> Iterator[Project]:
-    with new_project(address) as made:
-        yield made
+    with new_project(address) as created:
+        yield created
 
 
 def test_a_commit_is_a_job_whose_output_has_its_id(project: Project) -> None:

@@ -25,8 +25,8 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture
 def project(address: str) -> Iterator[Project]:
-    with new_project(address) as made:
-        yield made
+    with new_project(address) as created:
+        yield created
 
 
 def refusal(call: Callable[[], object]) -> tuple[grpc.StatusCode, str]:
@@ -38,8 +38,8 @@ def refusal(call: Callable[[], object]) -> tuple[grpc.StatusCode, str]:
 def test_a_pipeline_makes_its_repos_and_follows_its_inputs_and_its_spec(project: Project) -> None:
     tree = pps_pb2.Input(cross=[project.cron("tick", "@never"), project.input("data")])
     project.create("plan", tree)
-    made = {("plan", "user"), ("plan", "spec"), ("plan", "meta"), ("plan_tick", "user")}
-    assert project.repos() == made | {("data", "user")}
+    repos = {("plan", "user"), ("plan", "spec"), ("plan", "meta"), ("plan_tick", "user")}
+    assert project.repos() == repos | {("data", "user")}
     for kind in ("user", "meta"):
         branch = pfs_pb2.Branch(repo=project.repo("plan", kind), name="master")
         info = project.pfs.InspectBranch(pfs_pb2.InspectBranchRequest(branch=branch))
@@ -51,10 +51,10 @@ def test_spec_output_and_meta_commits_are_of_one_set(project: Project) -> None:
     project.create("copy", project.input("data"))
     info = project.pps.InspectPipeline(pps_pb2.InspectPipelineRequest(pipeline=project.pipeline("copy")))
     request = pfs_pb2.InspectCommitSetRequest(commit_set=pfs_pb2.CommitSet(id=info.spec_commit.id))
-    found = {
+    repos = {
         (commit.commit.repo.name, commit.commit.repo.type) for commit in project.pfs.InspectCommitSet(request)
     }
-    assert found >= {("copy", "spec"), ("copy", "user"), ("copy", "meta")}
+    assert repos >= {("copy", "spec"), ("copy", "user"), ("copy", "meta")}
 
 
 def test_inspect_gives_defaults_and_the_users_own_words(project: Project) -> None:
@@ -136,8 +136,8 @@ def test_takes_the_json_that_pachctl_sends(project: Project) -> None:
 def test_refuses_a_pipeline_by_name(
     project: Project, name: str, fields: dict[str, object], words: str
 ) -> None:
-    _, told = refusal(lambda: project.create(name, project.input("data"), **fields))
-    assert words in told
+    _, message = refusal(lambda: project.create(name, project.input("data"), **fields))
+    assert words in message
     assert project.repos() == {("data", "user")}
 
 
@@ -195,16 +195,16 @@ def test_refuses_a_pipeline_by_name(
 )
 def test_refuses_an_input(project: Project, leaf: pps_pb2.Input, words: str) -> None:
     project.put("data", {"/a": b""})
-    _, told = refusal(lambda: project.create("x", leaf))
-    assert words in told
+    _, message = refusal(lambda: project.create("x", leaf))
+    assert words in message
     assert project.repos() == {("data", "user")}
 
 
 def test_community_edition_takes_sixteen_pipelines(project: Project) -> None:
     for number in range(16):
         project.create(f"p{number}", project.input("data"))
-    _, told = refusal(lambda: project.create("p16", project.input("data")))
-    assert "more than 16 total pipelines (you have 16)" in told
+    _, message = refusal(lambda: project.create("p16", project.input("data")))
+    assert "more than 16 total pipelines (you have 16)" in message
     project.create("p1", project.input("data"), update=True)
 
 
@@ -258,8 +258,8 @@ def test_deleting_takes_all_repos_or_keeps_the_output(project: Project) -> None:
 def test_a_pipeline_that_others_read_is_deleted_by_force_only(project: Project) -> None:
     project.create("one", project.input("data"))
     project.create("two", project.input("one"))
-    _, told = refusal(lambda: project.delete("one"))
-    assert "cannot be deleted" in told
+    _, message = refusal(lambda: project.delete("one"))
+    assert "cannot be deleted" in message
     assert ("one", "user") in project.repos()
     project.delete("one", force=True)
     assert ("one", "user") not in project.repos()
@@ -294,10 +294,10 @@ def test_secrets_are_made_mounted_and_deleted_but_never_shown(project: Project) 
     project.wait("reveal", project.put("data", {"/a": b""}))
     assert project.files("reveal") == {"/key": b"hidden\n"}
     project.pps.DeleteSecret(pps_pb2.DeleteSecretRequest(secret=pps_pb2.Secret(name=name)))
-    _, told = refusal(
+    _, message = refusal(
         lambda: project.pps.InspectSecret(pps_pb2.InspectSecretRequest(secret=pps_pb2.Secret(name=name)))
     )
-    assert "not found" in told
+    assert "not found" in message
 
 
 def test_cron_ticks_by_itself_and_on_demand(project: Project) -> None:
@@ -326,11 +326,13 @@ def test_cron_without_overwrite_keeps_every_tick(project: Project) -> None:
 
 def test_run_cron_wants_a_cron_input(project: Project) -> None:
     project.create("copy", project.input("data"))
-    _, told = refusal(lambda: project.pps.RunCron(pps_pb2.RunCronRequest(pipeline=project.pipeline("copy"))))
-    assert told == "pipeline doesn't have a cron input"
+    _, message = refusal(
+        lambda: project.pps.RunCron(pps_pb2.RunCronRequest(pipeline=project.pipeline("copy")))
+    )
+    assert message == "pipeline doesn't have a cron input"
 
 
 def test_what_is_not_served_says_its_name(project: Project) -> None:
-    code, told = refusal(lambda: project.pps.RunPipeline(pps_pb2.RunPipelineRequest()))
+    code, message = refusal(lambda: project.pps.RunPipeline(pps_pb2.RunPipelineRequest()))
     assert code == grpc.StatusCode.UNIMPLEMENTED
-    assert told == "pps_v2.API.RunPipeline is not served by the embedded Pachyderm"
+    assert message == "pps_v2.API.RunPipeline is not served by the embedded Pachyderm"

@@ -20,9 +20,9 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture
 def project(address: str) -> Iterator[Project]:
-    with new_project(address) as made:
-        made.make_repo("other")
-        yield made
+    with new_project(address) as created:
+        created.make_repo("other")
+        yield created
 
 
 def batch(project: Project, *calls: dict[str, Any]) -> Any:

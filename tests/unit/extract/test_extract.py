@@ -56,8 +56,8 @@ def run(
     reader = BlobReader(snapshot.vault, blob_index.load_places(snapshot.vault))
     total = Extracted()
     with opened(out, snapshot.name.id, overwrite=overwrite, is_shared=is_shared) as folder:
-        for each in choose(snapshot, sources, includes, excludes):
-            total.add(extract(reader, each, folder, Quiet(), workers=2))
+        for chosen in choose(snapshot, sources, includes, excludes):
+            total.add(extract(reader, chosen, folder, Quiet(), workers=2))
     return total
 
 

@@ -24,8 +24,8 @@ def frame(*blobs: bytes) -> Frame:
 
 def build(*frames: Frame) -> Pack:
     builder = PackBuilder()
-    for each in frames:
-        builder.add(each)
+    for part in frames:
+        builder.add(part)
     return builder.finish()
 
 
@@ -37,23 +37,23 @@ def read_toc(data: bytes) -> Toc:
 def contents(data: bytes) -> dict[bytes, bytes]:
     """Every blob of a pack by digest, from nothing but the pack's bytes."""
     toc = read_toc(data)
-    found = {}
+    blobs = {}
     for name, row in zip(pack.split_digests(toc.blobs["digest"]), toc.blobs, strict=True):
         at = toc.frames[row["frame"]]
         stored = data[int(at["offset"]) : int(at["offset"]) + int(at["stored"])]
         assert pack.frame_is_intact(stored, int(at["checksum"]))
         raw = pack.open_frame(stored, int(at["raw"]), int(at["codec"]))
-        found[name] = raw[int(row["offset"]) : int(row["offset"]) + int(row["size"])]
-    return found
+        blobs[name] = raw[int(row["offset"]) : int(row["offset"]) + int(row["size"])]
+    return blobs
 
 
 def test_a_pack_is_read_from_its_own_bytes() -> None:
     blobs = [b"a", b"x" * 5000, bytes(range(256)), b""]
-    made = build(frame(blobs[0], blobs[1]), frame(blobs[2]), frame(blobs[3]))
-    data = b"".join(made.parts)
-    assert len(data) == made.size
+    built = build(frame(blobs[0], blobs[1]), frame(blobs[2]), frame(blobs[3]))
+    data = b"".join(built.parts)
+    assert len(data) == built.size
     assert contents(data) == {digest(blob): blob for blob in blobs}
-    assert pack.parse_trailer(data[-64:]).digest == made.digest
+    assert pack.parse_trailer(data[-64:]).digest == built.digest
     assert pack.parse_trailer(data[-64:]).pack_bytes == len(data)
 
 
@@ -103,8 +103,8 @@ def test_every_flipped_bit_of_the_trailer_is_found() -> None:
 
 
 def test_every_flipped_bit_of_the_table_of_contents_is_found() -> None:
-    made = build(frame(b"a"), frame(b"b"))
-    data = b"".join(made.parts)
+    built = build(frame(b"a"), frame(b"b"))
+    data = b"".join(built.parts)
     start = pack.parse_trailer(data[-64:]).toc_offset
     for bit in range(start * 8, (len(data) - 64) * 8):
         broken = bytearray(data)
@@ -148,9 +148,9 @@ def test_a_damaged_frame_never_makes_us_allocate_what_it_claims() -> None:
 
 
 def test_a_flipped_bit_of_a_frame_changes_its_checksum() -> None:
-    made = build(frame(b"hello" * 100))
-    row = made.toc.frames[0]
-    stored = bytearray(made.parts[1])
+    built = build(frame(b"hello" * 100))
+    row = built.toc.frames[0]
+    stored = bytearray(built.parts[1])
     assert pack.frame_is_intact(bytes(stored), int(row["checksum"]))
     for bit in range(len(stored) * 8):
         stored[bit // 8] ^= 1 << bit % 8
@@ -184,8 +184,8 @@ def test_a_toc_with_absurd_numbers_is_refused_though_its_digest_is_right(
 ) -> None:
     builder = pack.PackBuilder()
     builder.add(pack.make_frame(b"abc", [digest(b"abc")], [3], pack.new_compressor()))
-    made = builder.finish()
-    frames, blobs = made.toc.frames.copy(), made.toc.blobs.copy()
+    built = builder.finish()
+    frames, blobs = built.toc.frames.copy(), built.toc.blobs.copy()
     {"frames": frames, "blobs": blobs}[part][field][0] = value
     toc = frames.tobytes() + blobs.tobytes()
     counts = struct.pack("<QIIB3xI", 11, 1, 1, pack.SEAL_PLAIN, 0)

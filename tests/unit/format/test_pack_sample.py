@@ -18,9 +18,9 @@ def frame(data: bytes) -> pack.Frame:
 
 @pytest.mark.parametrize("length", [1024 * 1024, 32 * 1024, 32 * 1024 - 1, 32 * 1024 + 1])
 def test_what_compresses_is_compressed(length: int) -> None:
-    made = frame(TEXT[:length])
-    assert made.codec == pack.CODEC_ZSTD
-    assert pack.open_frame(made.stored, made.raw_bytes, made.codec) == TEXT[:length]
+    built = frame(TEXT[:length])
+    assert built.codec == pack.CODEC_ZSTD
+    assert pack.open_frame(built.stored, built.raw_bytes, built.codec) == TEXT[:length]
 
 
 @pytest.mark.parametrize("length", [1024 * 1024, 32 * 1024, 1000])
@@ -32,6 +32,6 @@ def test_what_is_dense_is_kept_raw(length: int) -> None:
     "half", [TEXT[: 512 * 1024] + NOISE[: 512 * 1024], NOISE[: 512 * 1024] + TEXT[: 512 * 1024]]
 )
 def test_what_compresses_in_part_is_compressed(half: bytes) -> None:
-    made = frame(half)
-    assert made.codec == pack.CODEC_ZSTD
-    assert len(made.stored) < 0.7 * len(half)
+    built = frame(half)
+    assert built.codec == pack.CODEC_ZSTD
+    assert len(built.stored) < 0.7 * len(half)

@@ -17,7 +17,7 @@ ROWS = pa.Table.from_pylist(
 def test_columns_may_come_in_any_order_and_with_others() -> None:
     data = parquet.encode(ROWS.select(ROWS.column_names[::-1]).append_column("later", pa.array(["new"])))
     assert parquet.decode(data, table.FILES_FORM).equals(ROWS)
-    assert [each.equals(ROWS) for each in parquet.batches(data, table.FILES_FORM)] == [True]
+    assert [batch.equals(ROWS) for batch in parquet.batches(data, table.FILES_FORM)] == [True]
 
 
 def test_a_column_that_lacks_is_damage() -> None:

@@ -41,13 +41,13 @@ def paths(rows: pa.Table) -> list[str]:
 
 
 def test_a_file_table_survives_with_odd_paths_null_blobs_and_deletions() -> None:
-    made = files(
+    rows = files(
         *(row(path) for path in ODD_PATHS),
         row("/gone", None, kind=table.DELETED, size=0),
         row("/large", C, size=2, blobs=[A, B]),
         row("/empty", digest(b""), size=0),
     )
-    assert table.decode_files(table.encode_files(made)).equals(made)
+    assert table.decode_files(table.encode_files(rows)).equals(rows)
 
 
 def test_empty_tables_survive() -> None:
@@ -63,18 +63,18 @@ def test_a_commit_list_survives() -> None:
         "finished": None, "description": "odd \n ü", "error": "", "size": 7, "base": None,
         "depth": 0, "rows": 2, "tables": [A, B],
     }  # fmt: skip
-    made = pa.Table.from_pylist(
+    rows = pa.Table.from_pylist(
         [whole, whole | {"commit": "c2", "base": "c1", "tables": []}], schema=table.COMMITS
     )
-    read = table.decode_commits(table.encode_commits(made))
-    assert read.to_pylist() == made.to_pylist()
+    read = table.decode_commits(table.encode_commits(rows))
+    assert read.to_pylist() == rows.to_pylist()
 
 
 def test_the_same_rows_give_the_same_bytes() -> None:
-    made = files(row("/a"), row("/b", B))
-    chunked = pa.concat_tables([made.slice(0, 1), made.slice(1)])
-    assert table.encode_files(made) == table.encode_files(files(row("/a"), row("/b", B)))
-    assert table.decode_files(table.encode_files(chunked)).equals(made)
+    rows = files(row("/a"), row("/b", B))
+    chunked = pa.concat_tables([rows.slice(0, 1), rows.slice(1)])
+    assert table.encode_files(rows) == table.encode_files(files(row("/a"), row("/b", B)))
+    assert table.decode_files(table.encode_files(chunked)).equals(rows)
 
 
 def test_an_index_survives_and_says_where_every_blob_is() -> None:
@@ -84,15 +84,15 @@ def test_an_index_survives_and_says_where_every_blob_is() -> None:
     names = [digest(blob) for blob in blobs]
     builder.add(pack.make_frame(b"".join(blobs[:2]), names[:2], [3, 1500], compressor))
     builder.add(pack.make_frame(blobs[2], names[2:], [5], compressor))
-    made = builder.finish()
-    rows = index.decode(index.encode(index.of_packs([made])))
+    written = builder.finish()
+    rows = index.decode(index.encode(index.of_packs([written])))
     assert rows["blob"].to_pylist() == sorted(names)
-    data = b"".join(made.parts)
-    for each in rows.to_pylist():
-        stored = data[each["frame_offset"] : each["frame_offset"] + each["frame_stored"]]
-        raw = pack.open_frame(stored, each["frame_raw"], each["codec"])
-        assert digest(raw[each["offset"] : each["offset"] + each["size"]]) == each["blob"]
-        assert each["pack"] == made.digest
+    data = b"".join(written.parts)
+    for index_row in rows.to_pylist():
+        stored = data[index_row["frame_offset"] : index_row["frame_offset"] + index_row["frame_stored"]]
+        raw = pack.open_frame(stored, index_row["frame_raw"], index_row["codec"])
+        assert digest(raw[index_row["offset"] : index_row["offset"] + index_row["size"]]) == index_row["blob"]
+        assert index_row["pack"] == written.digest
 
 
 def test_no_packs_give_an_empty_index() -> None:
@@ -156,9 +156,9 @@ def test_a_file_put_again_after_its_deletion_is_there() -> None:
 
 
 def test_digests_of_names_single_blobs_and_pieces_but_no_empty_file() -> None:
-    made = files(row("/a"), row("/l", C, size=9, blobs=[A, B]), row("/e", digest(b""), size=0))
+    rows = files(row("/a"), row("/l", C, size=9, blobs=[A, B]), row("/e", digest(b""), size=0))
     gone = files(row("/g", None, kind=table.DELETED, size=0))
-    assert table.digests_of(pa.concat_tables([made, gone])).tolist() == sorted([A, B])
+    assert table.digests_of(pa.concat_tables([rows, gone])).tolist() == sorted([A, B])
     assert table.digests_of(table.FILES.empty_table()).tolist() == []
 
 

@@ -29,12 +29,12 @@ Ending = Literal["ok", "damaged", "unreadable"]
 
 @pytest.fixture
 def vault(tmp_path: Path) -> Vault:
-    made = new_vault(tmp_path)
+    opened = new_vault(tmp_path)
     repo = Repo(RepoName("p", "r"))
     for number in range(6):
         repo.commit({f"/{number}": bytes([number]) * 100 * number + b"x"})
-        back_up(made, repo)
-    return made
+        back_up(opened, repo)
+    return opened
 
 
 def packs(vault: Vault) -> dict[str, int]:
@@ -65,13 +65,13 @@ def known(vault: Vault) -> Results:
 
 def standing(vault: Vault) -> dict[str, tuple[datetime | None, bool]]:
     """What the audits say of each pack."""
-    found = known(vault)
-    return {name: (good_at(found, "packs", name), has_failed(found, name)) for name in packs(vault)}
+    results = known(vault)
+    return {name: (good_at(results, "packs", name), has_failed(results, name)) for name in packs(vault)}
 
 
 def reasons(vault: Vault, **options: int) -> dict[str, DueReason]:
-    found = due(known(vault), packs(vault), now=NOW, period=PERIOD, between=DAY, **options)
-    return {each.name: each.reason for each in found}
+    due_packs = due(known(vault), packs(vault), now=NOW, period=PERIOD, between=DAY, **options)
+    return {due_pack.name: due_pack.reason for due_pack in due_packs}
 
 
 def test_what_was_never_read_is_due(vault: Vault) -> None:
@@ -82,9 +82,9 @@ def test_what_was_read_lately_is_due_only_when_its_turn_comes(vault: Vault) -> N
     note(vault, NOW - 2 * DAY, *packs(vault))
     turns = [
         {
-            each.name
-            for each in due(known(vault), packs(vault), now=NOW + n * DAY, period=PERIOD, between=DAY)
-            if each.reason is DueReason.SHARE
+            due_pack.name
+            for due_pack in due(known(vault), packs(vault), now=NOW + n * DAY, period=PERIOD, between=DAY)
+            if due_pack.reason is DueReason.SHARE
         }
         for n in range(28)
     ]
@@ -136,19 +136,19 @@ def test_a_deeper_level_counts_for_the_shallower_and_not_the_other_way(vault: Va
 
 
 @pytest.mark.parametrize(
-    ("said", "stored"),
+    ("written_at", "stored"),
     [(NOW + DAY, NOW + DAY), (NOW - DAY, NOW + DAY), (NOW + DAY, NOW - DAY)],
     ids=["both", "store", "writer"],
 )
 def test_a_good_result_from_the_future_is_not_believed_and_a_bad_one_is(
-    vault: Vault, said: datetime, stored: datetime
+    vault: Vault, written_at: datetime, stored: datetime
 ) -> None:
     one, two, *_ = packs(vault)
-    note(vault, said, one, stored_at=stored)
+    note(vault, written_at, one, stored_at=stored)
     assert good_at(known(vault), "packs", one) is None
     assert reasons(vault)[one] is DueReason.NEVER
     note(vault, NOW - DAY, two)
-    note(vault, said, two, result="damaged", stored_at=stored)
+    note(vault, written_at, two, result="damaged", stored_at=stored)
     assert reasons(vault)[two] is DueReason.FAILED
 
 
@@ -185,13 +185,13 @@ def test_folding_changes_no_answer_and_leaves_one_audit_a_level(vault: Vault) ->
     before = standing(vault)
     order = list(reasons(vault))
     assert compact(vault, NOW, PERIOD) == 4
-    found = load(vault)
-    assert len(found) == 3  # one fold a level, and the young one
+    dated = load(vault)
+    assert len(dated) == 3  # one fold a level, and the young one
     assert standing(vault) == before
     assert list(reasons(vault)) == order
-    assert "packs/00/gone" not in {each.name for audit in found for each in audit.audit.objects}
+    assert "packs/00/gone" not in {entry.name for audit in dated for entry in audit.audit.objects}
     assert compact(vault, NOW, PERIOD) == 0
-    assert [each.name for each in load(vault)] == [each.name for each in found]
+    assert [noted.name for noted in load(vault)] == [noted.name for noted in dated]
 
 
 class Undeletable(FolderStore):

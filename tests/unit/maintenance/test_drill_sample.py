@@ -42,7 +42,7 @@ def test_what_cannot_be_read_is_said_once(tmp_path: Path) -> None:
         vault.store.delete(info.name)
     trials, unread = sample(snapshot, 1, 100)
     assert trials == []
-    assert [each.name for each in unread] == ["p/r"]
+    assert [unread_file.name for unread_file in unread] == ["p/r"]
 
 
 def test_a_drill_without_a_trial_is_not_good() -> None:

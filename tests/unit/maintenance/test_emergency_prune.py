@@ -25,10 +25,10 @@ LIMITS = PruneLimits()
 
 @pytest.fixture
 def story() -> Stored:
-    made = stored.made()
-    forget_named(cast("Store", made.store), made.doomed)
-    made.pass_time(1 / 24)
-    return made
+    vault_story = stored.made()
+    forget_named(cast("Store", vault_story.store), vault_story.doomed)
+    vault_story.pass_time(1 / 24)
+    return vault_story
 
 
 def opened(story: Stored) -> Vault:
@@ -42,7 +42,7 @@ def size(store: MemoryStore) -> int:
 def test_what_no_snapshot_needs_is_gone_at_once_and_the_rest_reads_back(story: Stored) -> None:
     here = opened(story)
     planned = emergency_prune.plan(here, LIMITS, clock.store_now(here), Quiet())
-    doomed = {each.name for each in planned.prune_plan.of(PruneAction.DELETE)}
+    doomed = {planned_object.name for planned_object in planned.prune_plan.of(PruneAction.DELETE)}
     before = size(story.store)
     done = emergency_prune.execute(here, LIMITS, Quiet())
     assert doomed
@@ -55,7 +55,7 @@ def test_what_no_snapshot_needs_is_gone_at_once_and_the_rest_reads_back(story: S
     left = emergency_prune.plan(here, LIMITS, clock.store_now(here), Quiet()).prune_plan.of(
         PruneAction.DELETE
     )
-    assert {each.name.partition("/")[0] for each in left} <= {layout.INDEX}, "compacted, no more"
+    assert {info.name.partition("/")[0] for info in left} <= {layout.INDEX}, "compacted, no more"
 
 
 def test_an_object_dated_ahead_does_not_hide_one_that_was_just_written(story: Stored) -> None:
@@ -84,7 +84,11 @@ def test_a_run_that_is_under_way_is_never_sealed(story: Stored) -> None:
     here = opened(story)
     run_records.announce(here, "alive", "p", "c", story.store.now)
     story.pass_time(1 / 24)
-    (run,) = [each for each in emergency_prune.execute(here, LIMITS, Quiet()).runs if each.run_id == "alive"]
+    (run,) = [
+        stale_run
+        for stale_run in emergency_prune.execute(here, LIMITS, Quiet()).runs
+        if stale_run.run_id == "alive"
+    ]
     assert run.age == timedelta(hours=1)
     with pytest.raises(BusyError, match="not sealed"):
         run_records.check_age(here, "alive")

@@ -77,7 +77,7 @@ def test_erasing_again_finds_nothing(kept: Kept) -> None:
 def test_one_erasure_after_another(kept: Kept) -> None:
     kept.erase()
     kept.erase(EraseSelection(("crm/people",), ("/people/7/*",)))
-    assert all(len(each.erased) == 2 for each in kept.manifests())
+    assert all(len(manifest.erased) == 2 for manifest in kept.manifests())
     for commit, tree in kept.people.trees.items():
         kept.people.trees[commit] = {path: data for path, data in tree.items() if "/7/" not in path}
     kept.assert_erased()
@@ -101,7 +101,7 @@ def test_commit_sizes_and_rows_follow(kept: Kept) -> None:
         assert history.size_of(commit) == sum(map(len, left.values()))
     for row in range(history.commits.num_rows):
         assert history.commits["rows"][row].as_py() == history.changes(row).num_rows
-    entry = next(each for each in kept.manifests()[-1].repos if each.repo == "people")
+    entry = next(repo_entry for repo_entry in kept.manifests()[-1].repos if repo_entry.repo == "people")
     assert entry.size_bytes == history.size_of(kept.people.branches["master"])
 
 
@@ -122,9 +122,9 @@ def test_a_backup_under_way_is_waited_for(kept: Kept) -> None:
     name = layout.announcement_path("r1")
     kept.vault.store.put(name, [b"{}"], 2)
     before = kept.objects()
-    with pytest.raises(BusyError, match="backup r1 is in progress") as said:
+    with pytest.raises(BusyError, match="backup r1 is in progress") as caught:
         kept.erase()
-    assert name in said.value.hint
+    assert name in caught.value.hint
     assert kept.objects() == before
     age(kept.vault, name, timedelta(days=3.6))
     kept.erase()
@@ -213,7 +213,7 @@ def test_audits_and_problems_that_name_the_files_go(kept: Kept) -> None:
             layout.stamped_path(layout.AUDITS, audit.audited_at, digest(data)), [data], len(data)
         )
     kept.erase()
-    messages = [problem.message for each in kept.manifests() for problem in each.problems]
+    messages = [problem.message for manifest in kept.manifests() for problem in manifest.problems]
     assert messages == ["(a path was erased here)", "no /people/43/x"]
     (audited,) = kept.vault.store.list(layout.AUDITS)
     assert b"/people/43/a" in kept.vault.store.get(audited.name)
@@ -246,10 +246,10 @@ def test_no_pack_is_deleted_while_something_of_it_cannot_be_saved(kept: Kept) ->
     body = BODIES["/people/7/a"]
     (file,) = [file for file in kept.packs() if body in file.read_bytes()]
     flip(file, file.read_bytes().index(body))
-    packs = [each.name for each in kept.packs()]
+    packs = [info.name for info in kept.packs()]
     with pytest.raises(DamageError, match="/people/7/a"):
         kept.erase()
-    assert set(packs) <= {each.name for each in kept.packs()}
+    assert set(packs) <= {info.name for info in kept.packs()}
     kept.erase(EraseSelection(("crm/people",), ("/people/7/a", "/people/42/**")))
     kept.assert_gone()
 
@@ -261,8 +261,8 @@ def test_the_next_backup_goes_on_and_brings_back_what_the_source_has(kept: Kept)
     commit = kept.people.commit({**head, "/people/9/new": b"new"})
     snapshot = back_up(pending_deletes.for_writing(kept.vault), kept.people)
     assert not snapshot.manifest.partial
-    found = tree_of(snapshot, PEOPLE, commit)
-    assert found == {path: (len(data), digest(data)) for path, data in kept.people.trees[commit].items()}
+    files = tree_of(snapshot, PEOPLE, commit)
+    assert files == {path: (len(data), digest(data)) for path, data in kept.people.trees[commit].items()}
     kept.assert_verified()
 
 
@@ -306,12 +306,12 @@ def test_selections() -> None:
 
 def kept_rows(names: list[tuple[str, str, bool]]) -> pa.Table:
     """A file table with these files."""
-    made = []
+    snapshots_made = []
     for repo, path, _ in names:
         rows = RowBuilder(RepoName.parse(repo), "c")
         rows.file(path, 1, digest(b"1"), None)
-        made.append(rows.table())
-    return pa.concat_tables(made)
+        snapshots_made.append(rows.table())
+    return pa.concat_tables(snapshots_made)
 
 
 @pytest.mark.parametrize(

@@ -117,9 +117,9 @@ def age_all_objects(vault: Vault) -> None:
 
 
 def test_verify_notes_each_of_them_and_finds_nothing_else(made: Vault) -> None:
-    found = verify(made, Level.DATA, Quiet())
-    assert {(each.kind, each.severity) for each in found} == {("stray", Severity.NOTE)}
-    named = {each.object for each in found}
+    findings = verify(made, Level.DATA, Quiet())
+    assert {(finding.kind, finding.severity) for finding in findings} == {("stray", Severity.NOTE)}
+    named = {finding.object for finding in findings}
     assert set(FOREIGN) <= named
     assert {
         "snapshots/\\xff\\xfe.json",
@@ -128,7 +128,7 @@ def test_verify_notes_each_of_them_and_finds_nothing_else(made: Vault) -> None:
         "runs/linked",
         "runs/frozen-linked.json",
     } <= named
-    by_name = {each.object: each for each in found}
+    by_name = {finding.object: finding for finding in findings}
     assert "a link" in by_name["packs/ef"].message
 
 
@@ -151,7 +151,7 @@ def test_verify_notes_each_of_them_and_finds_nothing_else(made: Vault) -> None:
 def test_every_command_works_as_if_they_were_not_there(
     made: Vault, tmp_path: Path, command: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    arguments = [str(tmp_path / "out") if each == "OUT" else each for each in command]
+    arguments = [str(tmp_path / "out") if argument == "OUT" else argument for argument in command]
     if command[0] == "forget":
         arguments += ["--keep-last", "1"]
     expected = 3 if command == ["status"] else 0  # for packs that were never read
@@ -177,13 +177,13 @@ def test_only_the_vault_itself_lists_and_deletes_in_its_store() -> None:
     """All others ask the vault, which knows its own names."""
     source = Path(__file__).parents[3] / "pipelines" / "pachvault"
     own = {"vault/vault.py", "maintenance/verify/checks/stray_objects.py", "maintenance/retrying_store.py"}
-    found = {
+    callers = {
         str(path.relative_to(source))
         for path in source.rglob("*.py")
         if any(f"store.{call}(" in path.read_text() for call in ("list", "delete", "sweep"))
         and path.relative_to(source).parts[0] not in ("store", "local")
     }
-    assert found <= own
+    assert callers <= own
 
 
 def test_objects_of_ours_in_a_folder_that_may_not_be_read_are_not_taken_for_absent(
@@ -201,6 +201,6 @@ def test_objects_of_ours_in_a_folder_that_may_not_be_read_are_not_taken_for_abse
             return scandir(handle)
 
         monkeypatch.setattr(os, "scandir", refuse)
-        found = verify(made, Level.STRUCTURE, Quiet())
-        assert any(each.severity is Severity.UNREADABLE for each in found) == is_ours
-        assert all(each.severity in (Severity.UNREADABLE, Severity.NOTE) for each in found)
+        findings = verify(made, Level.STRUCTURE, Quiet())
+        assert any(finding.severity is Severity.UNREADABLE for finding in findings) == is_ours
+        assert all(finding.severity in (Severity.UNREADABLE, Severity.NOTE) for finding in findings)

@@ -43,11 +43,11 @@ def vault(tmp_path: Path) -> Vault:
 def made(vault: Vault) -> list[Snapshot]:
     """Three snapshots of a repo."""
     repo = Repo(RepoName("p", "r"))
-    found = []
+    backed_up = []
     for number in range(3):
         repo.commit({"/a": b"%d" % number, "/same": b"same"})
-        found.append(back_up(vault, repo))
-    return found
+        backed_up.append(back_up(vault, repo))
+    return backed_up
 
 
 def ids(vault: Vault) -> list[str]:
@@ -55,21 +55,21 @@ def ids(vault: Vault) -> list[str]:
 
 
 def gone(vault: Vault) -> list[str]:
-    return [each.name.id for each in forget.forgotten(vault)]
+    return [forgotten_snapshot.name.id for forgotten_snapshot in forget.forgotten(vault)]
 
 
 def forget_all_but_the_last(vault: Vault) -> list[str]:
-    return [each.id for each in forget.execute(vault, forget.plan(vault, LAST, NOW))]
+    return [forgotten_id.id for forgotten_id in forget.execute(vault, forget.plan(vault, LAST, NOW))]
 
 
 def actions(decisions: Iterable[ForgetDecision]) -> list[str]:
-    return [each.action.value for each in decisions]
+    return [decision.action.value for decision in decisions]
 
 
 def test_a_plan_tells_each_snapshot_and_changes_nothing(vault: Vault, made: list[Snapshot]) -> None:
     before = {info.name for info in vault.store.list("")}
     decisions = forget.plan(vault, LAST, NOW)
-    assert [each.name for each in decisions] == [each.name for each in made]
+    assert [snapshot.name for snapshot in decisions] == [snapshot.name for snapshot in made]
     assert actions(decisions) == ["forget", "forget", "keep"]
     assert decisions[2].reasons == ("newest good", "last 1")
     assert {info.name for info in vault.store.list("")} == before
@@ -78,14 +78,14 @@ def test_a_plan_tells_each_snapshot_and_changes_nothing(vault: Vault, made: list
 def test_forgotten_snapshots_are_moved_and_nothing_else_is_touched(
     vault: Vault, made: list[Snapshot]
 ) -> None:
-    others = {info.name for info in vault.store.list("")} - {each.name.path for each in made}
+    others = {info.name for info in vault.store.list("")} - {snapshot.name.path for snapshot in made}
     assert forget_all_but_the_last(vault) == [made[0].name.id, made[1].name.id]
     assert ids(vault) == [made[2].name.id]
     assert gone(vault) == [made[0].name.id, made[1].name.id]
     now_there = {info.name for info in vault.store.list("")}
     assert now_there - others == {
         made[2].name.path,
-        *(layout.forgotten_path(each.name.path) for each in made[:2]),
+        *(layout.forgotten_path(snapshot.name.path) for snapshot in made[:2]),
     }
     assert others <= now_there
 
@@ -107,7 +107,7 @@ def test_a_plan_that_another_one_carried_out_is_no_error(vault: Vault, made: lis
 def test_a_snapshot_that_is_pinned_meanwhile_is_kept(vault: Vault, made: list[Snapshot]) -> None:
     plan = forget.plan(vault, LAST, NOW)
     pins.pin(vault, made[0].name.id)
-    assert [each.id for each in forget.execute(vault, plan)] == [made[1].name.id]
+    assert [name.id for name in forget.execute(vault, plan)] == [made[1].name.id]
 
 
 def test_rules_speak_of_branches_that_snapshots_hold(vault: Vault) -> None:
@@ -123,7 +123,7 @@ def test_rules_speak_of_branches_that_snapshots_hold(vault: Vault) -> None:
 
     def kept(*match: str) -> set[str]:
         decisions = forget.plan(vault, [Retention(match=list(match), keep_last=1)], NOW)
-        return {each.name.id for each in decisions if each.action is RetentionAction.KEEP}
+        return {decision.name.id for decision in decisions if decision.action is RetentionAction.KEEP}
 
     assert kept("logs/*") == {only_logs.name.id}
     for pattern in ("images/*", "images/raw@v?", "i*/raw@master"):
@@ -155,7 +155,7 @@ def test_partial_snapshots_are_told_apart(vault: Vault) -> None:
     repo.commit({"/a": b"1"})
     back_up(vault, repo, problems=(Problem(repo="p/x", kind="gone", message="gone"),))
     back_up(vault, repo)
-    assert [(each.state, each.action.value) for each in forget.plan(vault, LAST, NOW)] == [
+    assert [(decision.state, decision.action.value) for decision in forget.plan(vault, LAST, NOW)] == [
         ("partial", "forget"),
         ("sealed", "keep"),
     ]
@@ -166,7 +166,7 @@ def test_named_snapshots_are_forgotten_unless_they_are_pinned(
 ) -> None:
     flip(tmp_path / "vault" / made[0].name.path, 30)
     decisions = forget.plan_named(vault, [made[0].short_id, "latest", made[0].name.id])
-    assert [each.state for each in decisions] == ["damaged", "sealed"]
+    assert [decision.state for decision in decisions] == ["damaged", "sealed"]
     forget.execute(vault, decisions)
     assert ids(vault) == [made[1].name.id]
     pins.pin(vault, made[1].name.id)
@@ -202,7 +202,7 @@ def test_a_snapshot_can_be_brought_back_for_nine_tenths_of_the_grace(
 ) -> None:
     forget_all_but_the_last(vault)
     grace = vault.config.grace
-    early, late = (layout.forgotten_path(each.name.path) for each in made[:2])
+    early, late = (layout.forgotten_path(snapshot.name.path) for snapshot in made[:2])
     age(vault, early, grace * 0.89)
     age(vault, late, grace * 0.91)
     assert forget.bring_back(vault, made[0].short_id) == made[0].name
@@ -214,8 +214,8 @@ def test_a_snapshot_can_be_brought_back_for_nine_tenths_of_the_grace(
 
 def test_when_it_can_be_brought_back_until_is_told(vault: Vault, made: list[Snapshot]) -> None:
     forget_all_but_the_last(vault)
-    found = forget.forgotten(vault)[0]
-    assert found.until - found.forgotten_at == timedelta(days=7) * 0.9
+    forgotten_one = forget.forgotten(vault)[0]
+    assert forgotten_one.until - forgotten_one.forgotten_at == timedelta(days=7) * 0.9
 
 
 @pytest.mark.parametrize("lost", [layout.PACKS, layout.TABLES])
@@ -253,7 +253,7 @@ def test_a_target_that_refuses_deletion_is_told_before_anything_is_written(
     kept = replace(vault, store=AppendOnly(vault.store.root))
     with pytest.raises(PachvaultError, match="does not allow deletion"):
         forget_all_but_the_last(kept)
-    assert ids(vault) == [each.name.id for each in made]
+    assert ids(vault) == [snapshot.name.id for snapshot in made]
     assert gone(vault) == []
 
 
@@ -282,7 +282,7 @@ def killed_at_each_change(vault: Vault, what: Callable[[Vault], object], settle:
 def test_killed_anywhere_a_forget_leaves_every_snapshot_in_one_place_and_goes_on(
     vault: Vault, made: list[Snapshot]
 ) -> None:
-    everything = {each.name.id for each in made}
+    everything = {snapshot.name.id for snapshot in made}
 
     def settle() -> None:
         assert set(ids(vault)) | set(gone(vault)) == everything
@@ -290,9 +290,9 @@ def test_killed_anywhere_a_forget_leaves_every_snapshot_in_one_place_and_goes_on
         forget_all_but_the_last(vault)
         assert ids(vault) == [made[2].name.id]
         assert gone(vault) == [made[0].name.id, made[1].name.id]
-        for each in made[:2]:
-            forget.bring_back(vault, each.name.id)
-            pins.unpin(vault, each.name.id)
+        for snapshot in made[:2]:
+            forget.bring_back(vault, snapshot.name.id)
+            pins.unpin(vault, snapshot.name.id)
 
     # the clock's object, and two changes for each of two snapshots
     assert killed_at_each_change(vault, forget_all_but_the_last, settle) == 6
@@ -300,7 +300,7 @@ def test_killed_anywhere_a_forget_leaves_every_snapshot_in_one_place_and_goes_on
 
 
 def test_killed_anywhere_bringing_back_loses_nothing_and_goes_on(vault: Vault, made: list[Snapshot]) -> None:
-    everything = {each.name.id for each in made}
+    everything = {snapshot.name.id for snapshot in made}
 
     def again() -> None:
         pins.unpin(vault, made[0].name.id)
@@ -309,7 +309,7 @@ def test_killed_anywhere_bringing_back_loses_nothing_and_goes_on(vault: Vault, m
     def settle() -> None:
         assert set(ids(vault)) | set(gone(vault)) == everything
         assert forget.bring_back(vault, made[0].short_id) == made[0].name
-        assert ids(vault) == [each.name.id for each in made]
+        assert ids(vault) == [snapshot.name.id for snapshot in made]
         again()
 
     again()
@@ -317,7 +317,7 @@ def test_killed_anywhere_bringing_back_loses_nothing_and_goes_on(vault: Vault, m
     assert (
         killed_at_each_change(vault, lambda mortal: forget.bring_back(mortal, made[0].short_id), settle) == 5
     )
-    assert ids(vault) == [each.name.id for each in made]
+    assert ids(vault) == [snapshot.name.id for snapshot in made]
     assert pins.is_pinned(vault, made[0].name.id)
 
 
@@ -336,7 +336,7 @@ def test_forgetting_what_is_brought_back_at_the_same_time_loses_nothing(
     assert isinstance(vault.store, FolderStore)
     meddled = replace(vault, store=Meddled(vault.store.root))
     assert forget_all_but_the_last(meddled) == []
-    assert ids(vault) == [each.name.id for each in made]
+    assert ids(vault) == [snapshot.name.id for snapshot in made]
 
 
 def record_of(snapshot: Snapshot) -> str:
@@ -402,7 +402,9 @@ def test_by_rules_nothing_is_forgotten_where_audits_know_of_damage(
         with pytest.raises(DamageError, match=rf"is damaged: {name} \(`pachvault repair`, then") as raised:
             forget.check_known(vault, datetime.now(UTC))
         assert raised.value.exit_code == 13
-        audits.record(vault, Level.DATA, [AuditEntry(name=each, result="ok") for each in ("structure", pack)])
+        audits.record(
+            vault, Level.DATA, [AuditEntry(name=checked, result="ok") for checked in ("structure", pack)]
+        )
         forget.check_known(vault, datetime.now(UTC))
     audits.record(vault, Level.PACKS, [AuditEntry(name=pack, result="unreadable")])
     forget.check_known(vault, datetime.now(UTC))

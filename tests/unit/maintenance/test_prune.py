@@ -49,9 +49,9 @@ class Story:
         repo = Repo(RepoName("p", f"r{self.count}"))
         tree = {f"/{number}": content(number) for number in numbers}
         repo.commit(tree)
-        made = back_up(self.vault, repo, pack_bytes=pack_bytes)
-        self.trees[made.name.path] = tree
-        return made
+        snapshot = back_up(self.vault, repo, pack_bytes=pack_bytes)
+        self.trees[snapshot.name.path] = tree
+        return snapshot
 
     def forget(self, snapshot: Snapshot) -> None:
         data = self.vault.store.get(snapshot.name.path)
@@ -79,14 +79,18 @@ class Story:
             head = history.record.branches[0].head
             assert head
             rows = history.tree(head).to_pylist()
-            found = {row["path"]: reader.read(row["digest"]) for row in rows}
-            assert found == self.trees[name.path]
+            contents = {row["path"]: reader.read(row["digest"]) for row in rows}
+            assert contents == self.trees[name.path]
 
 
 def verify_all(vault: Vault) -> list[object]:
     """Findings; a note is that the index still places blobs, which nobody needs, in packs that are gone."""
-    found = verify(vault, Level.DATA, Quiet())
-    return [each for each in getattr(found, "findings", found) if each.severity is not Severity.NOTE]
+    findings = verify(vault, Level.DATA, Quiet())
+    return [
+        finding
+        for finding in getattr(findings, "findings", findings)
+        if finding.severity is not Severity.NOTE
+    ]
 
 
 @pytest.fixture
@@ -118,7 +122,7 @@ def test_what_was_forgotten_is_marked_at_once_and_goes_after_the_grace(story: St
     assert done.deleted == {"forgotten": 1, "packs": 1, "tables": 2, "records": 1}
     assert [name.path for name in snapshots.names(story.vault)] == [kept.name.path]
     story.check()
-    resting = {each.name for found in pending_deletes.load(story.vault) for each in found.mark.objects}
+    resting = {entry.name for pending in pending_deletes.load(story.vault) for entry in pending.mark.objects}
     assert {name for name in resting if not name.startswith(layout.INDEX)} == {
         name for name in before - story.names("") if name.startswith(("packs", "tables", "records"))
     }
@@ -145,8 +149,8 @@ def test_what_was_brought_back_and_forgotten_again_has_its_grace(story: Story) -
 
 
 def test_what_young_runs_wrote_is_left_alone_and_what_dead_ones_wrote_is_not(story: Story) -> None:
-    made = story.back_up(1, 2)
-    story.vault.store.delete(made.name.path)  # as if the run had died before it sealed
+    snapshot = story.back_up(1, 2)
+    story.vault.store.delete(snapshot.name.path)  # as if the run had died before it sealed
     assert story.prune(EMPTIED).marked == 0
     story.pass_time(3.4)
     assert story.prune(EMPTIED).marked == 0
@@ -165,9 +169,9 @@ def test_a_marked_pack_that_is_needed_again_is_spared(story: Story) -> None:
     story.pass_time(1)
     [pack] = story.names(layout.PACKS)
     pending_deletes.write(story.vault, [PendingDelete(name=pack, reason="by mistake")])
-    assert [each.action for each in story.plan().packs] == [PruneAction.WAIT]
+    assert [planned_pack.action for planned_pack in story.plan().packs] == [PruneAction.WAIT]
     story.pass_time(7.1)
-    assert [each.action for each in story.plan().packs] == [PruneAction.SPARE]
+    assert [planned_pack.action for planned_pack in story.plan().packs] == [PruneAction.SPARE]
     story.prune()
     assert story.names(layout.MARKS) == set()
     story.check()
@@ -192,7 +196,7 @@ def test_a_mostly_dead_pack_is_repacked_and_goes_in_its_turn(story: Story) -> No
     gone = story.back_up(1, 2, 3, 4, pack_bytes=100_000)
     story.back_up(1, 9, pack_bytes=100_000)
     story.forget(gone)
-    [old] = [each.name for each in story.plan().packs if each.blob_bytes == 12_000]
+    [old] = [planned_pack.name for planned_pack in story.plan().packs if planned_pack.blob_bytes == 12_000]
     story.pass_time(7.1)
     done = story.prune(PruneLimits(max_dead=0.7))
     assert (done.repacked, done.repacked_bytes) == (1, 3000)
@@ -207,13 +211,16 @@ def test_a_mostly_dead_pack_is_repacked_and_goes_in_its_turn(story: Story) -> No
 def test_repack_stays_within_its_budget_and_takes_the_emptiest_first(story: Story) -> None:
     gone = [story.back_up(*range(at, at + 4), pack_bytes=100_000) for at in (10, 20)]
     story.back_up(10, 20, 21, pack_bytes=100_000)
-    for each in gone:
-        story.forget(each)
+    for snapshot in gone:
+        story.forget(snapshot)
     story.pass_time(7.1)
-    found = {each.live_bytes: each for each in story.plan(PruneLimits(0.4, repack_bytes=4000)).packs}
-    assert found[3000].action is PruneAction.REPACK
-    assert found[6000].action is PruneAction.KEEP
-    assert "beyond the budget" in found[6000].reason
+    pack_of_live = {
+        planned_pack.live_bytes: planned_pack
+        for planned_pack in story.plan(PruneLimits(0.4, repack_bytes=4000)).packs
+    }
+    assert pack_of_live[3000].action is PruneAction.REPACK
+    assert pack_of_live[6000].action is PruneAction.KEEP
+    assert "beyond the budget" in pack_of_live[6000].reason
 
 
 def test_a_copy_elsewhere_that_cannot_be_read_saves_the_pack(story: Story) -> None:
@@ -237,11 +244,11 @@ def test_a_copy_elsewhere_that_cannot_be_read_saves_the_pack(story: Story) -> No
 
 
 def test_a_damaged_vault_is_not_pruned(story: Story) -> None:
-    made, gone = story.back_up(1, 2), story.back_up(5, 6)
+    snapshot, gone = story.back_up(1, 2), story.back_up(5, 6)
     story.forget(gone)
     story.pass_time(30)
     before = story.names("")
-    [(_, history)] = made.repos()
+    [(_, history)] = snapshot.repos()
     table = layout.table_path(history.commits["tables"][0].as_py()[0])
     data = story.vault.store.get(table)
     story.vault.store.delete(table)
@@ -310,12 +317,12 @@ def test_a_plan_that_is_out_of_date_does_no_harm(story: Story) -> None:
 
 
 def test_what_comes_from_the_future_is_young(story: Story) -> None:
-    made = story.back_up(1, 2)
-    story.vault.store.delete(made.name.path)
+    snapshot = story.back_up(1, 2)
+    story.vault.store.delete(snapshot.name.path)
     story.pass_time(30)
     for name in story.names(layout.PACKS):
         age(story.vault, name, timedelta(days=-300))
-    assert {each.action for each in story.plan(EMPTIED).packs} == {PruneAction.KEEP}
+    assert {planned_pack.action for planned_pack in story.plan(EMPTIED).packs} == {PruneAction.KEEP}
 
 
 def test_aborted_writes_are_swept_when_they_are_old(story: Story) -> None:
@@ -323,12 +330,12 @@ def test_aborted_writes_are_swept_when_they_are_old(story: Story) -> None:
     left = root / "packs" / f".{'a' * 64}.0123abcd.part"  # not where packs are
     ours = root / "packs" / "aa" / left.name
     ours.parent.mkdir(parents=True, exist_ok=True)
-    for each in (left, ours):
-        each.write_bytes(b"half")
+    for file in (left, ours):
+        file.write_bytes(b"half")
     story.prune()
     assert ours.exists()
-    for each in (left, ours):
-        age(story.vault, str(each.relative_to(root)), GRACE + timedelta(hours=1))
+    for file in (left, ours):
+        age(story.vault, str(file.relative_to(root)), GRACE + timedelta(hours=1))
     story.prune()
     assert left.exists()
     assert not ours.exists()
@@ -341,19 +348,19 @@ def test_a_name_that_was_deleted_rests_while_a_slower_prune_may_delete_it_again(
     story.prune()
     story.pass_time(7.1)
     slow = story.plan()
-    doomed = {each.name for each in slow.of(PruneAction.DELETE)}
+    doomed = {planned_object.name for planned_object in slow.of(PruneAction.DELETE)}
     story.prune()
-    made = story.back_up(1, 2)
+    snapshot = story.back_up(1, 2)
     assert not doomed & story.names("")
     for name in doomed:
         story.vault.store.delete(name)
-    assert made.name in snapshots.names(story.vault)
+    assert snapshot.name in snapshots.names(story.vault)
     story.check()
 
 
 def test_a_vault_whose_snapshots_are_gone_is_not_emptied(story: Story) -> None:
-    made = story.back_up(1, 2)
-    story.vault.store.delete(made.name.path)
+    snapshot = story.back_up(1, 2)
+    story.vault.store.delete(snapshot.name.path)
     story.pass_time(30)
     before = story.names("")
     with pytest.raises(UsageError, match="no snapshot, forgotten or not"):
@@ -362,17 +369,17 @@ def test_a_vault_whose_snapshots_are_gone_is_not_emptied(story: Story) -> None:
 
 
 def test_nothing_is_deleted_beside_a_snapshot_that_lost_its_name(story: Story) -> None:
-    made, _ = story.back_up(1, 2), story.back_up(3)
+    snapshot, _ = story.back_up(1, 2), story.back_up(3)
     store, wrong = story.vault.store, f"{layout.SNAPSHOTS}/mine.json"
-    data = store.get(made.name.path)
+    data = store.get(snapshot.name.path)
     store.put(wrong, [data], len(data))
-    store.delete(made.name.path)
+    store.delete(snapshot.name.path)
     story.pass_time(30)
     before = story.names("")
-    with pytest.raises(DamageError, match=f"rename it to {made.name.path}"):
+    with pytest.raises(DamageError, match=f"rename it to {snapshot.name.path}"):
         story.prune()
     assert story.names("") == before
-    store.put(made.name.path, [data], len(data))
+    store.put(snapshot.name.path, [data], len(data))
     story.prune()  # a copy is no snapshot without a name
     story.check()
 
@@ -384,7 +391,7 @@ def test_a_pack_that_repair_marked_stays_marked_while_it_is_there(story: Story) 
         story.vault, [PendingDelete(name=pack, reason=f"{pending_deletes.DAMAGED}wrong checksum")]
     )
     story.pass_time(8)
-    assert [each.action for each in story.plan().packs] == [PruneAction.SPARE]
+    assert [planned_pack.action for planned_pack in story.plan().packs] == [PruneAction.SPARE]
     story.prune()
     assert pack in pending_deletes.for_writing(story.vault).pending_deletes
 

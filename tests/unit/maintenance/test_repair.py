@@ -107,7 +107,7 @@ def test_what_nobody_can_give_back_is_named_and_recorded(made: Damaged) -> None:
     (file,) = made.files(layout.AUDITS)
     audit = documents.decode(Audit, file.read_bytes())
     assert audit.level == "repair"
-    assert {each.name.partition(":")[2] for each in audit.objects} == hit
+    assert {entry.name.partition(":")[2] for entry in audit.objects} == hit
     made.assert_reads({path: data for path, data in CONTENT.items() if path not in hit})
     assert made.repaired().lost_files == done.lost_files
     assert made.files(layout.AUDITS) == [file], "the same is not said twice"
@@ -178,8 +178,8 @@ def test_a_lost_configuration_is_rebuilt_from_the_manifests(made: Damaged, how: 
     del old["checksum"]  # as an earlier version wrote it
     file.unlink()
     if how != "gone":
-        said = json.dumps(old | {"vault_id": "f" * 32, "grace_seconds": 99})
-        file.write_text({"empty": "", "garbage": "\x00{", "other": said}[how])
+        changed_config = json.dumps(old | {"vault_id": "f" * 32, "grace_seconds": 99})
+        file.write_text({"empty": "", "garbage": "\x00{", "other": changed_config}[how])
     plan = repair.plan(made.vault.store, Level.STRUCTURE, Quiet())
     assert plan.config is not None
     assert not file.exists() or how != "gone"
@@ -193,11 +193,11 @@ def test_a_lost_configuration_is_rebuilt_from_the_manifests(made: Damaged, how: 
 
 def test_a_lost_grace_is_that_of_the_newest_manifest(tmp_path: Path) -> None:
     store = FolderStore(tmp_path / "vault")
-    made = vault.create(store, timedelta(days=30))
+    created = vault.create(store, timedelta(days=30))
     repo = Repo(NAME)
     for number in range(2):
         repo.commit({f"/{number}": b"1"})
-        back_up(made, repo)
+        back_up(created, repo)
     store.delete(layout.CONFIG)
     plan = repair.plan(store, Level.STRUCTURE, Quiet())
     assert plan.config is not None
@@ -206,15 +206,15 @@ def test_a_lost_grace_is_that_of_the_newest_manifest(tmp_path: Path) -> None:
     assert done.config == plan.config
     config = vault.open_vault(store).config
     assert config.grace == timedelta(days=30)
-    assert config.created_at == min(each.freeze_began_at for each in manifests(store))
+    assert config.created_at == min(manifest.freeze_began_at for manifest in manifests(store))
 
 
 def test_a_grace_that_no_manifest_says_is_said_to_be_assumed(made: Damaged) -> None:
     """As manifests were before they named it."""
     for file in made.files(layout.SNAPSHOTS):
-        said = json.loads(file.read_text())
-        del said["grace_seconds"]
-        data = json.dumps(said).encode()
+        fields = json.loads(file.read_text())
+        del fields["grace_seconds"]
+        data = json.dumps(fields).encode()
         file.with_name(file.name[:17] + digest(data).hex() + ".json").write_bytes(data)
         file.unlink()
     (made.root / layout.CONFIG).unlink()
@@ -224,14 +224,14 @@ def test_a_grace_that_no_manifest_says_is_said_to_be_assumed(made: Damaged) -> N
 
 
 def manifests(store: Store) -> list[Manifest]:
-    return [documents.decode(Manifest, store.get(each.name)) for each in store.list(layout.SNAPSHOTS)]
+    return [documents.decode(Manifest, store.get(info.name)) for info in store.list(layout.SNAPSHOTS)]
 
 
 def test_a_configuration_is_not_made_up_where_nothing_says_whose_it_is(tmp_path: Path) -> None:
-    made = new_vault(tmp_path)
-    made.store.delete(layout.CONFIG)
+    opened = new_vault(tmp_path)
+    opened.store.delete(layout.CONFIG)
     with pytest.raises(NoVaultError, match="no manifest"):
-        repair.plan(made.store, Level.STRUCTURE, Quiet())
+        repair.plan(opened.store, Level.STRUCTURE, Quiet())
 
 
 def test_a_newer_format_is_no_damage(made: Damaged) -> None:
@@ -290,8 +290,8 @@ def test_several_damages_at_once(made: Damaged) -> None:
     flip(made.holding("/3"), 100)
     file = made.holding("/6")
     file.write_bytes(file.read_bytes()[:-70])
-    for each in made.files(layout.INDEX):
-        flip(each, 50)
+    for index_file in made.files(layout.INDEX):
+        flip(index_file, 50)
     (made.root / layout.CONFIG).unlink()
     done = made.repaired(from_memory)
     # without index and TOC nothing says where the blobs of the third pack are; all was to be had elsewhere

@@ -38,9 +38,9 @@ def now(vault: Vault, *, later: timedelta = timedelta(0)) -> Status:
 
 
 def test_an_empty_vault_says_that_there_is_no_snapshot(tmp_path: Path) -> None:
-    found = status(new_vault(tmp_path), None, datetime.now(UTC))
-    assert (found.snapshots, found.latest, found.damaged) == (0, None, [])
-    assert found.due == ["there is no snapshot"]
+    result = status(new_vault(tmp_path), None, datetime.now(UTC))
+    assert (result.snapshots, result.latest, result.damaged) == (0, None, [])
+    assert result.due == ["there is no snapshot"]
 
 
 def test_what_a_policy_promises_is_due_and_what_was_done_is_not(tmp_path: Path) -> None:
@@ -51,10 +51,10 @@ def test_what_a_policy_promises_is_due_and_what_was_done_is_not(tmp_path: Path) 
         vault, audits.PACKS, [AuditEntry(name=i.name, result="ok") for i in vault.store.list(layout.PACKS)]
     )
     audits.record(vault, audits.DRILL, [AuditEntry(name="drill", result="ok")])
-    found = now(vault)
-    assert [line.split()[0] for line in found.due] == ["the"], "frozen in the past, as made vaults are"
-    assert (found.verified.packs, found.verified.packs_total) == (1, 1)
-    assert found.drilled_at is not None
+    result = now(vault)
+    assert [line.split()[0] for line in result.due] == ["the"], "frozen in the past, as made vaults are"
+    assert (result.verified.packs, result.verified.packs_total) == (1, 1)
+    assert result.drilled_at is not None
     late = now(vault, later=timedelta(days=40))
     assert [line.split()[0] for line in late.due] == ["the", "1", "no"]
 
@@ -67,9 +67,9 @@ def test_known_damage_and_runs_under_way_are_named(tmp_path: Path) -> None:
         vault, audits.DATA, [AuditEntry(name=pack.name, result="damaged", message="wrong checksum")]
     )
     run_records.announce(vault, "run-9", "default", "cluster", datetime(2026, 1, 1, tzinfo=UTC))
-    found = now(vault)
-    assert found.damaged == [f"{pack.name}: wrong checksum"]
-    assert found.running == ["run run-9, policy default, frozen 2026-01-01 00:00 UTC"]
+    result = now(vault)
+    assert result.damaged == [f"{pack.name}: wrong checksum"]
+    assert result.running == ["run run-9, policy default, frozen 2026-01-01 00:00 UTC"]
 
 
 def note(vault: Vault, level: str, name: str, result: str, message: str = "") -> None:
@@ -117,8 +117,8 @@ def test_a_pack_that_nobody_needs_is_not_missed(tmp_path: Path) -> None:
     vault.store.delete(next(iter(vault.store.list(layout.SNAPSHOTS))).name)
     vault.store.delete(pack.name)
     done = examine(vault, Level.STRUCTURE, Quiet())
-    assert [each.kind for each in done.findings] == ["pack-missing"]
-    assert [(each.name, each.result) for each in done.audited] == [("structure", "ok")]
+    assert [finding.kind for finding in done.findings] == ["pack-missing"]
+    assert [(entry.name, entry.result) for entry in done.audited] == [("structure", "ok")]
     # one that failed and that prune deleted
     note(vault, Level.PACKS, pack.name, "damaged")
     assert now(vault).damaged == [f"{pack.name}: damaged"]
@@ -131,15 +131,15 @@ def test_what_a_repair_saved_waits_to_be_deleted(tmp_path: Path) -> None:
     [pack] = list(vault.store.list(layout.PACKS))
     flip(tmp_path / "vault" / pack.name, -1)
     audits.record(vault, Level.PACKS, examine(vault, Level.PACKS, Quiet()).audited)
-    found = now(vault)
-    assert (len(found.damaged), found.waiting) == (1, [])
+    result = now(vault)
+    assert (len(result.damaged), result.waiting) == (1, [])
     repair.execute(repair.plan(vault.store, Level.PACKS, Quiet()), None, Quiet())
-    found = now(vault)
-    assert (found.damaged, found.waiting) == ([], [pack.name])
+    result = now(vault)
+    assert (result.damaged, result.waiting) == ([], [pack.name])
     # what a repair could not save is damage still
     note(vault, audits.REPAIR, "p/r@1:/a", "damaged", "1 blobs are lost")
-    found = now(vault)
-    assert (len(found.damaged), found.waiting) == (1, [])
+    result = now(vault)
+    assert (len(result.damaged), result.waiting) == (1, [])
 
 
 def test_a_drill_that_failed_is_shown_until_one_passes(tmp_path: Path) -> None:
@@ -152,19 +152,19 @@ def test_a_drill_that_failed_is_shown_until_one_passes(tmp_path: Path) -> None:
         AuditEntry(name="p/r@3", result="damaged", message="differs"),
     ]
     audits.record(vault, audits.DRILL, lines)
-    found = now(vault)
-    assert found.damaged == ["restore drill: p/r@3: differs"]
-    assert found.drilled_at == passed_at
-    assert found.drill_failed_at is not None
+    result = now(vault)
+    assert result.damaged == ["restore drill: p/r@3: differs"]
+    assert result.drilled_at == passed_at
+    assert result.drill_failed_at is not None
     note(vault, audits.DRILL, "p/r@4", "unreadable", "no rights")
-    found = now(vault)
-    assert found.damaged == []
-    assert any(line.endswith("UTC failed: p/r@4: no rights") for line in found.due)
+    result = now(vault)
+    assert result.damaged == []
+    assert any(line.endswith("UTC failed: p/r@4: no rights") for line in result.due)
     note(vault, audits.DRILL, "p/r@5", "ok")
-    found = now(vault)
-    assert (found.drill_failed_at, found.damaged) == (None, [])
-    assert found.drilled_at is not None
-    assert found.drilled_at > passed_at
+    result = now(vault)
+    assert (result.drill_failed_at, result.damaged) == (None, [])
+    assert result.drilled_at is not None
+    assert result.drilled_at > passed_at
 
 
 def test_a_round_of_maintenance_that_failed_is_shown_until_one_of_its_policy_goes_well(
@@ -176,11 +176,11 @@ def test_a_round_of_maintenance_that_failed_is_shown_until_one_of_its_policy_goe
     assert good_at is not None
     note(vault, MAINTENANCE, "cluster/nightly", "unreadable")
     note(vault, MAINTENANCE, "cluster/other", "ok")
-    found = now(vault)
-    assert found.maintained_at is not None
-    assert found.maintenance_failed_at is not None
-    assert good_at < found.maintenance_failed_at < found.maintained_at
-    assert any(line.startswith("the maintenance of policy nightly failed at 20") for line in found.due)
+    result = now(vault)
+    assert result.maintained_at is not None
+    assert result.maintenance_failed_at is not None
+    assert good_at < result.maintenance_failed_at < result.maintained_at
+    assert any(line.startswith("the maintenance of policy nightly failed at 20") for line in result.due)
     note(vault, MAINTENANCE, "cluster/nightly", "ok")
     assert now(vault).maintenance_failed_at is None
 
@@ -198,7 +198,7 @@ def test_the_command_shows_what_failed_and_json_is_plain(tmp_path: Path) -> None
         "maintenance FAILED 20",
     ):
         assert f"\n{line}" in re.sub(" +", " ", shown.out)
-    [said] = pachvault("--vault", vault.store.url, "status", "--json").kind("status")
-    assert said["verified"]["within_seconds"] == 30 * 86400
-    assert said["drill_failed_at"][10] == said["latest"]["frozen_at"][10] == "T"
-    assert said["drilled_at"] is None
+    [status_object] = pachvault("--vault", vault.store.url, "status", "--json").kind("status")
+    assert status_object["verified"]["within_seconds"] == 30 * 86400
+    assert status_object["drill_failed_at"][10] == status_object["latest"]["frozen_at"][10] == "T"
+    assert status_object["drilled_at"] is None

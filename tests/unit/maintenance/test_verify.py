@@ -98,7 +98,7 @@ def test_a_flip_in_a_frame_names_pack_blobs_and_files_from_level_packs_on(made: 
         assert set(finding.blobs) == {digest(CONTENT[path]).hex() for path in hit}
         assert paths_of(finding) == hit
         assert finding.files_count == len(finding.files) == len(hit)
-        assert all(each.startswith(f"p/r@{made.commits[0]}:/") for each in finding.files)
+        assert all(path.startswith(f"p/r@{made.commits[0]}:/") for path in finding.files)
 
 
 def test_every_flipped_byte_of_a_pack_is_found_by_its_checksums(made: Damaged) -> None:
@@ -106,9 +106,9 @@ def test_every_flipped_byte_of_a_pack_is_found_by_its_checksums(made: Damaged) -
     data = file.read_bytes()
     for at in [*range(12), *range(20, len(data), 900), *range(len(data) - 400, len(data), 23), len(data) - 9]:
         flip(file, at, bit=at % 8)
-        found = made.at(Level.PACKS)
-        assert [finding.object for finding in found] == [made.name(file)], at
-        assert found[0].files, at
+        findings = made.at(Level.PACKS)
+        assert [finding.object for finding in findings] == [made.name(file)], at
+        assert findings[0].files, at
         file.write_bytes(data)
 
 
@@ -158,8 +158,8 @@ def test_a_pack_shorter_than_a_trailer_is_found(made: Damaged, size: int) -> Non
     file = made.files(layout.PACKS)[0]
     file.write_bytes(bytes(size))
     assert made.kinds(Level.PACKS) == [("pack-short", made.name(file))]
-    for each in made.files(layout.INDEX):
-        each.unlink()
+    for index_file in made.files(layout.INDEX):
+        index_file.unlink()
     assert ("pack-damaged", made.name(file)) in made.kinds(Level.PACKS)
 
 
@@ -179,13 +179,13 @@ def test_swapped_packs_are_both_found(made: Damaged) -> None:
     data = one.read_bytes()
     one.write_bytes(other.read_bytes())
     other.write_bytes(data)
-    found = made.at(Level.PACKS)
-    assert {(finding.kind, finding.object) for finding in found} == {
+    findings = made.at(Level.PACKS)
+    assert {(finding.kind, finding.object) for finding in findings} == {
         ("pack-damaged", made.name(one)),
         ("pack-damaged", made.name(other)),
     }
-    assert set().union(*map(paths_of, found)) == hit
-    assert "the content is a pack with another name" in found[0].message
+    assert set().union(*map(paths_of, findings)) == hit
+    assert "the content is a pack with another name" in findings[0].message
 
 
 def test_an_edited_manifest_is_found_and_the_others_are_checked_on(made: Damaged) -> None:
@@ -201,9 +201,9 @@ def test_an_edited_or_missing_record_is_found_once_however_many_snapshots_have_i
     back_up(made.vault, made.repo)
     record = snapshots.resolve(made.vault, "latest").manifest.repos[0].record
     file = made.root / layout.record_path(record)
-    said = json.loads(file.read_bytes())
-    said["branches"][0]["head"] = made.commits[0]
-    file.write_text(json.dumps(said))
+    manifest = json.loads(file.read_bytes())
+    manifest["branches"][0]["head"] = made.commits[0]
+    file.write_text(json.dumps(manifest))
     for _ in range(2):
         (finding,) = made.at(Level.STRUCTURE)
         assert finding.kind == "record-damaged"
@@ -219,10 +219,10 @@ def test_a_missing_and_an_edited_table_are_found(made: Damaged) -> None:
         data = file.read_bytes()
         for damage in (file.unlink, lambda at=file: flip(at, 50)):
             damage()
-            found = made.at(Level.STRUCTURE)
-            assert found, file
-            assert all(finding.object.endswith(made.name(file)) for finding in found)
-            kinds |= {finding.kind for finding in found}
+            findings = made.at(Level.STRUCTURE)
+            assert findings, file
+            assert all(finding.object.endswith(made.name(file)) for finding in findings)
+            kinds |= {finding.kind for finding in findings}
             file.write_bytes(data)
     assert kinds == {"table-damaged", "commit-list-damaged"}
 
@@ -230,10 +230,10 @@ def test_a_missing_and_an_edited_table_are_found(made: Damaged) -> None:
 def test_a_missing_index_names_the_blobs_and_files_that_nobody_finds(made: Damaged) -> None:
     for file in made.files(layout.INDEX):
         file.unlink()
-    found = made.at(Level.STRUCTURE)
-    assert {finding.kind for finding in found} == {"blob-missing"}
-    assert set().union(*map(paths_of, found)) == set(CONTENT)
-    assert set().union(*(finding.blobs for finding in found)) == {
+    findings = made.at(Level.STRUCTURE)
+    assert {finding.kind for finding in findings} == {"blob-missing"}
+    assert set().union(*map(paths_of, findings)) == set(CONTENT)
+    assert set().union(*(finding.blobs for finding in findings)) == {
         digest(data).hex() for data in CONTENT.values()
     }
 
@@ -262,12 +262,12 @@ def test_what_is_no_manifest_among_the_snapshots_is_a_note(made: Damaged, *, is_
     (file.parent / "copy.json").write_bytes(file.read_bytes())
     if not is_index_whole:
         flip(made.files(layout.INDEX)[0], 40)
-    found = {each.object: each for each in made.at(Level.STRUCTURE)}
+    finding_of = {note.object: note for note in made.at(Level.STRUCTURE)}
     for name in ("notes.txt", "copy.json"):
-        finding = found[f"{layout.SNAPSHOTS}/{name}"]
+        finding = finding_of[f"{layout.SNAPSHOTS}/{name}"]
         assert (finding.kind, finding.severity) == ("stray", Severity.NOTE)
         assert "delete it" in finding.advice
-    assert (len(found) == 2) == is_index_whole
+    assert (len(finding_of) == 2) == is_index_whole
 
 
 def test_a_chain_that_lost_its_base_is_found(made: Damaged) -> None:
@@ -348,18 +348,18 @@ def test_what_is_above_the_packs_says_whom_it_hits_too(made: Damaged) -> None:
         file.write_bytes(data)
     for name, hit in expected.items():
         flip(made.root / name, 5)
-        found = {each.object: each for each in made.at(Level.STRUCTURE)}
-        assert (found[name].snapshots, found[name].commits_count) == (hit, 0)
+        finding_of = {damage.object: damage for damage in made.at(Level.STRUCTURE)}
+        assert (finding_of[name].snapshots, finding_of[name].commits_count) == (hit, 0)
 
 
 def test_a_finding_is_plain_data_with_its_advice(made: Damaged) -> None:
     made.holding("/0").unlink()
     (finding,) = made.at(Level.STRUCTURE)
-    said = json.loads(json.dumps(finding.as_fields()))
-    assert said["kind"] == "pack-missing"
-    assert said["severity"] == "damage"
-    assert said["advice"] == finding.advice
-    assert said["files"] == list(finding.files)
+    fields = json.loads(json.dumps(finding.as_fields()))
+    assert fields["kind"] == "pack-missing"
+    assert fields["severity"] == "damage"
+    assert fields["advice"] == finding.advice
+    assert fields["files"] == list(finding.files)
 
 
 def test_one_snapshot_is_checked_with_what_it_needs_and_nothing_else(made: Damaged) -> None:
@@ -368,7 +368,7 @@ def test_one_snapshot_is_checked_with_what_it_needs_and_nothing_else(made: Damag
     flip(made.root / second.path, 9)
     assert examine(made.vault, Level.DATA, Quiet(), snapshot=second).findings[0].kind == "manifest-damaged"
     done = examine(made.vault, Level.DATA, Quiet(), snapshot=first)
-    assert [each.severity for each in done.findings] == [Severity.NOTE]
+    assert [finding.severity for finding in done.findings] == [Severity.NOTE]
     assert (done.snapshots, done.packs_read, done.packs_total) == (1, 2, 3)
     assert done.audited[0].name == first.path
 
@@ -382,10 +382,10 @@ def test_shares_read_every_pack_once_and_the_structure_each_time(made: Damaged) 
     kinds: list[str] = []
     for number in (1, 2, 3):
         done = examine(made.vault, Level.PACKS, Quiet(), share=PackShare(number, 3))
-        found = {each.name for each in done.audited}
-        assert {"structure", made.name(missing)} <= found
-        read += sorted(found - {"structure", made.name(missing)})
-        kinds += [each.kind for each in done.findings]
+        audited = {entry.name for entry in done.audited}
+        assert {"structure", made.name(missing)} <= audited
+        read += sorted(audited - {"structure", made.name(missing)})
+        kinds += [finding.kind for finding in done.findings]
     assert sorted(read) == sorted(names)
     assert sorted(kinds) == ["frame-damaged", "pack-missing", "pack-missing", "pack-missing"]
 
@@ -393,7 +393,7 @@ def test_shares_read_every_pack_once_and_the_structure_each_time(made: Damaged) 
 def test_named_packs_only_are_read(made: Damaged) -> None:
     one, *_ = [made.name(file) for file in made.files(layout.PACKS)]
     done = examine(made.vault, Level.DATA, Quiet(), packs=[one, "packs/00/none"])
-    assert [each.name for each in done.audited] == ["structure", one]
+    assert [entry.name for entry in done.audited] == ["structure", one]
     assert done.bytes_read == (made.root / one).stat().st_size
 
 
@@ -416,13 +416,13 @@ def test_documents_beside_the_snapshots_that_do_not_read_are_found(made: Damaged
     assert verify(made.vault, Level.STRUCTURE, Quiet()) == []
     for file in made.files(folder):
         file.write_bytes(file.read_bytes()[:40])
-    found = verify(made.vault, Level.STRUCTURE, Quiet())
+    findings = verify(made.vault, Level.STRUCTURE, Quiet())
     is_given_up = folder == layout.FORGOTTEN
-    assert {each.severity for each in found} == {Severity.NOTE if is_given_up else Severity.DEGRADED}
-    assert [each.object for each in found] == [
+    assert {finding.severity for finding in findings} == {Severity.NOTE if is_given_up else Severity.DEGRADED}
+    assert [finding.object for finding in findings] == [
         str(file.relative_to(made.root)) for file in made.files(folder)
     ]
-    assert exit_code(found) == (0 if is_given_up else 3)
+    assert exit_code(findings) == (0 if is_given_up else 3)
     if not is_given_up:
         repair.execute(repair.plan(made.vault.store, Level.STRUCTURE, Quiet()), None, Quiet())
         assert verify(made.vault, Level.STRUCTURE, Quiet()) == []
@@ -433,9 +433,9 @@ def test_a_pinned_snapshot_that_is_gone_is_damage(made: Damaged) -> None:
     name = snapshots.names(made.vault)[0]
     pins.pin(made.vault, name.id)
     made.vault.delete(name.path)
-    (found,) = verify(made.vault, Level.STRUCTURE, Quiet())
-    assert (found.kind, found.severity) == ("manifest-missing", Severity.DAMAGE)
-    assert name.id[:12] in found.snapshots or name.id in found.object
+    (finding,) = verify(made.vault, Level.STRUCTURE, Quiet())
+    assert (finding.kind, finding.severity) == ("manifest-missing", Severity.DAMAGE)
+    assert name.id[:12] in finding.snapshots or name.id in finding.object
 
 
 def test_every_flipped_bit_of_the_configuration_is_found(made: Damaged) -> None:

@@ -175,8 +175,12 @@ GOOD_PATHS = ["/a", "/...", "/.a", "/a.", "/..a/b", "/a\nb", "/d/b:c", "/ ", "/d
 @pytest.mark.parametrize("path", BAD_PATHS, ids=repr)
 def test_a_path_that_no_writer_makes_is_found(forged: Forged, path: str) -> None:
     name = forged.seal([*forged.rows.values()], [forged.rows["/a/b"] | {"path": path}])
-    findings = [each for each in verify(forged.vault, Level.STRUCTURE, Quiet()) if each.kind == "paths-wrong"]
-    assert [(each.severity, each.files) for each in findings] == [(Severity.DAMAGE, (forged.file(path),))]
+    findings = [
+        finding for finding in verify(forged.vault, Level.STRUCTURE, Quiet()) if finding.kind == "paths-wrong"
+    ]
+    assert [(finding.severity, finding.files) for finding in findings] == [
+        (Severity.DAMAGE, (forged.file(path),))
+    ]
     assert findings[0].snapshots == (name.id[:12],)
 
 

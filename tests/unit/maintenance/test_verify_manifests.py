@@ -227,7 +227,7 @@ def test_only_a_verification_of_the_whole_vault_lists_manifests(vault: Vault) ->
     name = snapshots.names(vault)[0]
     assert examine(vault, Level.STRUCTURE, Quiet(), snapshot=name).manifests is None
     share = examine(vault, Level.PACKS, Quiet(), share=PackShare(1, 3))
-    assert share.manifests == [each.path for each in snapshots.names(vault)]
+    assert share.manifests == [snapshot_name.path for snapshot_name in snapshots.names(vault)]
 
 
 def test_a_manifest_under_a_wrong_name_is_one_finding(vault: Vault) -> None:

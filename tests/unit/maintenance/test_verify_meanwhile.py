@@ -55,11 +55,11 @@ def repo() -> Repo:
 
 @pytest.fixture
 def vault(tmp_path: Path, repo: Repo) -> Vault:
-    made = new_vault(tmp_path)
+    opened = new_vault(tmp_path)
     for number in range(3):
         repo.commit({f"/{number}": bytes([number]) * 500})
-        back_up(made, repo)
-    return made
+        back_up(opened, repo)
+    return opened
 
 
 def examined(
@@ -86,23 +86,23 @@ def test_a_snapshot_that_is_forgotten_meanwhile_is_no_damage(vault: Vault) -> No
         vault.store.put(layout.forgotten_path(name), [data], len(data))
         vault.store.delete(name)
 
-    done, watched = examined(vault, lambda _, each: each == name, forget)
+    done, watched = examined(vault, lambda _, object_name: object_name == name, forget)
     assert watched.is_done
     assert done.findings == []
 
 
 def test_a_pack_that_is_deleted_meanwhile_is_a_note_where_nobody_needs_it(vault: Vault) -> None:
     pack = next(iter(vault.store.list(layout.PACKS))).name
-    for each in snapshots.names(vault):
-        vault.store.delete(each.path)
-    done, _ = examined(vault, lambda _, each: each == pack, lambda: vault.store.delete(pack))
+    for name in snapshots.names(vault):
+        vault.store.delete(name.path)
+    done, _ = examined(vault, lambda _, object_name: object_name == pack, lambda: vault.store.delete(pack))
     (finding,) = done.findings
     assert (finding.kind, finding.object, finding.severity) == ("pack-missing", pack, Severity.NOTE)
 
 
 def test_a_pack_that_is_lost_meanwhile_is_damage_where_a_snapshot_needs_it(vault: Vault) -> None:
     pack = next(iter(vault.store.list(layout.PACKS))).name
-    done, _ = examined(vault, lambda _, each: each == pack, lambda: vault.store.delete(pack))
+    done, _ = examined(vault, lambda _, object_name: object_name == pack, lambda: vault.store.delete(pack))
     (finding,) = done.findings
     assert (finding.kind, finding.severity) == ("pack-missing", Severity.DAMAGE)
     assert finding.files_count == 1

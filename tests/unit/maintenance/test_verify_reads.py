@@ -70,7 +70,7 @@ def nth(number: int) -> Fails:
 
 
 def named(name: str) -> Fails:
-    return lambda _, each: each == name
+    return lambda _, object_name: object_name == name
 
 
 @pytest.fixture(autouse=True)
@@ -80,12 +80,12 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def vault(tmp_path: Path) -> Vault:
-    made = new_vault(tmp_path)
+    opened = new_vault(tmp_path)
     repo = Repo(RepoName("p", "r"))
     for number in range(4):
         repo.commit({f"/{number}": bytes([number]) * 5000})
-        back_up(made, repo)
-    return made
+        back_up(opened, repo)
+    return opened
 
 
 def examined(vault: Vault, fails: Fails) -> tuple[Verified, Failing]:
@@ -111,7 +111,7 @@ def test_any_object_that_stays_unreadable_is_a_finding_and_the_others_are_checke
         if name == flipped:
             continue
         done, _ = examined(vault, named(name))
-        by_object = {each.object: each for each in done.findings}
+        by_object = {finding.object: finding for finding in done.findings}
         assert by_object[name].severity is Severity.UNREADABLE
         assert by_object[name].kind.endswith("-unreadable")
         assert by_object[flipped].severity is Severity.DAMAGE
@@ -121,7 +121,7 @@ def test_any_object_that_stays_unreadable_is_a_finding_and_the_others_are_checke
 def test_what_is_only_unreadable_gives_exit_code_3(vault: Vault) -> None:
     for folder in (layout.SNAPSHOTS, layout.INDEX, layout.PACKS):
         done, _ = examined(vault, named(folder))
-        listings = [each.object for each in done.findings if "/" not in each.object]
+        listings = [finding.object for finding in done.findings if "/" not in finding.object]
         assert listings == [folder]
         assert exit_code(done.findings) == 3
 
@@ -148,7 +148,7 @@ def test_damage_is_an_answer_and_is_not_asked_for_again(vault: Vault) -> None:
 def test_a_frame_that_cannot_be_read_leaves_its_pack_unreadable_in_the_audit(vault: Vault) -> None:
     pack = next(iter(vault.store.list(layout.PACKS))).name
     done, _ = examined(vault, named(pack))
-    results = {each.name: each.result for each in done.audited}
+    results = {entry.name: entry.result for entry in done.audited}
     assert results[pack] == "unreadable"
     assert {result for name, result in results.items() if name != pack} == {"ok"}
 
@@ -161,14 +161,14 @@ def test_an_index_object_that_is_replaced_meanwhile_is_no_damage(vault: Vault) -
 
     def fails(_: int, name: str) -> bool:
         if name == first:  # the listing is old by now: the last one vanishes, another comes
-            for each in others:
-                store.delete(each)
-                moved = each.replace(layout.INDEX, "moved")
-                store.put(moved, [kept[each]], len(kept[each]))
+            for index_name in others:
+                store.delete(index_name)
+                moved = index_name.replace(layout.INDEX, "moved")
+                store.put(moved, [kept[index_name]], len(kept[index_name]))
         if name == layout.INDEX:
-            for each in store.list("moved"):
-                data = store.get(each.name)
-                store.put(each.name.replace("moved", layout.INDEX), [data], len(data))
+            for index_name in store.list("moved"):
+                data = store.get(index_name.name)
+                store.put(index_name.name.replace("moved", layout.INDEX), [data], len(data))
         return False
 
     assert others

@@ -33,11 +33,11 @@ def pack_of(vault: Vault, content: bytes, *, padding: bytes) -> Path:
     data = padding + content
     names = [digest(padding), digest(content)]
     builder.add(pack.Frame(data, len(data), pack.CODEC_RAW, tuple(names), (len(padding), len(content))))
-    made = builder.finish()
-    vault.store.put(layout.pack_path(made.digest), made.parts, made.size)
-    rows = index.encode(index.of_packs([made]))
+    built = builder.finish()
+    vault.store.put(layout.pack_path(built.digest), built.parts, built.size)
+    rows = index.encode(index.of_packs([built]))
     vault.store.put(layout.index_path(digest(rows)), [rows], len(rows))
-    return root(vault) / layout.pack_path(made.digest)
+    return root(vault) / layout.pack_path(built.digest)
 
 
 def root(vault: Vault) -> Path:
@@ -46,11 +46,11 @@ def root(vault: Vault) -> Path:
 
 @pytest.fixture
 def vault(tmp_path: Path) -> Vault:
-    made = new_vault(tmp_path)
+    opened = new_vault(tmp_path)
     repo = Repo(NAME)
     repo.commit({"/file": b"content"})
-    back_up(made, repo)
-    return made
+    back_up(opened, repo)
+    return opened
 
 
 def only_pack(vault: Vault) -> Path:
@@ -63,7 +63,7 @@ def at(vault: Vault, level: Level = Level.DATA) -> list[Finding]:
 
 
 def means(findings: list[Finding]) -> list[tuple[str, Severity]]:
-    return [(each.kind, each.severity) for each in findings]
+    return [(finding.kind, finding.severity) for finding in findings]
 
 
 @pytest.mark.parametrize("level", Level)
@@ -87,12 +87,12 @@ def test_a_blob_is_lost_only_when_its_last_place_is(vault: Vault) -> None:
     ]
     for number, path in enumerate(places):
         flip(path, len(pack.HEADER))
-        found = at(vault)
+        findings = at(vault)
         expected = Severity.DAMAGE if number == 2 else Severity.NOTE
-        assert means(found) == [("frame-damaged", expected)] * (number + 1)
+        assert means(findings) == [("frame-damaged", expected)] * (number + 1)
         if number == 2:
-            assert {each.files for each in found} == {(f"p/r@{commit_of(vault)}:/file",)}
-            assert {each.blobs for each in found} == {(digest(b"content").hex(),)}
+            assert {finding.files for finding in findings} == {(f"p/r@{commit_of(vault)}:/file",)}
+            assert {finding.blobs for finding in findings} == {(digest(b"content").hex(),)}
 
 
 def commit_of(vault: Vault) -> str:
@@ -183,8 +183,8 @@ def test_digests_that_end_in_zeros_are_told_apart() -> None:
         for number, name in enumerate(names)
     ]
     places = CheckedPlaces(IndexRows.of([pa.Table.from_pylist(rows, index.SCHEMA)]))
-    found = places.find(digests.of(names))
-    assert split_digests(places.rows.digests[found]) == names
+    row_numbers = places.find(digests.of(names))
+    assert split_digests(places.rows.digests[row_numbers]) == names
     assert (places.find(digests.of([b"\1\0\3" + bytes(29), b"\1" * 32])) == -1).all()
     for number, name in enumerate(names):
         (row,) = places.in_pack(bytes([number]) * 32).tolist()
@@ -199,12 +199,14 @@ def test_a_last_good_copy_that_waits_for_deletion_is_degraded_and_repair_copies_
     )
     assert at(vault) == []
     flip(first, 10)
-    findings = [each for each in at(vault) if each.severity is not Severity.NOTE]
-    assert [(each.kind, each.severity) for each in findings] == [("frame-damaged", Severity.DEGRADED)]
+    findings = [finding for finding in at(vault) if finding.severity is not Severity.NOTE]
+    assert [(finding.kind, finding.severity) for finding in findings] == [
+        ("frame-damaged", Severity.DEGRADED)
+    ]
     assert "pachvault repair" in findings[0].advice
     assert exit_code(findings) == 3
     repair.execute(repair.plan(vault.store, Level.DATA, Quiet()), None, Quiet())
-    assert [each for each in at(vault) if each.severity is not Severity.NOTE] == []
+    assert [finding for finding in at(vault) if finding.severity is not Severity.NOTE] == []
     second.unlink()
     reader = BlobReader(vault, blob_index.load_places(pending_deletes.for_writing(vault)))
     assert reader.read(digest(b"content")) == b"content"

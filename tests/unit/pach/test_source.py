@@ -39,8 +39,8 @@ def test_files_are_read_by_whatever_legal_name(server: str, tmp_path: Path) -> N
         whole = file_set(source.file_set_of(ref, codec.TOTAL))
         for folder in FOLDERS:
             for names in (NAMES, NAMES[:1], ["c\\d"], ["m|n", "nothing"]):
-                found = {piece.path: bytes(piece.data) for piece in source.read_some(whole, folder, names)}
+                contents = {piece.path: bytes(piece.data) for piece in source.read_some(whole, folder, names)}
                 wanted = [folder + name for name in names if name != "nothing"]
-                assert found == {path: path.encode() for path in wanted}
+                assert contents == {path: path.encode() for path in wanted}
         with pytest.raises(SourceGoneError):
             list(source.read_some(whole, "/d/", ["nothing"]))

@@ -17,15 +17,15 @@ LONG = "/" + "/".join(["d" * 60] * 5) + "/" + "f" * 120
 
 def archive(files: dict[str, bytes], kind: str = "pax", *, folders: Iterable[str] = ()) -> bytes:
     sink = io.BytesIO()
-    with tarfile.open(fileobj=sink, mode="w", format=FORMATS[kind]) as made:
+    with tarfile.open(fileobj=sink, mode="w", format=FORMATS[kind]) as writer:
         for folder in folders:
             info = tarfile.TarInfo(folder)
             info.type = tarfile.DIRTYPE
-            made.addfile(info)
+            writer.addfile(info)
         for path, data in files.items():
             info = tarfile.TarInfo(path)
             info.size = len(data)
-            made.addfile(info, io.BytesIO(data))
+            writer.addfile(info, io.BytesIO(data))
     return sink.getvalue()
 
 
@@ -36,17 +36,17 @@ def cut(data: bytes, size: int) -> Iterator[memoryview]:
 
 def read(messages: Iterable[memoryview]) -> dict[str, bytes]:
     """Whole files; pieces must be in order and without gaps."""
-    found: dict[str, bytes] = {}
+    contents: dict[str, bytes] = {}
     done: list[str] = []
     for piece in tar.pieces(messages):
         assert piece.path not in done
-        assert piece.offset == len(found.get(piece.path, b""))
-        found[piece.path] = found.get(piece.path, b"") + bytes(piece.data)
+        assert piece.offset == len(contents.get(piece.path, b""))
+        contents[piece.path] = contents.get(piece.path, b"") + bytes(piece.data)
         if piece.is_last:
-            assert len(found[piece.path]) == piece.size
+            assert len(contents[piece.path]) == piece.size
             done.append(piece.path)
-    assert sorted(done) == sorted(found)
-    return found
+    assert sorted(done) == sorted(contents)
+    return contents
 
 
 def gather(pieces: Iterable[tar.FilePiece], whole: dict[str, bytes]) -> None:
@@ -108,7 +108,7 @@ def test_an_archive_of_nothing_has_no_files() -> None:
 def test_messages_may_end_anywhere(size: int) -> None:
     files = {"/a": b"a" * 1300, LONG: b"b" * 512, "/empty": b"", "/c": b"c"}
     assert read(cut(archive(files), size)) == files
-    assert read(part for each in cut(archive(files), size) for part in (memoryview(b""), each)) == files
+    assert read(part for message in cut(archive(files), size) for part in (memoryview(b""), message)) == files
 
 
 def test_a_stream_cut_anywhere_is_worth_another_try_and_gives_no_short_file() -> None:

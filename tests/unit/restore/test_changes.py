@@ -30,8 +30,8 @@ def history(tmp_path: Path) -> RepoHistory:
     return back_up(new_vault(tmp_path), repo).repo(NAME)
 
 
-def said(found: Changes) -> tuple[list[str], list[str]]:
-    return found.puts["path"].to_pylist(), found.deletes
+def said(result: Changes) -> tuple[list[str], list[str]]:
+    return result.puts["path"].to_pylist(), result.deletes
 
 
 def test_a_change_turns_any_tree_into_any_other(history: RepoHistory) -> None:
@@ -39,15 +39,15 @@ def test_a_change_turns_any_tree_into_any_other(history: RepoHistory) -> None:
     commits = history.commits["commit"].to_pylist()
     for old, before in [(None, {}), *zip(commits, TREES, strict=True)]:
         for new, after in zip(commits, TREES, strict=True):
-            found = changes(history, new, old)
-            paths = [path for path in before if path not in found.deletes]
-            put = found.puts["path"].to_pylist()
+            result = changes(history, new, old)
+            paths = [path for path in before if path not in result.deletes]
+            put = result.puts["path"].to_pylist()
             assert set(paths) | set(put) == set(after)
             assert all(before.get(path) != after[path] for path in put)
             assert all(before[path] == after[path] for path in paths if path not in put)
             assert put == sorted(put)
-            assert found.deletes == sorted(set(before) - set(after))
-            assert found.bytes == sum(len(after[path]) for path in put)
+            assert result.deletes == sorted(set(before) - set(after))
+            assert result.bytes == sum(len(after[path]) for path in put)
 
 
 def test_only_chosen_paths_are_changed(history: RepoHistory) -> None:
@@ -71,10 +71,10 @@ def test_spans_hold_every_path_once_and_are_open_at_both_ends(history: RepoHisto
 
 def test_deletions_go_with_the_span_they_are_in(history: RepoHistory) -> None:
     _, second, third = history.commits["commit"].to_pylist()
-    found = changes(history, third, second)
-    assert found.deletes == ["/b"]
-    assert part_of(found, Span("", "/c", 0)).deletes == ["/b"]
-    assert part_of(found, Span("/c", "", 0)).deletes == []
+    result = changes(history, third, second)
+    assert result.deletes == ["/b"]
+    assert part_of(result, Span("", "/c", 0)).deletes == ["/b"]
+    assert part_of(result, Span("/c", "", 0)).deletes == []
 
 
 def made(*files: tuple[str, int]) -> pa.Table:
@@ -93,21 +93,21 @@ def test_a_large_file_is_cut_between_its_blobs(seed: int) -> None:
     """The parts are the change: every blob once and in order; only a file's first part replaces it."""
     dice = random.Random(seed)
     files = [(f"/{number:02}", dice.choice([0, 1, 1, 2, 7, 40])) for number in range(12)]
-    found = Changes(made(*files), [*(f"/{number:02}" for number in range(12, 15)), "/00x"])
+    result = Changes(made(*files), [*(f"/{number:02}" for number in range(12, 15)), "/00x"])
     size = dice.choice([10, 25, 100, 1000])
     blobs: dict[str, list[bytes]] = {}
     deletes: list[str] = []
-    cuts = spans(found, size)
+    cuts = spans(result, size)
     for cut in cuts:
-        part = part_of(found, cut)
+        part = part_of(result, cut)
         deletes += part.deletes
         for row in part.puts.to_pylist():
             assert (row["path"] in blobs) == part.is_added
             blobs.setdefault(row["path"], []).extend(row["blobs"] or [row["digest"]])
-    whole = {row["path"]: row["blobs"] or [row["digest"]] for row in found.puts.to_pylist()}
+    whole = {row["path"]: row["blobs"] or [row["digest"]] for row in result.puts.to_pylist()}
     assert blobs == whole
-    assert sorted(deletes) == sorted(found.deletes)
-    assert sum(cut.size_bytes for cut in cuts) == found.bytes
+    assert sorted(deletes) == sorted(result.deletes)
+    assert sum(cut.size_bytes for cut in cuts) == result.bytes
     assert all(cut.size_bytes <= 2 * size + 10 for cut in cuts)
 
 
@@ -116,12 +116,12 @@ def test_trees_of_many_files_are_compared_as_columns() -> None:
     new = made(*((f"/{number:06}", 1 + (number == 17_000)) for number in range(10, 30_010)))
     changed = new["path"].to_pylist().index("/017000")
     new = new.set_column(5, "digest", pa.array(
-        [b"\1" * 32 if row == changed else each for row, each in enumerate(new["digest"].to_pylist())],
+        [b"\1" * 32 if row == changed else name for row, name in enumerate(new["digest"].to_pylist())],
         table.DIGEST,
     ))  # fmt: skip
-    found = between(old, new)
-    assert found.deletes == [f"/{number:06}" for number in range(10)]
-    assert found.puts["path"].to_pylist() == [
+    result = between(old, new)
+    assert result.deletes == [f"/{number:06}" for number in range(10)]
+    assert result.puts["path"].to_pylist() == [
         "/017000",
         *(f"/{number:06}" for number in range(30_000, 30_010)),
     ]

@@ -81,12 +81,12 @@ def test_an_id_must_mean_one_commit() -> None:
     twins = rows(("abcdef1", None, ""), ("abcdef2", "abcdef1", ""), ("bcdef01", None, ""))
     assert full_id(twins, "abcdef2") == "abcdef2"
     assert full_id(twins, "bcdef0") == "bcdef01"
-    for reference, said in (
+    for reference, message in (
         ("abcdef", "is ambiguous: it matches 2 commits"),
         ("ffffff", "no commit"),
         ("bcde", "too short"),
     ):
-        with pytest.raises(UsageError, match=said):
+        with pytest.raises(UsageError, match=message):
             full_id(twins, reference)
 
 

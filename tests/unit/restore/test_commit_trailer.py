@@ -33,9 +33,7 @@ def commit(description: str, number: int = 1) -> CommitInfo:
 
 
 def found(description: str, request: str = REQUEST, repo: RepoName = REPO) -> dict[str, str]:
-    return {
-        old: each.id for old, each in commit_trailer.restored([commit(description)], request, repo).items()
-    }
+    return {old: new.id for old, new in commit_trailer.restored([commit(description)], request, repo).items()}
 
 
 def test_a_restored_commit_is_found_by_its_request_and_repo() -> None:
@@ -87,8 +85,8 @@ def test_what_is_kept_as_differing_and_what_stands_on_it_does_not_count() -> Non
         return [BranchInfo(f"{working_branches.differing(request)}{n}", f"new{n}", (), None) for n in numbers]
 
     def ids(commits: list[CommitInfo], branches: list[BranchInfo]) -> dict[str, str]:
-        found = commit_trailer.restored(commits[::-1], REQUEST, REPO, branches)
-        return {old: each.id for old, each in found.items()}
+        restored_commits = commit_trailer.restored(commits[::-1], REQUEST, REPO, branches)
+        return {old: new.id for old, new in restored_commits.items()}
 
     first = [made(1, "a" * 32, None), made(2, "b" * 32, 1), made(3, "c" * 32, 2), made(4, "d" * 32, 1)]
     assert ids(first, []) == {"a" * 32: "new1", "b" * 32: "new2", "c" * 32: "new3", "d" * 32: "new4"}

@@ -11,15 +11,17 @@ from pachvault.restore import pipeline_definitions
 
 
 def pipeline(name: str, *inputs: str, **changes: object) -> Pipeline:
-    details: dict[str, object] = {"input": {"cross": [{"pfs": {"repo": each}} for each in inputs]}}
-    made = Pipeline(project="p", name=name, version=1, stopped=False, spec_json="{}", details=details)
-    return made.model_copy(update=changes)
+    details: dict[str, object] = {"input": {"cross": [{"pfs": {"repo": repo}} for repo in inputs]}}
+    definition = Pipeline(project="p", name=name, version=1, stopped=False, spec_json="{}", details=details)
+    return definition.model_copy(update=changes)
 
 
 def in_order(*known: Pipeline) -> list[str]:
     return [
         name.repo
-        for name in pipeline_definitions._topological({RepoName("p", each.name): each for each in known})
+        for name in pipeline_definitions._topological(
+            {RepoName("p", pipeline_known.name): pipeline_known for pipeline_known in known}
+        )
     ]
 
 

@@ -24,9 +24,9 @@ from pachvault.restore.state.request_lock import HeldError, HeldLock, held
 
 @pytest.fixture
 def request_id(cluster: Cluster) -> Iterator[str]:
-    made = secrets.token_hex(32)
-    yield made
-    staging.remove(cluster.target, made)
+    new_id = secrets.token_hex(32)
+    yield new_id
+    staging.remove(cluster.target, new_id)
 
 
 def take(cluster: Cluster, request_id: str, holder: LockHolder | None = None) -> HeldLock:
@@ -57,13 +57,13 @@ def test_a_second_run_is_told_who_holds_it(cluster: Cluster, request_id: str) ->
     with held(cluster.source, cluster.target, request_id, mine) as first:
         first.enter("fetch")
         with (
-            pytest.raises(HeldError) as told,
+            pytest.raises(HeldError) as caught,
             held(cluster.source, cluster.target, request_id, LockHolder.this_process()),
         ):
             pytest.fail("two hold it")
         first.check()
-    assert told.value.exit_code == EXIT_BUSY
-    line = str(told.value)
+    assert caught.value.exit_code == EXIT_BUSY
+    line = str(caught.value)
     assert line.startswith(f"request {request_id[:12]}: {mine.name} carries it out, since ")
     assert "in phase fetch" in line
     assert "10 minutes" in line

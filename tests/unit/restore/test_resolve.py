@@ -54,7 +54,7 @@ class Case:
 
     def resolve(self, *what: str, **fields: Any) -> PlanWithShares:
         """`what` is in the project; `project/` goes before it."""
-        named = [f"{self.there.name}/{each}" for each in what]
+        named = [f"{self.there.name}/{source}" for source in what]
         if "from_" in fields:
             fields["from"] = fields.pop("from_")
         request = strict_yaml.validate(Request, {"version": 1, "what": named, **fields}, "test")
@@ -81,16 +81,16 @@ def case(project: There, tmp_path: Path) -> Case:
 def line(case: Case) -> list[str]:
     """Five commits on data@master, the third failed; data@side on the second."""
     data = case.repo("data")
-    made = [
+    ids = [
         data.commit({"/a": b"1", "/log": b"1"}),
         data.commit({"/a": b"1", "/log": b"12"}),
         data.commit({"/a": b"1", "/log": b"12"}, error="it failed"),
         data.commit({"/a": b"1", "/log": b"1234"}),
         data.commit({"/log": b"1234"}),
     ]
-    data.commit({"/side": b"s"}, branch="side", parent=made[1])
+    data.commit({"/side": b"s"}, branch="side", parent=ids[1])
     case.back_up()
-    return made
+    return ids
 
 
 def steps(plan: RepoPlan) -> list[str]:
@@ -98,7 +98,7 @@ def steps(plan: RepoPlan) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("what", "found"),
+    ("what", "branches"),
     [
         (["data"], {"data": ["master", "side"]}),
         (["data@master"], {"data": ["master"]}),
@@ -111,22 +111,22 @@ def steps(plan: RepoPlan) -> list[str]:
     ],
 )
 def test_patterns_mean_repos_and_branches(
-    case: Case, line: list[str], what: list[str], found: dict[str, list[str]]
+    case: Case, line: list[str], what: list[str], branches: dict[str, list[str]]
 ) -> None:
     for name in ("logs", "log-2"):
         case.repo(name).commit({"/l": name.encode()})
     case.back_up()
     plan = case.plan(*what)
-    assert {repo.repo: [each.name for each in repo.branches] for repo in plan.repos} == found
+    assert {repo.repo: [branch.name for branch in repo.branches] for repo in plan.repos} == branches
     assert all(repo.is_new and repo.description == f"about {repo.repo}" for repo in plan.repos)
     assert plan.commits == sum(len(repo.steps) for repo in plan.repos)
 
 
 @pytest.mark.parametrize("what", ["none", "data@none", "data@no*", "da", "data@0123456789abcdef"])
 def test_a_pattern_that_matches_nothing_is_named(case: Case, line: list[str], what: str) -> None:
-    with pytest.raises(UsageError) as told:
+    with pytest.raises(UsageError) as caught:
         case.plan("data@master", what)
-    assert f"matches '{case.there.name}/{what}'" in str(told.value)
+    assert f"matches '{case.there.name}/{what}'" in str(caught.value)
 
 
 def test_a_commit_by_its_old_id_or_its_beginning(case: Case, line: list[str]) -> None:
@@ -178,12 +178,12 @@ def test_history_is_cut_and_parents_come_first(
     case: Case, line: list[str], extent: Any, kept: list[int]
 ) -> None:
     if isinstance(extent, dict):
-        extent = {key: line[each] if key in ("from", "to") else each for key, each in extent.items()}
+        extent = {key: line[value] if key in ("from", "to") else value for key, value in extent.items()}
     plan = case.only("data@master", history=extent)
-    assert steps(plan) == [line[each] for each in kept]
-    assert [step.old.parent for step in plan.steps] == [None, *(line[each] for each in kept[:-1])]
+    assert steps(plan) == [line[index] for index in kept]
+    assert [step.old.parent for step in plan.steps] == [None, *(line[index] for index in kept[:-1])]
     assert plan.branches[0].head == line[kept[-1]]
-    assert [step.old.error for step in plan.steps] == ["it failed" if each == 2 else "" for each in kept]
+    assert [step.old.error for step in plan.steps] == ["it failed" if index == 2 else "" for index in kept]
 
 
 def test_a_change_is_one_of_the_nearest_ancestor_that_did_not_fail(case: Case, line: list[str]) -> None:
@@ -338,11 +338,11 @@ def test_a_pipeline_comes_after_what_it_reads_and_needs_its_secrets(case: Case, 
 
     case.back_up(pipeline("a-last", "data", "middle"), pipeline("middle", "first"), pipeline("first", "data"))
     plan = case.plan("*", pipelines=True)
-    assert [each.name for each in plan.pipelines] == ["first", "middle", "a-last"]
+    assert [planned.name for planned in plan.pipelines] == ["first", "middle", "a-last"]
     assert set(plan.pipelines[2].inputs) == {f"{case.there.name}/data", f"{case.there.name}/middle"}
     assert "reprocess" not in plan.pipelines[0].spec_json
     assert case.plan("*").pipelines == []
-    assert [each.name for each in case.plan("first", "data", pipelines=True).pipelines] == ["first"]
+    assert [planned.name for planned in case.plan("first", "data", pipelines=True).pipelines] == ["first"]
     with pytest.raises(UsageError, match="pipelines keep their names"):
         case.plan("*", pipelines=True, to={"project": "new"})
     case.back_up(pipeline("first", "data", needs="not-there", stopped=True))
@@ -400,7 +400,7 @@ def test_pipelines_of_the_backup_itself_come_back_only_where_they_are_named(
     def planned(*what: str) -> tuple[set[str], list[str]]:
         request = strict_yaml.validate(Request, {"version": 1, "what": what, "pipelines": True}, "test")
         plan = resolve(request, case.vault, case.there.cluster.source).plan
-        return {each.project for each in plan.pipelines}, plan.notes
+        return {pipeline.project for pipeline in plan.pipelines}, plan.notes
 
     projects, notes = planned("*/*")
     assert projects == {case.there.name}
@@ -422,7 +422,7 @@ def test_damage_is_refused_or_named(case: Case, line: list[str]) -> None:
         case.plan("data@master")
     plan = case.plan("data@master", keep_going=True)
     assert plan.repos == []
-    assert [each.startswith(f"{case.there.name}/data: ") for each in plan.lost] == [True]
+    assert [loss.startswith(f"{case.there.name}/data: ") for loss in plan.lost] == [True]
 
 
 def test_large_changes_are_cut_into_shares(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:

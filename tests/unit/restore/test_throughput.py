@@ -20,9 +20,9 @@ from pachvault.vault.vault import Vault
 def vault(tmp_path: Path) -> Vault:
     repo = Repo(RepoName("p", "r"))
     repo.commit({"/a": b"1"})
-    made = new_vault(tmp_path)
-    back_up(made, repo)
-    return made
+    opened = new_vault(tmp_path)
+    back_up(opened, repo)
+    return opened
 
 
 def restored(vault: Vault, size: int, seconds: float | None) -> dict[str, Any]:
@@ -37,15 +37,15 @@ def test_restores_of_this_vault_count_and_their_sums_are_divided(vault: Vault) -
         {"vault": vault.config.vault_id},
     ]
     mine = [restored(vault, 3_000_000, 1.0), restored(vault, 1_000_000, 3.0)]
-    found = measured([*mine, *others], vault)
-    assert found == throughput.Throughput(1_000_000, "the last 2 restores of this vault")
+    throughput_now = measured([*mine, *others], vault)
+    assert throughput_now == throughput.Throughput(1_000_000, "the last 2 restores of this vault")
     assert measured(mine[:1], vault) == throughput.Throughput(3_000_000, "the last restore of this vault")
 
 
 def test_only_the_newest_count(vault: Vault) -> None:
     slow, fast = restored(vault, 1_000_000, 100.0), restored(vault, 1_000_000, 1.0)
-    found = measured([slow, *([fast] * 10)], vault)
-    assert found == throughput.Throughput(1_000_000, "the last 10 restores of this vault")
+    throughput_now = measured([slow, *([fast] * 10)], vault)
+    assert throughput_now == throughput.Throughput(1_000_000, "the last 10 restores of this vault")
 
 
 def test_before_any_restore_an_export_is_taken(vault: Vault, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -57,13 +57,15 @@ def test_before_any_restore_an_export_is_taken(vault: Vault, monkeypatch: pytest
         (Totals(bytes_read=8_000_000, export_seconds=0.0), None),
         (Totals(bytes_read=999_999, export_seconds=1.0), None),
     ):
-        made = snapshot.manifest.model_copy(update={"totals": totals})
+        manifest = snapshot.manifest.model_copy(update={"totals": totals})
         monkeypatch.setattr(
-            throughput.snapshots, "load", lambda *_, made=made: type(snapshot)(vault, name, made)
+            throughput.snapshots, "load", lambda *_, manifest=manifest: type(snapshot)(vault, name, manifest)
         )
-        found = measured([], vault)
-        assert (found.bytes_per_second if found else None) == expected
-        assert found is None or found.source.startswith(f"the export of snapshot {snapshot.short_id}")
+        throughput_now = measured([], vault)
+        assert (throughput_now.bytes_per_second if throughput_now else None) == expected
+        assert throughput_now is None or throughput_now.source.startswith(
+            f"the export of snapshot {snapshot.short_id}"
+        )
 
 
 def test_expected_seconds_are_data_by_bandwidth() -> None:

@@ -28,15 +28,15 @@ def test_every_json_line_is_one_object_with_phase_bytes_and_files(monkeypatch: p
         shown.add(40, 1)
         shown.add(60, 2)
         shown.say("for people")
-    said = lines(out)
-    assert [(line["type"], line["phase"], line["done_bytes"], line["files"]) for line in said] == [
+    printed = lines(out)
+    assert [(line["type"], line["phase"], line["done_bytes"], line["files"]) for line in printed] == [
         ("progress", "export", 0, 0),
         ("progress", "export", 40, 1),
         ("progress", "export", 100, 3),
     ]
-    assert said[0]["total_bytes"] == 100
-    assert said[-1]["remaining_seconds"] == 0.0
-    assert said[0]["remaining_seconds"] is None
+    assert printed[0]["total_bytes"] == 100
+    assert printed[-1]["remaining_seconds"] == 0.0
+    assert printed[0]["remaining_seconds"] is None
 
 
 def test_json_lines_come_at_most_once_a_second() -> None:
@@ -122,7 +122,7 @@ def test_nothing_that_threads_add_at_once_is_lost() -> None:
     reports = _Reports(sums)
     add_from_threads(reports)
     reports.pass_on()
-    assert [sum(each) for each in zip(*sums.reports, strict=True)] == [400, 400]
+    assert [sum(counts) for counts in zip(*sums.reports, strict=True)] == [400, 400]
 
 
 def test_progress_that_cannot_be_written_stops_no_work() -> None:

@@ -30,9 +30,9 @@ from pachvault.store.store import UNREADABLE
 
 @pytest.fixture
 def store(tmp_path: Path) -> FolderStore:
-    made = FolderStore(tmp_path / "place")
-    made.create()
-    return made
+    folder_store = FolderStore(tmp_path / "place")
+    folder_store.create()
+    return folder_store
 
 
 def names(store: FolderStore, folder: str = "") -> list[str]:
@@ -49,10 +49,10 @@ def test_an_object_is_read_back_whole_and_in_ranges(store: FolderStore) -> None:
     assert store.get("a/b/c") == b"hello world"
     assert store.get_range("a/b/c", 6, 5) == b"world"
     assert store.get_range("a/b/c", 0, 0) == b""
-    found = store.stat("a/b/c")
-    assert found is not None
-    assert (found.name, found.size) == ("a/b/c", 11)
-    assert abs(found.modified_at - datetime.now(UTC)) < timedelta(minutes=1)
+    info = store.stat("a/b/c")
+    assert info is not None
+    assert (info.name, info.size) == ("a/b/c", 11)
+    assert abs(info.modified_at - datetime.now(UTC)) < timedelta(minutes=1)
 
 
 def test_an_empty_object_is_an_object(store: FolderStore) -> None:
@@ -207,10 +207,10 @@ def test_names_that_are_no_utf8_and_times_that_no_calendar_has_are_listed(store:
     store.put("late", [b"x"], 1)
     os.utime(store.root / "old", (-(10**10), -(10**10)))
     os.utime(store.root / "late", (10**11, 10**11))
-    found = {info.name: info.modified_at.year for info in store.list("")}
-    assert found.keys() == {"\udcff\udcfe", "old", "late"}
-    assert found["old"] == 1970
-    assert found["late"] > 2400  # some file systems keep less
+    years = {info.name: info.modified_at.year for info in store.list("")}
+    assert years.keys() == {"\udcff\udcfe", "old", "late"}
+    assert years["old"] == 1970
+    assert years["late"] > 2400  # some file systems keep less
 
 
 def test_a_folder_that_may_not_be_read_hides_no_other(
@@ -299,15 +299,15 @@ def test_a_place_that_cannot_be_made_is_bad_input(tmp_path: Path) -> None:
 
 
 def test_a_place_is_there_once_it_is_made(tmp_path: Path) -> None:
-    made = FolderStore(tmp_path / "x" / "y")
-    assert not made.exists()
-    made.create()
-    made.create()
-    assert made.exists()
+    folder_store = FolderStore(tmp_path / "x" / "y")
+    assert not folder_store.exists()
+    folder_store.create()
+    folder_store.create()
+    assert folder_store.exists()
 
 
 @pytest.mark.parametrize(
-    ("number", "said"),
+    ("number", "message"),
     [
         (errno.EROFS, "permission to read or write is missing"),
         (errno.EACCES, "permission to read or write is missing"),
@@ -317,14 +317,14 @@ def test_a_place_is_there_once_it_is_made(tmp_path: Path) -> None:
     ],
 )
 def test_a_refusing_system_is_explained_and_nothing_is_left(
-    store: FolderStore, monkeypatch: pytest.MonkeyPatch, number: int, said: str
+    store: FolderStore, monkeypatch: pytest.MonkeyPatch, number: int, message: str
 ) -> None:
     def refuse(_: int) -> None:
         raise OSError(number, os.strerror(number))
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", refuse)
-        with pytest.raises(PachvaultError, match=said):
+        with pytest.raises(PachvaultError, match=message):
             store.put("a", [b"12345"], 5)
     assert everything(store) == []
 

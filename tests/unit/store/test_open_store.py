@@ -54,7 +54,7 @@ def test_objects_are_listed_by_name_below_an_odd_folder(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("url", "said"),
+    ("url", "message"),
     [
         ("s3://bucket/vault", "scheme 's3' is not supported"),
         ("https://host/vault", "scheme 'https' is not supported"),
@@ -65,7 +65,7 @@ def test_objects_are_listed_by_name_below_an_odd_folder(tmp_path: Path) -> None:
         ("", "the target is empty"),
     ],
 )
-def test_any_other_target_is_bad_input_in_one_line(url: str, said: str) -> None:
-    with pytest.raises(UsageError, match=said) as caught:
+def test_any_other_target_is_bad_input_in_one_line(url: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message) as caught:
         open_store(url)
     assert "\n" not in str(caught.value)

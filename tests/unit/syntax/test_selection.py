@@ -115,7 +115,7 @@ def test_snapshots(value: object, meant: SnapshotRef) -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "said"),
+    ("value", "message"),
     [
         ("ab", "'ab' is too short for the id of a snapshot (4 digits or more)"),
         (24, "'24' is too short for the id of a snapshot"),
@@ -130,10 +130,10 @@ def test_snapshots(value: object, meant: SnapshotRef) -> None:
         (None, "not a snapshot: None"),
     ],
 )
-def test_what_is_no_snapshot_is_refused(value: object, said: str) -> None:
+def test_what_is_no_snapshot_is_refused(value: object, message: str) -> None:
     with pytest.raises(UsageError) as caught:
         SnapshotRef.parse(value)
-    assert str(caught.value).startswith(said)
+    assert str(caught.value).startswith(message)
 
 
 def test_an_id_is_picked_by_its_beginning() -> None:

@@ -22,13 +22,13 @@ DATA = [np.random.default_rng(seed).bytes(2000) for seed in range(6)]
 @pytest.fixture
 def vault(tmp_path: Path) -> Vault:
     """The first four blobs in one pack, and all but the first in another one, in another order."""
-    made = new_vault(tmp_path)
+    opened = new_vault(tmp_path)
     for chosen in (DATA[:4], DATA[:0:-1]):
-        with PackWriter(made) as writer:
+        with PackWriter(opened) as writer:
             for data in chosen:
                 writer.add(pack.Frame(data, len(data), pack.CODEC_RAW, (digest(data),), (len(data),)))
             writer.finish()
-    return made
+    return opened
 
 
 def packs(vault: Vault, root: Path) -> list[Path]:
@@ -62,9 +62,9 @@ def test_another_place_is_tried(vault: Vault, tmp_path: Path, which: int, how: s
     alone = {0: [0], 1: [4, 5]}[which]
     for number, data in enumerate(DATA):
         if number in alone:
-            with pytest.raises(DamageError, match=r"blob|no such object|ends at byte") as said:
+            with pytest.raises(DamageError, match=r"blob|no such object|ends at byte") as caught:
                 reader.read(digest(data))
-            assert file.name in str(said.value)
+            assert file.name in str(caught.value)
         else:
             assert reader.read(digest(data)) == data
 

@@ -24,22 +24,22 @@ NAMES = [digest(data) for data in DATA]
 @pytest.fixture
 def vault(tmp_path: Path) -> Vault:
     """Frames of three blobs, and the last three blobs once more in another pack."""
-    made = new_vault(tmp_path)
+    opened = new_vault(tmp_path)
     compressor = zstandard.ZstdCompressor()
     for first in (0, 9):
-        with PackWriter(made) as writer:
+        with PackWriter(opened) as writer:
             for at in range(first, 12, 3):
                 chosen = DATA[at : at + 3]
                 sizes = [len(data) for data in chosen]
                 writer.add(pack.make_frame(b"".join(chosen), NAMES[at : at + 3], sizes, compressor))
             writer.finish()
-    return made
+    return opened
 
 
 def test_in_whatever_order(vault: Vault) -> None:
     reader = BlobReader(vault, blob_index.load_places(vault))
     for order in (range(12), range(11, -1, -1), [3, 3, 0, 11, 4, 3], []):
-        assert reader.read_many([NAMES[each] for each in order]) == [DATA[each] for each in order]
+        assert reader.read_many([NAMES[index] for index in order]) == [DATA[index] for index in order]
 
 
 def test_what_is_damaged_is_read_from_its_other_place(vault: Vault, tmp_path: Path) -> None:

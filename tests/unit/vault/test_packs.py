@@ -29,7 +29,7 @@ COMPRESSOR = zstandard.ZstdCompressor()
 
 def frame(*data: bytes) -> Frame:
     return pack.make_frame(
-        b"".join(data), [digest(each) for each in data], [len(each) for each in data], COMPRESSOR
+        b"".join(data), [digest(content) for content in data], [len(content) for content in data], COMPRESSOR
     )
 
 
@@ -39,8 +39,8 @@ def noise(seed: int, size: int = 1000) -> bytes:
 
 def write(vault: Vault, frames: Iterable[Frame], pack_bytes: int = 10_000) -> PackWriter:
     with PackWriter(vault, pack_bytes) as writer:
-        for each in frames:
-            writer.add(each)
+        for content in frames:
+            writer.add(content)
         writer.finish()
     return writer
 
@@ -52,9 +52,9 @@ def objects(vault: Vault, folder: str) -> list[str]:
 def test_what_was_written_is_read_back_by_digest(tmp_path: Path) -> None:
     vault = new_vault(tmp_path)
     data = [noise(seed) for seed in range(20)] + [b"tiny", b"x" * 50_000]
-    write(vault, [frame(*data[:3]), *(frame(each) for each in data[3:])])
+    write(vault, [frame(*data[:3]), *(frame(content) for content in data[3:])])
     reader = BlobReader(vault, blob_index.load_places(vault))
-    assert [reader.read(digest(each)) for each in data] == data
+    assert [reader.read(digest(content)) for content in data] == data
     assert list(reader.stream([digest(data[5]), digest(data[0])])) == [data[5], data[0]]
 
 
@@ -66,9 +66,9 @@ def test_packs_are_closed_at_their_limit(tmp_path: Path) -> None:
     assert writer.raw_bytes == 25_000
     assert len(objects(vault, layout.INDEX)) == 1
     for written in writer.packs:
-        found = vault.store.stat(layout.pack_path(written.digest))
-        assert found is not None
-        assert found.size == written.size < 5000 + 1000 + 64 + 8 + 6 * 80
+        info = vault.store.stat(layout.pack_path(written.digest))
+        assert info is not None
+        assert info.size == written.size < 5000 + 1000 + 64 + 8 + 6 * 80
 
 
 def test_the_same_frames_give_the_same_objects_and_nothing_new(tmp_path: Path) -> None:
@@ -77,7 +77,9 @@ def test_the_same_frames_give_the_same_objects_and_nothing_new(tmp_path: Path) -
     first = write(vault, frames)
     before = {info.name: info.modified_at for info in vault.store.list("")}
     second = write(vault, frames)
-    assert [each.digest for each in first.packs] == [each.digest for each in second.packs]
+    assert [written_pack.digest for written_pack in first.packs] == [
+        written_pack.digest for written_pack in second.packs
+    ]
     assert {info.name: info.modified_at for info in vault.store.list("")} == before
 
 
@@ -98,8 +100,8 @@ class FullStore(FolderStore):
 
 
 def test_a_failed_upload_surfaces_and_leaves_no_index(tmp_path: Path) -> None:
-    made = new_vault(tmp_path)
-    vault = Vault(FullStore(tmp_path / "vault"), made.config)
+    opened = new_vault(tmp_path)
+    vault = Vault(FullStore(tmp_path / "vault"), opened.config)
     with pytest.raises(PachvaultError, match="the target is full"):
         write(vault, [frame(noise(seed)) for seed in range(60)], pack_bytes=2000)
     assert objects(vault, layout.INDEX) == []
@@ -185,8 +187,10 @@ def test_the_index_knows_how_far_each_pack_goes(tmp_path: Path) -> None:
     vault = new_vault(tmp_path)
     writer = write(vault, [frame(noise(seed)) for seed in range(6)], pack_bytes=3000)
     known = blob_index.load_places(vault)
-    assert sorted(known.rows.pack_ends()) == sorted((each.digest, 8 + 3000) for each in writer.packs)
-    held = [set(split_digests(known.blobs_in(each.digest))) for each in writer.packs]
+    assert sorted(known.rows.pack_ends()) == sorted(
+        (written_pack.digest, 8 + 3000) for written_pack in writer.packs
+    )
+    held = [set(split_digests(known.blobs_in(written_pack.digest))) for written_pack in writer.packs]
     assert sorted(map(len, held)) == [3, 3]
     assert held[0] | held[1] == {digest(noise(seed)) for seed in range(6)}
     rows = known.find_all([digest(noise(0)), digest(noise(1))])
@@ -206,7 +210,7 @@ def test_a_reader_shared_by_threads_holds_a_bounded_number_of_frames(
 ) -> None:
     vault = new_vault(tmp_path)
     data = {digest(noise(seed)): noise(seed) for seed in range(40)}
-    write(vault, [frame(each) for each in data.values()], pack_bytes=5000)
+    write(vault, [frame(content) for content in data.values()], pack_bytes=5000)
     monkeypatch.setattr(reader_module, "CACHE_BYTES", 3500)
     reader = BlobReader(vault, blob_index.load_places(vault))
     with ThreadPoolExecutor(8) as pool:
@@ -221,14 +225,14 @@ def test_a_toc_that_names_a_frame_it_does_not_list_is_damage(tmp_path: Path) -> 
     vault = new_vault(tmp_path)
     builder = pack.PackBuilder()
     builder.add(frame(noise(1)))
-    made = builder.finish()
-    blobs_wrong = made.toc.blobs.copy()
+    built = builder.finish()
+    blobs_wrong = built.toc.blobs.copy()
     blobs_wrong["frame"] = 1
-    toc = made.toc.frames.tobytes() + blobs_wrong.tobytes()
-    *counts, _, end = pack.TRAILER.unpack(made.parts[-1])
+    toc = built.toc.frames.tobytes() + blobs_wrong.tobytes()
+    *counts, _, end = pack.TRAILER.unpack(built.parts[-1])
     unnamed = pack.TRAILER.pack(*counts, bytes(32), end)
     name = digest(toc + unnamed[: -32 - len(end)])
-    data = b"".join([*made.parts[:-2], toc, pack.TRAILER.pack(*counts, name, end)])
+    data = b"".join([*built.parts[:-2], toc, pack.TRAILER.pack(*counts, name, end)])
     path = layout.pack_path(name)
     vault.store.put(path, [data], len(data))
     with pytest.raises(DamageError, match="a frame that it does not list"):

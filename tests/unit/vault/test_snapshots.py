@@ -34,8 +34,8 @@ def story(vault: Vault) -> Repo:
 
 
 def heads(history: RepoHistory, reference: str) -> list[str]:
-    found = history.branches(SourcePattern(NAME.project, NAME.repo, reference))
-    return [branch.head for branch in found if branch.head]
+    branches = history.branches(SourcePattern(NAME.project, NAME.repo, reference))
+    return [branch.head for branch in branches if branch.head]
 
 
 def test_snapshots_are_listed_oldest_first_and_latest_is_the_last(tmp_path: Path) -> None:
@@ -61,7 +61,7 @@ def test_an_empty_vault_an_unknown_and_a_short_reference_are_bad_input(tmp_path:
         snapshots.resolve(vault, "latest")
     story(vault)
     first = snapshots.names(vault)[0].id
-    for reference, said in (
+    for reference, message in (
         ("", "not a snapshot: ''"),
         (first[:3], f"'{first[:3]}' is too short"),
         ("zzzz", "not a snapshot: 'zzzz'"),
@@ -69,7 +69,7 @@ def test_an_empty_vault_an_unknown_and_a_short_reference_are_bad_input(tmp_path:
         ("ffff", "no snapshot 'ffff'"),
         ("2001-01-01 00:00", "no snapshot was frozen at or before 2001-01-01 00:00:00 UTC"),
     ):
-        with pytest.raises(UsageError, match=re.escape(said)):
+        with pytest.raises(UsageError, match=re.escape(message)):
             snapshots.resolve(vault, reference)
 
 

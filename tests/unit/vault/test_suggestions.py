@@ -50,15 +50,17 @@ def test_a_repo_whose_name_is_near(made: list[Snapshot]) -> None:
 
 
 def test_a_branch_that_an_older_snapshot_has_and_the_branches_that_there_are(made: list[Snapshot]) -> None:
-    said = source("p/data@side", of=made[2])
-    assert said.endswith(f"(branches: master; {named(made[1])} is the newest that has it)")
+    suggestion = source("p/data@side", of=made[2])
+    assert suggestion.endswith(f"(branches: master; {named(made[1])} is the newest that has it)")
     assert "did you mean p/data@master?" in source("p/data@mastre", of=made[2])
 
 
 def test_a_path_that_an_older_snapshot_has(made: list[Snapshot]) -> None:
-    said = source("p/data@master", "/2026/07/**", of=made[2])
-    assert f"{named(made[1])} is the newest that has it" in said
-    assert said.startswith(f"no file of p/data@master in snapshot {made[2].short_id} matches '/2026/07/**' (")
+    suggestion = source("p/data@master", "/2026/07/**", of=made[2])
+    assert f"{named(made[1])} is the newest that has it" in suggestion
+    assert suggestion.startswith(
+        f"no file of p/data@master in snapshot {made[2].short_id} matches '/2026/07/**' ("
+    )
 
 
 def test_a_path_whose_name_is_near(made: list[Snapshot]) -> None:

@@ -27,13 +27,13 @@ from pachvault.vault import vault
 
 def config(folder: Path, **changes: object) -> FolderStore:
     """A vault whose configuration says something else."""
-    made = new_vault(folder)
+    opened = new_vault(folder)
     path = folder / "vault" / layout.CONFIG
-    said = json.loads(path.read_bytes()) | changes
-    del said["checksum"]  # as one that was written with these
-    path.write_text(json.dumps(said))
-    assert isinstance(made.store, FolderStore)
-    return made.store
+    fields = json.loads(path.read_bytes()) | changes
+    del fields["checksum"]  # as one that was written with these
+    path.write_text(json.dumps(fields))
+    assert isinstance(opened.store, FolderStore)
+    return opened.store
 
 
 def refused(store: FolderStore) -> PachvaultError:
@@ -44,9 +44,9 @@ def refused(store: FolderStore) -> PachvaultError:
 
 
 def test_a_made_vault_opens_with_the_same_id(tmp_path: Path) -> None:
-    made = new_vault(tmp_path)
-    assert vault.open_vault(made.store).config == made.config
-    assert len(made.config.vault_id) == 32
+    opened = new_vault(tmp_path)
+    assert vault.open_vault(opened.store).config == opened.config
+    assert len(opened.config.vault_id) == 32
 
 
 def test_no_such_place_and_no_vault_there_are_code_10(tmp_path: Path) -> None:
@@ -84,9 +84,9 @@ def test_a_damaged_configuration_is_damage(tmp_path: Path) -> None:
 
 
 def test_a_place_that_is_taken_is_refused(tmp_path: Path) -> None:
-    made = new_vault(tmp_path)
+    opened = new_vault(tmp_path)
     with pytest.raises(UsageError, match="a vault exists already"):
-        vault.create(made.store)
+        vault.create(opened.store)
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "letter.txt").write_text("dear")
     with pytest.raises(UsageError, match="not empty"):
@@ -95,26 +95,26 @@ def test_a_place_that_is_taken_is_refused(tmp_path: Path) -> None:
 
 
 def test_records_and_tables_are_read_by_digest(tmp_path: Path) -> None:
-    made = new_vault(tmp_path)
+    opened = new_vault(tmp_path)
     record = PipelinesRecord(pipelines=[])
-    assert made.pipelines_record(made.put_record(record)) == record
-    name = made.put_table(table.encode_files(table.FILES.empty_table())).digest
-    assert made.file_table(name).num_rows == 0
-    assert made.put_record(record) == made.put_record(record)
+    assert opened.pipelines_record(opened.put_record(record)) == record
+    name = opened.put_table(table.encode_files(table.FILES.empty_table())).digest
+    assert opened.file_table(name).num_rows == 0
+    assert opened.put_record(record) == opened.put_record(record)
 
 
 def test_an_object_is_damaged_where_its_bytes_or_its_name_were_changed(tmp_path: Path) -> None:
-    made = new_vault(tmp_path)
-    name = made.put_record(PipelinesRecord(pipelines=[]))
+    opened = new_vault(tmp_path)
+    name = opened.put_record(PipelinesRecord(pipelines=[]))
     path = tmp_path / "vault" / layout.record_path(name)
     other = tmp_path / "vault" / layout.record_path(digest(b"other"))
     other.parent.mkdir(parents=True, exist_ok=True)
     other.write_bytes(path.read_bytes())
     path.write_bytes(path.read_bytes().replace(b"[]", b"[ ]"))
-    for each in (name, digest(b"other")):
+    for digest_of_name in (name, digest(b"other")):
         with pytest.raises(DamageError, match="does not have the digest in its name") as caught:
-            made.pipelines_record(each)
-        assert each.hex() in str(caught.value)
+            opened.pipelines_record(digest_of_name)
+        assert digest_of_name.hex() in str(caught.value)
 
 
 @pytest.mark.parametrize("folder", [layout.PACKS, layout.SNAPSHOTS])
@@ -123,28 +123,28 @@ def test_a_vault_without_its_configuration_is_sent_to_repair(
     tmp_path: Path, folder: str, data: bytes | None
 ) -> None:
     """Neither to `init`, which would refuse it."""
-    made = new_vault(tmp_path)
+    opened = new_vault(tmp_path)
     name = layout.pack_path(digest(b"1"))
     if folder == layout.SNAPSHOTS:
-        name = layout.snapshot_path(made.config.created_at, 1, digest(b"1"))
-    made.store.put(name, [b"1"], 1)
-    made.store.delete(layout.CONFIG)
+        name = layout.snapshot_path(opened.config.created_at, 1, digest(b"1"))
+    opened.store.put(name, [b"1"], 1)
+    opened.store.delete(layout.CONFIG)
     if data is not None:
         (tmp_path / "vault" / layout.CONFIG).write_bytes(data)
     with pytest.raises(PachvaultError) as caught:
-        vault.open_vault(made.store)
+        vault.open_vault(opened.store)
     assert "pachvault repair --dry-run" in caught.value.hint
     if data is None:
         with pytest.raises(UsageError, match="pachvault repair --dry-run"):
-            vault.create(made.store)
+            vault.create(opened.store)
 
 
 def test_a_new_file_systems_own_folder_is_no_content(tmp_path: Path) -> None:
     (tmp_path / "lost+found").mkdir()
     (tmp_path / "lost+found" / "#12").write_bytes(b"what a check of the file system found")
     store = FolderStore(tmp_path)
-    made = vault.create(store)
-    assert vault.open_vault(store).config == made.config
+    opened = vault.create(store)
+    assert vault.open_vault(store).config == opened.config
 
 
 def test_an_empty_folder_may_be_a_mount_that_is_not_there(tmp_path: Path) -> None:
@@ -175,9 +175,9 @@ def test_of_two_that_make_a_vault_at_once_one_wins_and_the_other_says_so(tmp_pat
     barrier = threading.Barrier(4)
     with ThreadPoolExecutor(4) as pool:
         ends = list(pool.map(attempt, range(4)))
-    won = [each for each in ends if isinstance(each, str)]
+    won = [end for end in ends if isinstance(end, str)]
     assert won == [vault.open_vault(FolderStore(tmp_path / "vault")).config.vault_id]
-    assert sum("another `init`" in str(each) for each in ends) == 3
+    assert sum("another `init`" in str(end) for end in ends) == 3
 
 
 @pytest.mark.parametrize(

@@ -118,12 +118,12 @@ class Database:
                 self._in_transaction = False
 
     def wait_until(
-        self, found: Callable[[sqlite3.Connection], T | None], active: Callable[[], bool]
+        self, look_for: Callable[[sqlite3.Connection], T | None], active: Callable[[], bool]
     ) -> T | None:
-        """What `found` finds, looked for again after every change; nothing if the caller went away."""
+        """What `look_for` finds, looked for again after every change; nothing if the caller went away."""
         with self._changed:
             while True:
-                result = found(self._sql)
+                result = look_for(self._sql)
                 if result is not None or not active():
                     return result
                 self._changed.wait(WAIT_SECONDS)

@@ -123,10 +123,10 @@ def _directories(entries: list[Entry], lower: str) -> dict[str, tuple[int, bytes
     return result
 
 
-def matching(found: Iterator[Item], match: Match) -> Iterator[Item]:
+def matching(listed: Iterator[Item], match: Match) -> Iterator[Item]:
     """The items that match, and everything below a directory that does."""
     inside = ""
-    for item in found:
+    for item in listed:
         if inside and item.path.startswith(inside):
             yield item
         elif match(item.path):
