@@ -87,7 +87,9 @@ def test_branches_and_repos_that_no_pattern_means_are_left_out(backup: Backup) -
     backup.assert_restorable(snapshot, heads=wanted)
 
 
-def test_a_source_that_matches_nothing_makes_a_snapshot_partial_and_none_at_all_is_an_error(backup: Backup) -> None:
+def test_a_source_that_matches_nothing_makes_a_snapshot_partial_and_none_at_all_is_an_error(
+    backup: Backup,
+) -> None:
     project = backup.project
     chain(backup, 1)
     snapshot = backup.run_policy(3, sources=[project.everything(), f"{project.name}/typo"])

@@ -152,7 +152,9 @@ def _idle(status: str, run_id: str, policy: Policy | None, tick: datetime | None
 
 def _survey_problems(surveyed: Survey, policy: Policy) -> list[Problem]:
     problems = [
-        Problem(repo=pattern, kind=NOTHING_MATCHED, message=f"no branch matches {pattern}, a source of the policy")
+        Problem(
+            repo=pattern, kind=NOTHING_MATCHED, message=f"no branch matches {pattern}, a source of the policy"
+        )
         for pattern in policy.sources
         if not any(
             selection.source(pattern).means(repo.info.name, branch.name)
