@@ -40,7 +40,18 @@ lint: setup ## ruff, mypy, import-linter
 
 .PHONY: test
 test: setup ## every test but the slow ones, in parallel
-	$(BIN)/pytest -n auto --dist loadgroup -m 'not slow and not soak' tests
+	$(BIN)/pytest -n auto --dist loadgroup -m 'not slow and not soak and not targets' tests
+
+build/servers/installed: tests/targets/servers.mk
+	$(MAKE) -f tests/targets/servers.mk
+	@touch $@
+
+.PHONY: servers
+servers: build/servers/installed ## the object-store servers that tests start, into build/servers (Go and npm)
+
+.PHONY: check-targets
+check-targets: setup servers ## every kind of target, on real servers of its protocol
+	$(BIN)/pytest -n 2 --dist loadgroup -m targets tests
 
 .PHONY: slow
 slow: setup ## the slow tests

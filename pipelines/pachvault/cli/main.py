@@ -20,7 +20,7 @@ from pachvault.cli.render import show
 from pachvault.cli.results.error import ErrorResult
 from pachvault.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, PachvaultError, UsageError
 from pachvault.pach import lazy_protos
-from pachvault.runtime import allocator, logs
+from pachvault.runtime import allocator, interrupts, logs
 from pachvault.runtime.process_exit import ProcessExit
 
 _log = logging.getLogger(__name__)
@@ -103,6 +103,7 @@ def main() -> None:
     # many objects, few cycles: by default the collector would walk through all of them too often
     gc.set_threshold(50_000)
     allocator.share()
+    interrupts.install()
     # before anything imports python-pachyderm
     lazy_protos.install()
     process_exit.leave(run(sys.argv[1:]))
