@@ -12,7 +12,15 @@ from pathlib import Path
 
 import pytest
 
-from pachvault.errors import AbsentError, CorruptError, DeniedError, PachvaultError, StoreError, TakenError
+from pachvault.errors import (
+    AbsentError,
+    CorruptError,
+    DeniedError,
+    PachvaultError,
+    StoreError,
+    TakenError,
+    UsageError,
+)
 from pachvault.store.open_store import open_store
 from pachvault.store.store import Store
 from targets.servers import Server, free_port
@@ -140,7 +148,7 @@ def test_a_wrong_key_is_named(remote: Server, url: str, monkeypatch: pytest.Monk
         lambda: list(store.list("")),
         store.exists,
     ):
-        with pytest.raises(DeniedError, match="does not accept this key|permission is missing") as caught:
+        with pytest.raises(DeniedError, match=r"not accept this key|permission is missing") as caught:
             call()
         assert_one_line(caught.value, remote)
 
@@ -153,12 +161,12 @@ def test_a_missing_bucket_is_not_an_empty_one(remote: Server) -> None:
         lambda: store.get("a"),
         lambda: list(store.list("")),
         lambda: store.delete("a"),
+        lambda: store.stat("a"),
+        store.create,
     ):
-        with pytest.raises(StoreError, match="no such bucket") as caught:
+        with pytest.raises((StoreError, UsageError), match="no such bucket") as caught:
             call()
         assert_one_line(caught.value, remote)
-    with pytest.raises((StoreError, AbsentError), match="no such bucket"):
-        store.stat("a")
 
 
 def test_a_dead_server_fails_soon(remote: Server) -> None:

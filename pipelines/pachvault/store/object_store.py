@@ -101,6 +101,13 @@ _REFUSALS = {
 }
 
 
+_NO_BUCKET = "no such bucket or container"
+
+
+class _NoBucketError(StoreError):
+    """The bucket does not exist."""
+
+
 class ObjectStore:
     """A store in a bucket. See `Store` for the contract."""
 
@@ -175,7 +182,6 @@ class ObjectStore:
             try:
                 return _entry(requests.run(lambda: obstore.head_async(self._client, name)))
             except _ABSENT:
-                # the answer to this request does not show whether the object is missing, or the bucket
                 self._check_place()
                 return None
 
@@ -200,25 +206,22 @@ class ObjectStore:
         with self._explained(name):
             try:
                 requests.run(lambda: obstore.delete_async(self._client, name))
-            except _ABSENT as error:
-                if _code(error) in _NO_PLACE:
-                    raise
+            except _ABSENT:
+                self._check_place()
 
     def sweep(self, before: datetime, is_own: Callable[[str], bool]) -> None:
         """See Store.sweep. There is nothing: an aborted upload leaves no trace."""
 
     def create(self, *, is_shared: bool = False) -> None:  # noqa: ARG002
         """See Store.create. The bucket must exist."""
-        try:
-            self._check_place()
-        except (AbsentError, StoreError) as error:
-            raise UsageError(error.what, where=self.url, hint=error.hint) from error
+        if not self.exists():
+            raise UsageError(_NO_BUCKET, where=self.url, hint="create it first")
 
     def exists(self) -> bool:
         """See Store.exists. A place in a bucket exists where the bucket exists."""
         try:
             self._check_place()
-        except AbsentError:
+        except _NoBucketError:
             return False
         return True
 
@@ -276,28 +279,31 @@ class ObjectStore:
         return b"", f"the object ends at byte {size}, a read goes up to {offset + length}"
 
     def _check_place(self) -> None:
-        """AbsentError where the bucket does not exist. It is asked for once."""
-        if self._is_seen:
-            return
-        with self._explained("", is_place=True):
-            next(self._pages("", 1), None)
-        self._is_seen = True
+        """Raise StoreError where the bucket does not exist. It is asked for once.
+
+        The answers to some requests do not show whether the object is missing, or the bucket.
+        """
+        if not self._is_seen:
+            with self._explained(""):
+                try:
+                    next(self._pages("", 1), None)
+                except _ABSENT as error:
+                    raise _NoBucketError(_NO_BUCKET, where=self.url, hint="create it first") from error
+            self._is_seen = True
 
     def _where(self, name: str) -> str:
         base = self.url.partition("?")[0]
         return f"{base}/{name}" if name else base
 
     @contextmanager
-    def _explained(self, name: str, *, is_place: bool = False) -> Iterator[None]:
+    def _explained(self, name: str) -> Iterator[None]:
         """Raise errors of the service as errors of pachvault, each with one line and no secret."""
         try:
             yield
         except (BaseError, OSError, ValueError) as error:
-            is_absent = isinstance(error, _ABSENT)
-            if _code(error) in _NO_PLACE or (is_absent and is_place):
-                kind = AbsentError if is_place else StoreError
-                raise kind("no such bucket or container", where=self.url, hint="create it first") from error
-            if is_absent:
+            if _code(error) in _NO_PLACE:
+                raise _NoBucketError(_NO_BUCKET, where=self.url, hint="create it first") from error
+            if isinstance(error, _ABSENT):
                 raise AbsentError("no such object", where=self._where(name)) from error
             raise self._failure(error, name) from error
 
