@@ -59,7 +59,9 @@ class CommandContext:
     def vault_url(self) -> str:
         """The vault's URL, or UsageError."""
         if not self.vault:
-            raise UsageError("no vault given", hint="--vault file:///folder, or PACHVAULT_VAULT")
+            raise UsageError(
+                "no vault given", hint="--vault file:///folder or s3://bucket/prefix, or PACHVAULT_VAULT"
+            )
         return self.vault
 
     def open_vault(self) -> Vault:
@@ -81,7 +83,11 @@ class CommandContext:
 def common_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the common options to a command; users may write them before or after the command's name."""
     for option in (
-        click.option("--vault", metavar="URL", help="The vault: file:///folder.  [env: PACHVAULT_VAULT]"),
+        click.option(
+            "--vault",
+            metavar="URL",
+            help="The vault: file:///folder, s3://, gs://, az://bucket/prefix.  [env: PACHVAULT_VAULT]",
+        ),
         click.option("--pachd", metavar="ADDRESS", help="Pachyderm: grpc://host:port.  [env: PACHD_ADDRESS]"),
         click.option("--json", "as_json", is_flag=True, help="Write one JSON object a line (docs/json.md)."),
         click.option("--quiet", is_flag=True, help="Do not show progress."),

@@ -20,8 +20,9 @@ from pachvault.cli.render import show
 from pachvault.cli.results.error import ErrorResult
 from pachvault.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, PachvaultError, UsageError
 from pachvault.pach import lazy_protos
-from pachvault.runtime import allocator, interrupts, logs
+from pachvault.runtime import allocator, logs
 from pachvault.runtime.process_exit import ProcessExit
+from pachvault.store import interrupts
 
 _log = logging.getLogger(__name__)
 

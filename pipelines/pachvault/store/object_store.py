@@ -37,7 +37,7 @@ from pachvault.errors import (
     UsageError,
 )
 from pachvault.store import requests
-from pachvault.store.store import WHOLE_BYTES, ObjectInfo
+from pachvault.store.store import WHOLE_BYTES, ObjectInfo, object_url
 
 if TYPE_CHECKING:
     from obstore import Attributes, ObjectMeta
@@ -292,8 +292,7 @@ class ObjectStore:
             self._is_seen = True
 
     def _where(self, name: str) -> str:
-        base = self.url.partition("?")[0]
-        return f"{base}/{name}" if name else base
+        return object_url(self.url, name)
 
     @contextmanager
     def _explained(self, name: str) -> Iterator[None]:

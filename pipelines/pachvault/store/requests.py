@@ -14,7 +14,7 @@ from concurrent.futures import CancelledError, Future
 from typing import Any, TypeVar
 
 from pachvault.errors import StoreError
-from pachvault.runtime.interrupts import on_interrupt
+from pachvault.store.interrupts import on_interrupt
 
 Answer = TypeVar("Answer")
 

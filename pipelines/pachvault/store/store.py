@@ -15,6 +15,12 @@ WHOLE_BYTES = 2 * 2**30
 UNREADABLE = "a folder that may not be read"
 
 
+def object_url(url: str, name: str) -> str:
+    """The URL of an object, for messages, from the URL of its store; the options of a bucket are left out."""
+    base = url.partition("?")[0]
+    return f"{base}/{name}" if name else base
+
+
 @dataclass(frozen=True, slots=True)
 class ObjectInfo:
     """An object in a listing. `modified_at` is by the store's clock, in UTC."""

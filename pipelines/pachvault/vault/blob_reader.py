@@ -14,6 +14,7 @@ from blake3 import blake3
 from pachvault.errors import AbsentError, CorruptError, DamageError
 from pachvault.format import layout, pack
 from pachvault.format.ids import digest
+from pachvault.store.store import object_url
 from pachvault.vault.index.blob_places import BlobLocation, BlobPlaces
 from pachvault.vault.vault import Vault
 
@@ -129,4 +130,5 @@ class BlobReader:
         return data
 
     def _where(self, place: BlobLocation) -> str:
-        return f"{self.vault.store.url}/{layout.pack_path(place.pack)}, frame at byte {place.frame_offset}"
+        pack = object_url(self.vault.store.url, layout.pack_path(place.pack))
+        return f"{pack}, frame at byte {place.frame_offset}"

@@ -12,6 +12,7 @@ from pachvault.errors import CorruptError, DamageError, StoreError, UsageError
 from pachvault.format import documents, layout
 from pachvault.format.ids import RepoName
 from pachvault.format.manifest import Manifest, RepoEntry
+from pachvault.store.store import object_url
 from pachvault.syntax import selection
 from pachvault.syntax.selection import SnapshotRef
 from pachvault.vault import clock
@@ -115,17 +116,19 @@ def load(vault: Vault, name: SnapshotName) -> Snapshot:
     manifest = documents.decode(Manifest, vault.read(name.path))
     # format 8.4.3: a manifest copied from another vault has the right digest, and names objects of that one
     if manifest.vault_id != vault.config.vault_id:
-        raise CorruptError("the manifest belongs to another vault", where=f"{vault.store.url}/{name.path}")
+        raise CorruptError(
+            "the manifest belongs to another vault", where=object_url(vault.store.url, name.path)
+        )
     # the digest does not cover the rest of the name: a renamed manifest must not change the order
     if manifest.frozen_at.replace(microsecond=0) != name.frozen_at:
         raise CorruptError(
             "the manifest has another time of freeze than its name",
-            where=f"{vault.store.url}/{name.path}",
+            where=object_url(vault.store.url, name.path),
         )
     if manifest.sequence != name.sequence:
         raise CorruptError(
             "the manifest has another sequence number than its name",
-            where=f"{vault.store.url}/{name.path}",
+            where=object_url(vault.store.url, name.path),
         )
     return Snapshot(vault, name, manifest)
 

@@ -26,7 +26,7 @@ from pachvault.format.documents import Document
 from pachvault.format.ids import digest
 from pachvault.format.pack import Pack
 from pachvault.format.records import PipelinesRecord, RepoRecord
-from pachvault.store.store import UNREADABLE, ObjectInfo, Store
+from pachvault.store.store import UNREADABLE, ObjectInfo, Store, object_url
 
 SALTS = 16
 """How many names are tried for one content. Few are taken: by pending deletes and damaged objects."""
@@ -77,7 +77,7 @@ class Vault:
         # format 3.1
         if digest(data) != layout.named_digest(name):
             raise CorruptError(
-                "the object does not have the digest in its name", where=f"{self.store.url}/{name}"
+                "the object does not have the digest in its name", where=object_url(self.store.url, name)
             )
         return data
 
@@ -132,7 +132,9 @@ class Vault:
             name = digest(data)
             if self._is_put(path(name), [data], len(data)):
                 return StoredObject(name, len(data))
-        raise TakenError(f"name still taken after {SALTS} salts", where=f"{self.store.url}/{path(name)}")
+        raise TakenError(
+            f"name still taken after {SALTS} salts", where=object_url(self.store.url, path(name))
+        )
 
     def _is_put(self, name: str, parts: Iterable[bytes], size: int) -> bool:
         """Write an object; False where its name is a pending delete or taken by another object."""
@@ -179,13 +181,15 @@ def open_vault(store: Store) -> Vault:
     this version reads plain vaults only.
     """
     if not store.exists():
+        if not store.url.startswith("file:"):
+            raise NoVaultError("no such bucket or container", where=store.url, hint="create it first")
         raise NoVaultError(
             "no such place", where=store.url, hint="is it mounted? `pachvault init` creates a vault"
         )
     if not store.stat(layout.CONFIG):
         raise _no_vault(store)
     data = store.get(layout.CONFIG, layout.most_bytes(layout.CONFIG))
-    where = f"{store.url}/{layout.CONFIG}"
+    where = object_url(store.url, layout.CONFIG)
     try:
         # format 12.1: the number alone first, so that a newer vault is refused as newer and not as damaged
         version = documents.decode(Header, data).format
@@ -221,7 +225,7 @@ def list_objects(store: Store, folder: str) -> Iterator[ObjectInfo]:
     for info in store.list(folder):
         # a folder that cannot be listed must not look empty: its objects would count as missing
         if info.other == UNREADABLE and layout.is_folder(info.name):
-            raise DeniedError("permission to read is missing", where=f"{store.url}/{info.name}")
+            raise DeniedError("permission to read is missing", where=object_url(store.url, info.name))
         if not info.other and layout.parse(info.name) is not None:
             yield info
 
@@ -229,6 +233,8 @@ def list_objects(store: Store, folder: str) -> Iterator[ObjectInfo]:
 def _no_vault(store: Store) -> NoVaultError:
     if _has_content(store):
         return NoVaultError("vault.json is missing", where=store.url, hint=_REPAIR)
+    if not store.url.startswith("file:"):
+        return NoVaultError("no vault here", where=store.url, hint="`pachvault init` creates one")
     if _is_empty(store):
         hint = "is it mounted? If this is the place for a new vault: `pachvault init`"
         return NoVaultError("no vault here, the folder is empty", where=store.url, hint=hint)

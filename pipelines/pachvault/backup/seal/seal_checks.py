@@ -8,6 +8,7 @@ from dataclasses import replace
 from pachvault.backup.backup_messages import Plan, Receipt
 from pachvault.errors import AbsentError, BusyError, CorruptError, PachvaultError
 from pachvault.format import layout
+from pachvault.store.store import object_url
 from pachvault.vault.index import blob_index
 from pachvault.vault.vault import Vault
 
@@ -31,7 +32,7 @@ def check_tables(vault: Vault, tables: Iterable[bytes]) -> None:
     if lost:
         raise AbsentError(
             f"{len(lost)} file tables have gone since the freeze: the run is not sealed",
-            where=f"{vault.store.url}/{min(lost)}",
+            where=object_url(vault.store.url, min(lost)),
             hint="the next run exports their commits again",
         )
 
@@ -51,7 +52,7 @@ def check_objects(vault: Vault, receipts: Sequence[Receipt]) -> None:
     if pending:
         raise BusyError(
             "the object became a pending delete after the run began: the run is not sealed",
-            where=f"{vault.store.url}/{min(pending)}",
+            where=object_url(vault.store.url, min(pending)),
             hint="the next run stores again what it needs",
         )
     # sizes alone: to read back every pack would double the traffic of a run. verify reads them later.
@@ -86,4 +87,6 @@ def _check_size(vault: Vault, name: bytes, size: int) -> None:
     info = vault.store.stat(path)
     if info is None or info.size != size:
         state = "missing" if info is None else f"{info.size} bytes long where {size} were written"
-        raise CorruptError(f"the pack is {state}: the run is not sealed", where=f"{vault.store.url}/{path}")
+        raise CorruptError(
+            f"the pack is {state}: the run is not sealed", where=object_url(vault.store.url, path)
+        )

@@ -23,6 +23,7 @@ from pachvault.maintenance.forget.retention import Candidate, RetentionAction, d
 from pachvault.maintenance.forget.rule_matching import RuleMatcher, branch_names
 from pachvault.maintenance.verify import audits, known_damage
 from pachvault.policy import Retention
+from pachvault.store.store import object_url
 from pachvault.syntax import selection
 from pachvault.syntax.selection import SnapshotRef
 from pachvault.vault import clock, snapshots
@@ -246,7 +247,7 @@ def bring_back(vault: Vault, reference: str) -> SnapshotName:
         raise
     # a forget that did not see the pin may have deleted it: then the forgotten one must stay
     if not trash.has(vault, restored.path, data):
-        raise AbsentError("was just written, and is gone", where=f"{vault.store.url}/{restored.path}")
+        raise AbsentError("was just written, and is gone", where=object_url(vault.store.url, restored.path))
     vault.delete(name.path)
     return restored
 
@@ -273,7 +274,7 @@ def _other_owner(candidate: Candidate, policy: str | None, cluster: str | None) 
 
 
 def _damaged(vault: Vault, name: SnapshotName, error: DamageError) -> ForgetDecision:
-    path = error.where.removeprefix(f"{vault.store.url}/")
+    path = error.where.removeprefix(object_url(vault.store.url, "") + "/")
     reason = f"cannot be read: {error.what}" + (f": {path}" if path not in ("", name.path) else "")
     return ForgetDecision(name=name, action=RetentionAction.KEEP, reasons=(reason,), state="damaged")
 

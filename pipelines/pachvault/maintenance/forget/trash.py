@@ -11,6 +11,7 @@ from pachvault.errors import AbsentError, CorruptError, DamageError
 from pachvault.format import layout
 from pachvault.format.ids import digest
 from pachvault.maintenance import pins
+from pachvault.store.store import object_url
 from pachvault.vault.snapshots import SnapshotName
 from pachvault.vault.vault import Vault
 
@@ -74,7 +75,7 @@ def _write_forgotten(vault: Vault, name: SnapshotName, data: bytes) -> bool:
         return False
     if not is_equal:
         raise CorruptError(
-            "the bytes read differ from those just written", where=f"{vault.store.url}/{forgotten_path}"
+            "the bytes read differ from those just written", where=object_url(vault.store.url, forgotten_path)
         )
     # `bring_back` pins a snapshot first; while the manifest is in both folders it is not forgotten
     return not pins.is_pinned(vault, name.id)

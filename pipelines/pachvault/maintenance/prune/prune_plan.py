@@ -20,6 +20,7 @@ from pachvault.maintenance.verify import audits
 from pachvault.maintenance.verify.checks import verify_manifests
 from pachvault.maintenance.verify.checks.stray_objects import misnamed
 from pachvault.runtime.progress import Progress
+from pachvault.store.store import object_url
 from pachvault.vault.vault import Vault
 
 INDEX_OBJECTS = 64
@@ -185,12 +186,12 @@ def _check_names(vault: Vault) -> None:
     unchecked = next((damage for damage in damages if not damage.is_read), None)
     if unchecked is not None:
         raise StoreError(
-            f"{unchecked.message}: nothing is deleted", where=f"{vault.store.url}/{unchecked.object}"
+            f"{unchecked.message}: nothing is deleted", where=object_url(vault.store.url, unchecked.object)
         )
     if damages:
         raise CorruptError(
             f"{damages[0].message}: nothing is deleted",
-            where=f"{vault.store.url}/{damages[0].object}",
+            where=object_url(vault.store.url, damages[0].object),
             hint="rename it, or move it out of the vault",
         )
 
@@ -203,7 +204,7 @@ def check_manifests(vault: Vault) -> None:
     if missing is not None and missing.is_vital:
         raise CorruptError(
             f"{missing.message}: nothing is deleted",
-            where=f"{vault.store.url}/{missing.object}",
+            where=object_url(vault.store.url, missing.object),
             hint="put the manifest back from a copy of the vault; if it is gone for good, delete the audit "
             f"that lists it, {check.listing}",
         )

@@ -14,7 +14,7 @@ from datetime import datetime
 
 from pachvault.errors import AbsentError, StoreError
 from pachvault.format import layout
-from pachvault.store.store import WHOLE_BYTES, ObjectInfo, Store
+from pachvault.store.store import WHOLE_BYTES, ObjectInfo, Store, object_url
 
 
 class OverlayStore:
@@ -69,7 +69,7 @@ class OverlayStore:
             # pread and not seek and read: several threads read at once
             return os.pread(self._file.fileno(), size, offset)
         if name.startswith(f"{layout.RUNS}/"):
-            raise AbsentError("hidden from a repair", where=f"{self.url}/{name}")
+            raise AbsentError("hidden from a repair", where=object_url(self.url, name))
         return self._below.get(name, most)
 
     def get_range(self, name: str, offset: int, length: int) -> bytes:

@@ -29,7 +29,7 @@ from pachvault.maintenance.verify import audits
 from pachvault.maintenance.verify.checks import verify_documents
 from pachvault.maintenance.verify.verify import Level
 from pachvault.runtime.progress import Progress
-from pachvault.store.store import Store
+from pachvault.store.store import Store, object_url
 from pachvault.vault import pending_deletes
 from pachvault.vault.blob_reader import BlobReader
 from pachvault.vault.index import index_objects
@@ -165,7 +165,7 @@ def execute(plan: RepairPlan, heal: Heal | None, progress: Progress) -> Repaired
     # format 9.10: nothing is written under the name of a pending delete, for prune would delete it
     if marked_since:
         what = "a lost object was listed as a pending delete meanwhile"
-        raise BusyError(what, where=f"{plan.vault.store.url}/{min(marked_since)}", hint="repair again")
+        raise BusyError(what, where=object_url(plan.vault.store.url, min(marked_since)), hint="repair again")
     # first: every other command refuses a vault without it
     if plan.config is not None:
         repair_config.write(plan.vault)

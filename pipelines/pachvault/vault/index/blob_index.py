@@ -10,7 +10,7 @@ from typing import TypeVar
 from pachvault.errors import CorruptError, DamageError, PachvaultError
 from pachvault.format import index, layout
 from pachvault.runtime import allocator
-from pachvault.store.store import ObjectInfo
+from pachvault.store.store import ObjectInfo, object_url
 from pachvault.vault import packs
 from pachvault.vault.index.blob_places import BlobPlaces
 from pachvault.vault.index.index_rows import NUMBERS, IndexRows, at_most
@@ -156,7 +156,7 @@ def _read(
                 # where all are still there the damage is real; else prune has compacted the index since
                 # the listing, and the rows of the missing object are in a new one
                 if all(vault.store.stat(info.name) for info in infos):
-                    where = error.where or f"{vault.store.url}/{reading}"
+                    where = error.where or object_url(vault.store.url, reading)
                     what = f"an index object is damaged: {error.what}"
                     raise type(error)(what, where=where, hint=_REBUILT) from error
     raise PachvaultError("the index changes faster than it can be read", where=vault.store.url)
