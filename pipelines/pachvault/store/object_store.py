@@ -194,7 +194,7 @@ class ObjectStore:
                     info = _entry(meta)
                     if any(part.startswith(".") for part in info.name.split("/")):
                         continue
-                    # format 2.5: consumers merge listings, and need this order
+                    # consumers merge listings, and need this order
                     if info.name < last:
                         raise StoreError("the service lists names in no order", where=self.url)
                     last = info.name

@@ -125,7 +125,7 @@ def test_common_options_may_stand_before_or_after_the_command(name: str) -> None
         ["extract", "latest", "out", "--workers", "0"],
         ["snapshots"],
         ["backup", "--history", "all"],
-        ["--vault", "s3://b/k", "snapshots"],
+        ["--vault", "sftp://b/k", "snapshots"],
         ["--pachd", "nowhere:port", "--vault", "x", "backup", "--source", "a/b"],
         ["--vault", "x", "backup", "--source", "bad"],
         ["--vault", "x", "backup", "--source", "a/b", "--policy", "p.yaml"],

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
 from pachvault.errors import UsageError
+from pachvault.store import bucket_url
 from pachvault.store.folder_store import FolderStore
 from pachvault.store.open_store import open_store
 
@@ -54,9 +56,40 @@ def test_objects_are_listed_by_name_below_an_odd_folder(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("url", "same"),
+    [
+        ("s3://b", "s3://b"),
+        ("s3://b/", "s3://b"),
+        ("s3://b/a b/", "s3://b/a%20b"),
+        ("s3://b/v?region=x&endpoint=http://h:1", "s3://b/v?endpoint=http://h:1&region=x"),
+        ("gcs://b/v", "gs://b/v"),
+        ("abfss://c@mine.dfs.core.windows.net/v", "az://c/v?account=mine"),
+    ],
+)
+def test_a_buckets_url_has_one_form(url: str, same: str) -> None:
+    assert str(bucket_url.parse(urlsplit(url))) == same
+
+
+@pytest.mark.parametrize(
     ("url", "message"),
     [
-        ("s3://bucket/vault", "scheme 's3' is not supported"),
+        ("sftp://host/vault", "scheme 'sftp' is not supported"),
+        ("s3:///vault", "needs the bucket's name"),
+        ("s3://user:password@bucket/v", "no user, password or port"),
+        ("s3://bucket:80/v", "no user, password or port"),
+        ("s3://b/v?regio=x", "s3 targets have no option 'regio'"),
+        ("s3://b/v?secret_access_key=x", "holds no secrets"),
+        ("s3://b/v?region=a&region=b", "there twice"),
+        ("s3://b/v?region", "NAME=VALUE"),
+        ("s3://b/v?endpoint=host", "begins with http"),
+        ("s3://b/v?endpoint=http://user:password@host", "no user or password"),
+        ("s3://b/v?sse=rot13", "one of AES256"),
+        ("s3://b/v?sse_kms_key=k", "needs sse=aws:kms"),
+        ("s3://b/a/../v", "empty component"),
+        ("s3://b/v#x", "written %23"),
+        ("gs://b/v?region=x", "gs targets have no option 'region'"),
+        ("az://b/v?ca=/no/such/file", "cannot use this target"),
+        ("abfss://c@account.example/v", "host ends with"),
         ("https://host/vault", "scheme 'https' is not supported"),
         ("file://host/x", "needs an absolute path"),
         ("file:x", "needs an absolute path"),
@@ -69,3 +102,6 @@ def test_any_other_target_is_bad_input_in_one_line(url: str, message: str) -> No
     with pytest.raises(UsageError, match=message) as caught:
         open_store(url)
     assert "\n" not in str(caught.value)
+    assert "password" not in str(caught.value).replace("no user, password or port", "").replace(
+        "user or password", ""
+    )
