@@ -28,6 +28,7 @@ SCHEMA, TEXT = _DOCS / "json.schema.json", _DOCS / "json.md"
 HINT = "run `make json-docs`"
 
 COMMANDS = {
+    "probe": ["probe"],
     "init": ["init_summary"],
     "deploy": ["deploy_step", "warning", "deploy_summary"],
     "specs": ["specs_summary"],

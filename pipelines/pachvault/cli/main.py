@@ -27,6 +27,7 @@ from pachvault.store import interrupts
 _log = logging.getLogger(__name__)
 
 _COMMANDS = {
+    "probe": "inspect_commands.probe",
     "init": "backup",
     "deploy": "deploy",
     "specs": "deploy",

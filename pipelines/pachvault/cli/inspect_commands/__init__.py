@@ -1,1 +1,1 @@
-"""Commands that only read: `show`, `ls`, `cat`, `diff`, `extract`, `snapshots`, `status`."""
+"""Commands that only read: `probe`, `show`, `ls`, `cat`, `diff`, `extract`, `snapshots`, `status`."""
