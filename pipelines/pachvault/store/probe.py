@@ -16,6 +16,7 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
 from pachvault.errors import AbsentError, CorruptError, PachvaultError, TakenError, UsageError
+from pachvault.store.folder_store import FolderStore
 from pachvault.store.store import ObjectInfo, Store
 
 _SMALL = b"pachvault probe\n"
@@ -77,7 +78,7 @@ class _LimitedError(Exception):
 def probe(store: Store, *, object_bytes: int = 64 * _MEBI, workers: int = 4, is_quick: bool = False) -> Probe:
     """Check a place and, unless `is_quick`, measure it with `workers` objects of `object_bytes` bytes.
 
-    Raises StoreError or UsageError where the place cannot be reached at all.
+    Raises UsageError where the place does not exist, StoreError where it cannot be reached.
     """
     if not store.exists():
         raise UsageError("no such folder, bucket or container", where=store.url, hint="create it first")
@@ -266,9 +267,12 @@ class _Work:
         with suppress(PachvaultError):
             for name in self._listed():
                 self._store.delete(name)
-            self._store.sweep(
-                datetime.now(UTC) + timedelta(days=1), lambda name: name.startswith(self._folder)
-            )
+            later = datetime.now(UTC) + timedelta(days=1)
+            self._store.sweep(later, lambda name: name.startswith(self._folder))
+        if isinstance(self._store, FolderStore):
+            for folder in ("listed", "large", ""):
+                with suppress(OSError):
+                    (self._store.root / self._folder / folder).rmdir()
 
 
 def _seconds(call: Callable[[], object]) -> float:

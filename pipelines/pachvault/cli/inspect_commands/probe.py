@@ -51,8 +51,7 @@ def probe_command(
 def _probed(url: str, object_bytes: int, workers: int, *, is_quick: bool) -> ProbeResult:
     store = open_store(url)  # a URL that means nothing ends the command
     try:
-        return ProbeResult.of(
-            store.url, probe(store, object_bytes=object_bytes, workers=workers, is_quick=is_quick)
-        )
+        probed = probe(store, object_bytes=object_bytes, workers=workers, is_quick=is_quick)
     except PachvaultError as error:
         return ProbeResult(target=store.url, suitable=False, error=str(error))
+    return ProbeResult.of(store.url, probed)
