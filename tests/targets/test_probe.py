@@ -10,8 +10,8 @@ import pytest
 from e2e.cli import pachvault
 from pachvault.errors import DeniedError, TakenError
 from pachvault.store.folder_store import FolderStore
-from pachvault.store.open_store import open_store
 from pachvault.store.probe import Probe, Verdict, probe
+from pachvault.store.store import Store
 from targets.servers import Server
 
 
@@ -20,7 +20,7 @@ def failed(probed: Probe) -> list[str]:
 
 
 @pytest.mark.targets
-def test_every_target_is_suitable_and_nothing_is_left(url: str) -> None:
+def test_every_target_is_suitable_and_nothing_is_left(url: str, store: Store) -> None:
     outcome = pachvault("--json", "probe", url, "--size", "4")
     assert outcome.code == 0, outcome.out
     result = outcome.only("probe")
@@ -28,7 +28,7 @@ def test_every_target_is_suitable_and_nothing_is_left(url: str) -> None:
     assert {check["verdict"] for check in result["checks"]} == {"passed"}
     assert result["up_bytes_per_second"] > 0
     assert result["latency_seconds"] > 0
-    assert list(open_store(url).list("")) == []
+    assert list(store.list("")) == []
 
 
 @pytest.mark.targets
