@@ -52,36 +52,16 @@ def open_mirror(source: Source, target: Target, run_id: str) -> Mirror:
     target.ensure_project(HOME_PROJECT, "pachvault's own pipelines and repos")
     target.ensure_repo(HOME_PROJECT, BACKUP_REPO, "source commits frozen by pachvault; holds no copies")
     repo = RepoName(HOME_PROJECT, BACKUP_REPO)
-    return Mirror(source, target, run_id, source.branches(repo), source.commits(repo))
+    return Mirror(source, target, run_id, source.branches(repo))
 
 
 class Mirror:
     """The backup repo as it stood when it was opened, for one run; use `open_mirror`."""
 
-    def __init__(
-        self,
-        source: Source,
-        target: Target,
-        run_id: str,
-        branches: Sequence[BranchInfo],
-        commits: Sequence[CommitInfo],
-    ) -> None:
+    def __init__(self, source: Source, target: Target, run_id: str, branches: Sequence[BranchInfo]) -> None:
         self._source, self._target, self._run_id = source, target, run_id
         self._whole: set[str] = set()
         self._heads = {branch.name: branch.head for branch in branches}
-        self._commits = {commit.id: commit for commit in commits}
-        # listings are newest first, so in reverse the newest mirror of a commit replaces older ones
-        self._mirrors = {
-            f"{note['source']}@{note['commit']}": commit
-            for commit in reversed(self._commits.values())
-            if commit.finished_at is not None and not commit.error
-            if (note := mirror_note(commit)) is not None
-        }
-
-    def of(self, repo: RepoName, commit: CommitInfo) -> CommitRef | None:
-        """The mirror of a commit, if there is one of its size."""
-        mirror = self._mirrors.get(f"{repo}@{commit.id}")
-        return _ref(mirror.id) if mirror is not None and mirror.size_bytes == commit.size_bytes else None
 
     def is_whole(self, ref: CommitRef) -> bool:
         """Whether a mirror commit of this run was made of a whole tree, not of a change."""
@@ -94,7 +74,7 @@ class Mirror:
         """
         parent = self._ready_parent(task)
         chain = self._chain(task, parent)
-        if chain is not None:
+        if parent is not None and chain is not None:
             mirrors = self._extend(task, parent, chain)
             # a squash gives a child another parent and leaves its DIFF as it was: only this notices it
             if self._is_equal(task, mirrors):
@@ -110,12 +90,12 @@ class Mirror:
         self._target.delete_branch(HOME_PROJECT, BACKUP_REPO, task.mirror_branch)
         raise PachydermError("the mirror does not equal its source", where=f"{task.repo}@{task.branch}")
 
-    def _ready_parent(self, task: BranchTask) -> str | None:
+    def _ready_parent(self, task: BranchTask) -> CommitInfo | None:
         """The mirror branch's finished head; an open one left by a dead run is closed first."""
         head = self._heads.get(task.mirror_branch)
         if not head:
             return None
-        commit = self._commits.get(head) or self._source.commit(_ref(head))
+        commit = self._source.commit(_ref(head))
         if commit.finished_at is None:
             # by two clocks: where they differ a live run may lose this commit, and reads the source then
             age = abs(datetime.now(UTC) - (commit.started_at or datetime.now(UTC)))
@@ -126,12 +106,12 @@ class Mirror:
             self._target.clear(_ref(head))
             self._target.finish(_ref(head), error="abandoned by a run that ended before its time")
             return None
-        return head
+        return commit
 
-    def _chain(self, task: BranchTask, parent: str | None) -> list[str] | None:
+    def _chain(self, task: BranchTask, parent: CommitInfo | None) -> list[str] | None:
         """The commits between the mirrored one and the head, oldest first; None for a fresh start."""
-        last = mirror_note(self._commits[parent]) if parent in self._commits else None
-        if parent is None or last is None or self._commits[parent].error:
+        last = mirror_note(parent) if parent is not None else None
+        if parent is None or last is None or parent.error:
             return None
         chain: list[str] = []
         current: str | None = task.head
@@ -144,17 +124,17 @@ class Mirror:
             current = task.commits[current].parent
         return None
 
-    def _extend(self, task: BranchTask, parent: str | None, chain: Sequence[str]) -> dict[str, CommitRef]:
+    def _extend(self, task: BranchTask, parent: CommitInfo, chain: Sequence[str]) -> dict[str, CommitRef]:
         """Mirror `chain` on `parent`: the newest one by one, what is older in one commit."""
-        if not chain:
-            head = self.of(task.repo, task.commits[task.head])
-            return {task.head: head} if head else {}
+        if not chain:  # the parent is the mirror of the head
+            return {task.head: _ref(parent.id)}
         early, late = chain[:-_SINGLY], chain[-_SINGLY:]
         mirrors: dict[str, CommitRef] = {}
         groups = [[*early, late[0]], *([commit] for commit in late[1:])]
+        parent_id = parent.id
         for group in groups:
-            ref = self._commit(task, group[-1], parent, group[:-1], codec.DIFF)
-            mirrors[group[-1]], parent = ref, ref.id
+            ref = self._commit(task, group[-1], parent_id, group[:-1], codec.DIFF)
+            mirrors[group[-1]], parent_id = ref, ref.id
         return mirrors
 
     def _commit(

@@ -18,6 +18,7 @@ from memory import MemoryStore
 from pachvault import policy
 from pachvault.backup import run_records
 from pachvault.backup.backup_messages import PlannedRepo
+from pachvault.backup.freeze.heads import Heads
 from pachvault.backup.freeze.snapshot_notes import clock_notes, dated, history_end, unfinished_notes
 from pachvault.backup.freeze.survey import Survey
 from pachvault.backup.run_records import Tick
@@ -221,6 +222,10 @@ def commit(number: int, started_at: datetime, *, is_open: bool = False) -> Commi
     return CommitInfo(f"{number:032x}", None, "user", started_at, finished_at, "", "", 0)
 
 
+def heads(at: datetime) -> Heads:
+    return Heads(at, at, is_settled=True, pipelines=[], branches={}, vanished=[], listed=frozenset())
+
+
 def surveyed(at: datetime, *commits: CommitInfo) -> Survey:
     repo = Repo(RepoName("p", "r"))
     repo.commits = {info.id: info for info in commits}
@@ -229,6 +234,7 @@ def surveyed(at: datetime, *commits: CommitInfo) -> Survey:
         began_at=at,
         ended_at=at,
         is_settled=True,
+        counted_from=at,
         projects=(),
         repos=(repo.surveyed,),
         pipelines=(),
@@ -241,18 +247,18 @@ def surveyed(at: datetime, *commits: CommitInfo) -> Survey:
 @off
 def test_a_freeze_is_dated_by_the_store_and_says_that_this_machine_differs(off: timedelta) -> None:
     clocks = Clocks(NOW, NOW + off)
-    seen = dated(surveyed(NOW + off), clocks)
+    seen = dated(heads(NOW + off), clocks)
     assert (seen.began_at, seen.ended_at) == (NOW, NOW)
-    (note,) = clock_notes(seen, clocks, None)
+    (note,) = clock_notes(surveyed(NOW), clocks, None)
     assert note.is_note
     assert ("ahead of" if off > timedelta() else "behind") in note.message
 
 
 def test_clocks_that_differ_by_a_minute_agree() -> None:
     clocks = Clocks(NOW, NOW + timedelta(minutes=1))
-    seen = surveyed(clocks.here)
+    seen = heads(clocks.here)
     assert dated(seen, clocks) == seen
-    assert clock_notes(seen, clocks, NOW + timedelta(minutes=2)) == []
+    assert clock_notes(surveyed(clocks.here), clocks, NOW + timedelta(minutes=2)) == []
 
 
 @off
@@ -268,7 +274,7 @@ def test_a_wrong_clock_makes_no_history_shorter(whose: str, off: timedelta) -> N
     is_off = {name: off if name == whose else timedelta() for name in CLOCKS}
     newest = NOW - HOUR + is_off["cluster"]
     clocks = Clocks(NOW + is_off["store"], NOW + is_off["machine"])
-    end = history_end(dated(surveyed(clocks.here, commit(1, newest)), clocks), clocks)
+    end = history_end([commit(1, newest)], clocks, dated(heads(clocks.here), clocks).ended_at)
     assert end <= newest
 
 

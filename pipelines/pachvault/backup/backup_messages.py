@@ -157,6 +157,8 @@ class PlannedRepo(StageMessage):
     """The chosen commits that no sealed snapshot reaches."""
     bases: dict[str, str] = {}
     """New commits that are stored as deltas: the commit that each one builds on."""
+    history_listed_at: Time | None = None
+    """When all commits of the repo were last listed, in this run or an earlier one."""
 
     @property
     def name(self) -> RepoName:

@@ -42,6 +42,33 @@ class SealedCommits:
     history: RepoHistory
     lost: frozenset[str] = frozenset()
     """Its commits whose file tables are missing or damaged: they are exported again."""
+    history_listed_at: datetime | None = None
+    """When a run last listed all commits of the repo in the cluster; None where no run recorded it."""
+
+    def listed(self) -> dict[str, CommitInfo]:
+        """The commits that are part of the snapshot, by id, as a run last listed them.
+
+        Those that are only bases are left out: nobody records how the cluster has them now.
+        """
+        columns = [
+            "commit", "parent", "origin", "started", "finished", "description", "error", "size",
+            "metadata", "created_by",
+        ]  # fmt: skip
+        return {
+            row["commit"]: CommitInfo(
+                id=row["commit"],
+                parent=row["parent"],
+                origin=row["origin"],
+                started_at=row["started"],
+                finished_at=row["finished"],
+                description=row["description"],
+                error=row["error"],
+                size_bytes=row["size"],
+                metadata=table.decode_metadata(row["metadata"]),
+                created_by=row["created_by"] or "",
+            )
+            for row in self.history.commits.filter(self.history.commits["listed"]).select(columns).to_pylist()
+        }
 
     def commits(self) -> set[str]:
         """The commits whose rows the vault has."""
@@ -118,7 +145,7 @@ def newest_records(vault: Vault, cluster_id: str, repos: Iterable[RepoName]) -> 
                 continue
             wanted.discard(repo)
             lost = _lost_commits(history, tables, sealed_at.modified_at if sealed_at else None)
-            records[repo] = SealedCommits(entry.record, history, lost)
+            records[repo] = SealedCommits(entry.record, history, lost, entry.history_listed_at)
             if lost:
                 message = f"the vault has lost file tables of {len(lost)} commits: they are exported again"
                 notes.append(Problem(repo=str(repo), kind=METADATA_LOST, message=message))

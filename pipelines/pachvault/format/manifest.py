@@ -69,6 +69,8 @@ class RepoEntry(Document):
     commits: Count
     size_bytes: Count
     """Sum of the heads' sizes."""
+    history_listed_at: Time | None = None
+    """When all commits of the repo were last listed in the cluster; None where it was not recorded."""
 
 
 class Totals(Document):

@@ -48,6 +48,7 @@ def surveyed(
         began_at=BEGAN,
         ended_at=BEGAN,
         is_settled=True,
+        counted_from=BEGAN,
         projects=(),
         repos=tuple(known_repo.surveyed for known_repo in repos if known_repo.branches),
         pipelines=pipelines,

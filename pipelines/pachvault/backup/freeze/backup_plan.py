@@ -96,6 +96,7 @@ def plan_repo(
         commit_metadata={} if is_unchanged else commit_metadata,
         new=new,
         bases={commit.id: base for commit in new if (base := _base(commit, repo, available, sealed))},
+        history_listed_at=repo.history_listed_at,
     )
 
 

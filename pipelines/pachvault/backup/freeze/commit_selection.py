@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from datetime import datetime
+from typing import Protocol
 
 from pachvault.pach.records import BranchInfo, CommitInfo
 from pachvault.policy import History
 
 
-def finished_head(commits: dict[str, CommitInfo], head: str) -> str | None:
+class Commits(Protocol):
+    """Commits by id: a dict, or one that asks the cluster for what it does not have yet."""
+
+    def get(self, commit_id: str, /) -> CommitInfo | None:
+        """The commit; None where there is none."""
+
+
+def finished_head(commits: Commits, head: str) -> str | None:
     """The newest finished commit at or before `head`. The next run takes open ones."""
     current: str | None = head or None
     while current is not None:
@@ -22,7 +30,7 @@ def finished_head(commits: dict[str, CommitInfo], head: str) -> str | None:
     return None
 
 
-def unfinished(commits: dict[str, CommitInfo], head: str) -> list[CommitInfo]:
+def unfinished(commits: Commits, head: str) -> list[CommitInfo]:
     """The unfinished commits from `head` back, newest first; none where the head is finished."""
     open_ones: list[CommitInfo] = []
     current: str | None = head or None
@@ -33,7 +41,7 @@ def unfinished(commits: dict[str, CommitInfo], head: str) -> list[CommitInfo]:
 
 
 def chosen_commits(
-    commits: dict[str, CommitInfo], heads: Iterable[str], history: History, now: datetime
+    commits: Commits, heads: Iterable[str], history: History, now: datetime
 ) -> list[CommitInfo]:
     """The finished commits that `history` chooses from the branches with these heads, parents first.
 
@@ -76,9 +84,7 @@ def parents_first(commits: dict[str, CommitInfo]) -> list[CommitInfo]:
     return list(ordered.values())
 
 
-def usable_base(
-    commit: CommitInfo, commits: dict[str, CommitInfo], stored: set[str], fallback: str | None
-) -> str | None:
+def usable_base(commit: CommitInfo, commits: Commits, stored: Set[str], fallback: str | None) -> str | None:
     """The nearest ancestor that is stored and did not fail; else `fallback`; else None."""
     current = commit.parent
     while current is not None:

@@ -7,11 +7,13 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 
 from pachvault.backup import base_lookup, run_records
 from pachvault.backup.backup_messages import ExportShare, Item, Plan
 from pachvault.backup.freeze.backup_plan import plan_repo, split
 from pachvault.backup.freeze.deleted_sources import deleted
+from pachvault.backup.freeze.heads import list_heads
 from pachvault.backup.freeze.item_plan import ItemPlanner
 from pachvault.backup.freeze.snapshot_notes import clock_notes, dated, history_end, unfinished_notes
 from pachvault.backup.freeze.survey import Survey, survey
@@ -29,7 +31,8 @@ from pachvault.vault.vault import Vault
 
 _log = logging.getLogger(__name__)
 
-_CALLS_AT_ONCE = 4
+_CALLS_AT_ONCE = 8
+_ITEMS_AT_ONCE = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,17 +60,22 @@ def freeze(
         if covering is not None:
             _log.info("tick %s is covered by %s", tick, covering)
             return _idle("covered", run_id, policy, tick, f"nothing to do: {covering} covers this tick")
-    surveyed = dated(survey(source, policy), clocks)
+    with ThreadPoolExecutor(_CALLS_AT_ONCE, "survey") as pool:
+        heads = dated(list_heads(source, policy, pool), clocks)
+        cluster_id = source.connection.cluster_id()
+        if heads.branches:
+            # format 9.6: before the newest records are read. Otherwise prune could mark and delete what a
+            # record reaches in between, and the age of the run would not show it.
+            run_records.announce(vault, run_id, policy.name, cluster_id, heads.ended_at)
+        newest = base_lookup.newest_records(vault, cluster_id, heads.repos)
+        counted_from = partial(history_end, clocks=clocks, ended_at=heads.ended_at)
+        surveyed = survey(source, policy, heads, newest.records, counted_from, pool)
     problems = _survey_problems(surveyed, policy) + clock_notes(surveyed, clocks, tick)
     if not surveyed.repos:
+        if heads.branches:
+            run_records.finish(vault, run_id)
         reason = "; ".join(problem.message for problem in problems)
         raise UsageError(f"nothing to back up: {reason}", where=f"policy {policy.name}")
-    # format 9.6: before the newest records are read. Otherwise prune could mark and delete what a record
-    # reaches in between, and the age of the run would not show it.
-    run_records.announce(vault, run_id, policy.name, surveyed.cluster.id, surveyed.ended_at)
-    newest = base_lookup.newest_records(
-        vault, surveyed.cluster.id, [repo.info.name for repo in surveyed.repos]
-    )
     problems += newest.notes
     sealed = newest.records
     doubtful = frozenset(
@@ -75,9 +83,8 @@ def freeze(
         for problem in (newest.snapshot.manifest.problems if newest.snapshot else [])
         if problem.commit
     )
-    counted_from = history_end(surveyed, clocks)
     planned = [
-        plan_repo(repo, policy.history, sealed.get(repo.info.name), counted_from, doubtful)
+        plan_repo(repo, policy.history, sealed.get(repo.info.name), surveyed.counted_from, doubtful)
         for repo in surveyed.repos
     ]
     problems += unfinished_notes(planned, clocks, policy.interval)
@@ -97,7 +104,7 @@ def freeze(
     if work:
         mirror = _mirror(source, target, run_id, problems)
         planner = ItemPlanner(source, mirror, sealed)
-        with ThreadPoolExecutor(_CALLS_AT_ONCE, "freeze") as pool:
+        with ThreadPoolExecutor(_ITEMS_AT_ONCE, "freeze") as pool:
             # in the order of the repos: the same items in the same order are shares whose receipts were kept
             for repo_items, repo_problems in pool.map(lambda pair: planner.items(*pair), work):
                 items.extend(repo_items)

@@ -7,22 +7,22 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from pachvault.backup.backup_messages import PlannedRepo
+from pachvault.backup.freeze.heads import Heads
 from pachvault.backup.freeze.survey import Survey
 from pachvault.format.manifest import Problem
 from pachvault.format.problem_kinds import CLOCKS_DIFFER, LEFT_OPEN, UNFINISHED
 from pachvault.format.records import Branch, Unfinished
+from pachvault.pach.records import CommitInfo
 from pachvault.syntax.quantities import rounded_in_words
 from pachvault.vault import clock
 from pachvault.vault.clock import Clocks
 
 
-def dated(surveyed: Survey, clocks: Clocks) -> Survey:
-    """The survey by the store's clock, where this machine's differs from it."""
+def dated(heads: Heads, clocks: Clocks) -> Heads:
+    """The heads by the store's clock, where this machine's differs from it."""
     if not clocks.difference:
-        return surveyed
-    return replace(
-        surveyed, began_at=surveyed.began_at - clocks.ahead, ended_at=surveyed.ended_at - clocks.ahead
-    )
+        return heads
+    return replace(heads, began_at=heads.began_at - clocks.ahead, ended_at=heads.ended_at - clocks.ahead)
 
 
 def clock_notes(surveyed: Survey, clocks: Clocks, tick: datetime | None) -> list[Problem]:
@@ -30,25 +30,26 @@ def clock_notes(surveyed: Survey, clocks: Clocks, tick: datetime | None) -> list
     messages = []
     if clocks.difference:
         messages.append(f"{clocks.difference}: the snapshot is dated by the store's")
-    newest_at = max((at for at in (_newest_commit(surveyed), tick) if at is not None), default=None)
+    newest = _newest(commit for repo in surveyed.repos for commit in repo.commits.values())
+    newest_at = max((at for at in (newest, tick) if at is not None), default=None)
     if newest_at is not None and clock.is_future(newest_at, max(surveyed.ended_at, clocks.store)):
         ahead = rounded_in_words(newest_at - max(surveyed.ended_at, clocks.store))
         messages.append(f"the cluster's clock is at least {ahead} ahead of the store's")
     return [Problem(repo="*", kind=CLOCKS_DIFFER, message=message) for message in messages]
 
 
-def history_end(surveyed: Survey, clocks: Clocks) -> datetime:
+def history_end(commits: Iterable[CommitInfo], clocks: Clocks, ended_at: datetime) -> datetime:
     """The time that the age of commits is counted from, for a policy that limits it.
 
-    Commits have the cluster's times. So it is the start of the newest commit, or now by the earlier of the
-    other two clocks where that is earlier: a wrong clock makes a history longer, never shorter.
+    Commits have the cluster's times. So it is the start of the newest of `commits`, or now by the earlier of
+    the other two clocks where that is earlier: a wrong clock makes a history longer, never shorter.
+    `ended_at`: the end of the survey.
     """
-    return min(at for at in (_newest_commit(surveyed), clocks.earlier, surveyed.ended_at) if at is not None)
+    return min(at for at in (_newest(commits), clocks.earlier, ended_at) if at is not None)
 
 
-def _newest_commit(surveyed: Survey) -> datetime | None:
-    times = (commit.started_at for repo in surveyed.repos for commit in repo.commits.values())
-    return max((at for at in times if at is not None), default=None)
+def _newest(commits: Iterable[CommitInfo]) -> datetime | None:
+    return max((commit.started_at for commit in commits if commit.started_at is not None), default=None)
 
 
 def unfinished_notes(planned: Iterable[PlannedRepo], clocks: Clocks, interval: timedelta) -> list[Problem]:

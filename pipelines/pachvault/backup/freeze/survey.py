@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
-from pachvault.backup.freeze.commit_selection import settled
+from pachvault.backup.base_lookup import SealedCommits
+from pachvault.backup.freeze.commit_histories import RepoCommits, usable_records
+from pachvault.backup.freeze.heads import Heads
 from pachvault.backup.freeze.settings_reader import SettingsReader, unknown_fields
 from pachvault.errors import SourceGoneError
 from pachvault.format.documents import Roles
@@ -19,19 +21,18 @@ from pachvault.pach.settings import Settings
 from pachvault.pach.source import Source
 from pachvault.policy import Policy
 
-_PASSES = 5
-_CALLS_AT_ONCE = 8
-
 
 @dataclass(frozen=True, slots=True)
 class SurveyedRepo:
-    """A repo with its chosen branches and all of its commits by id."""
+    """A repo with its chosen branches and, by id, its commits that a plan needs."""
 
     info: RepoInfo
     output_of: str | None
     branches: tuple[BranchInfo, ...]
     commits: dict[str, CommitInfo]
     roles: Roles | None = None
+    history_listed_at: datetime | None = None
+    """When all commits of the repo were last listed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,8 @@ class Survey:
     began_at: datetime
     ended_at: datetime
     is_settled: bool
+    counted_from: datetime
+    """The time that the age of commits is counted from, see `history_end`."""
     projects: tuple[Project, ...]
     repos: tuple[SurveyedRepo, ...]
     pipelines: tuple[Pipeline, ...]
@@ -56,114 +59,76 @@ class Survey:
     """Settings that could not be read, and fields that this version does not know."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Heads:
-    """One listing of all heads, and of the pipelines."""
+def survey(
+    source: Source,
+    policy: Policy,
+    heads: Heads,
+    sealed: Mapping[RepoName, SealedCommits],
+    counted_from: Callable[[Iterable[CommitInfo]], datetime],
+    pool: Executor,
+) -> Survey:
+    """Read what belongs to the heads: commits, as far as the newest `sealed` records lack them, and settings.
 
-    pipelines: list[Pipeline]
-    branches: dict[RepoInfo, list[BranchInfo]]
-    """The chosen branches of each repo that has any."""
-    vanished: list[RepoName]
-    """Repos that were listed and deleted before their branches were."""
-    listed: frozenset[RepoName]
-    """Every repo of the cluster."""
-
-
-def survey(source: Source, policy: Policy) -> Survey:
-    """Read the cluster. Heads are listed until two listings agree, a limited number of times."""
+    `counted_from` gets the commits that are not sealed, heads at least; see `Survey.counted_from`.
+    """
     cluster = Cluster(id=source.connection.cluster_id(), version=source.connection.version())
-    with ThreadPoolExecutor(_CALLS_AT_ONCE, "survey") as pool:
-
-        def heads() -> _Heads:
-            pipelines = source.pipelines()
-            outputs = _outputs(pipelines)
-            all_repos = source.repos()
-            repos = [repo for repo in all_repos if policy.outputs == "include" or repo.name not in outputs]
-            listed = list(pool.map(lambda repo: _chosen_branches(source, policy, repo), repos))
-            return _Heads(
-                pipelines,
-                {repo: branches for repo, branches in zip(repos, listed, strict=True) if branches},
-                [repo.name for repo, branches in zip(repos, listed, strict=True) if branches is None],
-                frozenset(repo.name for repo in all_repos),
-            )
-
-        previous = heads()
-        for _ in range(_PASSES):
-            began_at = datetime.now(UTC)
-            current = heads()
-            is_settled = _agree(previous, current)
-            previous = current
-            if is_settled:
-                break
-        ended_at = datetime.now(UTC)
-        # after the heads, so that every ancestor of a head is in its listing. A head that is not was squashed
-        # or dropped meanwhile.
-        histories = list(pool.map(lambda repo: _history(source, repo.name), current.branches))
-        reader = SettingsReader(Settings(source.connection), pool)
-        cluster = reader.cluster(cluster)
-        roles = reader.roles([repo.name for repo in current.branches])
-        outputs = _outputs(current.pipelines)
-        surveyed = [
-            SurveyedRepo(repo, outputs.get(repo.name), tuple(branches), commits, bindings)
-            for (repo, branches), commits, bindings in zip(
-                current.branches.items(), histories, roles, strict=True
-            )
-            if commits is not None
-        ]
-        pipelines = current.pipelines if policy.pipelines == "include" else []
-        projects = reader.projects(_projects_of(source, surveyed, pipelines))
-    gone = [repo.name for repo, commits in zip(current.branches, histories, strict=True) if commits is None]
+    records = usable_records(heads.branches, sealed, heads.ended_at)
+    # after the heads, so that every ancestor of a head is found. A head that is not was squashed or dropped
+    # meanwhile.
+    histories = {
+        repo.name: RepoCommits(source, repo.name, branches, policy.history, records)
+        for repo, branches in heads.branches.items()
+    }
+    vanished = {*heads.vanished, *_each(pool, histories, RepoCommits.meet_heads)}
+    now = counted_from(commit for history in histories.values() for commit in history.commits.values())
+    vanished |= _each(pool, histories, lambda history: history.complete(now))
+    reader = SettingsReader(Settings(source.connection), pool)
+    cluster = reader.cluster(cluster)
+    repos = [repo for repo in heads.branches if repo.name not in vanished]
+    roles = reader.roles([repo.name for repo in repos])
+    surveyed = [
+        SurveyedRepo(
+            info=repo,
+            output_of=heads.outputs.get(repo.name),
+            branches=tuple(heads.branches[repo]),
+            commits=histories[repo.name].commits,
+            roles=bindings,
+            history_listed_at=histories[repo.name].listed_at(heads.ended_at),
+        )
+        for repo, bindings in zip(repos, roles, strict=True)
+    ]
+    pipelines = heads.pipelines if policy.pipelines == "include" else []
+    projects = reader.projects(_projects_of(source, surveyed, pipelines))
     return Survey(
         cluster=cluster,
-        began_at=began_at,
-        ended_at=ended_at,
-        is_settled=is_settled,
+        began_at=heads.began_at,
+        ended_at=heads.ended_at,
+        is_settled=heads.is_settled,
+        counted_from=now,
         projects=tuple(projects),
         repos=tuple(surveyed),
         pipelines=tuple(pipelines),
-        vanished=tuple(sorted({*gone, *current.vanished})),
-        listed=current.listed,
-        skipped=current.listed & outputs.keys() if policy.outputs == "skip" else frozenset(),
+        vanished=tuple(sorted(vanished)),
+        listed=heads.listed,
+        skipped=heads.listed & heads.outputs.keys() if policy.outputs == "skip" else frozenset(),
         notes=(*reader.problems, *unknown_fields(source.unknown_fields)),
     )
 
 
-def _chosen_branches(source: Source, policy: Policy, repo: RepoInfo) -> list[BranchInfo] | None:
-    """The chosen branches of a repo that was just listed; None where it was deleted meanwhile."""
-    if not policy.reaches(repo.name):  # spares listing its branches
-        return []
-    try:
-        branches = source.branches(repo.name)
-    except SourceGoneError:
-        return None
-    return [branch for branch in branches if policy.chooses(repo.name, branch.name)]
+def _each(
+    pool: Executor, histories: Mapping[RepoName, RepoCommits], step: Callable[[RepoCommits], None]
+) -> set[RepoName]:
+    """Do a step for all repos; those that were deleted meanwhile."""
 
+    def is_there(history: RepoCommits) -> bool:
+        try:
+            step(history)
+        except SourceGoneError:
+            return False
+        return True
 
-def _agree(first: _Heads, second: _Heads) -> bool:
-    return (
-        first.vanished == second.vanished
-        and _definitions(first.pipelines) == _definitions(second.pipelines)
-        # the keys have the time of creation: a repo that was made anew in between differs
-        and list(first.branches) == list(second.branches)
-        and all(settled(first.branches[repo], second.branches[repo]) for repo in first.branches)
-    )
-
-
-def _history(source: Source, repo: RepoName) -> dict[str, CommitInfo] | None:
-    try:
-        return {commit.id: commit for commit in source.commits(repo)}
-    except SourceGoneError:
-        return None
-
-
-def _definitions(pipelines: Sequence[Pipeline]) -> list[Pipeline]:
-    """The pipelines without their details, which change without a user's action."""
-    return [pipeline.model_copy(update={"details": {}}) for pipeline in pipelines]
-
-
-def _outputs(pipelines: Sequence[Pipeline]) -> dict[RepoName, str]:
-    """The output repos of pipelines, with the names of the pipelines."""
-    return {RepoName(pipeline.project, pipeline.name): pipeline.name for pipeline in pipelines}
+    results = pool.map(is_there, histories.values())
+    return {name for name, has_repo in zip(histories, results, strict=True) if not has_repo}
 
 
 def _projects_of(

@@ -161,6 +161,7 @@ def _entry(planned: PlannedRepo, record: bytes, history: RepoHistory) -> RepoEnt
         branches=len(history.record.branches),
         commits=pc.sum(commits["listed"]).as_py() or 0,
         size_bytes=sum(sizes[head] for head in heads),
+        history_listed_at=planned.history_listed_at,
     )
 
 
