@@ -35,8 +35,11 @@ class Running:
     state: Path
 
 
-def start(state: Path, *, port: int = 0, wait_seconds: float = 30) -> Running:
-    """The running server of this folder, started if need be; port 0 takes a free one."""
+def start(state: Path, *, port: int = 0, has_costs: bool = False, wait_seconds: float = 30) -> Running:
+    """The running server of this folder, started if need be; port 0 takes a free one.
+
+    With `has_costs` one that is started answers as slowly as a real Pachyderm.
+    """
     state = state.absolute()
     running = status(state)
     if running is not None:
@@ -47,7 +50,7 @@ def start(state: Path, *, port: int = 0, wait_seconds: float = 30) -> Running:
     except OSError as error:
         raise UsageError(f"cannot write the state folder: {error.strerror}", where=str(state)) from error
     with log:
-        pid = _spawn(state, port, log.fileno())
+        pid = _spawn(state, port, log.fileno(), has_costs=has_costs)
     deadline = time.monotonic() + wait_seconds
     while time.monotonic() < deadline:
         running = status(state)
@@ -99,8 +102,10 @@ def status(state: Path) -> Running | None:
         return None
 
 
-def _spawn(state: Path, port: int, log: int) -> int:
+def _spawn(state: Path, port: int, log: int, *, has_costs: bool) -> int:
     command = [sys.executable, "-m", "embedded_pachyderm", "--state", str(state), "--port", str(port)]
+    if has_costs:
+        command.append("--costs")
     null = os.open(os.devnull, os.O_RDONLY)
     try:
         # Not subprocess: its object would want to be waited for, and this process is to outlive us.

@@ -22,6 +22,7 @@ import grpc
 
 from embedded_pachyderm import cluster
 from embedded_pachyderm.auth import Auth
+from embedded_pachyderm.costs import CostInterceptor
 from embedded_pachyderm.daemon import LOCK_NAME, READY_NAME
 from embedded_pachyderm.faults import Faults
 from embedded_pachyderm.metadata import MetadataService
@@ -49,8 +50,8 @@ _OPTIONS = (
 )
 
 
-def run(state: Path, *, host: str, port: int) -> None:
-    """Serve until SIGTERM or SIGINT."""
+def run(state: Path, *, host: str, port: int, has_costs: bool = False) -> None:
+    """Serve until SIGTERM or SIGINT; with costs as slowly as a real one (see costs)."""
     try:
         state.mkdir(parents=True, exist_ok=True)
         lock = (state / LOCK_NAME).open("ab")
@@ -60,7 +61,7 @@ def run(state: Path, *, host: str, port: int) -> None:
         if not _lock(lock.fileno()):
             raise BusyError("another server uses this state folder", where=str(state))
         (state / READY_NAME).unlink(missing_ok=True)
-        _serve(state, host, port)
+        _serve(state, host, port, [CostInterceptor()] if has_costs else [])
 
 
 def _lock(file: int) -> bool:
@@ -79,7 +80,7 @@ def _lock(file: int) -> bool:
         time.sleep(0.01)
 
 
-def _serve(state: Path, host: str, port: int) -> None:
+def _serve(state: Path, host: str, port: int, costs: list[CostInterceptor]) -> None:
     stopping = threading.Event()
 
     def stop(number: int, _frame: FrameType | None) -> None:
@@ -91,11 +92,16 @@ def _serve(state: Path, host: str, port: int) -> None:
 
     server = grpc.server(
         ThreadPoolExecutor(_THREADS, thread_name_prefix="grpc"),
-        interceptors=[PipelineGuard(lambda repo: pps.has_pipeline(repo))],  # noqa: PLW0108 - pps comes later
+        interceptors=[
+            PipelineGuard(lambda repo: pps.has_pipeline(repo)),  # noqa: PLW0108 - pps comes later
+            *costs,
+        ],
         options=_OPTIONS,
     )
     # what a worker finds at its PEER_PORT: files and pipelines, but no version, admin or transactions
-    sidecar = grpc.server(ThreadPoolExecutor(_THREADS, thread_name_prefix="sidecar"), options=_OPTIONS)
+    sidecar = grpc.server(
+        ThreadPoolExecutor(_THREADS, thread_name_prefix="sidecar"), interceptors=costs, options=_OPTIONS
+    )
     sidecar_port = sidecar.add_insecure_port(f"{host}:0")
     try:
         port = server.add_insecure_port(f"{host}:{port}")

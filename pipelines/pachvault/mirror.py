@@ -74,6 +74,8 @@ class Mirror:
         """
         parent = self._ready_parent(task)
         chain = self._chain(task, parent)
+        if chain and not self._source.has_change_sets:
+            chain = None
         if parent is not None and chain is not None:
             mirrors = self._extend(task, parent, chain)
             # a squash gives a child another parent and leaves its DIFF as it was: only this notices it

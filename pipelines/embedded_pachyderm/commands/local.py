@@ -32,14 +32,20 @@ def local_command() -> None:
 @click.option(
     "--port", type=click.IntRange(0, 65535), default=0, help="The port to listen on; 0 chooses a free one."
 )
+@click.option(
+    "--costs",
+    "has_costs",
+    is_flag=True,
+    help="Let calls take as long as on a real Pachyderm, for benchmarks.",
+)
 @common_options
 @click.pass_obj
-def _start(context: CommandContext, folder: Path, port: int) -> int:
+def _start(context: CommandContext, folder: Path, port: int, *, has_costs: bool) -> int:
     """Start the embedded Pachyderm and print its address.
 
     If it runs already, only the address is printed.
     """
-    running = daemon.start(folder, port=port)
+    running = daemon.start(folder, port=port, has_costs=has_costs)
     show(context, LocalStartSummary(address=running.address, pid=running.pid, state=str(running.state)))
     return 0
 

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -33,7 +34,6 @@ _TRIES = 8
 _HOST = re.compile(r"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]+(%[\w.-]+)?")
 _MESSAGE_BYTES = 64 * 1024 * 1024  # pachd sends up to 20 MiB
 _AHEAD_BYTES = 24 * 1024 * 1024
-# pachd 2.12 answers ABORTED or RESOURCE_EXHAUSTED, too, where a call about a commit that is gone panics
 _TRANSIENT = (
     grpc.StatusCode.UNAVAILABLE,
     grpc.StatusCode.ABORTED,
@@ -48,6 +48,12 @@ _GONE = re.compile(
 )
 """How pachd reports missing objects of its own under status UNKNOWN (at v2.11.6: src/server/pfs/pfs.go,
 fileset/metadata_store.go, driver_file.go). A host, a database or a chunk that is "not found" is not one."""
+
+_PANIC = "panic: "
+_GONE_PANIC = "ErrBranchNotFound.Error("
+"""How the trace shows that pachd 2.12 looked for a commit by repo and id, and there is none: it puts the
+branch into the message, and a commit that was named without one has none (2.12.0-rc.3:
+src/server/pfs/server/server_commit.go). `commit_message` avoids it."""
 
 Answer = TypeVar("Answer")
 
@@ -92,7 +98,9 @@ class Connection:
         options = [
             ("grpc.max_receive_message_length", _MESSAGE_BYTES),
             ("grpc.max_send_message_length", _MESSAGE_BYTES),
-            ("grpc.max_metadata_size", 64 * 1024),
+            # the trace of a panic in pachd is 32 KiB, comes twice, and is escaped
+            ("grpc.max_metadata_size", 512 * 1024),
+            ("grpc.absolute_max_metadata_size", 1024 * 1024),
             ("grpc.keepalive_time_ms", 60_000),
             # left to itself gRPC reads ahead hundreds of megabytes of a stream that is consumed slowly
             ("grpc.http2.bdp_probe", 0),
@@ -154,6 +162,27 @@ class Connection:
             )
         return f"{answer.major}.{answer.minor}.{answer.micro}{answer.additional}"
 
+    @cached_property
+    def has_change_sets(self) -> bool:
+        """Whether a commit's own change can be had as a file set: Pachyderm 2.9 and later.
+
+        An older one ignores the field that asks for it, and answers the whole tree.
+        """
+        major, minor = (int(number) for number in self.version().split(".")[:2])
+        if (major, minor) != (0, 0):
+            return (major, minor) >= (2, 9)
+        # this method came in the same release
+        try:
+            with explained(f"Pachyderm at {self.address}"):
+                self.raw_call("pfs_v2.API/InspectProjectV2")(b"", timeout=_CONNECT_SECONDS)
+        except UnsupportedError:
+            return False
+        except TransientError:
+            raise
+        except PachydermError:  # it knows the method, and the request names no project
+            pass
+        return True
+
     def cluster_id(self) -> str:
         """The cluster's own id, which outlives pachd restarts and upgrades."""
         with explained(f"Pachyderm at {self.address}"):
@@ -180,6 +209,13 @@ def explained(where: str) -> Iterator[None]:
         reason = " ".join((error.details() or "no reason given").split())[:400]
         if code == grpc.StatusCode.NOT_FOUND or (code == grpc.StatusCode.UNKNOWN and _GONE.search(reason)):
             raise SourceGoneError(reason, where=where) from error
+        if code == grpc.StatusCode.ABORTED and reason.startswith(_PANIC):
+            # another attempt would panic again
+            if _GONE_PANIC in (error.details() or ""):
+                raise SourceGoneError(
+                    "no such commit: pachd panicked where it looked for it", where=where
+                ) from error
+            raise PachydermError(f"pachd failed: {reason}", where=where) from error
         if code == grpc.StatusCode.UNIMPLEMENTED:
             raise UnsupportedError(reason, where=where) from error
         if code == grpc.StatusCode.DEADLINE_EXCEEDED:
@@ -223,10 +259,8 @@ def with_retries(what: str, call: Callable[[], Answer]) -> Answer:
 def commit_message(project: str, repo: str, commit: str, *, branch: str = "") -> Any:
     """The PFS message that names a commit."""
     name = pfs_pb2.Repo(name=repo, type="user", project=pfs_pb2.Project(name=project))
-    message = pfs_pb2.Commit(repo=name, id=commit)
-    if branch:
-        message.branch.CopyFrom(pfs_pb2.Branch(repo=name, name=branch))
-    return message
+    # with a branch even where that has no name: pachd 2.12 panics for a commit that is gone and has none
+    return pfs_pb2.Commit(repo=name, id=commit, branch=pfs_pb2.Branch(repo=name, name=branch))
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,13 +6,14 @@ import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any, TypeVar
 
 from google.protobuf import json_format
 from python_pachyderm.proto.v2.pfs import pfs_pb2
 from python_pachyderm.proto.v2.pps import pps_pb2
 
-from pachvault.errors import SourceGoneError, TransientError
+from pachvault.errors import SourceGoneError, TransientError, UnsupportedError
 from pachvault.format.ids import RepoName
 from pachvault.format.manifest import Project
 from pachvault.format.records import Pipeline
@@ -29,6 +30,7 @@ from pachvault.pach.tar import FilePiece, FileRun
 from pachvault.pach.unknown_fields import UnknownField
 
 FILE_SETS = "__filesets__"
+_NAMES_A_CALL = 300
 _PASSING = (
     "worker_rc", "workers_requested", "workers_available", "recent_error", "reason", "unclaimed_tasks"
 )  # fmt: skip
@@ -230,8 +232,20 @@ class Source:
         except SourceGoneError:  # what Pachyderm answers for the root of an empty one
             return 0
 
+    @property
+    def has_change_sets(self) -> bool:
+        """Whether `file_set_of` gives the change of a commit."""
+        return self.connection.has_change_sets
+
     def file_set_of(self, ref: CommitRef, kind: int) -> str:
-        """A file set with a commit's whole tree (codec.TOTAL) or its own change (codec.DIFF); its id."""
+        """A file set with a commit's whole tree (codec.TOTAL) or its own change (codec.DIFF); its id.
+
+        Raises UnsupportedError for a change where the server has none, see `has_change_sets`.
+        """
+        if kind == codec.DIFF and not self.has_change_sets:
+            raise UnsupportedError(
+                "no file set of a commit's own change before Pachyderm 2.9", where=str(ref)
+            )
         call = self.connection.channel.unary_unary(
             "/pfs_v2.API/GetFileSet",
             request_serializer=lambda request: codec.get_file_set(request, kind),
@@ -311,6 +325,13 @@ class Source:
         for attempt in retrying():
             with attempt:
                 yield from tar.pieces(self._tar(ref, pattern, "", ""))
+
+    def read_paths(self, ref: CommitRef, paths: Sequence[str]) -> Iterator[FilePiece]:
+        """Files by path, which are sorted; a file that is not there is left out without a word."""
+        for folder, group in groupby(paths, key=lambda path: path[: path.rindex("/") + 1]):
+            names = [path[len(folder) :] for path in group]
+            for at in range(0, len(names), _NAMES_A_CALL):
+                yield from self.read_some(ref, folder, names[at : at + _NAMES_A_CALL])
 
     def _tar(self, ref: CommitRef, path: str, lower: str, upper: str) -> Iterator[memoryview]:
         request = pfs_pb2.GetFileRequest(file=ref.file(path))

@@ -40,6 +40,13 @@ def test_what_is_no_address_is_bad_input(text: str) -> None:
     assert caught.value.exit_code == 2
 
 
+NIL_BRANCH = (
+    "panic: runtime error: invalid memory address or nil pointer dereference\ngoroutine 7 [running]:\n"
+    + "github.com/pachyderm/pachyderm/v2/src/internal/middleware/recovery\n" * 20
+    + "github.com/pachyderm/pachyderm/v2/src/server/pfs.ErrBranchNotFound.Error({0x0})\n"
+)
+
+
 class Failed(grpc.RpcError):
     def __init__(self, code: grpc.StatusCode, details: str | None) -> None:
         super().__init__()
@@ -60,6 +67,8 @@ class Failed(grpc.RpcError):
         (grpc.StatusCode.UNKNOWN, "commit has been forgotten", SourceGoneError),
         (grpc.StatusCode.UNAVAILABLE, "failed to connect to all addresses", TransientError),
         (grpc.StatusCode.ABORTED, "try again", TransientError),
+        (grpc.StatusCode.ABORTED, NIL_BRANCH, SourceGoneError),
+        (grpc.StatusCode.ABORTED, "panic: index out of range\ngoroutine 1 [running]:", PachydermError),
         (grpc.StatusCode.INTERNAL, "stream reset", TransientError),
         (grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded", TransientError),
         (grpc.StatusCode.PERMISSION_DENIED, "no rights", PachydermError),

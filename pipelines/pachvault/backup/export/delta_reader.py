@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import groupby
 
 from pachvault.backup.backup_messages import Item
 from pachvault.errors import SourceGoneError
@@ -14,7 +13,6 @@ from pachvault.pach.tar import FilePiece
 
 _BRIDGE_BYTES = 256 * 1024
 """Known files between two unknown ones are read too, up to so many bytes: less than another call costs."""
-_NAMES_A_CALL = 300
 
 
 def changed_files(
@@ -24,13 +22,13 @@ def changed_files(
 
     Raises SourceGoneError where a file did not come.
     """
-    own = file_set(_own_change(source, item))
-    for lower, upper in _spans(changes, unread):
-        yield from _wanted(source.read(own, lower, upper), unread)
+    if source.has_change_sets:
+        own = file_set(_own_change(source, item))
+        for lower, upper in _spans(changes, unread):
+            yield from _wanted(source.read(own, lower, upper), unread)
     if unread:
         whole = file_set(source.file_set_of(item.source.ref, codec.TOTAL))
-        for folder, names in _folders(sorted(unread)):
-            yield from _wanted(source.read_some(whole, folder, names), unread)
+        yield from _wanted(source.read_paths(whole, sorted(unread)), unread)
     if unread:
         some = ", ".join(sorted(unread)[:3])
         raise SourceGoneError(f"{len(unread)} changed files did not arrive: {some}")
@@ -69,11 +67,3 @@ def _spans(changes: Sequence[Change], unread: dict[str, Change]) -> list[tuple[s
             lower = ""
         lower, last, known_bytes = lower or change.path, change.path, 0
     return [*spans, (lower, after(last))] if lower else spans
-
-
-def _folders(paths: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
-    """Paths by folder, a bounded number of names at a time."""
-    for folder, group in groupby(paths, key=lambda path: path[: path.rindex("/") + 1]):
-        names = [path[len(folder) :] for path in group]
-        for at in range(0, len(names), _NAMES_A_CALL):
-            yield folder, names[at : at + _NAMES_A_CALL]

@@ -2,8 +2,8 @@
 
 So a run lists from the heads of the chosen branches back to what the newest sealed record has, and takes the
 rest from the record. It lists the whole repo where there is no such record, where what it lists does not fit
-the record (a commit was squashed or dropped), where file tables are lost, and once in a while. The last notices squashes
-and edited metadata far back; of each repo the newest commits are always listed.
+the record (a commit was squashed or dropped), where file tables are lost, and once in a while, to notice
+squashes and edited metadata far back. The newest commits of a repo are always listed.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class CommitHistory:
             current = page[-1].parent
 
     def check_newest(self) -> None:
-        """List the newest commits, unless a head was listed: they are the likeliest to be squashed or edited."""
+        """List the newest commits unless a head was listed: the likeliest to be squashed or edited."""
         if self.commits and not self._listed:
             self._list(max(self.commits.values(), key=lambda commit: (str(commit.started_at), commit.id)).id)
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pachvault.backup import base_lookup, missing_commits
 from pachvault.backup.backup_messages import CommitPlace, Item, PlannedRepo
 from pachvault.backup.base_lookup import SealedCommits
-from pachvault.backup.freeze.backup_plan import head_tasks
+from pachvault.backup.freeze.backup_plan import SHARE_BYTES, head_tasks
 from pachvault.backup.freeze.survey import SurveyedRepo
 from pachvault.errors import PachydermError, TransientError
 from pachvault.format.ids import RepoName
@@ -91,6 +91,13 @@ class ItemPlanner:
             repo_created_at=planned.created_at,
         )
         if base_place is None:
+            return _ranges(item, self._source.shards(self._source.file_set_of(place, codec.TOTAL)))
+        if not self._source.has_change_sets:
+            changes = self._source.diff(place, base_place)
+            changed_bytes = sum(max(change.new_size, 0) for change in changes)
+            item = item.model_copy(update={"expected_bytes": changed_bytes})
+            if changed_bytes <= SHARE_BYTES:
+                return [item]
             return _ranges(item, self._source.shards(self._source.file_set_of(place, codec.TOTAL)))
         # the change of a mirror that was made of a whole tree is that tree
         change = here if self._mirror is None or self._mirror.is_whole(place) else place

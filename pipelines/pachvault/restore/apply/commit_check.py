@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -10,7 +11,7 @@ from blake3 import blake3
 from pachvault.format.ids import digest
 from pachvault.pach import codec
 from pachvault.pach.source import CommitRef, Source
-from pachvault.pach.tar import FileRun
+from pachvault.pach.tar import FilePiece, FileRun
 from pachvault.restore.changes import Changes, changes
 from pachvault.restore.restore_messages import BranchPlan, CommitStep, RepoPlan, RestorePlan
 from pachvault.restore.restore_report import CommitDifference, Replayed
@@ -75,7 +76,7 @@ class _Checked:
         if (
             self.plan.verify == "full" and step.content_parent is None
         ):  # every file of the commit was put by it
-            problems = _contents(self.source, ref, wanted, progress)
+            problems = _contents(self.source.read_runs(ref), wanted, progress)
         else:
             problems = self._paths(ref, step, wanted)
             if self.plan.verify == "full":
@@ -91,10 +92,17 @@ class _Checked:
 
     def _put(self, ref: CommitRef, wanted: Changes, progress: Progress) -> dict[str, str]:
         """The problems with the contents of the files that the commit itself put."""
+        if not self.source.has_change_sets:
+            with kept_alive(self.source, self.source.file_set_of(ref, codec.TOTAL)) as whole:
+                paths = sorted(wanted.puts["path"].to_pylist())
+                problems = _contents(self.source.read_paths(whole, paths), wanted, progress)
+                if problems:
+                    check_exists(self.source, whole)
+            return problems
         # the commit's own change: to read its whole tree would read what earlier commits put once more for
         # each
         with kept_alive(self.source, self.source.file_set_of(ref, codec.DIFF)) as own:
-            problems = _contents(self.source, own, wanted, progress)
+            problems = _contents(self.source.read_runs(own), wanted, progress)
             if problems:
                 # an expired file set reads as an empty one: without this its files would be reported as not
                 # written
@@ -179,8 +187,8 @@ def _left_out(reader: BlobReader, wanted: Changes, problems: dict[str, str]) -> 
     return lost.keys() | gone
 
 
-def _contents(source: Source, ref: CommitRef, wanted: Changes, progress: Progress) -> dict[str, str]:
-    """Read all files and compare them with what was to be put."""
+def _contents(pieces: Iterable[FilePiece | FileRun], wanted: Changes, progress: Progress) -> dict[str, str]:
+    """Compare all files with what was to be put."""
     columns = (wanted.puts[name].to_pylist() for name in ("path", "size", "digest"))
     missing = {path: (size, content) for path, size, content in zip(*columns, strict=True)}
     problems = {}
@@ -192,7 +200,7 @@ def _contents(source: Source, ref: CommitRef, wanted: Changes, progress: Progres
         progress.add(size, 1)
 
     hasher = blake3()
-    for piece in source.read_runs(ref):
+    for piece in pieces:
         if isinstance(piece, FileRun):
             for path, data in zip(*piece, strict=True):
                 compare(path, len(data), digest(data))

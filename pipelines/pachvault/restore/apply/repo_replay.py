@@ -211,7 +211,7 @@ class RepoReplay:
         for branch in staging.part_branches(step):
             part = staging.staged(self.source, self.plan.request_id, branch)
             parts += [part] if part else []
-        if not parts or len(parts) < step.parts:
+        if not parts or len(parts) < step.parts or not self.source.has_change_sets:
             return self._write(step, ref)  # reports the damage, if that is why a part is missing
         # in order: the rest of a large file is appended to its beginning
         for part in parts:

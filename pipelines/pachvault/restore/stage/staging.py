@@ -76,13 +76,14 @@ def fetch(
     progress: Progress,
     reader: BlobReader | None = None,
 ) -> bool:
-    """Stage the part of a share, if it has one; False where it was staged already.
+    """Stage the part of a share, if it has one; False where it was staged already, or cannot be.
 
     Raises DamageError where the vault is damaged. If the share has `keep_going`, the part is left to
     replay then, and the answer is False.
     """
     part = share.part
-    if part is None:
+    # what a part deletes is only in the file set of its own change: without one, replay writes it all
+    if part is None or not source.has_change_sets:
         return False
     snapshot = snapshots.resolve(vault, share.snapshot)
     ensure(target, share.request_id)
