@@ -7,12 +7,14 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from python_pachyderm import Client
 
+from . import pipelines
 from .pach import Message, Pach
 from .projects import Project
 from .recording import Recording
@@ -52,6 +54,20 @@ def pach(address: str) -> Iterator[Pach]:
 @pytest.fixture(scope="session")
 def client(address: str) -> Client:
     return Client.new_from_pachd_address(address)
+
+
+@pytest.fixture(scope="session")
+def worker_python(pach: Pach) -> str:
+    """A Python for user code that speaks to its sidecar; without one the tests are skipped."""
+    if "PACHD_ADDRESS" not in os.environ:
+        return sys.executable  # its workers are processes of this machine
+    python = pipelines.worker_python(pach)
+    if not python:
+        pytest.skip(
+            "no Python with gRPC and python-pachyderm in the workers' file system: put the tests' virtual "
+            "environment where workers see it, or name one in CONTRACT_WORKER_PYTHON"
+        )
+    return python
 
 
 @pytest.fixture

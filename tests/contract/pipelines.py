@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 import time
 from collections.abc import Callable
 from typing import Any
 
+import grpc
+from google.protobuf import json_format
 from python_pachyderm.proto.v2.pfs import pfs_pb2
 from python_pachyderm.proto.v2.pps import pps_pb2
 
-from .pach import Commit, Message, Pach
+from .pach import Commit, Message, Pach, add
 from .projects import Project
 
 Spec = dict[str, Any]
@@ -31,11 +35,22 @@ def pfs(project: Project, repo: str, glob: str, **more: Any) -> Spec:
 
 
 def create(pach: Pach, spec: Spec, *, update: bool = False, reprocess: bool = False) -> str:
-    """CreatePipelineV2, which takes the JSON itself; python-pachyderm has no message for it."""
+    """CreatePipelineV2, which takes the JSON itself; python-pachyderm has no message for it.
+
+    Before 2.8 there is only CreatePipeline; it answers no effective spec.
+    """
     call = pach.channel.unary_unary(
         "/pps_v2.API/CreatePipelineV2", request_serializer=_v2_request, response_deserializer=bytes
     )
-    return _first_string(call((json.dumps(spec), update, reprocess)))
+    try:
+        return _first_string(call((json.dumps(spec), update, reprocess)))
+    except grpc.RpcError as error:
+        if error.code() != grpc.StatusCode.UNIMPLEMENTED:
+            raise
+    request = json_format.ParseDict(spec, pps_pb2.CreatePipelineRequest())
+    request.update, request.reprocess = update, reprocess
+    pach.pps.CreatePipeline(request)
+    return ""
 
 
 def inspect(pach: Pach, project: Project, name: str, *, details: bool = True) -> Message:
@@ -75,6 +90,34 @@ def eventually(condition: Callable[[], bool], *, seconds: float = 60) -> None:
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"
         time.sleep(0.1)
+
+
+def worker_python(pach: Pach) -> str:
+    """A Python in the workers' file system that can speak to the sidecar; "" where there is none.
+
+    It is CONTRACT_WORKER_PYTHON, the tests' own, or the worker's `python3`, whichever can import gRPC and
+    python-pachyderm. One job finds out.
+    """
+    candidates = [os.environ.get("CONTRACT_WORKER_PYTHON", ""), sys.executable, "python3"]
+    project = Project.create(pach)
+    try:
+        repo = project.repo("data")
+        pach.commit(repo, add("/file", b"x"))
+        search = [
+            f"{_can_speak(python)} && echo {python} > /pfs/out/python" for python in candidates if python
+        ]
+        script = " || ".join(f"{{ {command}; }}" for command in [*search, "touch /pfs/out/python"])
+        create(pach, shell(project, "probe", pfs(project, "data", "/"), script))
+        job = pach.head(repo)
+        eventually(lambda: any(info.job.id == job for info in jobs(pach, project, "probe")))
+        ended(pach, project, "probe", job)
+        return pach.read(output(project, "probe", job), "/python").decode().strip()
+    finally:
+        project.delete()
+
+
+def _can_speak(python: str) -> str:
+    return f"{python} -W ignore -c 'import grpc, python_pachyderm' 2> /dev/null"
 
 
 def _v2_request(asked: tuple[str, bool, bool]) -> bytes:

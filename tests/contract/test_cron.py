@@ -7,9 +7,7 @@ part of its provenance.
 from __future__ import annotations
 
 import json
-import os
 import re
-import sys
 import time
 from dataclasses import dataclass
 
@@ -24,9 +22,7 @@ from .recording import Recording
 
 pytestmark = pytest.mark.xdist_group("cron")
 
-# The worker's own python need not have gRPC: the tests' has, and shares its machine with the worker.
-_PYTHON = os.environ.get("CONTRACT_WORKER_PYTHON", sys.executable)
-_WRITE = f"""{_PYTHON} -W ignore - <<'END'
+_WRITE = """$PYTHON -W ignore - <<'END'
 import os
 import grpc
 from google.protobuf import wrappers_pb2
@@ -83,12 +79,13 @@ class Story:
 
 
 @pytest.fixture(scope="module")
-def story(pach: Pach, shared_project: Project) -> Story:
+def story(pach: Pach, shared_project: Project, worker_python: str) -> Story:
     project = shared_project
+    python = f"PYTHON={worker_python}"
     project.repo("backup")
     pach.commit(project.repo("policy"), add("/policy.yaml", b"interval: 1h"))
     cron = {"cron": {"name": "tick", "spec": "0 0 1 1 *", "overwrite": True}}
-    create(pach, shell(project, "freeze", {"cross": [cron, pfs(project, "policy", "/")]}, *_FREEZE))
+    create(pach, shell(project, "freeze", {"cross": [cron, pfs(project, "policy", "/")]}, python, *_FREEZE))
     create(
         pach,
         shell(

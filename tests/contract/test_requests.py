@@ -6,8 +6,6 @@ through its sidecar, as staging does.
 
 from __future__ import annotations
 
-import os
-import sys
 from dataclasses import dataclass
 
 import pytest
@@ -20,9 +18,7 @@ from .recording import Recording
 
 pytestmark = pytest.mark.xdist_group("requests")
 
-# The worker's own python need not have gRPC: the tests' has, and shares its machine with the worker.
-_PYTHON = os.environ.get("CONTRACT_WORKER_PYTHON", sys.executable)
-_STAGE = f"""{_PYTHON} -W ignore - <<'END'
+_STAGE = """$PYTHON -W ignore - <<'END'
 import os
 import grpc
 from google.protobuf import wrappers_pb2
@@ -80,8 +76,9 @@ class Story:
 
 
 @pytest.fixture(scope="module")
-def story(pach: Pach, shared_project: Project) -> Story:
+def story(pach: Pach, shared_project: Project, worker_python: str) -> Story:
     project = shared_project
+    python = f"PYTHON={worker_python}"
     requests = project.repo("requests")
     create(pach, shell(project, "plan", pfs(project, "requests", "/*"), *_PLAN))
     create(
@@ -90,6 +87,7 @@ def story(pach: Pach, shared_project: Project) -> Story:
             project,
             "fetch",
             pfs(project, "plan", "/*/work/*"),
+            python,
             *_FETCH,
             parallelism_spec={"constant": 2},
             datum_set_spec={"number": 1},
