@@ -102,14 +102,12 @@ def worker_python(pach: Pach) -> str:
     project = Project.create(pach)
     try:
         repo = project.repo("data")
-        pach.commit(repo, add("/file", b"x"))
         search = [
             f"{_can_speak(python)} && echo {python} > /pfs/out/python" for python in candidates if python
         ]
         script = " || ".join(f"{{ {command}; }}" for command in [*search, "touch /pfs/out/python"])
         create(pach, shell(project, "probe", pfs(project, "data", "/"), script))
-        job = pach.head(repo)
-        eventually(lambda: any(info.job.id == job for info in jobs(pach, project, "probe")))
+        job = pach.commit(repo, add("/file", b"x")).id
         ended(pach, project, "probe", job)
         return pach.read(output(project, "probe", job), "/python").decode().strip()
     finally:
