@@ -1,8 +1,8 @@
 """Which permissions each call needs, from its request. Pure.
 
-Stricter than 2.11.6 in one thing: there every signed-in caller may write into an open commit and take the file
-set of a commit. Here both need the right that is needed through a branch, so that what is granted is enough
-for a server that does check.
+Stricter than 2.11.6 in one thing: there every signed-in caller may write into an open commit and take the
+file set of a commit. Here both need the right that is needed through a branch, so that what is granted is
+enough for a server that does check.
 """
 
 from __future__ import annotations

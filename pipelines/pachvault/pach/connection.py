@@ -22,7 +22,16 @@ from python_pachyderm.proto.v2.transaction import transaction_pb2_grpc
 from python_pachyderm.proto.v2.version.versionpb import version_pb2_grpc
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
-from pachvault.errors import PachydermError, SourceGoneError, TransientError, UnsupportedError, UsageError
+from pachvault.errors import (
+    NotAllowedError,
+    NotSignedInError,
+    PachydermError,
+    SourceGoneError,
+    TransientError,
+    UnsupportedError,
+    UsageError,
+)
+from pachvault.pach import rights
 from pachvault.runtime import logs
 
 _log = logging.getLogger(__name__)
@@ -44,10 +53,14 @@ _TRANSIENT = (
 _GONE = re.compile(
     r"\b(project|repos?|branch|commit|commitset|file|pipelines?|jobs?|secrets?|datum)\b.*"
     r"\b(not found|does not exist|was deleted)"
+    r"|no role binding exists for (REPO|PROJECT) "
     r"|no commits found for commitset|path does not exist|the commit is forgotten|has been forgotten"
 )
 """How pachd reports missing objects of its own under status UNKNOWN (at v2.11.6: src/server/pfs/pfs.go,
 fileset/metadata_store.go, driver_file.go). A host, a database or a chunk that is "not found" is not one."""
+_BAD_TOKEN = re.compile(r"token expiration is in the past|no authentication metadata")
+"""How pachd reports an expired token under status INTERNAL."""
+_SIGN_IN = "PACH_TOKEN holds the auth token; pipelines get one by `pachvault deploy`"
 
 Answer = TypeVar("Answer")
 
@@ -119,6 +132,10 @@ class Connection:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the channel."""
         self._plain_channel.close()
 
     def raw_stream(self, method: str, serialize: Callable[[Any], bytes]) -> Any:
@@ -163,13 +180,17 @@ class Connection:
 def connect(address: str, token: str | None = None) -> Connection:
     """Open a connection and make sure that a supported Pachyderm answers."""
     connection = Connection(Address.parse(address), token)
-    connection.version()
+    try:
+        connection.version()
+    except BaseException:
+        connection.close()
+        raise
     return connection
 
 
 @contextmanager
 def explained(where: str) -> Iterator[None]:
-    """Turn a failed call into one line: SourceGoneError, UnsupportedError, TransientError or PachydermError.
+    """Turn a failed call into one line: a PachydermError of the subclass that fits.
 
     The status decides; the text only where pachd has no status for what it means.
     """
@@ -178,6 +199,15 @@ def explained(where: str) -> Iterator[None]:
     except grpc.RpcError as error:
         code = error.code()
         reason = " ".join((error.details() or "no reason given").split())[:400]
+        if code == grpc.StatusCode.UNAUTHENTICATED or (
+            code == grpc.StatusCode.INTERNAL and _BAD_TOKEN.search(reason)
+        ):
+            raise NotSignedInError(reason, where=where, hint=_SIGN_IN) from error
+        denial = rights.denial(reason)
+        if denial is not None:
+            raise NotAllowedError(denial[0], where=where, hint=denial[1]) from error
+        if code == grpc.StatusCode.PERMISSION_DENIED:
+            raise NotAllowedError(f"{reason} ({code.name})", where=where) from error
         if code == grpc.StatusCode.NOT_FOUND or (code == grpc.StatusCode.UNKNOWN and _GONE.search(reason)):
             raise SourceGoneError(reason, where=where) from error
         if code == grpc.StatusCode.UNIMPLEMENTED:

@@ -21,6 +21,8 @@ from pachvault.pach.connection import Connection, with_retries
 
 Answer = TypeVar("Answer")
 
+_NOT_ACTIVATED = "not activated"
+"""In what pachd answers to every auth call without authentication, with status UNIMPLEMENTED."""
 METADATA_SINCE = "2.10"
 DEFAULTS_SINCE = "2.8"
 
@@ -107,6 +109,22 @@ class Settings:
         edit = codec.field(place.field, place.picker) + codec.field(10, b"".join(entries))
         self._told("metadata.API/EditMetadata", codec.field(1, edit), f"metadata of {place.text}")
 
+    def caller(self) -> str:
+        """Who calls, as role bindings name it: `robot:backup`. UnsupportedError without authentication."""
+        request = auth_pb2.WhoAmIRequest()
+        return str(with_retries("the caller", lambda: self._connection.auth.WhoAmI(request)).username)
+
+    def is_authenticated(self) -> bool:
+        """Whether authentication is active, so that there are role bindings."""
+        try:
+            self.caller()
+        except UnsupportedError as error:
+            # a proxy may answer with the same status for a path that it does not know
+            if _NOT_ACTIVATED not in error.what:
+                raise
+            return False
+        return True
+
     def cluster_roles(self) -> Roles | None:
         """Role bindings of the cluster; None without authentication."""
         return self._roles(auth_pb2.Resource(type=auth_pb2.CLUSTER))
@@ -137,7 +155,9 @@ class Settings:
         what = f"role bindings of {resource.name or 'the cluster'}"
         try:
             answer = with_retries(what, lambda: self._connection.auth.GetRoleBinding(request))
-        except UnsupportedError:
+        except UnsupportedError as error:
+            if _NOT_ACTIVATED not in error.what:
+                raise
             return None
         return {
             principal: sorted(role for role, has in entry.roles.items() if has)

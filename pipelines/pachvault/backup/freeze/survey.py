@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from pachvault.backup.freeze import gaps as gaps_module
 from pachvault.backup.freeze.commit_selection import settled
+from pachvault.backup.freeze.gaps import Gaps
 from pachvault.backup.freeze.settings_reader import SettingsReader, unknown_fields
-from pachvault.errors import SourceGoneError
+from pachvault.errors import NotAllowedError, SourceGoneError
 from pachvault.format.documents import Roles
 from pachvault.format.ids import RepoName
 from pachvault.format.manifest import Cluster, Problem, Project
@@ -52,8 +54,10 @@ class Survey:
     """Every repo of the cluster, chosen or not."""
     skipped: frozenset[RepoName]
     """Those of them that pipelines write, where the policy excludes outputs."""
+    gaps: Gaps = field(default_factory=Gaps)
+    """What the caller may not see or read."""
     notes: tuple[Problem, ...] = ()
-    """Settings that could not be read, and fields that this version does not know."""
+    """Gaps, settings that could not be read, and fields that this version does not know."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +75,7 @@ class _Heads:
 
 def survey(source: Source, policy: Policy) -> Survey:
     """Read the cluster. Heads are listed until two listings agree, a limited number of times."""
+    gaps, settings = Gaps(), Settings(source.connection)
     cluster = Cluster(id=source.connection.cluster_id(), version=source.connection.version())
     with ThreadPoolExecutor(_CALLS_AT_ONCE, "survey") as pool:
 
@@ -79,7 +84,7 @@ def survey(source: Source, policy: Policy) -> Survey:
             outputs = _outputs(pipelines)
             all_repos = source.repos()
             repos = [repo for repo in all_repos if policy.outputs == "include" or repo.name not in outputs]
-            listed = list(pool.map(lambda repo: _chosen_branches(source, policy, repo), repos))
+            listed = list(pool.map(lambda repo: _chosen_branches(source, policy, repo, gaps), repos))
             return _Heads(
                 pipelines,
                 {repo: branches for repo, branches in zip(repos, listed, strict=True) if branches},
@@ -96,10 +101,11 @@ def survey(source: Source, policy: Policy) -> Survey:
             if is_settled:
                 break
         ended_at = datetime.now(UTC)
+        gaps.hidden = source.hidden_projects()
         # after the heads, so that every ancestor of a head is in its listing. A head that is not was squashed
         # or dropped meanwhile.
-        histories = list(pool.map(lambda repo: _history(source, repo.name), current.branches))
-        reader = SettingsReader(Settings(source.connection), pool)
+        histories = list(pool.map(lambda repo: _history(source, repo.name, gaps), current.branches))
+        reader = SettingsReader(settings, pool)
         cluster = reader.cluster(cluster)
         roles = reader.roles([repo.name for repo in current.branches])
         outputs = _outputs(current.pipelines)
@@ -112,7 +118,11 @@ def survey(source: Source, policy: Policy) -> Survey:
         ]
         pipelines = current.pipelines if policy.pipelines == "include" else []
         projects = reader.projects(_projects_of(source, surveyed, pipelines))
-    gone = [repo.name for repo, commits in zip(current.branches, histories, strict=True) if commits is None]
+    gone = [
+        repo.name
+        for repo, commits in zip(current.branches, histories, strict=True)
+        if commits is None and repo.name not in gaps.unreadable
+    ]
     return Survey(
         cluster=cluster,
         began_at=began_at,
@@ -124,16 +134,25 @@ def survey(source: Source, policy: Policy) -> Survey:
         vanished=tuple(sorted({*gone, *current.vanished})),
         listed=current.listed,
         skipped=current.listed & outputs.keys() if policy.outputs == "skip" else frozenset(),
-        notes=(*reader.problems, *unknown_fields(source.unknown_fields)),
+        gaps=gaps,
+        notes=(
+            *gaps_module.problems(gaps, policy, current.listed, settings),
+            *reader.problems,
+            *unknown_fields(source.unknown_fields),
+        ),
     )
 
 
-def _chosen_branches(source: Source, policy: Policy, repo: RepoInfo) -> list[BranchInfo] | None:
+def _chosen_branches(source: Source, policy: Policy, repo: RepoInfo, gaps: Gaps) -> list[BranchInfo] | None:
     """The chosen branches of a repo that was just listed; None where it was deleted meanwhile."""
-    if not policy.reaches(repo.name):  # spares listing its branches
+    # spares listing its branches
+    if not policy.reaches(repo.name) or not gaps.may_read(repo):
         return []
     try:
         branches = source.branches(repo.name)
+    except NotAllowedError as error:
+        gaps.refused(repo.name, error)
+        return []
     except SourceGoneError:
         return None
     return [branch for branch in branches if policy.chooses(repo.name, branch.name)]
@@ -149,9 +168,12 @@ def _agree(first: _Heads, second: _Heads) -> bool:
     )
 
 
-def _history(source: Source, repo: RepoName) -> dict[str, CommitInfo] | None:
+def _history(source: Source, repo: RepoName, gaps: Gaps) -> dict[str, CommitInfo] | None:
     try:
         return {commit.id: commit for commit in source.commits(repo)}
+    except NotAllowedError as error:
+        gaps.refused(repo, error)
+        return None
     except SourceGoneError:
         return None
 
