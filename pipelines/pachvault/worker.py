@@ -13,8 +13,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from pachvault.errors import UsageError
+from pachvault.robots import TOKEN_FOLDER, TOKEN_KEY
 
 _log = logging.getLogger(__name__)
+
+_TOKEN_FILE = Path(TOKEN_FOLDER) / TOKEN_KEY
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +30,7 @@ class Worker:
     """Data is read through the worker's own sidecar: more workers, more bandwidth."""
     pachd: str
     token: str | None
+    """That of the robot user, where a secret is mounted; else the pipeline's own, which reads its inputs."""
 
     @classmethod
     def from_environment(cls) -> Worker:
@@ -42,7 +46,7 @@ class Worker:
             job_id=job_id,
             sidecar=f"grpc://127.0.0.1:{port}" if port else pachd,
             pachd=pachd,
-            token=env.get("PACH_TOKEN"),
+            token=_token(),
         )
 
     def inputs(self, name: str, pattern: str) -> Iterator[Path]:
@@ -78,3 +82,13 @@ class Worker:
                 continue
             newest = max(newest or at, at)
         return newest
+
+
+def _token() -> str | None:
+    """Read at each start: the file is renewed while the worker lives."""
+    try:
+        return _TOKEN_FILE.read_text(encoding="ascii").strip() or None
+    except FileNotFoundError:
+        return os.environ.get("PACH_TOKEN")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError("the auth token cannot be read", where=str(_TOKEN_FILE)) from error

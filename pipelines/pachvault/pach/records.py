@@ -90,8 +90,12 @@ def lacking(message: Any, wanted: Iterable[str]) -> frozenset[str]:
     """The permissions that the caller lacks, by the `auth_info` of a listed repo or project."""
     if not message.HasField("auth_info"):
         return frozenset()
-    held = {auth_pb2.Permission.Name(number) for number in message.auth_info.permissions if number in _KNOWN}
-    return frozenset(wanted) - held
+    return frozenset(wanted) - permission_names(message.auth_info.permissions)
+
+
+def permission_names(numbers: Iterable[int]) -> frozenset[str]:
+    """Permissions by name; those of a newer Pachyderm are left out."""
+    return frozenset(auth_pb2.Permission.Name(number) for number in numbers if number in _KNOWN)
 
 
 def branch_info(message: Any) -> BranchInfo:

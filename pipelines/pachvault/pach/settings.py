@@ -21,8 +21,6 @@ from pachvault.pach.connection import Connection, with_retries
 
 Answer = TypeVar("Answer")
 
-_NOT_ACTIVATED = "not activated"
-"""In what pachd answers to every auth call without authentication, with status UNIMPLEMENTED."""
 METADATA_SINCE = "2.10"
 DEFAULTS_SINCE = "2.8"
 
@@ -119,8 +117,7 @@ class Settings:
         try:
             self.caller()
         except UnsupportedError as error:
-            # a proxy may answer with the same status for a path that it does not know
-            if _NOT_ACTIVATED not in error.what:
+            if not is_not_activated(error):
                 raise
             return False
         return True
@@ -156,7 +153,7 @@ class Settings:
         try:
             answer = with_retries(what, lambda: self._connection.auth.GetRoleBinding(request))
         except UnsupportedError as error:
-            if _NOT_ACTIVATED not in error.what:
+            if not is_not_activated(error):
                 raise
             return None
         return {
@@ -192,6 +189,14 @@ class Settings:
     def _told(self, method: str, request: bytes, what: str) -> bytes:
         call = self._connection.raw_call(method)
         return bytes(with_retries(what, lambda: call(request)))
+
+
+def is_not_activated(error: UnsupportedError) -> bool:
+    """Whether pachd reports that authentication is off.
+
+    It does with status UNIMPLEMENTED, and so may a proxy for a path that it does not know.
+    """
+    return "not activated" in error.what
 
 
 def given_by_users(roles: Roles) -> Roles:

@@ -84,6 +84,11 @@ class SourcePattern:
         return None if _WILDCARD.search(self.repo) else self.repo
 
     @property
+    def literal_project(self) -> str | None:
+        """The one project that is named; None where it has wildcards."""
+        return None if _WILDCARD.search(self.project) else self.project
+
+    @property
     def literal_repo(self) -> RepoName | None:
         """The one repo that is named; None where there are wildcards."""
         repo = RepoName(self.project, self.repo)
