@@ -79,9 +79,11 @@ class _Plan:
     """Roles to add, by place."""
     made_at: datetime | None
     """When its secret was made."""
+    is_unknown: bool = False
+    """The cluster knows no role of it. A secret is from before authentication was activated (again)."""
 
     def is_due(self, now: datetime) -> bool:
-        return self.made_at is None or now - self.made_at > RENEWED_AFTER
+        return self.is_unknown or self.made_at is None or now - self.made_at > RENEWED_AFTER
 
 
 def needed(robot: Robot, chosen: Policy | None) -> list[Binding]:
@@ -137,12 +139,13 @@ def ensure_robot(
         raise _refusal(caller.name, lacking)
     settings = Settings(connection)
     projects = {project.name for project in Source(connection).projects()}
-    plans = [
-        _Plan(robot, _missing(settings, robot, wanted), tokens.secret_made_at(robot.secret))
-        for robot in ((BACKUP, RESTORE) if restore else (BACKUP,))
+    plans = []
+    for robot in (BACKUP, RESTORE) if restore else (BACKUP,):
         # a project that a policy names and that is not there yet gets its roles at the next deploy
-        if (wanted := [role for role in needed(robot, chosen) if role.place.project in {"", *projects}])
-    ]
+        wanted = [role for role in needed(robot, chosen) if role.place.project in {"", *projects}]
+        missing = _missing(settings, robot, wanted)
+        is_unknown = sum(map(len, missing.values())) == len(wanted)
+        plans.append(_Plan(robot, missing, tokens.secret_made_at(robot.secret), is_unknown))
     _check_may_bind(tokens, caller.name, plans, settings)
     for plan in plans:
         for place, roles in plan.missing.items():
@@ -154,7 +157,7 @@ def ensure_robot(
 
 
 def renew(connection: Connection, now: datetime) -> list[RobotStep]:
-    """Make new tokens for the robot users whose secrets are due. For a caller that may: see `TO_RENEW`."""
+    """Make new tokens for the robot users that have a secret which is due, if the caller may (`TO_RENEW`)."""
     tokens = RobotTokens(connection)
     made = {robot: tokens.secret_made_at(robot.secret) for robot in (BACKUP, RESTORE)}
     return [

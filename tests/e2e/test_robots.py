@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,6 @@ from pachvault import robots
 from pachvault.bundled_files import ALL_STAGES, STAGES
 from pachvault.pach.pipelines import Pipelines
 from pachvault.pach.rights import Place
-from pachvault.pach.robot_tokens import RobotTokens
 from pachvault.pach.settings import Settings
 from pachvault.policy import HOME_PROJECT, Policy, parse
 from pachvault.robots import BACKUP, RESTORE, Binding, Robot
@@ -147,10 +147,10 @@ def test_maintenance_drills_with_those_roles_and_tells_when_the_token_expires(
     due = maintain(root, backup, tmp_path)
     assert "expires at" in due.out
     assert "`pachvault deploy` renews it; maintenance may not" in due.out
-    made_at = RobotTokens(root.cluster.connection).secret_made_at(BACKUP.secret)
-    assert made_at is not None
     root.bind(BACKUP.principal, Place(), "robotUser", "secretAdmin", "projectViewer", "repoReader")
-    assert "good until" in maintain(root, backup, tmp_path).out or "0 tokens renewed" in due.out
+    assert "token of pachvault-backup: unchanged, good until" in maintain(root, backup, tmp_path).out
+    later = datetime.now(UTC) + robots.RENEWED_AFTER + timedelta(hours=1)
+    assert {step.action for step in robots.renew(root.cluster.connection, later)} == {"updated"}
 
 
 def maintain(root: Authenticated, backup: Backup, folder: Path) -> Outcome:

@@ -252,8 +252,9 @@ def renew_token(context: StepContext) -> StepOutcome:
         is_urgent = left < robots.RENEWED_AFTER
         return StepOutcome(f"{expiry}: {how}", status="failed" if is_urgent else "done")
     steps = robots.renew(context.connection, context.now)
-    lines = [f"{step.name}: good until {step.expires_at:%Y-%m-%d}" for step in steps]
-    return StepOutcome(f"{expiry}: {len(lines)} tokens renewed", lines)
+    lines = [f"token of {step.name}: {step.action}, good until {step.expires_at:%Y-%m-%d}" for step in steps]
+    renewed = sum(step.action != "unchanged" for step in steps)
+    return StepOutcome(f"{expiry}: {renewed} tokens renewed", lines)
 
 
 STEPS: dict[str, Callable[[StepContext], StepOutcome]] = {
