@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
 
 import grpc
 import grpc.experimental
@@ -29,9 +28,9 @@ from pachvault.errors import (
     SourceGoneError,
     TransientError,
     UnsupportedError,
-    UsageError,
 )
 from pachvault.pach import rights
+from pachvault.pach.address import Address
 from pachvault.runtime import logs
 
 _log = logging.getLogger(__name__)
@@ -39,7 +38,6 @@ _log = logging.getLogger(__name__)
 OLDEST_SUPPORTED = (2, 7)
 _CONNECT_SECONDS = 10.0
 _TRIES = 8
-_HOST = re.compile(r"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]+(%[\w.-]+)?")
 _MESSAGE_BYTES = 64 * 1024 * 1024  # pachd sends up to 20 MiB
 _AHEAD_BYTES = 24 * 1024 * 1024
 # pachd 2.12 answers ABORTED or RESOURCE_EXHAUSTED, too, where a call about a commit that is gone panics
@@ -60,41 +58,29 @@ _GONE = re.compile(
 fileset/metadata_store.go, driver_file.go). A host, a database or a chunk that is "not found" is not one."""
 _BAD_TOKEN = re.compile(r"token expiration is in the past|no authentication metadata")
 """How pachd reports an expired token under status INTERNAL."""
+_TLS_FAILURES = (
+    (
+        re.compile(r"unable to get (local )?issuer|self.signed|unknown ca", re.I),
+        "no CA that is known here has signed the server's certificate",
+        "name its CA: grpcs://host:port?ca=FILE, or PACHD_CA",
+    ),
+    (
+        re.compile(r"Hostname Verification|not in peer certificate", re.I),
+        "the server's certificate is for another name",
+        "for the right server give it: grpcs://host:port?server_name=NAME, or PACHD_SERVER_NAME",
+    ),
+    (
+        re.compile(r"certificate has expired|not yet valid", re.I),
+        "the server's certificate has expired, or is not yet valid",
+        "renew it, or check this machine's clock",
+    ),
+    (re.compile(r"WRONG_VERSION_NUMBER"), "the server does not speak TLS", "is it grpc:// and not grpcs://?"),
+    (re.compile(r"handshake failed", re.I), "TLS could not be agreed on", "is this a Pachyderm's address?"),
+)
+"""What gRPC reports where TLS fails, what that means, and what to do. A retry would not help."""
 _SIGN_IN = "PACH_TOKEN holds the auth token; pipelines get one by `pachvault deploy`"
 
 Answer = TypeVar("Answer")
-
-
-@dataclass(frozen=True, slots=True)
-class Address:
-    """Where pachd listens."""
-
-    host: str
-    port: int
-    secure: bool
-
-    @classmethod
-    def parse(cls, text: str) -> Address:
-        """`grpc://host:port`, `grpcs://…`, `http(s)://…` or `host:port`; UsageError otherwise."""
-        bad = UsageError(f"not a Pachyderm address: {text!r}", hint="grpc://host:port or grpcs://host:port")
-        try:
-            parts = urlsplit(text if "//" in text else f"grpc://{text}")
-            port = parts.port
-        except ValueError as error:
-            raise bad from error
-        host = parts.hostname or ""
-        if parts.scheme not in ("grpc", "grpcs", "http", "https") or not _HOST.fullmatch(host):
-            raise bad
-        secure = parts.scheme in ("grpcs", "https")
-        return cls(host, port or (443 if secure else 30650), secure)
-
-    def __str__(self) -> str:
-        return f"{'grpcs' if self.secure else 'grpc'}://{self.target}"
-
-    @property
-    def target(self) -> str:
-        """`host:port`, as gRPC wants it."""
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
 class Connection:
@@ -102,7 +88,7 @@ class Connection:
 
     def __init__(self, address: Address, token: str | None = None) -> None:
         self.address = address
-        options = [
+        options: list[tuple[str, int | str]] = [
             ("grpc.max_receive_message_length", _MESSAGE_BYTES),
             ("grpc.max_send_message_length", _MESSAGE_BYTES),
             ("grpc.max_metadata_size", 64 * 1024),
@@ -110,11 +96,15 @@ class Connection:
             # left to itself gRPC reads ahead hundreds of megabytes of a stream that is consumed slowly
             ("grpc.http2.bdp_probe", 0),
             ("grpc.http2.lookahead_bytes", _AHEAD_BYTES),
+            # a proxy of the environment is for other machines, and gRPC would use it for a worker's sidecar
+            ("grpc.enable_http_proxy", int(not address.is_loopback)),
             # who reads a stream takes its messages himself: another thread's turn costs more than a message
             (grpc.experimental.ChannelOptions.SingleThreadedUnaryStream, 1),
         ]
+        if address.server_name:
+            options.append(("grpc.ssl_target_name_override", address.server_name))
         channel = (
-            grpc.secure_channel(address.target, grpc.ssl_channel_credentials(), options)
+            grpc.secure_channel(address.target, grpc.ssl_channel_credentials(address.roots()), options)
             if address.secure
             else grpc.insecure_channel(address.target, options)
         )
@@ -214,12 +204,16 @@ def explained(where: str) -> Iterator[None]:
             raise UnsupportedError(reason, where=where) from error
         if code == grpc.StatusCode.DEADLINE_EXCEEDED:
             raise TransientError("no answer in time", where=where, hint="is the address right?") from error
+        if code == grpc.StatusCode.UNAVAILABLE:
+            for pattern, meaning, remedy in _TLS_FAILURES:
+                if pattern.search(reason):
+                    raise PachydermError(meaning, where=where, hint=remedy) from error
         if code in _TRANSIENT:
-            hint = (
-                "is the address right, and is pachd running?"
-                if re.search("connect|resol|lookup", reason, re.I)
-                else ""
-            )
+            hint = ""
+            if re.search("failed to connect.*(closed|reset)", reason):
+                hint = "is the address right, and is it grpcs://?"
+            elif re.search("connect|resol|lookup", reason, re.I):
+                hint = "is the address right, and is pachd running?"
             raise TransientError(reason, where=where, hint=hint) from error
         raise PachydermError(f"{reason} ({code.name})", where=where) from error
 
