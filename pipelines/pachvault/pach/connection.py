@@ -189,25 +189,15 @@ def explained(where: str) -> Iterator[None]:
     except grpc.RpcError as error:
         code = error.code()
         reason = " ".join((error.details() or "no reason given").split())[:400]
-        if code == grpc.StatusCode.UNAUTHENTICATED or (
-            code == grpc.StatusCode.INTERNAL and _BAD_TOKEN.search(reason)
-        ):
-            raise NotSignedInError(reason, where=where, hint=_SIGN_IN) from error
-        denial = rights.denial(reason)
-        if denial is not None:
-            raise NotAllowedError(denial[0], where=where, hint=denial[1]) from error
-        if code == grpc.StatusCode.PERMISSION_DENIED:
-            raise NotAllowedError(f"{reason} ({code.name})", where=where) from error
+        refusal = _refusal(code, reason, where)
+        if refusal is not None:
+            raise refusal from error
         if code == grpc.StatusCode.NOT_FOUND or (code == grpc.StatusCode.UNKNOWN and _GONE.search(reason)):
             raise SourceGoneError(reason, where=where) from error
         if code == grpc.StatusCode.UNIMPLEMENTED:
             raise UnsupportedError(reason, where=where) from error
         if code == grpc.StatusCode.DEADLINE_EXCEEDED:
             raise TransientError("no answer in time", where=where, hint="is the address right?") from error
-        if code == grpc.StatusCode.UNAVAILABLE:
-            for pattern, meaning, remedy in _TLS_FAILURES:
-                if pattern.search(reason):
-                    raise PachydermError(meaning, where=where, hint=remedy) from error
         if code in _TRANSIENT:
             hint = ""
             if re.search("failed to connect.*(closed|reset)", reason):
@@ -216,6 +206,24 @@ def explained(where: str) -> Iterator[None]:
                 hint = "is the address right, and is pachd running?"
             raise TransientError(reason, where=where, hint=hint) from error
         raise PachydermError(f"{reason} ({code.name})", where=where) from error
+
+
+def _refusal(code: Any, reason: str, where: str) -> PachydermError | None:
+    """The error where pachd refuses the caller, or this side refuses the server; None for any other failure."""
+    if code == grpc.StatusCode.UNAUTHENTICATED or (
+        code == grpc.StatusCode.INTERNAL and _BAD_TOKEN.search(reason)
+    ):
+        return NotSignedInError(reason, where=where, hint=_SIGN_IN)
+    denial = rights.denial(reason)
+    if denial is not None:
+        return NotAllowedError(denial[0], where=where, hint=denial[1])
+    if code == grpc.StatusCode.PERMISSION_DENIED:
+        return NotAllowedError(f"{reason} ({code.name})", where=where)
+    if code == grpc.StatusCode.UNAVAILABLE:
+        for pattern, meaning, remedy in _TLS_FAILURES:
+            if pattern.search(reason):
+                return PachydermError(meaning, where=where, hint=remedy)
+    return None
 
 
 def status_of(error: PachydermError) -> Any:

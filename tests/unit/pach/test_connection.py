@@ -96,7 +96,7 @@ class Failed(grpc.RpcError):
         (grpc.StatusCode.UNKNOWN, "no role binding exists for REPO default/__filesets__", NotAllowedError),
         (
             grpc.StatusCode.UNKNOWN,
-            "robot:x is not authorized to perform this operation - needs permissions [REPO_READ] on REPO p/r.",
+            "x:y is not authorized to perform this operation - needs permissions [REPO_READ] on REPO p/r.",
             NotAllowedError,
         ),
     ],
