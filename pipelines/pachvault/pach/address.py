@@ -16,6 +16,27 @@ from pachvault.errors import UsageError
 _HOST = re.compile(r"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]+(%[\w.-]+)?")
 _INLINE = "base64:"
 
+_TLS_FAILURES = (
+    (
+        re.compile(r"unable to get (local )?issuer|self.signed|unknown ca", re.I),
+        "no CA that is known here has signed the server's certificate",
+        "name its CA: grpcs://host:port?ca=FILE, or PACHD_CA",
+    ),
+    (
+        re.compile(r"Hostname Verification|not in peer certificate", re.I),
+        "the server's certificate is for another name",
+        "for the right server give it: grpcs://host:port?server_name=NAME, or PACHD_SERVER_NAME",
+    ),
+    (
+        re.compile(r"certificate has expired|not yet valid", re.I),
+        "the server's certificate has expired, or is not yet valid",
+        "renew it, or check this machine's clock",
+    ),
+    (re.compile(r"WRONG_VERSION_NUMBER"), "the server does not speak TLS", "is it grpc:// and not grpcs://?"),
+    (re.compile(r"handshake failed", re.I), "TLS could not be agreed on", "is this a Pachyderm's address?"),
+)
+"""What gRPC reports where TLS fails, what that means, and what to do. A retry would not help."""
+
 
 @dataclass(frozen=True, slots=True)
 class Address:
@@ -114,3 +135,8 @@ def with_tls(text: str, ca: str | None, server_name: str | None) -> str:
     return Address(
         address.host, address.port, True, address.ca or ca or "", address.server_name or server_name or ""
     ).url
+
+
+def tls_failure(reason: str) -> tuple[str, str] | None:
+    """What a failed TLS handshake means, and what to do about it; None for the text of another failure."""
+    return next(((what, hint) for pattern, what, hint in _TLS_FAILURES if pattern.search(reason)), None)

@@ -30,7 +30,7 @@ from pachvault.errors import (
     UnsupportedError,
 )
 from pachvault.pach import rights
-from pachvault.pach.address import Address
+from pachvault.pach.address import Address, tls_failure
 from pachvault.runtime import logs
 
 _log = logging.getLogger(__name__)
@@ -58,26 +58,6 @@ _GONE = re.compile(
 fileset/metadata_store.go, driver_file.go). A host, a database or a chunk that is "not found" is not one."""
 _BAD_TOKEN = re.compile(r"token expiration is in the past|no authentication metadata")
 """How pachd reports an expired token under status INTERNAL."""
-_TLS_FAILURES = (
-    (
-        re.compile(r"unable to get (local )?issuer|self.signed|unknown ca", re.I),
-        "no CA that is known here has signed the server's certificate",
-        "name its CA: grpcs://host:port?ca=FILE, or PACHD_CA",
-    ),
-    (
-        re.compile(r"Hostname Verification|not in peer certificate", re.I),
-        "the server's certificate is for another name",
-        "for the right server give it: grpcs://host:port?server_name=NAME, or PACHD_SERVER_NAME",
-    ),
-    (
-        re.compile(r"certificate has expired|not yet valid", re.I),
-        "the server's certificate has expired, or is not yet valid",
-        "renew it, or check this machine's clock",
-    ),
-    (re.compile(r"WRONG_VERSION_NUMBER"), "the server does not speak TLS", "is it grpc:// and not grpcs://?"),
-    (re.compile(r"handshake failed", re.I), "TLS could not be agreed on", "is this a Pachyderm's address?"),
-)
-"""What gRPC reports where TLS fails, what that means, and what to do. A retry would not help."""
 _SIGN_IN = "PACH_TOKEN holds the auth token; pipelines get one by `pachvault deploy`"
 
 Answer = TypeVar("Answer")
@@ -209,7 +189,7 @@ def explained(where: str) -> Iterator[None]:
 
 
 def _refusal(code: Any, reason: str, where: str) -> PachydermError | None:
-    """The error where pachd refuses the caller, or this side refuses the server; None for any other failure."""
+    """The error where pachd refuses the caller, or this side the server; None for any other failure."""
     if code == grpc.StatusCode.UNAUTHENTICATED or (
         code == grpc.StatusCode.INTERNAL and _BAD_TOKEN.search(reason)
     ):
@@ -219,11 +199,8 @@ def _refusal(code: Any, reason: str, where: str) -> PachydermError | None:
         return NotAllowedError(denial[0], where=where, hint=denial[1])
     if code == grpc.StatusCode.PERMISSION_DENIED:
         return NotAllowedError(f"{reason} ({code.name})", where=where)
-    if code == grpc.StatusCode.UNAVAILABLE:
-        for pattern, meaning, remedy in _TLS_FAILURES:
-            if pattern.search(reason):
-                return PachydermError(meaning, where=where, hint=remedy)
-    return None
+    tls = tls_failure(reason) if code == grpc.StatusCode.UNAVAILABLE else None
+    return PachydermError(tls[0], where=where, hint=tls[1]) if tls else None
 
 
 def status_of(error: PachydermError) -> Any:
