@@ -87,11 +87,11 @@ def compare(
     erased = EraseSelection.erased(snapshot.manifest)
     for entry in snapshot.manifest.repos:
         repo = RepoName(entry.project, entry.repo)
+        if repo not in live_repos and repo.project in hidden:
+            error = NotAllowedError(f"project {repo.project} hides its repos from this caller")
+            comparison.findings.append(_failed(snapshot, repo, str(repo), "source", error))
+            continue
         try:
-            if repo not in live_repos and repo.project in hidden:
-                raise NotAllowedError(
-                    f"project {repo.project} hides its repos from this token", where=str(repo)
-                )
             history = RepoHistory(vault, vault.repo_record(entry.record))
             heads = compare_heads(
                 source, snapshot.short_id, repo, history.record.branches, is_there=repo in live_repos
