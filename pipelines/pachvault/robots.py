@@ -16,9 +16,9 @@ from typing import Literal
 
 from pachvault import bundled_files
 from pachvault.errors import NotAllowedError
-from pachvault.pach import rights
+from pachvault.pach.access import rights
+from pachvault.pach.access.rights import Place
 from pachvault.pach.connection import Connection
-from pachvault.pach.rights import Place
 from pachvault.pach.robot_tokens import TO_RENEW, RobotTokens
 from pachvault.pach.settings import Settings
 from pachvault.pach.source import Source

@@ -10,7 +10,7 @@ import pytest
 from python_pachyderm.proto.v2.auth import auth_pb2
 
 from e2e.cluster import Cluster
-from pachvault.pach.rights import Place
+from pachvault.pach.access.rights import Place
 
 ROOT_TOKEN = "root-token"  # noqa: S105  (of a test server)
 

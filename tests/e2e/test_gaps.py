@@ -11,7 +11,7 @@ from e2e.authenticated import Authenticated, authentication
 from e2e.backup import Backup
 from e2e.cluster import Cluster, Project
 from pachvault.format.manifest import Problem
-from pachvault.pach.rights import Place
+from pachvault.pach.access.rights import Place
 
 pytestmark = pytest.mark.e2e
 ROBOT = "robot:saver"

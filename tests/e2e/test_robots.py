@@ -15,8 +15,8 @@ from e2e.cli import Outcome, pachvault
 from e2e.cluster import Cluster, Project, next_second
 from pachvault import robots
 from pachvault.bundled_files import ALL_STAGES, STAGES
+from pachvault.pach.access.rights import Place
 from pachvault.pach.pipelines import Pipelines
-from pachvault.pach.rights import Place
 from pachvault.pach.settings import Settings
 from pachvault.policy import HOME_PROJECT, Policy, parse
 from pachvault.robots import BACKUP, RESTORE, Binding, Robot

@@ -9,8 +9,8 @@ import pytest
 
 from pachvault import robots
 from pachvault.bundled_files import ALL_STAGES
-from pachvault.pach import rights
-from pachvault.pach.rights import Place
+from pachvault.pach.access import rights
+from pachvault.pach.access.rights import Place
 from pachvault.policy import parse
 from pachvault.robots import BACKUP, RESTORE, Robot
 

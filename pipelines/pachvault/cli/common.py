@@ -19,7 +19,7 @@ from pachvault.runtime.terminal import printable
 from pachvault.syntax.quantities import count
 
 if TYPE_CHECKING:
-    from pachvault.pach.pachctl_context import PachctlContext
+    from pachvault.pach.access.pachctl_context import PachctlContext
     from pachvault.runtime.logs import LogOutput
     from pachvault.runtime.progress import JsonLines, Quiet, Terminal
     from pachvault.vault.vault import Vault
@@ -65,7 +65,7 @@ class CommandContext:
     @property
     def pachd(self) -> str:
         """The address of pachd: as given, or of pachctl's active context, or the default."""
-        from pachvault.pach.address import with_tls  # noqa: PLC0415
+        from pachvault.pach.access.address import with_tls  # noqa: PLC0415
 
         context = None if self.address else pachctl_context()
         address = self.address or (context.address if context else DEFAULT_PACHD)
@@ -74,7 +74,7 @@ class CommandContext:
     @property
     def token(self) -> str | None:
         """The auth token. That of pachctl's context is for the address of that context alone."""
-        from pachvault.pach.address import Address  # noqa: PLC0415
+        from pachvault.pach.access.address import Address  # noqa: PLC0415
 
         context = None if self.address or self.auth_token else pachctl_context()
         token = self.auth_token or (context.token if context else None)
@@ -118,7 +118,7 @@ class CommandContext:
 
 def pachctl_context() -> PachctlContext | None:
     """The active context of pachctl, if there is one."""
-    from pachvault.pach import pachctl_context as contexts  # noqa: PLC0415
+    from pachvault.pach.access import pachctl_context as contexts  # noqa: PLC0415
 
     return contexts.active(os.environ)
 

@@ -29,8 +29,8 @@ from pachvault.errors import (
     TransientError,
     UnsupportedError,
 )
-from pachvault.pach import rights
-from pachvault.pach.address import Address, tls_failure
+from pachvault.pach.access import rights
+from pachvault.pach.access.address import Address, tls_failure
 from pachvault.runtime import logs
 
 _log = logging.getLogger(__name__)

@@ -11,7 +11,8 @@ from python_pachyderm.proto.v2.auth import auth_pb2
 
 from pachvault.format.documents import Time
 from pachvault.format.ids import RepoName
-from pachvault.pach import rights, unknown_fields
+from pachvault.pach import unknown_fields
+from pachvault.pach.access import rights
 
 _KNOWN = frozenset(auth_pb2.Permission.values())
 

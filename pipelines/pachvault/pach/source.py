@@ -16,7 +16,8 @@ from pachvault.errors import SourceGoneError, TransientError
 from pachvault.format.ids import RepoName
 from pachvault.format.manifest import Project
 from pachvault.format.records import Pipeline
-from pachvault.pach import codec, records, rights, tar, unknown_fields
+from pachvault.pach import codec, records, tar, unknown_fields
+from pachvault.pach.access import rights
 from pachvault.pach.connection import (
     Connection,
     commit_message,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pachvault.errors import CorruptError, DamageError, PachvaultError
-from pachvault.pach.address import Address
+from pachvault.pach.access.address import Address
 from pachvault.pach.connection import Connection
 from pachvault.pach.source import Source
 from pachvault.pach.target import Target

@@ -17,7 +17,7 @@ from pachvault.errors import (
     UsageError,
 )
 from pachvault.pach import codec
-from pachvault.pach.address import Address
+from pachvault.pach.access.address import Address
 from pachvault.pach.connection import connect, explained
 from pachvault.pach.source import after
 

@@ -14,9 +14,9 @@ from pachvault.format.documents import Roles
 from pachvault.format.ids import RepoName
 from pachvault.format.manifest import Problem
 from pachvault.format.problem_kinds import HIDDEN, PIPELINES_HIDDEN, UNREADABLE
-from pachvault.pach import rights
+from pachvault.pach.access import rights
+from pachvault.pach.access.rights import Place
 from pachvault.pach.records import RepoInfo
-from pachvault.pach.rights import Place
 from pachvault.pach.settings import Settings
 from pachvault.policy import DRILL_PROJECT, Policy
 

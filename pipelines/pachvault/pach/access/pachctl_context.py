@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pachvault.errors import UsageError
-from pachvault.pach.address import with_tls
+from pachvault.pach.access.address import with_tls
 
 
 @dataclass(frozen=True, slots=True)
