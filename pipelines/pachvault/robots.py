@@ -16,7 +16,7 @@ from typing import Literal
 
 from pachvault import bundled_files
 from pachvault.errors import NotAllowedError
-from pachvault.pach.access import rights
+from pachvault.pach.access import mounted_token, rights
 from pachvault.pach.access.rights import Place
 from pachvault.pach.connection import Connection
 from pachvault.pach.robot_tokens import TO_RENEW, RobotTokens
@@ -25,8 +25,6 @@ from pachvault.pach.source import Source
 from pachvault.policy import HOME_PROJECT, Policy
 from pachvault.syntax import selection
 
-TOKEN_FOLDER = "/run/secrets/pachvault"  # noqa: S105  (where the secret is mounted)
-TOKEN_KEY = "token"  # noqa: S105  (a name in the secret)
 LIFETIME = timedelta(days=90)
 """How long a token is good."""
 RENEWED_AFTER = timedelta(days=30)
@@ -175,7 +173,7 @@ def mounted(stage: str, spec: str) -> str:
     document = json.loads(spec)
     secrets = document.setdefault("transform", {}).setdefault("secrets", [])
     if not any(secret.get("name") == robot.secret for secret in secrets):
-        secrets.append({"name": robot.secret, "mount_path": TOKEN_FOLDER})
+        secrets.append({"name": robot.secret, "mount_path": mounted_token.FOLDER})
     return json.dumps(document)
 
 
@@ -213,7 +211,7 @@ def _token(tokens: RobotTokens, plan: _Plan, now: datetime, *, is_renewed: bool)
     if plan.made_at is not None and not is_renewed and not plan.is_due(now):
         action: Literal["updated", "unchanged"] = "updated" if plan.missing else "unchanged"
         return RobotStep(robot.name, action, plan.made_at + LIFETIME)
-    tokens.put_secret(robot.secret, TOKEN_KEY, tokens.make(robot.name, LIFETIME))
+    tokens.put_secret(robot.secret, mounted_token.KEY, tokens.make(robot.name, LIFETIME))
     return RobotStep(robot.name, "created" if plan.made_at is None else "updated", now + LIFETIME)
 
 

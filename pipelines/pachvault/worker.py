@@ -13,11 +13,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from pachvault.errors import UsageError
-from pachvault.robots import TOKEN_FOLDER, TOKEN_KEY
+from pachvault.pach.access import mounted_token
 
 _log = logging.getLogger(__name__)
-
-_TOKEN_FILE = Path(TOKEN_FOLDER) / TOKEN_KEY
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +44,7 @@ class Worker:
             job_id=job_id,
             sidecar=f"grpc://127.0.0.1:{port}" if port else pachd,
             pachd=pachd,
-            token=_token(),
+            token=mounted_token.read() or env.get("PACH_TOKEN"),
         )
 
     def inputs(self, name: str, pattern: str) -> Iterator[Path]:
@@ -82,13 +80,3 @@ class Worker:
                 continue
             newest = max(newest or at, at)
         return newest
-
-
-def _token() -> str | None:
-    """Read at each start: the file is renewed while the worker lives."""
-    try:
-        return _TOKEN_FILE.read_text(encoding="ascii").strip() or None
-    except FileNotFoundError:
-        return os.environ.get("PACH_TOKEN")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError("the auth token cannot be read", where=str(_TOKEN_FILE)) from error

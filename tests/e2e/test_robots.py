@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from e2e.authenticated import Authenticated, authentication
+from e2e.authenticated import ROOT_TOKEN, Authenticated, authentication
 from e2e.backup import Backup
 from e2e.cli import Outcome, pachvault
 from e2e.cluster import Cluster, Project, next_second
 from pachvault import robots
 from pachvault.bundled_files import ALL_STAGES, STAGES
+from pachvault.pach.access import mounted_token
 from pachvault.pach.access.rights import Place
 from pachvault.pach.pipelines import Pipelines
 from pachvault.pach.settings import Settings
@@ -102,7 +103,7 @@ def test_deploy_makes_robots_with_the_least_roles_and_mounts_their_tokens(
     for robot in (BACKUP, RESTORE):
         for stage in robot.stages:
             (secret,) = specs[stage]["transform"]["secrets"]
-            assert secret == {"name": robot.secret, "mount_path": robots.TOKEN_FOLDER}
+            assert secret == {"name": robot.secret, "mount_path": mounted_token.FOLDER}
     assert "secrets" not in specs["seal"]["transform"], "it calls nothing"
     again = deploy(root, *arguments).kind("deploy_step")
     assert {step["action"] for step in again} == {"unchanged"}
@@ -203,6 +204,26 @@ def test_without_one_of_its_roles_a_restore_names_the_right_and_the_command(
     as_robot(root, backup, RESTORE)
     done = pachvault(*command, *to[without.role])
     assert done.code == 0, done.err
+
+
+def test_settings_that_the_robot_may_not_set_are_named_with_the_command(
+    root: Authenticated, backup: Backup
+) -> None:
+    name = backup.project.name
+    root.bind("user:ann", Place(name), "projectOwner")
+    backup.run()
+    root.bind("user:ann", Place(name))
+    as_robot(root, backup, RESTORE)
+    where = ["--vault", backup.vault.url, "--pachd", root.cluster.address]
+    refused = pachvault(*where, "restore", f"{name}/data", "--exists", "append", "--roles")
+    assert refused.code == 3, refused.err
+    assert (
+        f"role bindings of project {name}: {RESTORE.principal} lacks PROJECT_MODIFY_BINDINGS" in refused.err
+    )
+    assert f"pachctl auth set project {name} projectOwner {RESTORE.principal}" in refused.err
+    root.command_as(ROOT_TOKEN)
+    assert pachvault(*where, "restore", f"{name}/data", "--exists", "append", "--roles").code == 0
+    assert (Settings(root.cluster.connection).project_roles(name) or {})["user:ann"] == ["projectOwner"]
 
 
 def test_a_policy_with_named_projects_gives_roles_on_these_alone(backup: Backup) -> None:

@@ -86,11 +86,16 @@ class CommandContext:
 
     def secrets(self) -> list[str]:
         """What no log record may show."""
-        try:
+        from pachvault.pach.access import mounted_token  # noqa: PLC0415
+
+        tokens = [self.auth_token]
+        # what cannot be read is reported by the command that needs it
+        with suppress(UsageError):
+            tokens.append(mounted_token.read())
+        with suppress(UsageError):
             context = None if self.address else pachctl_context()
-        except UsageError:  # reported by the command that needs it
-            context = None
-        return [text for text in (self.auth_token, context.token if context else None) if text]
+            tokens.append(context.token if context else None)
+        return [token for token in tokens if token]
 
     def vault_url(self) -> str:
         """The vault's URL, or UsageError."""

@@ -6,7 +6,6 @@ import base64
 import binascii
 import ipaddress
 import re
-import ssl
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import parse_qsl, quote, urlsplit
@@ -106,6 +105,8 @@ class Address:
         """The CAs to trust, as PEM; None for gRPC's own. UsageError where `ca` is no such file."""
         if not self.ca:
             return None
+        import ssl  # noqa: PLC0415  (start-up does not wait for it)
+
         where = "the CA of pachctl's context" if self.ca.startswith(_INLINE) else self.ca
         try:
             pem = self._pem()
