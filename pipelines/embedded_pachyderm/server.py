@@ -1,7 +1,7 @@
 """The embedded Pachyderm's server process: one state folder, one loopback port, all services.
 
-It connects PFS, PPS and the other services and runs until SIGTERM or SIGINT. Rights are not enforced,
-there is no Kubernetes, and image names are ignored.
+It connects PFS, PPS and the other services and runs until SIGTERM or SIGINT. There is no Kubernetes, and
+image names are ignored.
 """
 
 from __future__ import annotations
@@ -19,9 +19,11 @@ from types import FrameType
 from typing import Any
 
 import grpc
+from python_pachyderm.proto.v2.pfs import pfs_pb2
 
 from embedded_pachyderm import cluster
-from embedded_pachyderm.auth import Auth
+from embedded_pachyderm.auth.auth import Auth, Resource
+from embedded_pachyderm.auth.auth_service import AuthService
 from embedded_pachyderm.costs import CostInterceptor
 from embedded_pachyderm.daemon import LOCK_NAME, READY_NAME
 from embedded_pachyderm.faults import Faults
@@ -29,6 +31,7 @@ from embedded_pachyderm.metadata import MetadataService
 from embedded_pachyderm.pfs.service.pfs_service import PfsService
 from embedded_pachyderm.pipeline_repo_guard import PipelineGuard
 from embedded_pachyderm.pps.service.pps_service import PpsService
+from embedded_pachyderm.rights.guard import RightsGuard
 from embedded_pachyderm.transactions import TransactionService
 from embedded_pachyderm.unserved_methods import Fallback
 from pachvault.errors import BusyError, UsageError
@@ -90,9 +93,12 @@ def _serve(state: Path, host: str, port: int, costs: list[CostInterceptor]) -> N
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
 
+    auth = Auth(state)
+    rights = RightsGuard(auth, lambda resource: pps.has_pipeline(_repo_of(resource)))
     server = grpc.server(
         ThreadPoolExecutor(_THREADS, thread_name_prefix="grpc"),
         interceptors=[
+            rights,
             PipelineGuard(lambda repo: pps.has_pipeline(repo)),  # noqa: PLW0108 - pps comes later
             *costs,
         ],
@@ -100,7 +106,7 @@ def _serve(state: Path, host: str, port: int, costs: list[CostInterceptor]) -> N
     )
     # what a worker finds at its PEER_PORT: files and pipelines, but no version, admin or transactions
     sidecar = grpc.server(
-        ThreadPoolExecutor(_THREADS, thread_name_prefix="sidecar"), interceptors=costs, options=_OPTIONS
+        ThreadPoolExecutor(_THREADS, thread_name_prefix="sidecar"), interceptors=[rights, *costs], options=_OPTIONS
     )
     sidecar_port = sidecar.add_insecure_port(f"{host}:0")
     try:
@@ -108,13 +114,14 @@ def _serve(state: Path, host: str, port: int, costs: list[CostInterceptor]) -> N
     except RuntimeError as error:
         raise UsageError(f"port {port} on {host} is taken", hint="choose another one") from error
     pfs = PfsService(state, Faults(state))
-    pps = PpsService(state, port=port, sidecar_port=sidecar_port)
+    pps = PpsService(state, auth, port=port, sidecar_port=sidecar_port)
+    auth.existing = pfs.resources
     try:
         pfs.register(server)
         pfs.register(sidecar)
         TransactionService(pfs.database).register(server)
         cluster.register(server, state, pfs.cluster_metadata)
-        Auth(state).register(server)
+        server.add_generic_rpc_handlers((AuthService(auth),))
         MetadataService(pfs.database, pps.state).register(server)
         for served in (server, sidecar):
             pps.register(served)
@@ -134,6 +141,11 @@ def _serve(state: Path, host: str, port: int, costs: list[CostInterceptor]) -> N
             stopped.wait()
         pps.close()
         pfs.close()
+
+
+def _repo_of(resource: Resource) -> Any:
+    project, _, name = resource.name.partition("/")
+    return pfs_pb2.Repo(name=name, project=pfs_pb2.Project(name=project))
 
 
 def _announce(state: Path, address: str) -> None:

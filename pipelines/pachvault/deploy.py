@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from pachvault import bundled_files, cluster_project, policy
+from pachvault import bundled_files, cluster_project, policy, robots
 from pachvault.errors import PachvaultError, PachydermError, UsageError
 from pachvault.format.ids import RepoName
 from pachvault.pach.connection import Connection
@@ -36,7 +36,7 @@ _PURPOSES = {
 class DeployStep:
     """A project, repo, file or pipeline, and what deploy did about it."""
 
-    kind: Literal["project", "repo", "policy", "pipeline"]
+    kind: Literal["project", "repo", "robot", "policy", "pipeline"]
     name: str
     action: str
     """created, updated, unchanged, deleted or absent."""
@@ -78,6 +78,13 @@ def deploy(
 
     for step in _places(source, target):
         note(step)
+    has_restore = restore is not False and (restore or pipelines.exists(HOME_PROJECT, "restore_plan"))
+    made_robots = robots.ensure_robot(connection, in_force, restore=bool(has_restore))
+    for robot in made_robots:
+        expiry = f"{robot.name}, token good until {robot.expires_at:%Y-%m-%d}"
+        note(DeployStep("robot", expiry, robot.action))
+    if made_robots:
+        specs = {stage: robots.mounted(stage, text) for stage, text in specs.items()}
     if policy_text:
         note(_commit_policy(source, target, policy_text[1]))
     if restore is False:

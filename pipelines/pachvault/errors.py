@@ -16,6 +16,8 @@
     └── PachydermError    1   the cluster refused
         ├── TransientError    the cluster does not answer; a retry may succeed
         ├── UnsupportedError  this Pachyderm has no such call, or the feature is switched off
+        ├── NotSignedInError  the auth token is missing, wrong or expired
+        ├── NotAllowedError   with authentication on, the caller lacks a right
         └── SourceGoneError   pachd reports that the source no longer exists
 
 Unreachable is not absent, and absent is not corrupt. Code for which absence is a valid answer catches
@@ -124,6 +126,14 @@ class TransientError(PachydermError):
 
 class UnsupportedError(PachydermError):
     """This Pachyderm has no such call: it is older, or the feature (authentication) is disabled."""
+
+
+class NotSignedInError(PachydermError):
+    """Pachyderm knows no caller: the auth token is missing, wrong or expired."""
+
+
+class NotAllowedError(PachydermError):
+    """The caller lacks a right. The hint is the command that grants it."""
 
 
 class SourceGoneError(PachydermError):

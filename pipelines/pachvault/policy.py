@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from datetime import timedelta
 from typing import Annotated, Literal, Self
 
@@ -197,6 +198,25 @@ class Policy(Strict):
         patterns = map(selection.source, self.sources)
         return _may_be_source(repo) and any(
             pattern.means_repo(name) for pattern in patterns for name in _chosen_with(repo)
+        )
+
+    def reaches_all_of(self, repo: RepoName) -> bool:
+        """Whether a repo could have sources, whatever its branches: no pattern excludes all of it."""
+        patterns, names = map(selection.source, self.exclude), _chosen_with(repo)
+        is_excluded = any(pattern.means(name, "") for pattern in patterns for name in names)
+        return not is_excluded and self.reaches(repo)
+
+    def reaches_unlisted(self, project: str, listed: Collection[RepoName]) -> bool:
+        """Whether a repo of the project that is not listed could be a source."""
+        if project == DRILL_PROJECT or any(
+            pattern.means_all_of(project) for pattern in map(selection.source, self.exclude)
+        ):
+            return False
+        patterns = [selection.source(text) for text in self.sources]
+        return any(
+            pattern.means_project(project)
+            and (pattern.literal_name is None or RepoName(project, pattern.literal_name) not in listed)
+            for pattern in patterns
         )
 
 

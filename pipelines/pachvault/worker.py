@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from pachvault.errors import UsageError
+from pachvault.pach.access import mounted_token
 
 _log = logging.getLogger(__name__)
 
@@ -27,6 +28,7 @@ class Worker:
     """Data is read through the worker's own sidecar: more workers, more bandwidth."""
     pachd: str
     token: str | None
+    """That of the robot user, where a secret is mounted; else the pipeline's own, which reads its inputs."""
 
     @classmethod
     def from_environment(cls) -> Worker:
@@ -42,7 +44,7 @@ class Worker:
             job_id=job_id,
             sidecar=f"grpc://127.0.0.1:{port}" if port else pachd,
             pachd=pachd,
-            token=env.get("PACH_TOKEN"),
+            token=mounted_token.read() or env.get("PACH_TOKEN"),
         )
 
     def inputs(self, name: str, pattern: str) -> Iterator[Path]:

@@ -31,7 +31,11 @@ class Cluster:
     def __init__(self, state: Path) -> None:
         self.state = state
         self.address = daemon.start(state, wait_seconds=90).address
-        self.connection = connect(self.address)
+        self.sign_in(None)
+
+    def sign_in(self, token: str | None) -> None:
+        """Call the server with a token from now on."""
+        self.connection = connect(self.address, token)
         self.pfs = self.connection.pfs
         self.source, self.target = Source(self.connection), Target(self.connection)
 

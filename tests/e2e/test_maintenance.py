@@ -31,7 +31,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("maintenance")]
 
 LAST = "retention: {keep_last: 1}\n"
 NO_DRILL = "maintenance: {drill_within: off}\n"
-STEPS = ["clocks", "verify", "drill", "forget", "prune", "mirror", "restores"]
+STEPS = ["clocks", "verify", "drill", "forget", "prune", "mirror", "restores", "token"]
 DONE = {**dict.fromkeys(STEPS, "done"), "drill": "skipped"}
 
 
@@ -222,7 +222,7 @@ def test_the_shell_does_the_same_and_a_dry_run_nothing(
     assert backup.vault.files() == before
     done = pachvault(*command)
     assert done.code == 0, done.err
-    assert [line.split()[:2] for line in done.out.splitlines()[1:8]] == [[step, "done"] for step in STEPS]
+    assert [line.split()[:2] for line in done.out.splitlines()[1:9]] == [[step, "done"] for step in STEPS]
     assert len(backup.vault.snapshots()) == 1
     flip(backup.vault.folder / backup.vault.snapshot().name.path, 30)
     damaged = pachvault(*command)

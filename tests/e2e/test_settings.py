@@ -11,6 +11,7 @@ import grpc
 import pytest
 from python_pachyderm.proto.v2.auth import auth_pb2
 
+from e2e.authenticated import authentication
 from e2e.backup import Backup
 from e2e.cli import Outcome, pachvault
 from e2e.cluster import Cluster, Project
@@ -93,12 +94,10 @@ def proxy(cluster: Cluster) -> Iterator[Proxy]:
 
 
 @pytest.fixture
-def authenticated(cluster: Cluster) -> Iterator[Cluster]:
+def authenticated(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
     """The cluster with authentication switched on."""
-    auth = cluster.connection.auth
-    auth.Activate(auth_pb2.ActivateRequest())
-    yield cluster
-    auth.Deactivate(auth_pb2.DeactivateRequest())
+    with authentication(cluster, monkeypatch):
+        yield cluster
 
 
 def commit_metadata(snapshot: Snapshot, repo: RepoName) -> list[dict[str, str]]:

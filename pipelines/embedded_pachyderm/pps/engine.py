@@ -9,6 +9,7 @@ from pathlib import Path
 
 from google.protobuf import timestamp_pb2
 
+from embedded_pachyderm.auth.auth import Auth
 from embedded_pachyderm.pps.jobs.pfs_client import Pfs
 from embedded_pachyderm.pps.state import Key, State
 from embedded_pachyderm.pps.worker.logs import Logs
@@ -20,6 +21,7 @@ class Engine:
 
     state: State
     pfs: Pfs
+    auth: Auth
     logs: Logs
     port: int
     sidecar_port: int

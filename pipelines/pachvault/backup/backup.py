@@ -56,7 +56,7 @@ def _run(
     if workers <= 1 or len(frozen.shares) <= 1:
         receipts = [export_share(source, vault, share, progress) for share in frozen.shares]
     else:
-        address = str(connection.address)
+        address = connection.address.url
         receipts = spread(_export, None, frozen.shares, address, token, progress, workers)
     progress.start("seal", 0)
     return seal(vault, frozen.plan, receipts)

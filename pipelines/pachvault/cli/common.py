@@ -19,6 +19,7 @@ from pachvault.runtime.terminal import printable
 from pachvault.syntax.quantities import count
 
 if TYPE_CHECKING:
+    from pachvault.pach.access.pachctl_context import PachctlContext
     from pachvault.runtime.logs import LogOutput
     from pachvault.runtime.progress import JsonLines, Quiet, Terminal
     from pachvault.vault.vault import Vault
@@ -35,8 +36,11 @@ class CommandContext:
     """The common options: from the environment, then from flags before or after the command's name."""
 
     vault: str | None = None
-    pachd: str = DEFAULT_PACHD
-    token: str | None = None
+    address: str | None = None
+    """Of pachd, where it was given; else that of pachctl's context counts."""
+    auth_token: str | None = None
+    tls: tuple[str | None, str | None] = (None, None)
+    """A CA file and a server name for the address."""
     json: bool = False
     quiet: bool = False
     debug: bool = False
@@ -44,17 +48,54 @@ class CommandContext:
     """Where log records go; none outside a command."""
     is_in_worker: bool = False
     """Whether a pipeline's stage runs: errors are log records then."""
+    has_warned: bool = False
 
     @classmethod
     def from_environment(cls) -> CommandContext:
-        """From PACHVAULT_VAULT, PACHD_ADDRESS, PACH_TOKEN and PACHVAULT_DEBUG."""
+        """From PACHVAULT_VAULT and _DEBUG, PACHD_ADDRESS, _CA and _SERVER_NAME, and PACH_TOKEN."""
         env = os.environ
         return cls(
             vault=env.get("PACHVAULT_VAULT"),
-            pachd=env.get("PACHD_ADDRESS") or DEFAULT_PACHD,
-            token=env.get("PACH_TOKEN"),
+            address=env.get("PACHD_ADDRESS"),
+            auth_token=env.get("PACH_TOKEN"),
+            tls=(env.get("PACHD_CA"), env.get("PACHD_SERVER_NAME")),
             debug=bool(env.get("PACHVAULT_DEBUG")),
         )
+
+    @property
+    def pachd(self) -> str:
+        """The address of pachd: as given, or of pachctl's active context, or the default."""
+        from pachvault.pach.access.address import with_tls  # noqa: PLC0415
+
+        context = None if self.address else pachctl_context()
+        address = self.address or (context.address if context else DEFAULT_PACHD)
+        return with_tls(address, *self.tls) if any(self.tls) else address
+
+    @property
+    def token(self) -> str | None:
+        """The auth token. That of pachctl's context is for the address of that context alone."""
+        from pachvault.pach.access.address import Address  # noqa: PLC0415
+
+        context = None if self.address or self.auth_token else pachctl_context()
+        token = self.auth_token or (context.token if context else None)
+        address = Address.parse(self.pachd)
+        if token and not address.secure and not address.is_loopback and not self.has_warned:
+            self.has_warned = True
+            say(f"warning: the auth token goes to {address} unencrypted; grpcs:// encrypts it")
+        return token
+
+    def secrets(self) -> list[str]:
+        """What no log record may show."""
+        from pachvault.pach.access import mounted_token  # noqa: PLC0415
+
+        tokens = [self.auth_token]
+        # what cannot be read is reported by the command that needs it
+        with suppress(UsageError):
+            tokens.append(mounted_token.read())
+        with suppress(UsageError):
+            context = None if self.address else pachctl_context()
+            tokens.append(context.token if context else None)
+        return [token for token in tokens if token]
 
     def vault_url(self) -> str:
         """The vault's URL, or UsageError."""
@@ -80,6 +121,13 @@ class CommandContext:
         return JsonLines() if self.json else Terminal()
 
 
+def pachctl_context() -> PachctlContext | None:
+    """The active context of pachctl, if there is one."""
+    from pachvault.pach.access import pachctl_context as contexts  # noqa: PLC0415
+
+    return contexts.active(os.environ)
+
+
 def common_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the common options to a command; users may write them before or after the command's name."""
     for option in (
@@ -101,7 +149,7 @@ def common_options(command: Callable[..., Any]) -> Callable[..., Any]:
         # `or`: an option is parsed for the group and for the command, and the one that is absent must not
         # clear the other
         context.vault = options.pop("vault") or context.vault
-        context.pachd = options.pop("pachd") or context.pachd
+        context.address = options.pop("pachd") or context.address
         context.json = options.pop("as_json") or context.json
         context.quiet = options.pop("quiet") or context.quiet
         if options.pop("verbose") and context.log is not None:

@@ -106,6 +106,8 @@ def main() -> None:
     gc.set_threshold(50_000)
     allocator.share()
     interrupts.install()
+    # what it would write to standard error is in the errors of calls, too
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     # before anything imports python-pachyderm
     lazy_protos.install()
     process_exit.leave(run(sys.argv[1:]))
@@ -138,7 +140,7 @@ def run(arguments: list[str]) -> int:
     """Run the command and flush its output. Returns the exit code."""
     context = CommandContext.from_environment()
     # the token is passed so that no log record shows it
-    with logs.to_stderr([context.token or ""]) as context.log:
+    with logs.to_stderr(context.secrets() or [""]) as context.log:
         code = _run(context, arguments)
     try:
         flush()

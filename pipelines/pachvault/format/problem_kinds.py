@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 GONE = "gone"
+HIDDEN = "hidden"
 HEAD_MISSING = "head-missing"
 INDEX_HEALED = "index-healed"
 LEFT_OPEN = "left-open"
@@ -20,6 +21,7 @@ REPO_DELETED = "repo-deleted"
 REPO_MADE_ANEW = "repo-made-anew"
 BRANCH_DELETED = "branch-deleted"
 PIPELINE_DELETED = "pipeline-deleted"
+PIPELINES_HIDDEN = "pipelines-hidden"
 NOTES = frozenset(
     {
         INDEX_HEALED,
@@ -34,6 +36,7 @@ NOTES = frozenset(
         REPO_MADE_ANEW,
         BRANCH_DELETED,
         PIPELINE_DELETED,
+        PIPELINES_HIDDEN,
     }
 )
 """The kinds that are notes: they do not make a snapshot partial."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
+from pachvault import robots
 from pachvault.errors import DamageError
 from pachvault.format import layout
 from pachvault.maintenance import mirror_cleanup, reserve
@@ -23,6 +24,7 @@ from pachvault.maintenance.verify import audits, verify_schedule
 from pachvault.maintenance.verify.findings import Finding, Severity
 from pachvault.maintenance.verify.verify import Level, examine
 from pachvault.pach.connection import Connection
+from pachvault.pach.robot_tokens import TO_RENEW, RobotTokens
 from pachvault.pach.source import Source
 from pachvault.pach.target import Target
 from pachvault.policy import Policy
@@ -233,6 +235,28 @@ def clean_restores(context: StepContext) -> StepOutcome:
     return StepOutcome(f"removed {len(removed)} repos and branches that restores left", removed)
 
 
+def renew_token(context: StepContext) -> StepOutcome:
+    """Report when the auth token expires, and renew it in time if the caller may."""
+    tokens = RobotTokens(context.connection)
+    caller = tokens.caller()
+    if caller is None:
+        return StepOutcome("the cluster has no authentication: there is no token to renew")
+    if caller.expires_at is None:
+        return StepOutcome(f"the token of {caller.name} does not expire")
+    left = caller.expires_at - context.now
+    expiry = f"the token of {caller.name} expires at {caller.expires_at:%Y-%m-%d %H:%M} UTC"
+    if left > robots.LIFETIME - robots.RENEWED_AFTER or context.is_dry_run:
+        return StepOutcome(expiry)
+    if lacking := tokens.lacking(TO_RENEW):
+        how = "`pachvault deploy` renews it; maintenance may not: it lacks " + ", ".join(sorted(lacking))
+        is_urgent = left < robots.RENEWED_AFTER
+        return StepOutcome(f"{expiry}: {how}", status="failed" if is_urgent else "done")
+    steps = robots.renew(context.connection, context.now)
+    lines = [f"token of {step.name}: {step.action}, good until {step.expires_at:%Y-%m-%d}" for step in steps]
+    renewed = sum(step.action != "unchanged" for step in steps)
+    return StepOutcome(f"{expiry}: {renewed} tokens renewed", lines)
+
+
 STEPS: dict[str, Callable[[StepContext], StepOutcome]] = {
     "clocks": compare_clocks,
     "verify": verify,
@@ -241,5 +265,6 @@ STEPS: dict[str, Callable[[StepContext], StepOutcome]] = {
     "prune": prune_vault,
     "mirror": clean_mirror,
     "restores": clean_restores,
+    "token": renew_token,
 }
 """In this order: the vault is verified before anything is forgotten or deleted."""

@@ -15,7 +15,14 @@ from enum import StrEnum
 
 from pachvault.backup import base_lookup
 from pachvault.backup.run_records import Announcement
-from pachvault.errors import AbsentError, CorruptError, DamageError, PachydermError, SourceGoneError
+from pachvault.errors import (
+    AbsentError,
+    CorruptError,
+    DamageError,
+    NotAllowedError,
+    PachydermError,
+    SourceGoneError,
+)
 from pachvault.format import layout
 from pachvault.format.ids import RepoName
 from pachvault.mirror import BACKUP_REPO, branch_of, mirror_note
@@ -103,6 +110,10 @@ def execute(target: Target, planned: MirrorCleanupPlan) -> tuple[int, list[str]]
         try:
             (target.squash if commit.action is MirrorAction.SQUASH else target.drop)(ref)
             deleted_count += 1
+        except NotAllowedError as error:  # about the cluster, so all others are refused, too
+            left = len(planned.commits) - deleted_count
+            problems.append(f"kept {left} commits that are not needed: {error}")
+            break
         except PachydermError as error:  # a backup has just made a child of it: left to the next run
             problems.append(f"kept the mirror of {commit.source}: {error.what}")
     return deleted_count, problems

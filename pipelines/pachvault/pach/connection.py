@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
 
 import grpc
 import grpc.experimental
@@ -23,7 +22,16 @@ from python_pachyderm.proto.v2.transaction import transaction_pb2_grpc
 from python_pachyderm.proto.v2.version.versionpb import version_pb2_grpc
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
-from pachvault.errors import PachydermError, SourceGoneError, TransientError, UnsupportedError, UsageError
+from pachvault.errors import (
+    NotAllowedError,
+    NotSignedInError,
+    PachydermError,
+    SourceGoneError,
+    TransientError,
+    UnsupportedError,
+)
+from pachvault.pach.access import rights
+from pachvault.pach.access.address import Address, tls_failure
 from pachvault.runtime import logs
 
 _log = logging.getLogger(__name__)
@@ -31,7 +39,6 @@ _log = logging.getLogger(__name__)
 OLDEST_SUPPORTED = (2, 7)
 _CONNECT_SECONDS = 10.0
 _TRIES = 8
-_HOST = re.compile(r"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]+(%[\w.-]+)?")
 _MESSAGE_BYTES = 64 * 1024 * 1024  # pachd sends up to 20 MiB
 _AHEAD_BYTES = 24 * 1024 * 1024
 _TRANSIENT = (
@@ -44,10 +51,14 @@ _TRANSIENT = (
 _GONE = re.compile(
     r"\b(project|repos?|branch|commit|commitset|file|pipelines?|jobs?|secrets?|datum)\b.*"
     r"\b(not found|does not exist|was deleted)"
+    r"|no role binding exists for (REPO|PROJECT) "
     r"|no commits found for commitset|path does not exist|the commit is forgotten|has been forgotten"
 )
 """How pachd reports missing objects of its own under status UNKNOWN (at v2.11.6: src/server/pfs/pfs.go,
 fileset/metadata_store.go, driver_file.go). A host, a database or a chunk that is "not found" is not one."""
+_BAD_TOKEN = re.compile(r"token expiration is in the past|no authentication metadata")
+"""How pachd reports an expired token under status INTERNAL."""
+_SIGN_IN = "PACH_TOKEN holds the auth token; pipelines get one by `pachvault deploy`"
 
 _PANIC = "panic: "
 _GONE_PANIC = "ErrBranchNotFound.Error("
@@ -58,44 +69,12 @@ src/server/pfs/server/server_commit.go). `commit_message` avoids it."""
 Answer = TypeVar("Answer")
 
 
-@dataclass(frozen=True, slots=True)
-class Address:
-    """Where pachd listens."""
-
-    host: str
-    port: int
-    secure: bool
-
-    @classmethod
-    def parse(cls, text: str) -> Address:
-        """`grpc://host:port`, `grpcs://…`, `http(s)://…` or `host:port`; UsageError otherwise."""
-        bad = UsageError(f"not a Pachyderm address: {text!r}", hint="grpc://host:port or grpcs://host:port")
-        try:
-            parts = urlsplit(text if "//" in text else f"grpc://{text}")
-            port = parts.port
-        except ValueError as error:
-            raise bad from error
-        host = parts.hostname or ""
-        if parts.scheme not in ("grpc", "grpcs", "http", "https") or not _HOST.fullmatch(host):
-            raise bad
-        secure = parts.scheme in ("grpcs", "https")
-        return cls(host, port or (443 if secure else 30650), secure)
-
-    def __str__(self) -> str:
-        return f"{'grpcs' if self.secure else 'grpc'}://{self.target}"
-
-    @property
-    def target(self) -> str:
-        """`host:port`, as gRPC wants it."""
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
-
-
 class Connection:
     """An open channel. Use as a context manager."""
 
     def __init__(self, address: Address, token: str | None = None) -> None:
         self.address = address
-        options = [
+        options: list[tuple[str, int | str]] = [
             ("grpc.max_receive_message_length", _MESSAGE_BYTES),
             ("grpc.max_send_message_length", _MESSAGE_BYTES),
             # the trace of a panic in pachd is 32 KiB, comes twice, and is escaped
@@ -105,11 +84,15 @@ class Connection:
             # left to itself gRPC reads ahead hundreds of megabytes of a stream that is consumed slowly
             ("grpc.http2.bdp_probe", 0),
             ("grpc.http2.lookahead_bytes", _AHEAD_BYTES),
+            # a proxy of the environment is for other machines, and gRPC would use it for a worker's sidecar
+            ("grpc.enable_http_proxy", int(not address.is_loopback)),
             # who reads a stream takes its messages himself: another thread's turn costs more than a message
             (grpc.experimental.ChannelOptions.SingleThreadedUnaryStream, 1),
         ]
+        if address.server_name:
+            options.append(("grpc.ssl_target_name_override", address.server_name))
         channel = (
-            grpc.secure_channel(address.target, grpc.ssl_channel_credentials(), options)
+            grpc.secure_channel(address.target, grpc.ssl_channel_credentials(address.roots()), options)
             if address.secure
             else grpc.insecure_channel(address.target, options)
         )
@@ -127,6 +110,10 @@ class Connection:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the channel."""
         self._plain_channel.close()
 
     def raw_stream(self, method: str, serialize: Callable[[Any], bytes]) -> Any:
@@ -192,13 +179,17 @@ class Connection:
 def connect(address: str, token: str | None = None) -> Connection:
     """Open a connection and make sure that a supported Pachyderm answers."""
     connection = Connection(Address.parse(address), token)
-    connection.version()
+    try:
+        connection.version()
+    except BaseException:
+        connection.close()
+        raise
     return connection
 
 
 @contextmanager
 def explained(where: str) -> Iterator[None]:
-    """Turn a failed call into one line: SourceGoneError, UnsupportedError, TransientError or PachydermError.
+    """Turn a failed call into one line: a PachydermError of the subclass that fits.
 
     The status decides; the text only where pachd has no status for what it means.
     """
@@ -207,6 +198,9 @@ def explained(where: str) -> Iterator[None]:
     except grpc.RpcError as error:
         code = error.code()
         reason = " ".join((error.details() or "no reason given").split())[:400]
+        refusal = _refusal(code, reason, where)
+        if refusal is not None:
+            raise refusal from error
         if code == grpc.StatusCode.NOT_FOUND or (code == grpc.StatusCode.UNKNOWN and _GONE.search(reason)):
             raise SourceGoneError(reason, where=where) from error
         if code == grpc.StatusCode.ABORTED and reason.startswith(_PANIC):
@@ -221,13 +215,28 @@ def explained(where: str) -> Iterator[None]:
         if code == grpc.StatusCode.DEADLINE_EXCEEDED:
             raise TransientError("no answer in time", where=where, hint="is the address right?") from error
         if code in _TRANSIENT:
-            hint = (
-                "is the address right, and is pachd running?"
-                if re.search("connect|resol|lookup", reason, re.I)
-                else ""
-            )
+            hint = ""
+            if re.search("failed to connect.*(closed|reset)", reason):
+                hint = "is the address right, and is it grpcs://?"
+            elif re.search("connect|resol|lookup", reason, re.I):
+                hint = "is the address right, and is pachd running?"
             raise TransientError(reason, where=where, hint=hint) from error
         raise PachydermError(f"{reason} ({code.name})", where=where) from error
+
+
+def _refusal(code: Any, reason: str, where: str) -> PachydermError | None:
+    """The error where pachd refuses the caller, or this side the server; None for any other failure."""
+    if code == grpc.StatusCode.UNAUTHENTICATED or (
+        code == grpc.StatusCode.INTERNAL and _BAD_TOKEN.search(reason)
+    ):
+        return NotSignedInError(reason, where=where, hint=_SIGN_IN)
+    denial = rights.denial(reason)
+    if denial is not None:
+        return NotAllowedError(denial[0], where=where, hint=denial[1])
+    if code == grpc.StatusCode.PERMISSION_DENIED:
+        return NotAllowedError(f"{reason} ({code.name})", where=where)
+    tls = tls_failure(reason) if code == grpc.StatusCode.UNAVAILABLE else None
+    return PachydermError(tls[0], where=where, hint=tls[1]) if tls else None
 
 
 def status_of(error: PachydermError) -> Any:

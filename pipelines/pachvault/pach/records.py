@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from python_pachyderm.proto.v2.auth import auth_pb2
+
 from pachvault.format.documents import Time
 from pachvault.format.ids import RepoName
 from pachvault.pach import unknown_fields
+from pachvault.pach.access import rights
+
+_KNOWN = frozenset(auth_pb2.Permission.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +25,8 @@ class RepoInfo:
     created_at: datetime
     description: str
     metadata: Mapping[str, str] = field(default_factory=dict, hash=False)
+    lacking: frozenset[str] = frozenset()
+    """Permissions that the caller lacks to read it; none without authentication."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +83,20 @@ def repo_info(message: Any) -> RepoInfo:
         created_at=at(message.created) or datetime.fromtimestamp(0, UTC),
         description=message.description,
         metadata=unknown_fields.strings(message, "metadata"),
+        lacking=lacking(message, rights.TO_READ),
     )
+
+
+def lacking(message: Any, wanted: Iterable[str]) -> frozenset[str]:
+    """The permissions that the caller lacks, by the `auth_info` of a listed repo or project."""
+    if not message.HasField("auth_info"):
+        return frozenset()
+    return frozenset(wanted) - permission_names(message.auth_info.permissions)
+
+
+def permission_names(numbers: Iterable[int]) -> frozenset[str]:
+    """Permissions by name; those of a newer Pachyderm are left out."""
+    return frozenset(auth_pb2.Permission.Name(number) for number in numbers if number in _KNOWN)
 
 
 def branch_info(message: Any) -> BranchInfo:

@@ -107,6 +107,21 @@ class Settings:
         edit = codec.field(place.field, place.picker) + codec.field(10, b"".join(entries))
         self._told("metadata.API/EditMetadata", codec.field(1, edit), f"metadata of {place.text}")
 
+    def caller(self) -> str:
+        """Who calls, as role bindings name it: `robot:backup`. UnsupportedError without authentication."""
+        request = auth_pb2.WhoAmIRequest()
+        return str(with_retries("the caller", lambda: self._connection.auth.WhoAmI(request)).username)
+
+    def is_authenticated(self) -> bool:
+        """Whether authentication is active, so that there are role bindings."""
+        try:
+            self.caller()
+        except UnsupportedError as error:
+            if not is_not_activated(error):
+                raise
+            return False
+        return True
+
     def cluster_roles(self) -> Roles | None:
         """Role bindings of the cluster; None without authentication."""
         return self._roles(auth_pb2.Resource(type=auth_pb2.CLUSTER))
@@ -137,7 +152,9 @@ class Settings:
         what = f"role bindings of {resource.name or 'the cluster'}"
         try:
             answer = with_retries(what, lambda: self._connection.auth.GetRoleBinding(request))
-        except UnsupportedError:
+        except UnsupportedError as error:
+            if not is_not_activated(error):
+                raise
             return None
         return {
             principal: sorted(role for role, has in entry.roles.items() if has)
@@ -172,6 +189,14 @@ class Settings:
     def _told(self, method: str, request: bytes, what: str) -> bytes:
         call = self._connection.raw_call(method)
         return bytes(with_retries(what, lambda: call(request)))
+
+
+def is_not_activated(error: UnsupportedError) -> bool:
+    """Whether pachd reports that authentication is off.
+
+    It does with status UNIMPLEMENTED, and so may a proxy for a path that it does not know.
+    """
+    return "not activated" in error.what
 
 
 def given_by_users(roles: Roles) -> Roles:

@@ -18,6 +18,7 @@ from pachvault.format.ids import RepoName
 from pachvault.format.manifest import Project
 from pachvault.format.records import Pipeline
 from pachvault.pach import codec, records, tar, unknown_fields
+from pachvault.pach.access import rights
 from pachvault.pach.connection import (
     Connection,
     commit_message,
@@ -77,7 +78,7 @@ class Source:
         """Fields of listed objects that this version does not know, gathered by all calls so far."""
 
     def projects(self) -> list[Project]:
-        """All projects that the caller may see."""
+        """All projects."""
         answers = self._listed("projects", lambda: self._pfs.ListProject(pfs_pb2.ListProjectRequest()))
         return [
             Project(
@@ -89,8 +90,16 @@ class Source:
             for info in map(self._looked_at, answers)
         ]
 
+    def hidden_projects(self) -> frozenset[str]:
+        """The projects whose repos and pipelines are left out of listings where the caller may not read them.
+
+        None without authentication. Every project itself is listed, whatever the caller's rights.
+        """
+        answers = self._listed("projects", lambda: self._pfs.ListProject(pfs_pb2.ListProjectRequest()))
+        return frozenset(info.project.name for info in answers if records.lacking(info, [rights.LIST_REPOS]))
+
     def repos(self) -> list[RepoInfo]:
-        """All repos of type user, in all projects that the caller may see."""
+        """All repos of type user that the caller may see; see `hidden_projects`."""
         request = pfs_pb2.ListRepoRequest(type="user")
         answers = self._listed("repos", lambda: self._pfs.ListRepo(request))
         infos = (records.repo_info(self._looked_at(info)) for info in answers)

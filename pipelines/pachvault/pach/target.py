@@ -12,7 +12,7 @@ from google.protobuf.empty_pb2 import Empty
 from python_pachyderm.proto.v2.pfs import pfs_pb2
 from python_pachyderm.proto.v2.transaction import transaction_pb2
 
-from pachvault.errors import SourceGoneError
+from pachvault.errors import NotAllowedError, SourceGoneError
 from pachvault.pach import codec
 from pachvault.pach.connection import Connection, commit_message, explained, with_retries
 from pachvault.pach.source import CommitRef
@@ -58,7 +58,12 @@ class Target:
     def ensure_project(self, name: str, description: str = "") -> None:
         """Create a project unless it is there."""
         request = pfs_pb2.CreateProjectRequest(project=pfs_pb2.Project(name=name), description=description)
-        self._ensured(f"project {name}", lambda: self._pfs.CreateProject(request))
+        look = pfs_pb2.InspectProjectRequest(project=request.project)
+        self._ensured(
+            f"project {name}",
+            lambda: self._pfs.CreateProject(request),
+            lambda: self._pfs.InspectProject(look),
+        )
 
     def describe_project(self, name: str, description: str) -> None:
         """Change the description of an existing project."""
@@ -70,7 +75,12 @@ class Target:
         """Create a repo unless it is there."""
         repo = commit_message(project, name, "").repo
         request = pfs_pb2.CreateRepoRequest(repo=repo, description=description)
-        self._ensured(f"repo {project}/{name}", lambda: self._pfs.CreateRepo(request))
+        look = pfs_pb2.InspectRepoRequest(repo=repo)
+        self._ensured(
+            f"repo {project}/{name}",
+            lambda: self._pfs.CreateRepo(request),
+            lambda: self._pfs.InspectRepo(look),
+        )
 
     def describe_repo(self, project: str, name: str, description: str) -> None:
         """Change the description of an existing repo."""
@@ -231,16 +241,27 @@ class Target:
             with_retries(str(ref), call)
 
     @staticmethod
-    def _ensured(what: str, call: Callable[[], object]) -> None:
+    def _ensured(what: str, create: Callable[[], object], look: Callable[[], object]) -> None:
         def unless_there() -> None:
             try:
-                call()
+                create()
             except grpc.RpcError as error:
                 is_there = "already exists" in (error.details() or "")
                 if not is_there and error.code() != grpc.StatusCode.ALREADY_EXISTS:
                     raise
 
-        with_retries(what, unless_there)
+        try:
+            with_retries(what, unless_there)
+        except NotAllowedError:
+            # pachd checks the right to create before it looks whether there is anything to create
+            try:
+                with_retries(what, look)
+            except SourceGoneError:
+                is_there = False
+            else:
+                is_there = True
+            if not is_there:
+                raise
 
 
 def _modifications(

@@ -7,7 +7,8 @@ import logging
 from pachvault.backup.backup_messages import ExportShare, Receipt
 from pachvault.backup.export.export import export_share
 from pachvault.errors import PachvaultError
-from pachvault.pach.connection import Address, Connection
+from pachvault.pach.access.address import Address
+from pachvault.pach.connection import Connection
 from pachvault.pach.source import Source
 from pachvault.runtime import logs
 from pachvault.runtime.progress import Quiet

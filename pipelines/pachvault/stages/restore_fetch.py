@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from pachvault.errors import CorruptError, DamageError, PachvaultError
-from pachvault.pach.connection import Address, Connection
+from pachvault.pach.access.address import Address
+from pachvault.pach.connection import Connection
 from pachvault.pach.source import Source
 from pachvault.pach.target import Target
 from pachvault.restore.request.retry_policy import value_or_error

@@ -62,13 +62,31 @@ class SourcePattern:
     def __str__(self) -> str:
         return f"{self.project}/{self.repo}" + (f"@{self.reference}" if self.reference else "")
 
+    def means_project(self, project: str) -> bool:
+        """Whether some repo of the project, of any name, could match."""
+        return _glob(self.project)(project) is not None
+
+    def means_all_of(self, project: str) -> bool:
+        """Whether everything in the project matches."""
+        return self.means_project(project) and self.repo == "*" and self.reference in (None, "*")
+
     def means_repo(self, repo: RepoName) -> bool:
         """Whether some branch of the repo, of any name, could match."""
-        return _glob(self.project)(repo.project) is not None and _glob(self.repo)(repo.repo) is not None
+        return self.means_project(repo.project) and _glob(self.repo)(repo.repo) is not None
 
     def means(self, repo: RepoName, branch: str) -> bool:
         """Whether the branch matches."""
         return self.means_repo(repo) and _glob(self.reference or "*")(branch) is not None
+
+    @property
+    def literal_name(self) -> str | None:
+        """The one name of a repo that is meant, in whatever project; None where it has wildcards."""
+        return None if _WILDCARD.search(self.repo) else self.repo
+
+    @property
+    def literal_project(self) -> str | None:
+        """The one project that is named; None where it has wildcards."""
+        return None if _WILDCARD.search(self.project) else self.project
 
     @property
     def literal_repo(self) -> RepoName | None:

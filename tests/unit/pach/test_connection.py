@@ -7,9 +7,18 @@ import pytest
 from google.protobuf.wrappers_pb2 import BytesValue
 from python_pachyderm.proto.v2.pfs import pfs_pb2
 
-from pachvault.errors import PachvaultError, PachydermError, SourceGoneError, TransientError, UsageError
+from pachvault.errors import (
+    NotAllowedError,
+    NotSignedInError,
+    PachvaultError,
+    PachydermError,
+    SourceGoneError,
+    TransientError,
+    UsageError,
+)
 from pachvault.pach import codec
-from pachvault.pach.connection import Address, connect, explained
+from pachvault.pach.access.address import Address
+from pachvault.pach.connection import connect, explained
 from pachvault.pach.source import after
 
 
@@ -22,17 +31,34 @@ from pachvault.pach.source import after
         ("http://host:80", Address("host", 80, secure=False)),
         ("grpcs://host", Address("host", 443, secure=True)),
         ("https://host:8443", Address("host", 8443, secure=True)),
+        (
+            "grpcs://host?ca=/etc/a%20b.pem&server_name=pachd.example",
+            Address("host", 443, secure=True, ca="/etc/a b.pem", server_name="pachd.example"),
+        ),
         ("127.0.0.1:1", Address("127.0.0.1", 1, secure=False)),
         ("grpc://[::1]:1650", Address("::1", 1650, secure=False)),
     ],
 )
 def test_addresses_are_read_as_users_write_them(text: str, address: Address) -> None:
     assert Address.parse(text) == address
-    assert Address.parse(str(address)) == address
+    assert Address.parse(address.url) == address
 
 
 @pytest.mark.parametrize(
-    "text", ["", "grpc://", "ftp://host", "host:port", "host:99999", "grpc://[::1", "s3://bucket/x", "//"]
+    "text",
+    [
+        "",
+        "grpc://",
+        "ftp://host",
+        "host:port",
+        "host:99999",
+        "grpc://[::1",
+        "s3://bucket/x",
+        "//",
+        "grpcs://h?x=1",
+        "grpc://h?ca=/a",
+        "grpcs://h?ca",
+    ],
 )
 def test_what_is_no_address_is_bad_input(text: str) -> None:
     with pytest.raises(UsageError, match="not a Pachyderm address") as caught:
@@ -71,8 +97,17 @@ class Failed(grpc.RpcError):
         (grpc.StatusCode.ABORTED, "panic: index out of range\ngoroutine 1 [running]:", PachydermError),
         (grpc.StatusCode.INTERNAL, "stream reset", TransientError),
         (grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded", TransientError),
-        (grpc.StatusCode.PERMISSION_DENIED, "no rights", PachydermError),
+        (grpc.StatusCode.PERMISSION_DENIED, "no rights", NotAllowedError),
         (grpc.StatusCode.UNKNOWN, None, PachydermError),
+        (grpc.StatusCode.UNAUTHENTICATED, "no authentication token (try logging in)", NotSignedInError),
+        (grpc.StatusCode.INTERNAL, "token expiration is in the past", NotSignedInError),
+        (grpc.StatusCode.UNKNOWN, "no role binding exists for REPO p/r", SourceGoneError),
+        (grpc.StatusCode.UNKNOWN, "no role binding exists for REPO default/__filesets__", NotAllowedError),
+        (
+            grpc.StatusCode.UNKNOWN,
+            "x:y is not authorized to perform this operation - needs permissions [REPO_READ] on REPO p/r.",
+            NotAllowedError,
+        ),
     ],
 )
 def test_failed_calls_become_one_line_of_their_kind(

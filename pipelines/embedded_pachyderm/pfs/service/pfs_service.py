@@ -18,6 +18,8 @@ from python_pachyderm.proto.v2.pfs import pfs_pb2, pfs_pb2_grpc
 
 from embedded_pachyderm import faults as fault_seam
 from embedded_pachyderm import streams
+from embedded_pachyderm.auth.auth import Resource
+from embedded_pachyderm.auth.roles import PROJECT, REPO
 from embedded_pachyderm.faults import Faults
 from embedded_pachyderm.pfs.content.filesets import FileSets
 from embedded_pachyderm.pfs.content.finisher import Finisher
@@ -73,6 +75,12 @@ class PfsService(pfs_pb2_grpc.APIServicer):  # type: ignore[misc]  # generated w
         """The metadata of the cluster, which is stored with that of projects and repos."""
         with self.database.read() as sql:
             return records.metadata(sql, "cluster", "")
+
+    def resources(self) -> list[Resource]:
+        """All projects and repos, as role bindings name them."""
+        with self.database.read() as sql:
+            projects = [Resource(PROJECT, info.project.name) for info in repos.list_projects(sql)]
+            return projects + [Resource(REPO, f"{repo.project}/{repo.name}") for repo in repos.select(sql)]
 
     def close(self) -> None:
         """Stop the background work and close the files; call it after the server has stopped."""

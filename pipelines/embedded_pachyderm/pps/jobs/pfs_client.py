@@ -14,6 +14,8 @@ from google.protobuf import empty_pb2
 from python_pachyderm.proto.v2.pfs import pfs_pb2, pfs_pb2_grpc
 from python_pachyderm.proto.v2.transaction import transaction_pb2, transaction_pb2_grpc
 
+from embedded_pachyderm.auth.auth import TOKEN_KEY
+
 _MESSAGE_BYTES = 20 * 1024 * 1024
 _COPY_BYTES = 1024 * 1024
 _OPTIONS = (
@@ -27,12 +29,13 @@ class IncompleteInputError(Exception):
 
 
 class Pfs:
-    """A client of the PFS served at this port."""
+    """A client of the PFS served at this port, with a token that may do anything."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, token: str) -> None:
         self._channel = grpc.insecure_channel(f"127.0.0.1:{port}", options=_OPTIONS)
-        self.stub = pfs_pb2_grpc.APIStub(self._channel)
-        self._transactions = transaction_pb2_grpc.APIStub(self._channel)
+        signed_in = grpc.intercept_channel(self._channel, _Token(token))
+        self.stub = pfs_pb2_grpc.APIStub(signed_in)
+        self._transactions = transaction_pb2_grpc.APIStub(signed_in)
 
     def close(self) -> None:
         self._channel.close()
@@ -110,6 +113,22 @@ def _place(folder: Path, path: str, directory: bool) -> Any:
         return io.BytesIO()
     target.parent.mkdir(parents=True, exist_ok=True)
     return target.open("wb")
+
+
+class _Token(
+    grpc.UnaryUnaryClientInterceptor,  # type: ignore[misc]  # grpc has no types
+    grpc.UnaryStreamClientInterceptor,  # type: ignore[misc]
+    grpc.StreamUnaryClientInterceptor,  # type: ignore[misc]
+):
+    """Adds a token to every call."""
+
+    def __init__(self, token: str) -> None:
+        self._metadata = ((TOKEN_KEY, token),)
+
+    def _intercept(self, call: Any, details: Any, request: Any) -> Any:
+        return call(details._replace(metadata=self._metadata), request)
+
+    intercept_unary_unary = intercept_unary_stream = intercept_stream_unary = _intercept
 
 
 class _Stream(io.RawIOBase):

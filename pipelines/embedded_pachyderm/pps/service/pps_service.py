@@ -12,6 +12,7 @@ import grpc
 from google.protobuf import empty_pb2
 from python_pachyderm.proto.v2.pps import pps_pb2
 
+from embedded_pachyderm.auth.auth import Auth
 from embedded_pachyderm.pps.engine import Engine
 from embedded_pachyderm.pps.jobs.pfs_client import Pfs
 from embedded_pachyderm.pps.jobs.pipelines import Pipelines
@@ -37,13 +38,14 @@ Behaviour = Callable[[Any, Callable[[], bool]], Any]
 class PpsService:
     """The service over one state folder; `port` is where this same server answers, `sidecar_port` workers."""
 
-    def __init__(self, state: Path, *, port: int, sidecar_port: int) -> None:
+    def __init__(self, state: Path, auth: Auth, *, port: int, sidecar_port: int) -> None:
         orphans = process.kill_orphans(state)
         if orphans:
             _log.info("ended %d processes that an earlier server left", orphans)
         self._engine = Engine(
             state=State(state / "pps.sqlite"),
-            pfs=Pfs(port),
+            pfs=Pfs(port, auth.internal_token),
+            auth=auth,
             logs=Logs(state / "logs"),
             port=port,
             sidecar_port=sidecar_port,

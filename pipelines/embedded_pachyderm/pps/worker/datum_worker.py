@@ -146,6 +146,10 @@ class Worker:
             "PPS_PROJECT_NAME": self.work.key.project,
             "PPS_SPEC_COMMIT": self.work.pipeline.spec_commit.id,
         }
+        if self.engine.auth.is_active:
+            # over a secret of this name: a pipeline's own token replaces it in a real worker, too
+            subject = f"pipeline:{self.work.key.project}/{self.work.key.name}"
+            variables["PACH_TOKEN"] = self.engine.auth.make_token(subject)
         for item in self.datum.inputs:
             place = f"/pfs/{item.name}/{item.path.lstrip('/')}".rstrip("/")
             variables[item.name] = sandbox.seen(place, scratch)

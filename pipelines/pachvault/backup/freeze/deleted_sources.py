@@ -18,7 +18,6 @@ from pachvault.format.ids import RepoName
 from pachvault.format.manifest import Problem
 from pachvault.format.records import RepoRecord
 from pachvault.policy import DRILL_PROJECT, HOME_PROJECT, Policy
-from pachvault.syntax import selection
 from pachvault.vault import snapshots
 from pachvault.vault.snapshots import Snapshot, SnapshotName
 from pachvault.vault.vault import Vault
@@ -94,9 +93,11 @@ class _Comparison:
         """Notes about what the snapshot before has and the survey has not."""
         for entry in self.before.manifest.repos:
             repo = RepoName(entry.project, entry.repo)
+            if self._is_unknown(repo):
+                continue
             record = self._record(entry.record)
             if record is None:
-                if self._is_gone(repo) and self._chooses_repo(repo):
+                if self._is_gone(repo) and self.policy.reaches_all_of(repo):
                     yield self._new(problem_kinds.REPO_DELETED, str(repo))
                 continue
             chosen = [branch.name for branch in record.branches if self.policy.chooses(repo, branch.name)]
@@ -112,11 +113,13 @@ class _Comparison:
                     if branch not in self.branches.get(repo, ()):
                         yield self._new(problem_kinds.BRANCH_DELETED, str(repo), branch)
         if self.policy.pipelines == "include":
-            for name in self._pipelines(self.before):
-                if name not in self.pipelines and not name.startswith(
-                    (f"{HOME_PROJECT}/", f"{DRILL_PROJECT}/")
-                ):
-                    yield self._new(problem_kinds.PIPELINE_DELETED, name)
+            yield from self._deleted_pipelines()
+
+    def _deleted_pipelines(self) -> Iterator[Problem]:
+        for name in self._pipelines(self.before):
+            is_missing = name not in self.pipelines and not self.surveyed.gaps.hides(RepoName.parse(name))
+            if is_missing and not name.startswith((f"{HOME_PROJECT}/", f"{DRILL_PROJECT}/")):
+                yield self._new(problem_kinds.PIPELINE_DELETED, name)
 
     def carried(self, noted: Problem) -> Problem | None:
         """A note of an earlier snapshot, for this one; None where it no longer applies.
@@ -143,12 +146,7 @@ class _Comparison:
         repo = RepoName.parse(noted.repo)
         if noted.branch is not None:
             return self.policy.chooses(repo, noted.branch)
-        return self._chooses_repo(repo)
-
-    def _chooses_repo(self, repo: RepoName) -> bool:
-        """Whether the policy chooses a repo, whatever branches that had."""
-        is_excluded = any(selection.source(pattern).means(repo, "") for pattern in self.policy.exclude)
-        return not is_excluded and self.policy.reaches(repo)
+        return self.policy.reaches_all_of(repo)
 
     def _is_missing(self, noted: Problem) -> bool:
         if noted.kind == problem_kinds.PIPELINE_DELETED:
@@ -163,6 +161,11 @@ class _Comparison:
 
     def _new(self, kind: str, repo: str, branch: str | None = None) -> Problem:
         return _note(kind, repo, branch, self.before.name, None)
+
+    def _is_unknown(self, repo: RepoName) -> bool:
+        """Whether the caller may not see it. A problem of the snapshot names the repo, or its project."""
+        gaps = self.surveyed.gaps
+        return repo in gaps.unreadable or (gaps.hides(repo) and self._is_gone(repo))
 
     def _is_gone(self, repo: RepoName) -> bool:
         return repo not in self.surveyed.listed
@@ -212,7 +215,7 @@ class _Comparison:
 
 
 _WHAT = {
-    problem_kinds.REPO_DELETED: "the cluster no longer lists this repo (it was deleted, or may not be seen)",
+    problem_kinds.REPO_DELETED: "the cluster no longer lists this repo",
     problem_kinds.REPO_MADE_ANEW: "the repo was deleted and created again: its old history is missing here",
     problem_kinds.BRANCH_DELETED: "the cluster no longer lists this branch",
     problem_kinds.PIPELINE_DELETED: "the cluster no longer lists this pipeline",

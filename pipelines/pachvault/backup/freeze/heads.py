@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from pachvault.backup.freeze.commit_selection import settled
-from pachvault.errors import SourceGoneError
+from pachvault.backup.freeze.gaps import Gaps
+from pachvault.errors import NotAllowedError, SourceGoneError
 from pachvault.format.ids import RepoName
 from pachvault.format.records import Pipeline
 from pachvault.pach.records import BranchInfo, RepoInfo
@@ -32,6 +33,8 @@ class Heads:
     """Repos that were listed and deleted before their branches were."""
     listed: frozenset[RepoName]
     """Every repo of the cluster."""
+    gaps: Gaps
+    """What the caller may not see or read."""
 
     @property
     def repos(self) -> list[RepoName]:
@@ -61,7 +64,8 @@ def _listing(source: Source, policy: Policy, pool: Executor) -> Heads:
     outputs = _outputs(pipelines)
     all_repos = source.repos()
     repos = [repo for repo in all_repos if policy.outputs == "include" or repo.name not in outputs]
-    listed = list(pool.map(lambda repo: _chosen_branches(source, policy, repo), repos))
+    gaps = Gaps()
+    listed = list(pool.map(lambda repo: _chosen_branches(source, policy, repo, gaps), repos))
     return Heads(
         began_at,
         datetime.now(UTC),
@@ -70,15 +74,20 @@ def _listing(source: Source, policy: Policy, pool: Executor) -> Heads:
         {repo: branches for repo, branches in zip(repos, listed, strict=True) if branches},
         [repo.name for repo, branches in zip(repos, listed, strict=True) if branches is None],
         frozenset(repo.name for repo in all_repos),
+        gaps,
     )
 
 
-def _chosen_branches(source: Source, policy: Policy, repo: RepoInfo) -> list[BranchInfo] | None:
+def _chosen_branches(source: Source, policy: Policy, repo: RepoInfo, gaps: Gaps) -> list[BranchInfo] | None:
     """The chosen branches of a repo that was just listed; None where it was deleted meanwhile."""
-    if not policy.reaches(repo.name):  # spares listing its branches
+    # spares listing its branches
+    if not policy.reaches(repo.name) or not gaps.may_read(repo):
         return []
     try:
         branches = source.branches(repo.name)
+    except NotAllowedError as error:
+        gaps.refused(repo.name, error)
+        return []
     except SourceGoneError:
         return None
     return [branch for branch in branches if policy.chooses(repo.name, branch.name)]

@@ -30,8 +30,9 @@ class SettingsReader:
 
     def cluster(self, cluster: Cluster) -> Cluster:
         """The cluster with its settings."""
-        roles = self._read("*", self.settings.cluster_roles)
-        self.is_authenticated = roles is not None
+        # asked by itself: bindings that may not be read are no sign that there are none
+        self.is_authenticated = self.settings.is_authenticated()
+        roles = self._read("*", self.settings.cluster_roles) if self.is_authenticated else None
         return cluster.model_copy(
             update={
                 "metadata": self._read("*", self.settings.cluster_metadata) or {},

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from pachvault.backup.base_lookup import SealedCommits
+from pachvault.backup.freeze import gaps as gaps_module
 from pachvault.backup.freeze.commit_histories import RepoCommits, usable_records
+from pachvault.backup.freeze.gaps import Gaps
 from pachvault.backup.freeze.heads import Heads
 from pachvault.backup.freeze.settings_reader import SettingsReader, unknown_fields
-from pachvault.errors import SourceGoneError
+from pachvault.errors import NotAllowedError, SourceGoneError
 from pachvault.format.documents import Roles
 from pachvault.format.ids import RepoName
 from pachvault.format.manifest import Cluster, Problem, Project
@@ -55,8 +57,10 @@ class Survey:
     """Every repo of the cluster, chosen or not."""
     skipped: frozenset[RepoName]
     """Those of them that pipelines write, where the policy excludes outputs."""
+    gaps: Gaps = field(default_factory=Gaps)
+    """What the caller may not see or read."""
     notes: tuple[Problem, ...] = ()
-    """Settings that could not be read, and fields that this version does not know."""
+    """Gaps, settings that could not be read, and fields that this version does not know."""
 
 
 def survey(
@@ -71,6 +75,8 @@ def survey(
 
     `counted_from` gets the commits that are not sealed, heads at least; see `Survey.counted_from`.
     """
+    gaps, settings = heads.gaps, Settings(source.connection)
+    gaps.hidden = source.hidden_projects()
     cluster = Cluster(id=source.connection.cluster_id(), version=source.connection.version())
     records = usable_records(heads.branches, sealed, heads.ended_at)
     # after the heads, so that every ancestor of a head is found. A head that is not was squashed or dropped
@@ -79,12 +85,12 @@ def survey(
         repo.name: RepoCommits(source, repo.name, branches, policy.history, records)
         for repo, branches in heads.branches.items()
     }
-    vanished = {*heads.vanished, *_each(pool, histories, RepoCommits.meet_heads)}
+    vanished = {*heads.vanished, *_each(pool, histories, RepoCommits.meet_heads, gaps)}
     now = counted_from(commit for history in histories.values() for commit in history.commits.values())
-    vanished |= _each(pool, histories, lambda history: history.complete(now))
-    reader = SettingsReader(Settings(source.connection), pool)
+    vanished |= _each(pool, histories, lambda history: history.complete(now), gaps)
+    reader = SettingsReader(settings, pool)
     cluster = reader.cluster(cluster)
-    repos = [repo for repo in heads.branches if repo.name not in vanished]
+    repos = [repo for repo in heads.branches if repo.name not in {*vanished, *gaps.unreadable}]
     roles = reader.roles([repo.name for repo in repos])
     surveyed = [
         SurveyedRepo(
@@ -111,24 +117,35 @@ def survey(
         vanished=tuple(sorted(vanished)),
         listed=heads.listed,
         skipped=heads.listed & heads.outputs.keys() if policy.outputs == "skip" else frozenset(),
-        notes=(*reader.problems, *unknown_fields(source.unknown_fields)),
+        gaps=gaps,
+        notes=(
+            *gaps_module.problems(gaps, policy, heads.listed, settings),
+            *reader.problems,
+            *unknown_fields(source.unknown_fields),
+        ),
     )
 
 
 def _each(
-    pool: Executor, histories: Mapping[RepoName, RepoCommits], step: Callable[[RepoCommits], None]
+    pool: Executor,
+    histories: Mapping[RepoName, RepoCommits],
+    step: Callable[[RepoCommits], None],
+    gaps: Gaps,
 ) -> set[RepoName]:
-    """Do a step for all repos; those that were deleted meanwhile."""
+    """Do a step for all repos; those that were deleted meanwhile. What may not be read is noted in `gaps`."""
 
-    def is_there(history: RepoCommits) -> bool:
+    def is_there(name: RepoName) -> bool:
         try:
-            step(history)
+            step(histories[name])
+        except NotAllowedError as error:
+            gaps.refused(name, error)
         except SourceGoneError:
             return False
         return True
 
-    results = pool.map(is_there, histories.values())
-    return {name for name, has_repo in zip(histories, results, strict=True) if not has_repo}
+    names = [name for name in histories if name not in gaps.unreadable]
+    results = pool.map(is_there, names)
+    return {name for name, has_repo in zip(names, results, strict=True) if not has_repo}
 
 
 def _projects_of(

@@ -94,7 +94,7 @@ class DeployStepResult(Result):
     is_left_out_by_quiet = True
 
     type: Literal["deploy_step"] = "deploy_step"
-    kind: Literal["project", "repo", "policy", "pipeline"]
+    kind: Literal["project", "repo", "robot", "policy", "pipeline"]
     name: str
     action: str
     """created, updated, unchanged, deleted or absent."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pachvault.errors import DamageError, PachvaultError, SourceGoneError, UsageError
+from pachvault.errors import DamageError, NotAllowedError, PachvaultError, SourceGoneError, UsageError
 from pachvault.format import layout
 from pachvault.format.ids import RepoName
 from pachvault.format.maintenance_documents import AuditEntry
@@ -82,11 +82,15 @@ def compare(
     vault, _ = with_retries(vault)
     progress.start("verify: source", sum(entry.size_bytes for entry in snapshot.manifest.repos))
     comparison = SourceComparison()
-    live_repos = {info.name for info in source.repos()}
+    live_repos, hidden = {info.name for info in source.repos()}, source.hidden_projects()
     file_check, mirror_refs = VaultFileCheck(vault), mirrors(source)
     erased = EraseSelection.erased(snapshot.manifest)
     for entry in snapshot.manifest.repos:
         repo = RepoName(entry.project, entry.repo)
+        if repo not in live_repos and repo.project in hidden:
+            error = NotAllowedError(f"project {repo.project} hides its repos from this caller")
+            comparison.findings.append(_failed(snapshot, repo, str(repo), "source", error))
+            continue
         try:
             history = RepoHistory(vault, vault.repo_record(entry.record))
             heads = compare_heads(

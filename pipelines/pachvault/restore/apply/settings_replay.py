@@ -40,7 +40,8 @@ class SettingsReplay:
     def _project(self, project: ProjectSettings) -> None:
         description, defaults = project.description, project.defaults_json
         if description is not None:
-            self.target.describe_project(project.name, description)
+            what = f"description of project {project.name}"
+            self._try(what, lambda: self.target.describe_project(project.name, description))
         self._set_metadata(SettingsScope.project(project.name), project.metadata)
         if defaults is not None:
             what = f"defaults of project {project.name}"
@@ -79,4 +80,5 @@ class SettingsReplay:
         except TransientError:
             raise
         except PachydermError as error:
-            self.lost.append(f"{what}: {error.what}")
+            remedy = f" ({error.hint})" if error.hint else ""
+            self.lost.append(f"{what}: {error.what}{remedy}")

@@ -1,0 +1,1 @@
+"""Rights: which calls need what, and a guard before every call."""

@@ -1,0 +1,1 @@
+"""How a cluster is reached, and as whom: addresses, pachctl's context, rights."""
