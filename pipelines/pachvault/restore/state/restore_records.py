@@ -39,6 +39,8 @@ def as_record(report: RestoreReport) -> dict[str, object]:
         "finished_at": report.finished_at.isoformat(),
         "summary": report.summary,
         "vault": report.vault_id,
+        "snapshot": report.snapshot,
+        "targets": report.targets,
         "bytes": report.bytes,
         "seconds": report.seconds,
         "ids": report.ids,
