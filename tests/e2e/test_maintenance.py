@@ -52,17 +52,20 @@ class Ran:
 
 
 class Deployed(Home):
-    """With pipeline maintenance, made from the spec that users deploy."""
+    """With pipelines maintenance and maintenance_verdict, made from the specs that users deploy."""
 
     def __init__(self, cluster: Cluster) -> None:
-        super().__init__(cluster, "maintenance")
+        super().__init__(cluster, "maintenance", "maintenance_verdict")
 
     def ended(self, job: str) -> Ran:
         done = self.pipelines.wait(HOME_PROJECT, "maintenance", job)
         assert done.is_success, done.reason
         files = self.home.tree("maintenance", job)
-        assert set(files) == {"/report.json", "/findings.json"}
-        return Ran(json.loads(files["/report.json"]), json.loads(files["/findings.json"]))
+        assert set(files) == {"/report.json", "/report.md", "/findings.json"}
+        ran = Ran(json.loads(files["/report.json"]), json.loads(files["/findings.json"]))
+        verdict = self.pipelines.wait(HOME_PROJECT, "maintenance_verdict", job)
+        assert verdict.is_success == (ran.report["exit_code"] == 0), files["/report.md"].decode()
+        return ran
 
 
 @pytest.fixture(scope="module")

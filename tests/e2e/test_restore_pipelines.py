@@ -124,6 +124,29 @@ def test_bad_requests_are_refused_in_their_own_reports_and_block_no_other(
 
 
 @pytest.mark.slow
+def test_a_bad_request_is_red_once_and_later_requests_are_green(requested: Requested, backup: Backup) -> None:
+    name = backup.project.name
+    bad = requested.commit({f"{name}-bad": copy(backup, what=[f"{name}/nothing@master"])})
+    requested.ended(bad)
+    verdict = requested.pipelines.wait(HOME_PROJECT, "restore_verdict", bad)
+    assert not verdict.is_success
+    [reason] = requested.errors("restore_verdict", bad)
+    assert f"/{name}-bad-" in reason
+    assert f"{name}/nothing" in reason
+    assert "pachctl put file requests@master:/NAME.yaml" in reason
+    good = requested.commit({name: copy(backup)})
+    answered = requested.ended(good)
+    assert requested.pipelines.wait(HOME_PROJECT, "restore_verdict", good).is_success
+    assert answered.report(f"{name}-bad")["status"] == "refused"
+    report = answered.report(name)
+    assert (report["snapshot"], report["vault"]) == (backup.vault.snapshot().name.id, backup.vault.url)
+    assert report["targets"] == [f"{name}/copy@master"]
+    assert report["summary"].startswith("1 repo, 1 commit, ")
+    text = answered.replay[f"/{answered.folder(name)}/report.md"].decode()
+    assert text.startswith(f"**Restore {name}: restored: 1 repo, 1 commit, ")
+    assert f"{name}/copy@master" in text
+
+
 def test_what_is_no_request_file_is_refused_too(requested: Requested) -> None:
     job = requested.home.commit("requests", {"/README": b"hello", "/folder/x.yaml": b"version: 1"})
     answered = requested.ended(job)

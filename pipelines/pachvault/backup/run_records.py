@@ -92,8 +92,8 @@ def _check_in_time(vault: Vault, run_id: str, announced: ObjectInfo | None, at: 
     limit = vault.config.grace / 2
     age = at - announced.modified_at
     if age > limit:
-        ago = f"{rounded_in_words(age)} ago, more than {rounded_in_words(limit)}"
-        raise _not_sealed(run_id, f"its freeze was {ago}, half the grace period of the vault")
+        most = f"more than {rounded_in_words(limit)} ago, half the grace period of the vault"
+        raise _not_sealed(run_id, f"its freeze was {most}: {rounded_in_words(age)} ago")
     if age < -limit:
         raise _not_sealed(run_id, "the store's clock was set back")
 

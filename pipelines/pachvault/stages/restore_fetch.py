@@ -41,8 +41,8 @@ def run(worker: Worker) -> str:
     place = f"{folder}/receipts/{share.number:04d}"
     worker.write(f"{place}.json", receipt.encode())
     worker.write(f"{place}.md", receipt_report(folder, receipt, has_part=share.part is not None))
-    staged = f"{counted(int(receipt.staged), 'part')} staged"
-    return f"{folder}: share {share.number}: {receipt.problem or staged}"
+    parts = f"{counted(int(receipt.staged), 'part')} staged"
+    return f"{folder}: share {share.number}: {receipt.problem or parts}"
 
 
 def _fetch(worker: Worker, share: FetchShare) -> bool:

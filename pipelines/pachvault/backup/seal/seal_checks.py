@@ -22,7 +22,7 @@ def check_receipts(plan: Plan, receipts: Sequence[Receipt]) -> None:
     if others:
         # Pachyderm pairs a new commit of freeze with the last one of a pipeline that is stopped
         raise BusyError(
-            f"pipeline export has not run for it, what it wrote last is of run {others[-1]}: it is stopped",
+            f"pipeline export is stopped: its newest receipts are of run {others[-1]}",
             where=f"run {plan.run_id}",
             hint="`pachctl start pipeline export --project pachvault` has the newest run exported and sealed",
         )
