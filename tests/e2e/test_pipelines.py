@@ -106,7 +106,7 @@ def test_a_source_that_cannot_be_read_makes_a_partial_record(deployed: Deployed,
     [reason] = deployed.errors("backup_verdict", ran.job)
     assert "partial: " in reason
     assert "not for you" in reason
-    assert "lacks 1 thing that the policy chooses" in ran.report.splitlines()[0]
+    assert "lacks 2 things that the policy chooses" in ran.report.splitlines()[0]
     with deployed.cluster.faults(refusal):
         silent = deployed.policy(policy(backup) + "verdicts: off\n")
         for stage in STAGES:

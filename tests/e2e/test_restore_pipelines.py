@@ -12,7 +12,7 @@ from e2e.backup import Backup
 from e2e.cli import pachvault
 from e2e.cluster import Cluster
 from e2e.requested import Requested
-from pachvault.bundled_files import spec
+from pachvault.bundled_files import RESTORE_STAGES, spec
 from pachvault.policy import HOME_PROJECT
 from pachvault.restore.state.restore_records import DONE
 
@@ -80,7 +80,7 @@ def test_a_request_restores_a_history_and_maps_its_ids(requested: Requested, bac
     assert rows == {(name, "copy", old, new) for old, new in ids.items()}
     assert answered.folder(name) == f"{name}-{report['request'][:12]}"
     receipts = [path for path in answered.fetch if path.startswith(f"/{answered.folder(name)}/receipts/")]
-    assert receipts == [f"/{answered.folder(name)}/receipts/0000.json"]
+    assert receipts == [f"/{answered.folder(name)}/receipts/0000.{kind}" for kind in ("json", "md")]
     assert backup.project.heads("copy").keys() == {"master"}
 
 
@@ -192,7 +192,7 @@ def test_pipelines_made_again_do_nothing_twice(requested: Requested, backup: Bac
     requested.ask({name: copy(backup)})
     backup.project.delete_repo("copy")
     records = requested.home.heads(DONE.repo)
-    for stage in ("restore_replay", "restore_fetch", "restore_plan"):
+    for stage in reversed(RESTORE_STAGES):
         requested.pipelines.delete(HOME_PROJECT, stage)
     requested.deploy()
     answered = requested.ask({f"{name}-next": copy(backup, to={"repo": "next"})})
@@ -215,7 +215,8 @@ def test_a_request_that_is_planned_and_not_answered_is_listed_as_waiting(
             for listed_restore in pachvault(*where, "--json", "restores").objects
         }
 
-    requested.pipelines.delete(HOME_PROJECT, "restore_replay")
+    for stage in ("restore_verdict", "restore_replay"):
+        requested.pipelines.delete(HOME_PROJECT, stage)
     job = requested.commit({name: copy(backup)})
     assert requested.pipelines.wait(HOME_PROJECT, "restore_fetch", job).is_success
     (folder,) = {
@@ -224,8 +225,9 @@ def test_a_request_that_is_planned_and_not_answered_is_listed_as_waiting(
     request = folder.rpartition("-")[2]
     waiting = listed()[request]
     assert (waiting["state"], waiting["phase"]) == ("waiting", "planned")
-    assert waiting["summary"].startswith("1 repos, 1 commits, ")
-    requested.pipelines.create(spec("restore_replay"), "restore_replay.json")
+    assert waiting["summary"].startswith("1 repo, 1 commit, ")
+    for stage in ("restore_replay", "restore_verdict"):
+        requested.pipelines.create(spec(stage), f"{stage}.json")
     answered = requested.ask({f"{name}-other": copy(backup, to={"repo": "other"})})
     assert answered.report(name)["status"] == "restored"
     assert listed()[request]["state"] == "done"
