@@ -71,7 +71,7 @@ class Requested:
         return self.home.commit("requests", put, delete=delete or ())
 
     def ended(self, job: str) -> Answered:
-        """Wait for the jobs; the stages must succeed. A bad result that is new fails the verdict, no other."""
+        """Wait for the jobs; the stages must succeed. A bad result fails the verdict where it is new."""
         for stage in RESTORE_STAGES[:3]:
             done = self.pipelines.wait(HOME_PROJECT, stage, job)
             assert done.is_success, f"{stage}: {done.reason}"
