@@ -178,6 +178,10 @@ def test_nothing_is_forgotten_of_a_damaged_vault(deployed: Deployed, backup: Bac
     assert ran.findings[0]["advice"]
     assert (ran.steps["verify"], ran.steps["forget"]) == ("done", "skipped")
     assert len(backup.vault.snapshots()) == 3
+    # the verdict on the same tick is no better because there is nothing to do; `ended` compares the two
+    again = deployed.ended(deployed.policy(policy(backup) + "# the same\n"))
+    assert (again.report["status"], again.report["exit_code"]) == ("covered", 13)
+    assert pack in again.report["summary"]
     # what failed is read again at the next tick
     again = deployed.ended(deployed.tick())
     assert ", 1 of 3 packs" in again.summary("verify")

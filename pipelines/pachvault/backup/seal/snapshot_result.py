@@ -56,7 +56,7 @@ class SnapshotResult(Outcome):
         summary = (
             f"snapshot {snapshot.short_id}: {counted(len(manifest.repos), 'repo')}, "
             f"{counted(totals.commits_new, 'new commit')}, "
-            f"{totals.bytes_read:,} bytes read, {totals.bytes_stored:,} bytes stored"
+            f"{counted(totals.bytes_read, 'byte')} read, {counted(totals.bytes_stored, 'byte')} stored"
         )
         lists_it = f"`pachvault --vault {plan.target} show {snapshot.short_id}` lists what is in it"
         tries_again = f"the next run tries again what is missing; {TICK_NOW} starts it now"
