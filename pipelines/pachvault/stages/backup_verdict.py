@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from pachvault.verdict import verdict
+from pachvault.bad_runs import fail_bad_run
 from pachvault.worker import Worker
 
 
 def run(worker: Worker) -> str:
     """Carry out the stage; what it did, in a line."""
-    return verdict(worker, "seal", "snapshot.json")
+    return fail_bad_run(worker, "seal", "snapshot.json")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from pachvault.backup.backup_messages import Plan, Receipt
+from pachvault.backup.seal.backup_result import BackupResult
 from pachvault.backup.seal.seal import seal
-from pachvault.backup.seal.snapshot_result import SnapshotResult
 from pachvault.errors import BusyError, DamageError, PachvaultError
 from pachvault.store.open_store import open_store
 from pachvault.vault.vault import open_vault
@@ -24,9 +24,9 @@ def run(worker: Worker) -> str:
     return f"{result.status}: {result.summary}"
 
 
-def _result(worker: Worker, plan: Plan) -> SnapshotResult:
+def _result(worker: Worker, plan: Plan) -> BackupResult:
     if plan.status != "work":
-        return SnapshotResult.of(plan, worker.job_id)
+        return BackupResult.of(plan, worker.job_id)
     receipts = [
         Receipt.read(path.read_bytes(), path.name) for path in worker.inputs("export", "receipts/*.json")
     ]
@@ -34,5 +34,5 @@ def _result(worker: Worker, plan: Plan) -> SnapshotResult:
         snapshot = seal(open_vault(open_store(plan.target)), plan, receipts)
     except (DamageError, BusyError) as error:
         status = "damaged" if isinstance(error, DamageError) else "busy"
-        return SnapshotResult.not_sealed(plan, worker.job_id, status, error)
-    return SnapshotResult.sealed(plan, worker.job_id, snapshot)
+        return BackupResult.not_sealed(plan, worker.job_id, status, error)
+    return BackupResult.sealed(plan, worker.job_id, snapshot)

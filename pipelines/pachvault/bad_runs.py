@@ -15,7 +15,7 @@ class BadRunError(PachvaultError):
     """A run was refused, is partial, damaged or different. Its result is in the file that `where` names."""
 
 
-def verdict(worker: Worker, stage: str, pattern: str, *, is_once: bool = False) -> str:
+def fail_bad_run(worker: Worker, stage: str, pattern: str, *, is_once: bool = False) -> str:
     """The verdict on the one result of a datum, in a line. Raises BadRunError where it is bad.
 
     `is_once` fails only the job of the run that wrote the result. Pachyderm processes a failed datum again in

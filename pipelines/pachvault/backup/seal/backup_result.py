@@ -20,7 +20,7 @@ TICK_NOW = "`pachctl run cron freeze --project pachvault`"
 """Starts the next run."""
 
 
-class SnapshotResult(Outcome):
+class BackupResult(Outcome):
     """The result of a backup."""
 
     run: str

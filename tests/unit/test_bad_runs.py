@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
+from pachvault.bad_runs import BadRunError
 from pachvault.errors import CorruptError
 from pachvault.messages import Outcome
 from pachvault.stages import backup_verdict, restore_verdict
-from pachvault.verdict import BadRunError
 from pachvault.worker import Worker
 
 
