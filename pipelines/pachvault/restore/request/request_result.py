@@ -38,6 +38,7 @@ from pachvault.restore.state.request_lock import HeldError, HeldLock, held
 from pachvault.restore.state.restore_records import as_record, state_of
 from pachvault.runtime.progress import Progress
 from pachvault.store.open_store import open_store
+from pachvault.syntax.quantities import counted
 from pachvault.vault.vault import open_vault
 
 IDS = pa.schema([(name, pa.string()) for name in ("project", "repo", "old", "new")])
@@ -203,7 +204,21 @@ def _answered(
     # a datum that is tried again after its request was recorded must not turn a loss into something good
     state = state_of(recorded)
     exit_code = _EXIT_CODES[state if state in _EXIT_CODES else status]
-    return RequestResult.of(plan, status, str(recorded["summary"]), exit_code, kept=list(kept), **fields)
+    result = RequestResult.of(plan, status, str(recorded["summary"]), exit_code, kept=list(kept), **fields)
+    return result.model_copy(update={"summary": f"{_shortcoming(result)}{result.summary}"})
+
+
+def _shortcoming(result: RequestResult) -> str:
+    """The first difference or loss, for the one line that people read; the lists have all."""
+    if result.differences:
+        first = result.differences[0]
+        place = f"{first['repo']}@{first['commit']}:{first['path']}"
+        return f"{counted(len(result.differences), 'difference')} from the vault, first {place}; "
+    missing = [*result.lost, *result.not_restored]
+    if missing:
+        more = f" and {len(missing) - 1:,} more" if len(missing) > 1 else ""
+        return f"not restored: {missing[0]}{more}; "
+    return ""
 
 
 def _json(value: object) -> bytes:
