@@ -106,7 +106,9 @@ def _serve(state: Path, host: str, port: int, costs: list[CostInterceptor]) -> N
     )
     # what a worker finds at its PEER_PORT: files and pipelines, but no version, admin or transactions
     sidecar = grpc.server(
-        ThreadPoolExecutor(_THREADS, thread_name_prefix="sidecar"), interceptors=[rights, *costs], options=_OPTIONS
+        ThreadPoolExecutor(_THREADS, thread_name_prefix="sidecar"),
+        interceptors=[rights, *costs],
+        options=_OPTIONS,
     )
     sidecar_port = sidecar.add_insecure_port(f"{host}:0")
     try:

@@ -6,11 +6,11 @@ from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
-STAGES = ("freeze", "export", "seal")
+STAGES = ("freeze", "export", "seal", "backup_verdict")
 """The pipelines of a backup, each after those that it reads."""
-MAINTENANCE_STAGES = ("maintenance",)
-"""The pipeline that verifies, forgets and prunes."""
-RESTORE_STAGES = ("restore_plan", "restore_fetch", "restore_replay")
+MAINTENANCE_STAGES = ("maintenance", "maintenance_verdict")
+"""The pipeline that verifies, forgets and prunes, and the one whose jobs fail where it found something."""
+RESTORE_STAGES = ("restore_plan", "restore_fetch", "restore_replay", "restore_verdict")
 """The pipelines that carry out restore requests."""
 ALL_STAGES = (*STAGES, *MAINTENANCE_STAGES, *RESTORE_STAGES)
 EXAMPLES = ("policy.yaml", "request.yaml")

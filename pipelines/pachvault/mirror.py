@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -26,7 +25,14 @@ from pachvault.policy import HOME_PROJECT
 _log = logging.getLogger(__name__)
 
 BACKUP_REPO = "backup"
+_PURPOSE = (
+    "Written by pachvault, do not upload here. It mirrors source commits without copying data: a branch is "
+    "PROJECT--REPO--BRANCH--(when the repo was created)."
+)
 _ABANDONED_AFTER = timedelta(minutes=15)
+_SEPARATORS = 3
+_LONGEST = 120
+"""Characters of a mirror branch's name."""
 _SINGLY = 32
 """New commits of a branch mirrored one by one in a run; older ones are composed into one."""
 
@@ -50,7 +56,7 @@ class BranchTask:
 def open_mirror(source: Source, target: Target, run_id: str) -> Mirror:
     """The backup repo, created where it is missing. Raises PachydermError where that is refused."""
     target.ensure_project(HOME_PROJECT, "pachvault's own pipelines and repos")
-    target.ensure_repo(HOME_PROJECT, BACKUP_REPO, "source commits frozen by pachvault; holds no copies")
+    target.ensure_repo(HOME_PROJECT, BACKUP_REPO, _PURPOSE)
     repo = RepoName(HOME_PROJECT, BACKUP_REPO)
     return Mirror(source, target, run_id, source.branches(repo))
 
@@ -144,9 +150,12 @@ class Mirror:
     ) -> CommitRef:
         """One mirror commit: the file sets of `before` and of the commit itself, in order."""
         note = {"source": str(task.repo), "branch": task.branch, "commit": commit, "run": self._run_id}
+        description = (
+            f"{task.repo}@{task.branch} as of commit {commit}, mirrored by pachvault\n{json.dumps(note)}"
+        )
         ref = _ref(
             self._target.start(
-                HOME_PROJECT, BACKUP_REPO, task.mirror_branch, parent=parent, description=json.dumps(note)
+                HOME_PROJECT, BACKUP_REPO, task.mirror_branch, parent=parent, description=description
             )
         )
         try:
@@ -190,10 +199,12 @@ class Mirror:
 def branch_of(repo: RepoName, created_at: datetime, branch: str) -> str:
     """The mirror's branch for a branch: readable, and free of collisions."""
     # with its time of creation: a repo that was made anew must not extend the mirror of the old one
+    readable = "--".join((repo.project, repo.repo, branch, f"{created_at.astimezone(UTC):%Y%m%d-%H%M%S}"))
+    if readable.count("--") == _SEPARATORS and "---" not in readable and len(readable) <= _LONGEST:
+        return readable
     identity = f"{repo}@{branch}@{created_at.isoformat()}"
     short = hashlib.blake2s(identity.encode(), digest_size=4).hexdigest()
-    readable = re.sub(r"[^A-Za-z0-9_-]", "-", f"{repo.project}--{repo.repo}--{branch}")
-    return f"{readable[:100]}-{short}"
+    return f"{readable[: _LONGEST - len(short) - 1]}-{short}"
 
 
 def mirrored(source: Source, repo: RepoName, commit: str, size_bytes: int) -> CommitRef | None:
@@ -230,7 +241,8 @@ def _ref(commit: str) -> CommitRef:
 def mirror_note(commit: CommitInfo) -> dict[str, str] | None:
     """The note in a mirror commit's description; None for a commit that is no mirror."""
     try:
-        note = json.loads(commit.description)
+        # the last line; earlier versions wrote nothing else
+        note = json.loads(commit.description.rpartition("\n")[2])
     except (ValueError, RecursionError):
         return None
     if not isinstance(note, dict) or not all(

@@ -169,6 +169,8 @@ class Policy(Strict):
     retention: Annotated[list[Retention], BeforeValidator(_listed)] = []
     """Without rules nothing is forgotten."""
     maintenance: Maintenance = Maintenance()
+    verdicts: Annotated[bool, BeforeValidator(_switch)] = True
+    """Whether a run that is refused, partial or damaged makes the job of its verdict pipeline fail."""
 
     @property
     def durations(self) -> list[str]:

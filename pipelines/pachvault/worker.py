@@ -52,6 +52,10 @@ class Worker:
         # is_file follows links: the entries of /pfs are symbolic links into a scratch folder
         yield from sorted(path for path in (self.pfs / name).glob(pattern) if path.is_file())
 
+    def input_commit(self, name: str) -> str:
+        """The id of the commit of an input that this datum reads; empty where Pachyderm does not give it."""
+        return os.environ.get(f"{name}_COMMIT", "")
+
     def policy_text(self) -> str:
         """The policy of the input `policy`; UsageError where there is none."""
         files = list(self.inputs("policy", "policy.yaml"))

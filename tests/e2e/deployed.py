@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from python_pachyderm.proto.v2.pps import pps_pb2
+
 from e2e.cluster import Cluster, Project, Tree, next_second
-from pachvault.pach.pipelines import Pipelines
+from pachvault.pach.pipelines import Job, Pipelines
 from pachvault.policy import HOME_PROJECT
 
 SPECS = Path(__file__).parents[2] / "specs"
@@ -23,6 +25,7 @@ class Ran:
     freeze: Tree
     export: Tree
     seal: Tree
+    verdict: Job
 
     @property
     def plan(self) -> dict[str, Any]:
@@ -30,11 +33,25 @@ class Ran:
 
     @property
     def receipts(self) -> list[dict[str, Any]]:
-        return [json.loads(data) for path, data in sorted(self.export.items())]
+        return [json.loads(data) for path, data in sorted(self.export.items()) if path.endswith(".json")]
 
     @property
     def snapshot(self) -> dict[str, Any]:
         return dict(json.loads(self.seal["/snapshot.json"]))
+
+    @property
+    def report(self) -> str:
+        return self.seal["/report.md"].decode()
+
+
+def errors(cluster: Cluster, pipeline: str, job: str) -> list[str]:
+    """The messages of the error records that the user code of a job logged."""
+    named = pps_pb2.Pipeline(name=pipeline)
+    named.project.name = HOME_PROJECT
+    request = pps_pb2.GetLogsRequest(job=pps_pb2.Job(pipeline=named, id=job))
+    lines = [line.message for line in cluster.connection.pps.GetLogs(request)]
+    records = [json.loads(line) for line in lines if line.startswith("{")]
+    return [record["message"] for record in records if record["level"] == "error"]
 
 
 class Home:
@@ -64,16 +81,24 @@ class Home:
         """Tick, be it in the second of another tick."""
         return self.pipelines.tick(HOME_PROJECT, self._first, "tick")
 
+    def errors(self, pipeline: str, job: str) -> list[str]:
+        """See `errors`."""
+        return errors(self.cluster, pipeline, job)
+
 
 class Deployed(Home):
-    """With pipelines freeze, export and seal."""
+    """With pipelines freeze, export, seal and backup_verdict."""
 
     def __init__(self, cluster: Cluster) -> None:
-        super().__init__(cluster, *STAGES)
+        super().__init__(cluster, *STAGES, "backup_verdict")
 
     def ended(self, job: str) -> Ran:
-        """Wait for a run; each of its stages must succeed."""
+        """Wait for a run; each of its stages must succeed, and so must a verdict on a good backup."""
         for stage in STAGES:
             done = self.pipelines.wait(HOME_PROJECT, stage, job)
             assert done.is_success, f"{stage}: {done.reason}"
-        return Ran(job, *(self.home.tree(stage, job) for stage in STAGES))
+        freeze, export, seal = (self.home.tree(stage, job) for stage in STAGES)
+        ran = Ran(job, freeze, export, seal, self.pipelines.wait(HOME_PROJECT, "backup_verdict", job))
+        if seal:  # without a policy there is nothing to do
+            assert ran.verdict.is_success == (ran.snapshot["status"] in ("sealed", "covered")), ran.report
+        return ran

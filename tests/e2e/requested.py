@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from e2e.cluster import Cluster, Project, Tree
+from e2e.deployed import errors
 from pachvault.bundled_files import RESTORE_STAGES, spec
 from pachvault.pach.pipelines import Pipelines
 from pachvault.policy import HOME_PROJECT
@@ -70,11 +71,22 @@ class Requested:
         return self.home.commit("requests", put, delete=delete or ())
 
     def ended(self, job: str) -> Answered:
-        """Wait for the jobs; each of the stages must succeed."""
-        for stage in RESTORE_STAGES:
+        """Wait for the jobs; the stages must succeed. A bad result fails the verdict where it is new."""
+        for stage in RESTORE_STAGES[:3]:
             done = self.pipelines.wait(HOME_PROJECT, stage, job)
             assert done.is_success, f"{stage}: {done.reason}"
-        return Answered(*(self.home.tree(stage, job) for stage in RESTORE_STAGES))
+        answered = Answered(*(self.home.tree(stage, job) for stage in RESTORE_STAGES[:3]))
+        verdict = self.pipelines.wait(HOME_PROJECT, "restore_verdict", job)
+        reports = [
+            json.loads(data) for path, data in answered.replay.items() if path.endswith("/report.json")
+        ]
+        bad = [report for report in reports if report["exit_code"] and report["job"] == job]
+        assert verdict.is_success == (not bad), (verdict, bad)
+        return answered
+
+    def errors(self, pipeline: str, job: str) -> list[str]:
+        """See `deployed.errors`."""
+        return errors(self.cluster, pipeline, job)
 
     def ask(self, files: dict[str, dict[str, Any] | str], delete: list[str] | None = None) -> Answered:
         """Commit requests and wait for their answers."""

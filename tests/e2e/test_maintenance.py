@@ -52,17 +52,20 @@ class Ran:
 
 
 class Deployed(Home):
-    """With pipeline maintenance, made from the spec that users deploy."""
+    """With pipelines maintenance and maintenance_verdict, made from the specs that users deploy."""
 
     def __init__(self, cluster: Cluster) -> None:
-        super().__init__(cluster, "maintenance")
+        super().__init__(cluster, "maintenance", "maintenance_verdict")
 
     def ended(self, job: str) -> Ran:
         done = self.pipelines.wait(HOME_PROJECT, "maintenance", job)
         assert done.is_success, done.reason
         files = self.home.tree("maintenance", job)
-        assert set(files) == {"/report.json", "/findings.json"}
-        return Ran(json.loads(files["/report.json"]), json.loads(files["/findings.json"]))
+        assert set(files) == {"/report.json", "/report.md", "/findings.json"}
+        ran = Ran(json.loads(files["/report.json"]), json.loads(files["/findings.json"]))
+        verdict = self.pipelines.wait(HOME_PROJECT, "maintenance_verdict", job)
+        assert verdict.is_success == (ran.report["exit_code"] == 0), files["/report.md"].decode()
+        return ran
 
 
 @pytest.fixture(scope="module")
@@ -175,6 +178,10 @@ def test_nothing_is_forgotten_of_a_damaged_vault(deployed: Deployed, backup: Bac
     assert ran.findings[0]["advice"]
     assert (ran.steps["verify"], ran.steps["forget"]) == ("done", "skipped")
     assert len(backup.vault.snapshots()) == 3
+    # the verdict on the same tick is no better because there is nothing to do; `ended` compares the two
+    again = deployed.ended(deployed.policy(policy(backup) + "# the same\n"))
+    assert (again.report["status"], again.report["exit_code"]) == ("covered", 13)
+    assert pack in again.report["summary"]
     # what failed is read again at the next tick
     again = deployed.ended(deployed.tick())
     assert ", 1 of 3 packs" in again.summary("verify")

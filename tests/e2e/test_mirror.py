@@ -27,9 +27,9 @@ def mirrors(project: Project) -> dict[str, CommitInfo]:
     """The mirror commits of a project's commits that did not fail: source commit to mirror."""
     mirror_of = {}
     for info in project.cluster.source.commits(RepoName(HOME_PROJECT, "backup")):
-        description = json.loads(info.description or "{}")
-        if description.get("source", "").startswith(f"{project.name}/") and not info.error:
-            mirror_of[description["commit"]] = info
+        note = mirror.mirror_note(info)
+        if note and note["source"].startswith(f"{project.name}/") and not info.error:
+            mirror_of[note["commit"]] = info
     return mirror_of
 
 

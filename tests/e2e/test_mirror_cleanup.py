@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -21,6 +20,7 @@ from pachvault.errors import PachydermError
 from pachvault.format.ids import RepoName
 from pachvault.maintenance import mirror_cleanup
 from pachvault.maintenance.mirror_cleanup import MirrorAction, MirrorCleanupPlan
+from pachvault.mirror import mirror_note
 from pachvault.pach.records import CommitInfo
 from pachvault.pach.source import CommitRef
 from pachvault.policy import HOME_PROJECT, Policy
@@ -66,7 +66,7 @@ def trimmed(backup: Backup, before: datetime | None = None) -> tuple[int, list[s
 def mirrors(backup: Backup) -> dict[str, CommitInfo]:
     """What the backup repo holds: source commit to mirror."""
     infos = backup.project.cluster.source.commits(RepoName(HOME_PROJECT, "backup"))
-    return {json.loads(info.description)["commit"]: info for info in infos if info.description}
+    return {note["commit"]: info for info in infos if (note := mirror_note(info)) is not None}
 
 
 def head(backup: Backup) -> str:

@@ -6,10 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from python_pachyderm.proto.v2.pps import pps_pb2
 
 from e2e.backup import Backup
-from e2e.cluster import Cluster
-from e2e.deployed import Deployed, Ran
+from e2e.cluster import Cluster, eventually
+from e2e.deployed import STAGES, Deployed, Ran
+from pachvault.policy import HOME_PROJECT
 
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("pipelines")]
 
@@ -66,8 +68,16 @@ def test_a_bad_policy_is_refused_in_a_record_and_a_good_one_goes_on(
     assert bad.snapshot["status"] == "refused"
     assert "policy.yaml:5: unknown field 'hystory'" in bad.snapshot["summary"]
     assert backup.vault.snapshots() == []
+    [reason] = deployed.errors("backup_verdict", bad.job)
+    assert "refused: policy.yaml:5: unknown field 'hystory'" in reason
+    assert "pachctl run cron freeze --project pachvault" in reason
+    first = bad.report.splitlines()[0]
+    assert "refused (exit code 2): policy.yaml:5: unknown field 'hystory'" in first
     good = deployed.ended(deployed.policy(policy(backup)))
     assert good.snapshot["status"] == "sealed"
+    assert good.verdict.is_success
+    assert backup.vault.url in good.report
+    assert good.snapshot["snapshot"] in good.report
     backup.assert_restorable()
 
 
@@ -93,6 +103,35 @@ def test_a_source_that_cannot_be_read_makes_a_partial_record(deployed: Deployed,
     assert ran.snapshot["status"] == "partial"
     assert "not for you" in ran.snapshot["problems"][0]["message"]
     assert backup.vault.snapshot().manifest.partial
+    [reason] = deployed.errors("backup_verdict", ran.job)
+    assert "partial: " in reason
+    assert "not for you" in reason
+    assert "lacks 2 things that the policy chooses" in ran.report.splitlines()[0]
+    with deployed.cluster.faults(refusal):
+        silent = deployed.policy(policy(backup) + "verdicts: off\n")
+        for stage in STAGES:
+            assert deployed.pipelines.wait(HOME_PROJECT, stage, silent).is_success
+        assert deployed.pipelines.wait(HOME_PROJECT, "backup_verdict", silent).is_success
+
+
+def test_a_stopped_export_is_named_and_started_it_seals_the_run(deployed: Deployed, backup: Backup) -> None:
+    deployed.ended(deployed.policy(policy(backup)))
+    stub, export = deployed.cluster.connection.pps, pps_pb2.Pipeline(name="export")
+    export.project.name = HOME_PROJECT
+    stub.StopPipeline(pps_pb2.StopPipelineRequest(pipeline=export))
+    job = deployed.tick()
+    try:
+        assert deployed.pipelines.wait(HOME_PROJECT, "seal", job).is_success
+        assert not deployed.pipelines.wait(HOME_PROJECT, "backup_verdict", job).is_success
+        [reason] = deployed.errors("backup_verdict", job)
+        assert "busy: not sealed: " in reason
+        assert "pipeline export is stopped" in reason
+        assert "pachctl start pipeline export --project pachvault" in reason
+        sealed = set(backup.vault.snapshots())
+    finally:
+        stub.StartPipeline(pps_pb2.StartPipelineRequest(pipeline=export))
+    eventually("the run is sealed", lambda: set(backup.vault.snapshots()) > sealed)
+    assert backup.vault.snapshot().manifest.run_id == job
 
 
 @pytest.mark.slow

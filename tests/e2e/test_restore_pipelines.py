@@ -12,7 +12,7 @@ from e2e.backup import Backup
 from e2e.cli import pachvault
 from e2e.cluster import Cluster
 from e2e.requested import Requested
-from pachvault.bundled_files import spec
+from pachvault.bundled_files import RESTORE_STAGES, spec
 from pachvault.policy import HOME_PROJECT
 from pachvault.restore.state.restore_records import DONE
 
@@ -80,7 +80,7 @@ def test_a_request_restores_a_history_and_maps_its_ids(requested: Requested, bac
     assert rows == {(name, "copy", old, new) for old, new in ids.items()}
     assert answered.folder(name) == f"{name}-{report['request'][:12]}"
     receipts = [path for path in answered.fetch if path.startswith(f"/{answered.folder(name)}/receipts/")]
-    assert receipts == [f"/{answered.folder(name)}/receipts/0000.json"]
+    assert receipts == [f"/{answered.folder(name)}/receipts/0000.{kind}" for kind in ("json", "md")]
     assert backup.project.heads("copy").keys() == {"master"}
 
 
@@ -124,6 +124,29 @@ def test_bad_requests_are_refused_in_their_own_reports_and_block_no_other(
 
 
 @pytest.mark.slow
+def test_a_bad_request_is_red_once_and_later_requests_are_green(requested: Requested, backup: Backup) -> None:
+    name = backup.project.name
+    bad = requested.commit({f"{name}-bad": copy(backup, what=[f"{name}/nothing@master"])})
+    requested.ended(bad)
+    verdict = requested.pipelines.wait(HOME_PROJECT, "restore_verdict", bad)
+    assert not verdict.is_success
+    [reason] = requested.errors("restore_verdict", bad)
+    assert f"/{name}-bad-" in reason
+    assert f"{name}/nothing" in reason
+    assert "pachctl put file requests@master:/NAME.yaml" in reason
+    good = requested.commit({name: copy(backup)})
+    answered = requested.ended(good)
+    assert requested.pipelines.wait(HOME_PROJECT, "restore_verdict", good).is_success
+    assert answered.report(f"{name}-bad")["status"] == "refused"
+    report = answered.report(name)
+    assert (report["snapshot"], report["vault"]) == (backup.vault.snapshot().name.id, backup.vault.url)
+    assert report["targets"] == [f"{name}/copy@master"]
+    assert report["summary"].startswith("1 repo, 1 commit, ")
+    text = answered.replay[f"/{answered.folder(name)}/report.md"].decode()
+    assert text.startswith(f"**Restore {name}: restored: 1 repo, 1 commit, ")
+    assert f"{name}/copy@master" in text
+
+
 def test_what_is_no_request_file_is_refused_too(requested: Requested) -> None:
     job = requested.home.commit("requests", {"/README": b"hello", "/folder/x.yaml": b"version: 1"})
     answered = requested.ended(job)
@@ -169,7 +192,7 @@ def test_pipelines_made_again_do_nothing_twice(requested: Requested, backup: Bac
     requested.ask({name: copy(backup)})
     backup.project.delete_repo("copy")
     records = requested.home.heads(DONE.repo)
-    for stage in ("restore_replay", "restore_fetch", "restore_plan"):
+    for stage in reversed(RESTORE_STAGES):
         requested.pipelines.delete(HOME_PROJECT, stage)
     requested.deploy()
     answered = requested.ask({f"{name}-next": copy(backup, to={"repo": "next"})})
@@ -192,7 +215,8 @@ def test_a_request_that_is_planned_and_not_answered_is_listed_as_waiting(
             for listed_restore in pachvault(*where, "--json", "restores").objects
         }
 
-    requested.pipelines.delete(HOME_PROJECT, "restore_replay")
+    for stage in ("restore_verdict", "restore_replay"):
+        requested.pipelines.delete(HOME_PROJECT, stage)
     job = requested.commit({name: copy(backup)})
     assert requested.pipelines.wait(HOME_PROJECT, "restore_fetch", job).is_success
     (folder,) = {
@@ -201,8 +225,9 @@ def test_a_request_that_is_planned_and_not_answered_is_listed_as_waiting(
     request = folder.rpartition("-")[2]
     waiting = listed()[request]
     assert (waiting["state"], waiting["phase"]) == ("waiting", "planned")
-    assert waiting["summary"].startswith("1 repos, 1 commits, ")
-    requested.pipelines.create(spec("restore_replay"), "restore_replay.json")
+    assert waiting["summary"].startswith("1 repo, 1 commit, ")
+    for stage in ("restore_replay", "restore_verdict"):
+        requested.pipelines.create(spec(stage), f"{stage}.json")
     answered = requested.ask({f"{name}-other": copy(backup, to={"repo": "other"})})
     assert answered.report(name)["status"] == "restored"
     assert listed()[request]["state"] == "done"

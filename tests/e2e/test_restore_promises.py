@@ -14,6 +14,7 @@ from e2e.cli import Outcome, pachvault
 from e2e.cluster import Cluster, Project
 from e2e.restored import restore
 from pachvault import request as requests
+from pachvault.bundled_files import MAINTENANCE_STAGES, STAGES
 from pachvault.errors import PachydermError
 from pachvault.format.ids import RepoName
 from pachvault.pach.pipelines import Pipelines
@@ -242,7 +243,7 @@ def test_the_backups_own_project_comes_back_only_where_it_is_named(
     outcome = pachvault("--pachd", other.address, "deploy", "--policy", str(file))
     assert "missing: policy" not in outcome.err
     assert "work: " in freeze.run(worker)
-    for pipeline in ("maintenance", "seal", "export", "freeze"):  # what reads before what is read
+    for pipeline in reversed((*STAGES, *MAINTENANCE_STAGES)):  # what reads before what is read
         Pipelines(other.connection).delete(HOME_PROJECT, pipeline)
 
 

@@ -62,7 +62,7 @@ def test_a_dry_run_changes_nothing(backup: Backup, history: list[str], other: Cl
     assert outcome.code == 0
     name = backup.project.name
     assert outcome.out.splitlines() == [
-        "1 repos, 2 commits, 2,001 bytes from the vault",
+        "1 repo, 2 commits, 2,001 bytes from the vault",
         f"create project {name}",
         f"{name}/data → {name}/data (new): 2 commits from the vault",
         f"  create master at {history[1][:12]}",

@@ -37,7 +37,7 @@ def test_a_spec_is_strictly_a_pipeline_of_the_home_project(path: Path) -> None:
     assert pipeline.pipeline.project.name == HOME_PROJECT
     assert list(pipeline.transform.cmd) == ["pachvault", "stage", path.stem]
     assert pipeline.transform.image == f"pachvault/pachvault:{pachvault.__version__}"
-    assert pipeline.description
+    assert 0 < len(pipeline.description) < 160
     assert spec(path.stem) == path.read_text()
 
 
@@ -47,6 +47,12 @@ def test_a_spec_asks_for_what_it_needs_within_the_community_edition(path: Path) 
     assert 1 <= pipeline.parallelism_spec.constant <= 8
     assert pipeline.resource_requests.memory
     assert pipeline.resource_requests.disk
+
+
+@pytest.mark.parametrize("stage", ["backup_verdict", "maintenance_verdict", "restore_verdict"])
+def test_a_verdict_is_tried_once_and_nothing_reads_it(stage: str) -> None:
+    assert parsed(spec(stage)).datum_tries == 1
+    assert not any(f'"repo": "{stage}"' in path.read_text() for path in FILES)
 
 
 @pytest.mark.parametrize(("stage", "glob"), [("export", "/work/*"), ("restore_fetch", "/*/work/*")])

@@ -129,7 +129,7 @@ def _say_snapshot(snapshot: Snapshot, seconds: float, say: Say) -> None:
         raise PachvaultError(f"the snapshot is partial: {manifest.problems[0].message}")
     say(
         f"snapshot {snapshot.short_id}: {len(manifest.repos)} repos, {size / 1e6:.1f} MB at the heads, "
-        f"{totals.commits_new} new commits, {seconds:.1f} s from tick to seal"
+        f"{totals.commits_new} new commits, {seconds:.1f} s from tick to verdict"
     )
     if totals.bytes_read:
         dedup = totals.bytes_read / totals.bytes_new if totals.bytes_new else float("inf")

@@ -172,6 +172,12 @@ class Plan(StageMessage):
     status: Literal["work", "covered", "refused"]
     summary: str
     """One line for users."""
+    exit_code: int = 0
+    """Of the same outcome in a shell; other than 0 where it is refused."""
+    next_step: str = ""
+    """What to do about it; empty where there is nothing to do."""
+    is_signalled: bool = True
+    """See `Outcome`."""
     run_id: str
     policy: str = ""
     target: str = ""

@@ -82,18 +82,25 @@ def check_sealed(vault: Vault, run_id: str, manifest: str) -> None:
 def _check_in_time(vault: Vault, run_id: str, announced: ObjectInfo | None, at: datetime) -> None:
     """Raise BusyError where a run must not be sealed at this time of the store's clock."""
     if announced is None:
-        raise _not_sealed(run_id, "its announcement is missing")
+        raise _not_sealed(
+            run_id,
+            f"its announcement is missing from {vault.store.url}, as this stage sees it",
+            hint="a folder must be one shared volume in the workers of all stages (docs/operating.md); if it "
+            "is, the run was cleaned up, and the next one reuses what it stored",
+        )
     # format 9.6; the proof after 9.8 needs the half
     limit = vault.config.grace / 2
     age = at - announced.modified_at
     if age > limit:
-        raise _not_sealed(run_id, f"its freeze was more than {rounded_in_words(limit)} ago")
+        most = f"more than {rounded_in_words(limit)} ago, half the grace period of the vault"
+        raise _not_sealed(run_id, f"its freeze was {most}: {rounded_in_words(age)} ago")
     if age < -limit:
         raise _not_sealed(run_id, "the store's clock was set back")
 
 
-def _not_sealed(run_id: str, why: str) -> BusyError:
-    hint = "the next run reuses what this one has stored"
+def _not_sealed(
+    run_id: str, why: str, hint: str = "the next run reuses what this one has stored"
+) -> BusyError:
     return BusyError(f"the run is not sealed: {why}", where=f"run {run_id}", hint=hint)
 
 
@@ -144,7 +151,9 @@ def covering(vault: Vault, policy: str, run_id: str, tick: Tick, cluster_id: str
             continue  # sealed since the listing, or of another version: it covers nothing
         is_of_policy = (run.policy, run.cluster_id) == (policy, cluster_id) and run.run_id != run_id
         if is_of_policy and tick.is_covered_by_run(run.frozen_at, info.modified_at):
-            return f"run {run.run_id}, frozen at {run.frozen_at:%H:%M:%S}, not sealed yet,"
+            # read long after, so nothing that is true only now
+            at = f"{run.frozen_at:%Y-%m-%d %H:%M:%S}"
+            return f"run {run.run_id}, which froze at {at} UTC and was in progress at this tick,"
     return None
 
 

@@ -10,6 +10,7 @@ import logging
 import time
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from typing import Literal
 
 from pachvault.errors import EXIT_DAMAGE, EXIT_OK, EXIT_PARTIAL, PachvaultError
 from pachvault.format import layout
@@ -17,10 +18,11 @@ from pachvault.format.maintenance_documents import AuditEntry
 from pachvault.maintenance import reserve
 from pachvault.maintenance.maintenance_report import MaintenanceReport, MaintenanceResult, MaintenanceStep
 from pachvault.maintenance.maintenance_steps import STEPS, StepContext
-from pachvault.maintenance.verify import audits
+from pachvault.maintenance.verify import audits, findings, known_damage
 from pachvault.pach.connection import connect
 from pachvault.policy import Policy
 from pachvault.runtime.progress import Progress
+from pachvault.syntax.quantities import counted
 from pachvault.syntax.schedule import longest_gap
 from pachvault.vault import clock
 from pachvault.vault.clock import Clocks
@@ -28,6 +30,8 @@ from pachvault.vault.vault import Vault
 
 _log = logging.getLogger(__name__)
 
+_EXIT_CODES = {"damaged": EXIT_DAMAGE, "degraded": EXIT_PARTIAL, "failed": EXIT_PARTIAL, "done": EXIT_OK}
+_NAMED = 5
 LEVEL = "maintenance"
 """Of the audits that record the ticks of maintenance runs."""
 
@@ -52,6 +56,8 @@ def maintenance(
         tick=tick,
         began_at=began_at,
         is_dry_run=is_dry_run,
+        exit_code=EXIT_OK,
+        is_signalled=chosen.verdicts,
     )
     with connect(address, token) as connection:
         # several clusters and policies may use one vault: each has ticks of its own
@@ -65,7 +71,7 @@ def maintenance(
             gap = longest_gap(chosen.maintenance.schedule, tick)
             if _is_covered(vault, owner, tick, clocks, gap):
                 _log.info("tick %s is covered by an earlier run", tick)
-                return MaintenanceResult(report, [])
+                return MaintenanceResult(_with_known_damage(report, vault, clocks), [])
         context = StepContext(vault, chosen, address, token, connection, clocks, progress, is_dry_run)
         return _run(context, report, owner)
 
@@ -79,10 +85,13 @@ def _run(context: StepContext, report: MaintenanceReport, owner: str) -> Mainten
         # recorded even if steps failed: `status` shows the failure. Only a good record covers the tick, so
         # the next run tries again
         reserve.used(context.vault, lambda _: _record(context.vault, owner, report.tick, failed))
+    status = _status(failed, context)
     finished = report.model_copy(
         update={
-            "status": "damaged" if context.damages else "failed" if failed else "done",
-            "summary": _summary(steps, failed, context.damages),
+            "status": status,
+            "exit_code": _EXIT_CODES[status],
+            "summary": _summary(steps, failed, context, status),
+            "next_step": _next_step(status, report.target),
             "seconds": _since(began),
             "steps": steps,
             "audits": sorted(_audits(context.vault) - audits_before),
@@ -92,16 +101,59 @@ def _run(context: StepContext, report: MaintenanceReport, owner: str) -> Mainten
     return MaintenanceResult(finished, context.findings)
 
 
-def refused(reason: str, tick: datetime | None) -> MaintenanceResult:
+def refused(error: PachvaultError, tick: datetime | None, chosen: Policy | None) -> MaintenanceResult:
     """The result of a run that was not started: how a worker reports bad input."""
-    return MaintenanceResult(
-        MaintenanceReport(status="refused", summary=reason, tick=tick, began_at=datetime.now(UTC)), []
+    report = MaintenanceReport(
+        status="refused",
+        summary=str(error),
+        next_step="remove the cause (`pachvault deploy --policy FILE` commits a corrected policy); the next "
+        "tick tries again, or `pachctl run cron maintenance --project pachvault` now",
+        exit_code=error.exit_code,
+        is_signalled=chosen.verdicts if chosen else True,
+        policy=chosen.name if chosen else "",
+        target=chosen.target if chosen else "",
+        tick=tick,
+        began_at=datetime.now(UTC),
     )
+    return MaintenanceResult(report, [])
 
 
 def exit_code(report: MaintenanceReport) -> int:
-    """13 where the vault is damaged, 3 where a step failed, else 0."""
-    return {"damaged": EXIT_DAMAGE, "failed": EXIT_PARTIAL}.get(report.status, EXIT_OK)
+    """13 where the vault is damaged, 3 where it is degraded or a step failed, else 0."""
+    return report.exit_code or EXIT_OK
+
+
+def _status(failed: list[str], context: StepContext) -> Literal["done", "damaged", "degraded", "failed"]:
+    if context.damages:
+        return "damaged"
+    if failed:
+        return "failed"
+    return "degraded" if findings.exit_code(context.findings) else "done"
+
+
+def _next_step(status: str, target: str) -> str:
+    """What a user does about it; empty where there is nothing to do."""
+    if status == "failed":
+        return "remove the cause that the step names; the next run does what this one could not"
+    if status in ("damaged", "degraded"):
+        return f"`pachvault --vault {target} repair --dry-run` shows what can be repaired, and how"
+    return ""
+
+
+def _with_known_damage(report: MaintenanceReport, vault: Vault, clocks: Clocks) -> MaintenanceReport:
+    """That of a run with nothing to do: it must not look good where an earlier one found damage."""
+    known = known_damage.known(vault, audits.load(vault), clocks.store).lost
+    if not known:
+        return report
+    names = ", ".join(audited.name for audited in known[:_NAMED])
+    damage = f"the vault is still damaged: {counted(len(known), 'object')}, {names}"
+    return report.model_copy(
+        update={
+            "summary": f"{report.summary}; {damage}",
+            "exit_code": EXIT_DAMAGE,
+            "next_step": _next_step("damaged", report.target),
+        }
+    )
 
 
 def _step(name: str, context: StepContext) -> MaintenanceStep:
@@ -129,12 +181,16 @@ def _since(began: float) -> float:
     return round(time.monotonic() - began, 3)
 
 
-def _summary(steps: list[MaintenanceStep], failed: list[str], damages: int) -> str:
-    if damages:
+def _summary(steps: list[MaintenanceStep], failed: list[str], context: StepContext, status: str) -> str:
+    if status == "damaged":
         also = f"; failed: {', '.join(failed)}" if failed else ""
-        return f"the vault is damaged: {damages} findings{also}"
-    if failed:
+        return f"the vault is damaged: {counted(context.damages, 'finding')}{also}"
+    if status == "failed":
         return f"failed, the next run tries again: {', '.join(failed)}"
+    if status == "degraded":
+        bad = [found for found in context.findings if findings.exit_code([found])]
+        kinds = ", ".join(sorted({found.kind for found in bad}))
+        return f"nothing is known to be lost, but there are {counted(len(bad), 'finding')}: {kinds}"
     return "; ".join(f"{step.name}: {step.summary}" for step in steps)
 
 

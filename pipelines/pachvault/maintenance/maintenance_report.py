@@ -6,9 +6,12 @@ import json
 from dataclasses import dataclass
 from typing import Literal
 
+from pachvault import markdown
 from pachvault.format.documents import Time
 from pachvault.maintenance.verify.findings import Finding
-from pachvault.messages import StageMessage
+from pachvault.markdown import Table
+from pachvault.messages import Outcome, StageMessage
+from pachvault.syntax.quantities import counted
 
 
 class MaintenanceStep(StageMessage):
@@ -24,12 +27,12 @@ class MaintenanceStep(StageMessage):
     seconds: float = 0.0
 
 
-class MaintenanceReport(StageMessage):
+class MaintenanceReport(Outcome):
     """A maintenance run."""
 
-    status: Literal["done", "damaged", "failed", "covered", "refused"]
-    """damaged: the vault is, see the findings. failed: a step did. covered: an earlier run did this tick."""
-    summary: str
+    status: Literal["done", "damaged", "degraded", "failed", "covered", "refused"]
+    """damaged: the vault is, see the findings. degraded: nothing is known to be lost, but something is not as
+    it should be or could not be read. failed: a step did. covered: an earlier run did this tick."""
     policy: str = ""
     target: str = ""
     tick: Time | None = None
@@ -53,3 +56,35 @@ class MaintenanceResult:
         """The findings as a JSON list, for people and programs."""
         fields = [finding.as_fields() for finding in self.findings]
         return (json.dumps(fields, indent=1) + "\n").encode()
+
+    def markdown(self) -> bytes:
+        """`report.md`."""
+        report = self.report
+        when = markdown.at(report.tick or report.began_at)
+        sentence = f"Maintenance of {when}: {report.status}{markdown.failed(report.exit_code)}"
+        if report.status == "done":
+            sentence = f"{sentence}: all steps done, {counted(report.findings, 'finding')}."
+        else:
+            sentence = f"{sentence}: {report.summary}"
+        facts = {
+            "Policy": report.policy,
+            "Target": report.target,
+            "Tick": markdown.at(report.tick),
+            "Began at": markdown.at(report.began_at),
+            "Findings": report.findings,
+        }
+        steps = [(step.name, step.status, step.summary) for step in report.steps]
+        details = [(step.name, line) for step in report.steps if step.name != "verify" for line in step.lines]
+        findings = [
+            (finding.severity, finding.object, finding.message, finding.advice) for finding in self.findings
+        ]
+        return markdown.report(
+            sentence,
+            facts,
+            next_step=report.next_step,
+            tables=[
+                Table("Findings", ("Severity", "Where", "What", "To do"), findings),
+                Table("Steps", ("Step", "Status", "What"), steps),
+                Table("Details", ("Step", "What"), details),
+            ],
+        )

@@ -30,6 +30,7 @@ from pachvault.pach.target import Target
 from pachvault.policy import Policy
 from pachvault.restore.apply import garbage_collection
 from pachvault.runtime.progress import Progress
+from pachvault.syntax.quantities import counted
 from pachvault.syntax.schedule import longest_gap
 from pachvault.vault import clock, snapshots
 from pachvault.vault.clock import Clocks
@@ -119,7 +120,9 @@ def verify(context: StepContext) -> StepOutcome:
         f"{finding.severity}: {finding.kind}: {finding.object}: {finding.message}; to do: {finding.advice}"
         for finding in findings
     ]
-    return StepOutcome(f"{verified.snapshots} snapshots, {what}{why}; {len(findings)} findings", lines)
+    return StepOutcome(
+        f"{counted(verified.snapshots, 'snapshot')}, {what}{why}; {counted(len(findings), 'finding')}", lines
+    )
 
 
 def restore_drill(context: StepContext) -> StepOutcome:
@@ -143,7 +146,7 @@ def _drill(context: StepContext) -> StepOutcome:
     context.damages += sum(sample.result == "damaged" for sample in bad)
     if not drilled.results:
         return StepOutcome(f"nothing to restore: {drill.NOTHING} {drilled.snapshot}", status="skipped")
-    what = f"snapshot {drilled.snapshot}: {drilled.files} files, {drilled.bytes:,} bytes"
+    what = f"snapshot {drilled.snapshot}: {counted(drilled.files, 'file')}, {drilled.bytes:,} bytes"
     if bad:
         return StepOutcome(f"{what}: {len(bad)} of {len(drilled.results)} samples failed", lines, "failed")
     return StepOutcome(f"{what}: all restored correctly")
@@ -203,8 +206,9 @@ def prune_vault(context: StepContext) -> StepOutcome:
         waiting_bytes = sum(group.bytes for group in waiting)
         until_text = f"; {waiting_bytes:,} bytes wait until {waiting[-1].until:%Y-%m-%d}"
     return StepOutcome(
-        f"deleted {outcome.deleted.total()} objects of {outcome.deleted_bytes:,} bytes, "
-        f"marked {outcome.marked} of {outcome.marked_bytes:,}, repacked {outcome.repacked} packs{until_text}",
+        f"deleted {counted(outcome.deleted.total(), 'object')} of {outcome.deleted_bytes:,} bytes, "
+        f"marked {outcome.marked} of {outcome.marked_bytes:,}, "
+        f"repacked {counted(outcome.repacked, 'pack')}{until_text}",
         outcome.problems,
         "failed" if outcome.problems else "done",
     )
@@ -222,7 +226,7 @@ def clean_mirror(context: StepContext) -> StepOutcome:
         return StepOutcome(f"would delete {count} commits of the backup repo, keep {planned.kept_count}")
     deleted_count, problems = mirror_cleanup.execute(target, planned)
     return StepOutcome(
-        f"deleted {deleted_count} commits of the backup repo, kept {planned.kept_count}", problems
+        f"deleted {counted(deleted_count, 'commit')} of the backup repo, kept {planned.kept_count}", problems
     )
 
 

@@ -20,7 +20,7 @@ from pachvault.pach.source import Source
 from pachvault.pach.target import Target
 from pachvault.policy import DRILL_PROJECT, HOME_PROJECT
 from pachvault.restore.restore_messages import RestorePlan
-from pachvault.restore.state.restore_records import DONE, not_carried_out
+from pachvault.restore.state.restore_records import DONE, PURPOSE, not_carried_out
 from pachvault.syntax.selection import SourcePattern
 from pachvault.vault.blob_reader import BlobReader
 from pachvault.vault.index import blob_index
@@ -85,7 +85,7 @@ def settle_requests(
                 record = not_carried_out(request_id, plan.snapshot, datetime.now(UTC))
                 new[path] = (json.dumps(record, indent=1) + "\n").encode()
     if new:
-        target.ensure_repo(DONE.project, DONE.repo, "finished restore requests")
+        target.ensure_repo(DONE.project, DONE.repo, PURPOSE)
         target.put_files(DONE.project, DONE.repo, cluster_project.MASTER, new)
     return lost
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pachvault.format.documents import Hex, Roles
+from pachvault.format.documents import Hex, Roles, Time
 from pachvault.format.ids import RepoName
 from pachvault.messages import StageMessage
 from pachvault.pach.records import CommitInfo
@@ -167,8 +167,12 @@ class RestorePlan(StageMessage):
     request_id: str
     status: Literal["work", "done", "refused"]
     summary: str
+    exit_code: int = 0
+    """Of the same outcome in a shell; other than 0 where it is refused."""
     vault: str = ""
     snapshot: str = ""
+    frozen_at: Time | None = None
+    """When the snapshot was frozen."""
     projects: list[ProjectPlan] = []
     """Those to create."""
     repos: list[RepoPlan] = []
@@ -192,6 +196,11 @@ class RestorePlan(StageMessage):
     """The throughput to expect, where it was measured."""
     measured_by: str = ""
     """What it was measured by, for users."""
+
+    @property
+    def targets(self) -> list[str]:
+        """The branches to write, project/repo@branch each."""
+        return [f"{repo.target}@{branch.name}" for repo in self.repos for branch in repo.branches]
 
     @property
     def new_pipelines(self) -> list[str]:

@@ -50,6 +50,10 @@ class RestoreReport:
     kept: list[str] = field(default_factory=list)
     """The branches that keep differing commits; the heads were not moved then."""
     vault_id: str = ""
+    snapshot: str = ""
+    """The id of the snapshot."""
+    targets: list[str] = field(default_factory=list)
+    """The branches that the request is about, project/repo@branch each."""
     bytes: int = 0
     """Bytes that were restored from the vault."""
     seconds: float | None = None

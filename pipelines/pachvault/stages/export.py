@@ -1,4 +1,4 @@
-"""Stage `export`: one `work/NNNN.json` of freeze in; `receipts/NNNN.json` out, objects in the vault."""
+"""Stage `export`: one `work/NNNN.json` in; `receipts/NNNN.json` and `.md` out, objects in the vault."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import logging
 
 from pachvault.backup.backup_messages import ExportShare, Receipt
 from pachvault.backup.export.export import export_share
+from pachvault.backup.export.share_report import share_report
 from pachvault.errors import PachvaultError
 from pachvault.pach.access.address import Address
 from pachvault.pach.connection import Connection
@@ -13,6 +14,7 @@ from pachvault.pach.source import Source
 from pachvault.runtime import logs
 from pachvault.runtime.progress import Quiet
 from pachvault.store.open_store import open_store
+from pachvault.syntax.quantities import counted
 from pachvault.vault.vault import open_vault
 from pachvault.worker import Worker
 
@@ -29,11 +31,12 @@ def run(worker: Worker) -> str:
     share = ExportShare.read(files[0].read_bytes(), files[0].name)
     receipt = _export(worker, share)
     worker.write(f"receipts/{share.number:04d}.json", receipt.encode())
+    worker.write(f"receipts/{share.number:04d}.md", share_report(receipt, share.target))
     failed = [item for item in receipt.items if item.problem is not None]
     for item in failed:
         with logs.context(source=f"{item.project}/{item.repo}"):
             _log.info("commit %s is not exported: %s: %s", item.commit, item.problem_kind, item.problem)
-    items = f"{len(receipt.items)} items, {len(failed)} failed"
+    items = f"{counted(len(receipt.items), 'item')}, {len(failed)} failed"
     return f"share {share.number}: {items}, {receipt.bytes_read:,} bytes read"
 
 

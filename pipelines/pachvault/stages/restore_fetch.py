@@ -1,4 +1,4 @@
-"""Stage `restore_fetch`: one `REQUEST/work/NNNN.json` in; `REQUEST/receipts/NNNN.json` out, parts staged."""
+"""Stage `restore_fetch`: one `REQUEST/work/NNNN.json` in; `receipts/NNNN.json`, `.md` out, parts staged."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from pachvault.pach.access.address import Address
 from pachvault.pach.connection import Connection
 from pachvault.pach.source import Source
 from pachvault.pach.target import Target
+from pachvault.restore.request.request_reports import receipt_report
 from pachvault.restore.request.retry_policy import value_or_error
 from pachvault.restore.restore_messages import FetchReceipt, FetchShare
 from pachvault.restore.stage.staging import fetch
 from pachvault.runtime.progress import Quiet
 from pachvault.store.open_store import open_store
+from pachvault.syntax.quantities import counted
 from pachvault.vault.vault import open_vault
 from pachvault.worker import Worker
 
@@ -37,8 +39,11 @@ def run(worker: Worker) -> str:
         receipt = receipt.model_copy(update={"problem": str(staged), "is_damage": is_damage})
     else:
         receipt = receipt.model_copy(update={"staged": staged})
-    worker.write(f"{folder}/receipts/{share.number:04d}.json", receipt.encode())
-    return f"{folder}: share {share.number}: {receipt.problem or f'{int(receipt.staged)} parts staged'}"
+    place = f"{folder}/receipts/{share.number:04d}"
+    worker.write(f"{place}.json", receipt.encode())
+    worker.write(f"{place}.md", receipt_report(folder, receipt, has_part=share.part is not None))
+    parts = f"{counted(int(receipt.staged), 'part')} staged"
+    return f"{folder}: share {share.number}: {receipt.problem or parts}"
 
 
 def _fetch(worker: Worker, share: FetchShare) -> bool:

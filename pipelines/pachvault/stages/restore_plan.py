@@ -1,4 +1,4 @@
-"""Stage `restore_plan`: a request in; `REQUEST/plan.json` and `REQUEST/work/NNNN.json` out."""
+"""Stage `restore_plan`: a request in; `REQUEST/plan.json`, `report.md` and `work/NNNN.json` out."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from pachvault.errors import PachvaultError
 from pachvault.pach.connection import connect
 from pachvault.pach.source import Source
 from pachvault.restore.request.request_plan import plan_request
+from pachvault.restore.request.request_reports import plan_report
 from pachvault.worker import Worker
 
 
@@ -19,7 +20,9 @@ def run(worker: Worker) -> str:
     data = entries[0].read_bytes() if entries[0].is_file() else None
     with connect(worker.pachd, worker.token) as connection:
         request_plan = plan_request(entries[0].name, data, Source(connection))
-    worker.write(f"{request_plan.folder}/plan.json", request_plan.plan.encode())
+    folder, plan = request_plan.folder, request_plan.plan
+    worker.write(f"{folder}/plan.json", plan.encode())
+    worker.write(f"{folder}/report.md", plan_report(folder, plan))
     for share in request_plan.shares:
-        worker.write(f"{request_plan.folder}/work/{share.number:04d}.json", share.encode())
-    return f"{request_plan.folder}: {request_plan.plan.status}: {request_plan.plan.summary}"
+        worker.write(f"{folder}/work/{share.number:04d}.json", share.encode())
+    return f"{folder}: {plan.status}: {plan.summary}"

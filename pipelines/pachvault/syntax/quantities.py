@@ -69,6 +69,11 @@ def _counted(number: str, unit: str) -> str:
     return f"{number} {unit}" if number == "1" else f"{number} {unit}s"
 
 
+def counted(number: int, noun: str) -> str:
+    """A number of things in words: `1 repo`, `2,000 repos`. The noun's plural ends in s."""
+    return _counted(f"{number:,}", noun)
+
+
 def count(value: object) -> int:
     """A whole number from 1 up; InvalidInputError otherwise.
 

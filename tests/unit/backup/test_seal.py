@@ -12,7 +12,7 @@ from pachvault.backup import run_records
 from pachvault.backup.backup_messages import Plan, Receipt, WrittenObject
 from pachvault.backup.freeze.freeze import refused
 from pachvault.backup.seal.seal import seal
-from pachvault.errors import BusyError, DamageError, PachvaultError
+from pachvault.errors import BusyError, DamageError, PachvaultError, UsageError
 from pachvault.format import layout
 from pachvault.format.ids import RepoName, digest
 from pachvault.format.maintenance_documents import PendingDelete
@@ -67,7 +67,7 @@ def test_a_missing_a_repeated_or_a_strange_receipt_seals_nothing(
 
 def test_a_plan_that_does_nothing_seals_nothing(tmp_path: Path) -> None:
     with pytest.raises(PachvaultError, match="status refused seals nothing"):
-        seal(new_vault(tmp_path), refused("run", "bad policy").plan, [])
+        seal(new_vault(tmp_path), refused("run", UsageError("bad policy")).plan, [])
 
 
 @pytest.mark.parametrize("size", [None, 4])

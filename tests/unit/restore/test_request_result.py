@@ -13,7 +13,7 @@ IDS_MADE = {"p/b": {"2": "22", "1": "11"}, "p/a": {"1": "99"}, "p/none": {}}
 
 
 def test_ids_are_a_row_a_commit_in_a_stable_order() -> None:
-    given = RequestResult("r" * 64, "restored", "all of it", ids=IDS_MADE)
+    given = RequestResult(request="r" * 64, status="restored", summary="all of it", ids=IDS_MADE)
     rows = pq.read_table(io.BytesIO(given.id_table()))
     assert rows.schema.names == IDS.names
     assert rows.to_pylist() == [
@@ -25,8 +25,8 @@ def test_ids_are_a_row_a_commit_in_a_stable_order() -> None:
 
 
 def test_without_ids_the_files_are_there_and_empty() -> None:
-    given = RequestResult("r" * 64, "refused", "why not")
+    given = RequestResult(request="r" * 64, status="refused", summary="why not")
     assert json.loads(given.id_map()) == {}
     assert pq.read_table(io.BytesIO(given.id_table())).num_rows == 0
-    report = json.loads(given.report())
+    report = json.loads(given.encode())
     assert (report["status"], report["summary"], report["finished_at"]) == ("refused", "why not", None)

@@ -18,7 +18,7 @@ from pachvault.backup.freeze.item_plan import ItemPlanner
 from pachvault.backup.freeze.snapshot_notes import clock_notes, dated, history_end, unfinished_notes
 from pachvault.backup.freeze.survey import Survey, survey
 from pachvault.backup.run_records import Tick
-from pachvault.errors import PachydermError, TransientError, UsageError
+from pachvault.errors import PachvaultError, PachydermError, TransientError, UsageError
 from pachvault.format.manifest import Problem
 from pachvault.format.problem_kinds import GONE, HEAD_MISSING, NOT_MIRRORED, NOTHING_MATCHED, UNSETTLED
 from pachvault.mirror import BACKUP_REPO, Mirror, open_mirror
@@ -26,6 +26,7 @@ from pachvault.pach.source import Source
 from pachvault.pach.target import Target
 from pachvault.policy import HOME_PROJECT, Policy
 from pachvault.syntax import selection
+from pachvault.syntax.quantities import counted
 from pachvault.vault import clock
 from pachvault.vault.vault import Vault
 
@@ -33,6 +34,10 @@ _log = logging.getLogger(__name__)
 
 _CALLS_AT_ONCE = 8
 _ITEMS_AT_ONCE = 4
+_TRY_AGAIN = (
+    "remove the cause (`pachvault deploy --policy FILE` commits a corrected policy); the next tick tries "
+    "again, or `pachctl run cron freeze --project pachvault` now"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +64,7 @@ def freeze(
         covering = run_records.covering(vault, policy.name, run_id, due, source.connection.cluster_id())
         if covering is not None:
             _log.info("tick %s is covered by %s", tick, covering)
-            return _idle("covered", run_id, policy, tick, f"nothing to do: {covering} covers this tick")
+            return _idle("covered", run_id, policy, tick, f"nothing to do: {covering} covers this tick", 0)
     with ThreadPoolExecutor(_CALLS_AT_ONCE, "survey") as pool:
         heads = dated(list_heads(source, policy, pool), clocks)
         cluster_id = source.connection.cluster_id()
@@ -116,7 +121,9 @@ def freeze(
     expected = sum(share.expected_bytes for share in shares)
     plan = Plan(
         status="work",
-        summary=f"{len(planned)} repos, {commits} new commits, {len(shares)} shares of {expected:,} bytes",
+        summary=f"{counted(len(planned), 'repo')}, {counted(commits, 'new commit')}, "
+        f"{counted(len(shares), 'share')} of {expected:,} bytes",
+        is_signalled=policy.verdicts,
         run_id=run_id,
         policy=policy.name,
         target=vault.store.url,
@@ -135,16 +142,23 @@ def freeze(
     return Frozen(plan, shares)
 
 
-def refused(run_id: str, reason: str, tick: datetime | None = None) -> Frozen:
+def refused(
+    run_id: str, error: PachvaultError, tick: datetime | None = None, policy: Policy | None = None
+) -> Frozen:
     """A plan without work that gives the reason: how a worker reports bad input."""
-    return _idle("refused", run_id, None, tick, reason)
+    return _idle("refused", run_id, policy, tick, str(error), error.exit_code)
 
 
-def _idle(status: str, run_id: str, policy: Policy | None, tick: datetime | None, summary: str) -> Frozen:
+def _idle(
+    status: str, run_id: str, policy: Policy | None, tick: datetime | None, summary: str, exit_code: int
+) -> Frozen:
     plan = Plan.model_validate(
         {
             "status": status,
             "summary": summary,
+            "exit_code": exit_code,
+            "next_step": _TRY_AGAIN if exit_code else "",
+            "is_signalled": policy.verdicts if policy else True,
             "run_id": run_id,
             "policy": policy.name if policy else "",
             "target": policy.target if policy else "",

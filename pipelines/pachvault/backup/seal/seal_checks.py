@@ -14,10 +14,18 @@ from pachvault.vault.vault import Vault
 
 
 def check_receipts(plan: Plan, receipts: Sequence[Receipt]) -> None:
-    """There is one receipt of each share of the run. Raises PachvaultError."""
-    strangers = [receipt for receipt in receipts if receipt.run_id != plan.run_id]
-    if strangers:
-        raise PachvaultError(f"a receipt of run {strangers[0].run_id} came to run {plan.run_id}")
+    """There is one receipt of each share of the run.
+
+    Raises BusyError where they are of another run, PachvaultError where some are missing.
+    """
+    others = sorted({receipt.run_id for receipt in receipts} - {plan.run_id})
+    if others:
+        # Pachyderm pairs a new commit of freeze with the last one of a pipeline that is stopped
+        raise BusyError(
+            f"pipeline export is stopped: its newest receipts are of run {others[-1]}",
+            where=f"run {plan.run_id}",
+            hint="`pachctl start pipeline export --project pachvault` has the newest run exported and sealed",
+        )
     if sorted(receipt.number for receipt in receipts) != list(range(plan.shares)):
         raise PachvaultError(f"{len(receipts)} receipts came for {plan.shares} shares", where=plan.run_id)
 

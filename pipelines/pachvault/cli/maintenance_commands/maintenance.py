@@ -33,7 +33,7 @@ def maintenance_command(context: CommandContext, policy_file: Path | None, dry_r
 
     By the policy, it verifies what is due, does a restore drill, forgets, prunes, and cleans up the backup
     repo. If a step fails, the others run all the same. The exit code is 13 if the vault is damaged, and 3 if
-    a step failed.
+    it is degraded or a step failed.
     """
     if policy_file:
         chosen = policy.parse(read_text(policy_file), str(policy_file))

@@ -123,9 +123,10 @@ class MaintenanceSummary(Result):
     """How a maintenance run ended."""
 
     type: Literal["maintenance_summary"] = "maintenance_summary"
-    status: Literal["done", "damaged", "failed", "covered", "refused"]
-    """damaged: the vault is damaged, see the findings. failed: a step failed. covered: another run did it
-    already. refused: the policy or the vault does not allow it."""
+    status: Literal["done", "damaged", "degraded", "failed", "covered", "refused"]
+    """damaged: the vault is damaged, see the findings. degraded: nothing is known to be lost, see the
+    findings. failed: a step failed. covered: another run did it already. refused: the policy or the vault
+    does not allow it."""
     summary: str
     policy: str
     target: str

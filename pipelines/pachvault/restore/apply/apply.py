@@ -66,6 +66,8 @@ def carry_out(
         kept=kept,
         lost_settings=replay.lost_settings,
         vault_id=vault.config.vault_id,
+        snapshot=plan.snapshot,
+        targets=plan.targets,
         bytes=plan.bytes,
         seconds=round(monotonic() - began, 3) if began is not None else None,
         pipelines=plan.new_pipelines if not kept else [],

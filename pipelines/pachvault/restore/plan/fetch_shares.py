@@ -13,11 +13,13 @@ from pachvault.errors import DamageError
 from pachvault.request import Request
 from pachvault.restore.changes import Changes, Span, changes, spans
 from pachvault.restore.restore_messages import ChangePart, CommitStep, FetchShare, RepoPlan, RestorePlan
+from pachvault.syntax.quantities import counted
 from pachvault.vault.repo_history import RepoHistory
 from pachvault.vault.snapshots import Snapshot
 
 _log = logging.getLogger(__name__)
 
+_ORIGINS = {"source": "the repo itself", "backup": "the backup repo", "vault": "the vault"}
 PART_BYTES = 1_000_000_000
 """A larger change is staged in parts by fetch workers; replay writes a smaller one itself."""
 
@@ -76,9 +78,11 @@ def with_shares(
     plan = RestorePlan(
         request_id=request.id,
         status="work",
-        summary=f"{len(planned)} repos, {commits} commits, {total:,} bytes from {_origins(planned)}",
+        summary=f"{counted(len(planned), 'repo')}, {counted(commits, 'commit')}, "
+        f"{counted(total, 'byte')} from {_origins(planned)}",
         vault=url,
         snapshot=snapshot.name.id,
+        frozen_at=snapshot.manifest.frozen_at,
         repos=planned,
         shares=len(shares),
         bytes=total,
@@ -110,4 +114,4 @@ def _parts(plan: RepoPlan, step: CommitStep, change_spans: Sequence[Span]) -> It
 
 
 def _origins(repos: Sequence[RepoPlan]) -> str:
-    return " and ".join(sorted({f"the {repo.origin}" for repo in repos})) or "nowhere"
+    return " and ".join(sorted({_ORIGINS[repo.origin] for repo in repos})) or "nowhere"

@@ -10,7 +10,7 @@ from typing import Literal
 
 from pachvault import cluster_project, policy
 from pachvault import request as requests
-from pachvault.errors import PachvaultError, UsageError
+from pachvault.errors import EXIT_OK, PachvaultError, UsageError
 from pachvault.format.ids import digest
 from pachvault.pach.source import Source
 from pachvault.request import Request
@@ -44,10 +44,12 @@ def plan_request(name: str, data: bytes | None, source: Source) -> RequestPlan:
     except UsageError as error:
         # an id that no valid request has: no two files may write to one folder
         request_id = digest(b"\0".join([name.encode(), data or b""])).hex()
-        return _request_plan(name, PlanWithShares(_without_work(request_id, "refused", str(error)), []))
+        return _request_plan(
+            name, PlanWithShares(_without_work(request_id, "refused", str(error), error.exit_code), [])
+        )
     resolved = value_or_error(lambda: _resolve(request, source))
     if isinstance(resolved, PachvaultError):
-        resolved = PlanWithShares(_without_work(request.id, "refused", str(resolved)), [])
+        resolved = PlanWithShares(_without_work(request.id, "refused", str(resolved), resolved.exit_code), [])
     return _request_plan(name, resolved)
 
 
@@ -81,8 +83,10 @@ def _resolve(request: Request, source: Source) -> PlanWithShares:
     return resolve(request, open_vault(open_store(url)), source)
 
 
-def _without_work(request_id: str, status: Literal["done", "refused"], summary: str) -> RestorePlan:
-    return RestorePlan(request_id=request_id, status=status, summary=summary)
+def _without_work(
+    request_id: str, status: Literal["done", "refused"], summary: str, exit_code: int = EXIT_OK
+) -> RestorePlan:
+    return RestorePlan(request_id=request_id, status=status, summary=summary, exit_code=exit_code)
 
 
 def _request_plan(name: str, resolved: PlanWithShares) -> RequestPlan:

@@ -17,6 +17,7 @@ from pachvault.restore.restore_report import RestoreReport
 
 DONE = RepoName(HOME_PROJECT, "restored")
 """It has a file for each request, of its newest run."""
+PURPOSE = "Written by pachvault, do not upload here. It records which restore requests were carried out."
 _FIELDS = {"request", "finished_at", "summary", "vault", "bytes", "seconds", "ids", "lost", "differences"}
 _NAME = re.compile("/([0-9a-f]{64})[.]json")
 _log = logging.getLogger(__name__)
@@ -25,7 +26,7 @@ _log = logging.getLogger(__name__)
 def record(target: Target, report: RestoreReport) -> dict[str, object]:
     """Record a finished request in the cluster. Returns the record."""
     target.ensure_project(DONE.project)
-    target.ensure_repo(DONE.project, DONE.repo, "finished restore requests")
+    target.ensure_repo(DONE.project, DONE.repo, PURPOSE)
     content = as_record(report)
     data = (json.dumps(content, indent=1) + "\n").encode()
     target.put_file(DONE.project, DONE.repo, cluster_project.MASTER, f"/{report.request_id}.json", data)
@@ -39,6 +40,8 @@ def as_record(report: RestoreReport) -> dict[str, object]:
         "finished_at": report.finished_at.isoformat(),
         "summary": report.summary,
         "vault": report.vault_id,
+        "snapshot": report.snapshot,
+        "targets": report.targets,
         "bytes": report.bytes,
         "seconds": report.seconds,
         "ids": report.ids,

@@ -1,0 +1,11 @@
+"""Stage `backup_verdict`: `snapshot.json` of seal in; nothing out. Fails for a backup that was not good."""
+
+from __future__ import annotations
+
+from pachvault.bad_runs import fail_bad_run
+from pachvault.worker import Worker
+
+
+def run(worker: Worker) -> str:
+    """Carry out the stage; what it did, in a line."""
+    return fail_bad_run(worker, "seal", "snapshot.json")
