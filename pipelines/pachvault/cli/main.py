@@ -30,6 +30,7 @@ _COMMANDS = {
     "probe": "inspect_commands.probe",
     "init": "backup",
     "deploy": "deploy",
+    "undeploy": "deploy",
     "specs": "deploy",
     "backup": "backup",
     "status": "inspect_commands.status",
