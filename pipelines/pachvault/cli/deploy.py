@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from pachvault import bundled_files, policy
-from pachvault.cli.common import CommandContext, common_options, flush, put, read_text
+from pachvault.cli.common import CommandContext, common_options, flush, put_bytes, read_text
 from pachvault.cli.render import show
 from pachvault.cli.results.deploy import (
     START_NOW,
@@ -203,8 +203,7 @@ def specs_command(
     parsed = policy.parse(policy_text, str(policy_file)) if policy_text is not None else None
     specs = _spec_texts(wanted, parsed)
     if str(folder) == "-":
-        for text in specs.values():
-            put(text.rstrip())
+        put_bytes(text.encode() for text in specs.values())
         return 0
     texts = {folder / name: specs.get(name) or bundled_files.text(name) for name in bundled_files.names()}
     if policy_text is not None:

@@ -162,6 +162,9 @@ def carry_out(
     for step in deploy_plan.places:
         _ensure(target, step)
         note(step)
+    # what operators want comes first: half-way through, options are known by it, and are no changes by hand
+    intended = deploy_plan.old_records.intended(deploy_plan.records)
+    deployed_records.write(target, deploy_plan.old_records, intended)
     by_action: dict[str, list[PipelinePlan]] = {action: [] for action in get_args(Action)}
     for item in deploy_plan.pipelines:
         by_action[item.action].append(item)
@@ -184,7 +187,7 @@ def carry_out(
         note(_step(item))
     if not is_first:
         _commit_policy(target, deploy_plan, note)
-    if deployed_records.write(target, deploy_plan.old_records, deploy_plan.records):
+    if deployed_records.write(target, intended, deploy_plan.records):
         note(DeployStep("records", _RECORDS, "updated"))
     return Deployed(steps, deploy_plan.missing)
 

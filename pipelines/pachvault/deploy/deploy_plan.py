@@ -74,7 +74,8 @@ def plan_pipeline(
     """
     additions: Patch = {}
     if not is_reset:
-        additions = merge_patch.combined(records.additions(stage), _drift(stage, bundled, records, there))
+        drift = _drift(stage, bundled, options, records, there)
+        additions = merge_patch.combined(records.additions(stage), drift)
     if own is not None:
         _check_image(stage, bundled, own)
         additions = merge_patch.combined(additions, merge_patch.difference(bundled, own))
@@ -111,15 +112,22 @@ def schedule_of(stage: str, policy: Policy | None, there: InCluster | None) -> s
     return str(crons[0]["spec"]) if crons and "spec" in crons[0] else None
 
 
-def _drift(stage: str, bundled: Spec, records: Records, there: InCluster | None) -> Patch:
-    """What was changed in the cluster since deploy wrote the pipeline, or beyond the bundled spec."""
+def _drift(stage: str, bundled: Spec, options: Options, records: Records, there: InCluster | None) -> Patch:
+    """What was changed in the cluster since deploy wrote the pipeline, or beyond the bundled spec.
+
+    The effects of the new options are no changes: a deployment with them may have failed half-way.
+    """
     if there is None or there.spec is None:
         return {}
-    options = records.options
-    base = options.removed_from(records.applied(stage) or bundled)
-    drift = merge_patch.difference(base, options.removed_from(there.spec))
+
+    def without_options(spec: Spec) -> Spec:
+        return options.removed_from(records.options.removed_from(spec))
+
+    base = without_options(records.applied(stage) or bundled)
+    drift = merge_patch.difference(base, without_options(there.spec))
+    known = {without_tag(base["transform"]["image"]), options.image, records.options.image}
     image = drift.get("transform", {}).get("image")
-    if image and without_tag(image) == without_tag(base["transform"]["image"]):
+    if image and without_tag(image) in known:
         del drift["transform"]["image"]
     return drift
 

@@ -54,6 +54,14 @@ class Records:
         record = self.stages.get(stage)
         return record.additions if record else {}
 
+    def intended(self, new: Records) -> Records:
+        """What operators want by now, and the specs as they still are: for the time of the deployment."""
+        stages = {
+            stage: record.model_copy(update={"additions": new.additions(stage)})
+            for stage, record in self.stages.items()
+        }
+        return Records(new.options, stages)
+
     def files(self) -> dict[str, bytes]:
         """As they are stored."""
         options = {_OPTIONS: OptionsRecord(options=self.options).encode()} if self != Records() else {}
