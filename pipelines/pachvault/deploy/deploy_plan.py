@@ -126,7 +126,7 @@ def _drift(stage: str, bundled: Spec, options: Options, records: Records, there:
     base = without_options(records.applied(stage) or bundled)
     drift = merge_patch.difference(base, without_options(there.spec))
     known = {without_tag(base["transform"]["image"]), options.image, records.options.image}
-    image = drift.get("transform", {}).get("image")
+    image = (drift.get("transform") or {}).get("image")
     if image and without_tag(image) in known:
         del drift["transform"]["image"]
     return drift

@@ -26,14 +26,17 @@ _UPPER = re.compile(r"(?<=[a-z0-9])[A-Z]")
 
 
 def canonical(text: str, where: str) -> Spec:
-    """A JSON spec in canonical form. UsageError where it is no JSON object."""
+    """A JSON spec in canonical form. UsageError where it is none; fields that are not known pass."""
     try:
         document = json.loads(text)
     except ValueError as error:
         raise UsageError(f"not a pipeline spec: not JSON: {error}", where=where) from error
     if not isinstance(document, dict):
         raise UsageError("not a pipeline spec: not a JSON object", where=where)
-    spec = _message(document, pps_pb2.CreatePipelineRequest.DESCRIPTOR)
+    try:
+        spec = _message(document, pps_pb2.CreatePipelineRequest.DESCRIPTOR)
+    except TypeError as error:
+        raise UsageError(f"not a pipeline spec: {error}", where=where) from error
     for name in _JSON_IN_TEXT:
         with suppress(ValueError, TypeError):
             spec[name] = json.dumps(json.loads(spec[name])) if spec.get(name) else None
@@ -49,7 +52,9 @@ def _message(document: Spec, descriptor: Descriptor) -> Spec:
             continue
         if field is None:
             spec[_UPPER.sub(lambda letter: "_" + letter[0].lower(), name)] = value
-        elif field.label == field.LABEL_REPEATED and isinstance(value, list):
+        elif field.label == field.LABEL_REPEATED and not _is_map(field):
+            if not isinstance(value, list):
+                raise TypeError(f"{field.name} is not a list")
             spec[field.name] = [_value(item, field) for item in value]
         else:
             spec[field.name] = _value(value, field)
@@ -58,10 +63,15 @@ def _message(document: Spec, descriptor: Descriptor) -> Spec:
 
 def _value(value: Any, field: FieldDescriptor) -> Any:
     kind = field.message_type
-    if isinstance(value, dict):
-        # the keys of a map are the user's, and no names of fields
-        is_message = kind is not None and not kind.GetOptions().map_entry
-        return _message(value, kind) if is_message else value
+    # durations and times are text; the keys of a map are the user's, and no names of fields
+    if kind is not None and not _is_map(field) and not kind.full_name.startswith("google.protobuf."):
+        if not isinstance(value, dict):
+            raise TypeError(f"{field.name} is not an object")
+        return _message(value, kind)
     if field.cpp_type in (field.CPPTYPE_INT64, field.CPPTYPE_UINT64) and isinstance(value, str):
         return int(value) if value.isdecimal() else value
     return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _is_map(field: FieldDescriptor) -> bool:
+    return field.message_type is not None and bool(field.message_type.GetOptions().map_entry)

@@ -180,6 +180,13 @@ def test_specs_are_compared_in_one_form() -> None:
         "pod_patch": "[]",
         "maximum_expected_uptime": "60s",
     }
-    for bad in ("", "[]", "{"):
+    for bad in (
+        "",
+        "[]",
+        "{",
+        '{"transform": 1}',
+        '{"transform": {"secrets": 1}}',
+        '{"input": {"cross": 1}}',
+    ):
         with pytest.raises(UsageError, match="x: not a pipeline spec"):
             canonical(bad, "x")
