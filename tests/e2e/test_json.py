@@ -65,7 +65,7 @@ def test_every_command_writes_what_is_documented(
         ["extract", "latest", str(tmp_path / "out")],
         ["verify", "--level", "data"],
         ["verify", "--level", "source"],
-        ["verify", "--level", "drill"],
+        ["verify", "latest", "--level", "drill"],
         ["repair", "--dry-run"],
         ["repair"],
         ["erase", "--repo", repo, "--path", "/person", "--dry-run"],

@@ -172,6 +172,7 @@ class Plan(StageMessage):
     """One line for users."""
     run_id: str
     policy: str = ""
+    selection: str = ""
     target: str = ""
     tick: Time | None = None
     cluster: Cluster | None = None

@@ -86,9 +86,11 @@ class Pipelines:
                 self._pps.CreatePipeline(message)
         except PachydermError as error:
             if status_of(error) == grpc.StatusCode.INVALID_ARGUMENT:
-                raise UsageError(
-                    _SPEC_QUOTED.sub("not a pipeline spec: ", error.what), where=where
-                ) from error
+                # all that the server said: the reason comes after the spec, and is cut off in `what`
+                answer = error.__cause__
+                details = answer.details() if isinstance(answer, grpc.RpcError) else error.what
+                reason = _SPEC_QUOTED.sub("not a pipeline spec: ", " ".join((details or error.what).split()))
+                raise UsageError(reason[:400], where=where) from error
             raise
 
     def exists(self, project: str, name: str) -> bool:

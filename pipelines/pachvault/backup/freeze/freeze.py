@@ -53,7 +53,8 @@ def freeze(
     clocks = clock.read(vault, is_cleared=False)
     if tick is not None:
         due = Tick(tick, clocks.store, policy.interval)
-        covering = run_records.covering(vault, policy.name, run_id, due, source.connection.cluster_id())
+        cluster_id = source.connection.cluster_id()
+        covering = run_records.covering(vault, policy.name, run_id, due, cluster_id, policy.selection)
         if covering is not None:
             _log.info("tick %s is covered by %s", tick, covering)
             return _idle("covered", run_id, policy, tick, f"nothing to do: {covering} covers this tick")
@@ -64,7 +65,7 @@ def freeze(
         raise UsageError(f"nothing to back up: {reason}", where=f"policy {policy.name}")
     # format 9.6: before the newest records are read. Otherwise prune could mark and delete what a record
     # reaches in between, and the age of the run would not show it.
-    run_records.announce(vault, run_id, policy.name, surveyed.cluster.id, surveyed.ended_at)
+    run_records.announce(vault, run_id, policy.name, surveyed.cluster.id, surveyed.ended_at, policy.selection)
     newest = base_lookup.newest_records(
         vault, surveyed.cluster.id, [repo.info.name for repo in surveyed.repos]
     )
@@ -112,6 +113,7 @@ def freeze(
         summary=f"{len(planned)} repos, {commits} new commits, {len(shares)} shares of {expected:,} bytes",
         run_id=run_id,
         policy=policy.name,
+        selection=policy.selection,
         target=vault.store.url,
         tick=tick,
         cluster=surveyed.cluster,
