@@ -5,11 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import grpc
 import pytest
-from python_pachyderm.proto.v2.pps import pps_pb2
 
 from e2e.cli import Outcome, pachvault
 from e2e.cluster import Cluster
@@ -19,6 +17,7 @@ from pachvault.deploy import deployed_records
 from pachvault.deploy.deploy import carry_out, plan
 from pachvault.deploy.wanted import Wanted
 from pachvault.errors import PachydermError
+from pachvault.format.ids import RepoName
 from pachvault.pach.connection import connect
 from pachvault.pach.pipeline_spec import Spec, canonical
 from pachvault.pach.pipelines import Pipelines
@@ -257,27 +256,16 @@ def test_wherever_a_deployment_fails_it_can_be_run_again(cluster: Cluster, tmp_p
                 assert [stage for stage in ALL_STAGES if records.additions(stage)] == ["seal"]
 
 
-def jobs(cluster: Cluster) -> list[Any]:
-    return [
-        job
-        for stage in STAGES
-        for job in cluster.connection.pps.ListJob(
-            pps_pb2.ListJobRequest(
-                pipeline=pps_pb2.Pipeline(name=stage, project={"name": HOME_PROJECT}), details=False
-            )
-        )
-    ]
-
-
 def test_updates_kill_no_jobs_and_the_next_backup_is_announced(cluster: Cluster, tmp_path: Path) -> None:
     first = deploy(cluster, "--policy", policy(tmp_path)).only("deploy_summary")
     assert first["next_backup_at"]
     assert first["start_now"] == "pachctl run cron freeze --project pachvault"
     deploy(cluster, "--image", "registry.example/p", "--policy", policy(tmp_path, schedule="'@every 3h'"))
     pipelines = Pipelines(cluster.connection)
-    for job in jobs(cluster):
-        ended = pipelines.wait(HOME_PROJECT, job.job.pipeline.name, job.job.id)
-        assert ended.is_success, ended.reason
+    for stage in STAGES:
+        for commit in cluster.source.commits(RepoName(HOME_PROJECT, stage)):
+            job = pipelines.wait(HOME_PROJECT, stage, commit.id)
+            assert job.is_success, f"{stage}: {job.reason}"
 
 
 def test_undeploy_deletes_pipelines_and_leaves_the_rest(cluster: Cluster, tmp_path: Path) -> None:

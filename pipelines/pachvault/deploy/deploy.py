@@ -16,7 +16,7 @@ from pachvault.deploy import deployed_records, first_backup, preconditions
 from pachvault.deploy.deploy_plan import (
     Action,
     InCluster,
-    PipelinePlan,
+    StagePlan,
     plan_pipeline,
     schedule_of,
     scheduled,
@@ -59,7 +59,7 @@ class DeployPlan:
     policy_step: DeployStep | None
     policy_text: str | None
     """What is committed; None where the policy is left as it is."""
-    pipelines: Sequence[PipelinePlan]
+    pipelines: Sequence[StagePlan]
     old_records: Records
     records: Records
     missing: Sequence[str]
@@ -124,7 +124,7 @@ def plan(
         is_there = (HOME_PROJECT, stage) in names
         is_optional = stage in bundled_files.RESTORE_STAGES
         if is_optional and restore is False:
-            plans.append(PipelinePlan(stage, "deleted" if is_there else "absent"))
+            plans.append(StagePlan(stage, "deleted" if is_there else "absent"))
         elif not is_optional or restore or is_there:
             there = _in_cluster(pipelines, stage) if is_there else None
             ours = scheduled(bundled(stage), schedule_of(stage, in_force, there))
@@ -165,7 +165,7 @@ def carry_out(
     # what operators want comes first: half-way through, options are known by it, and are no changes by hand
     intended = deploy_plan.old_records.intended(deploy_plan.records)
     deployed_records.write(target, deploy_plan.old_records, intended)
-    by_action: dict[str, list[PipelinePlan]] = {action: [] for action in get_args(Action)}
+    by_action: dict[str, list[StagePlan]] = {action: [] for action in get_args(Action)}
     for item in deploy_plan.pipelines:
         by_action[item.action].append(item)
     # Where pipelines run by it, the policy comes after them: its commit starts a run, which an update would
@@ -255,5 +255,5 @@ def _commit_policy(target: Target, deploy_plan: DeployPlan, note: Callable[[Depl
     note(deploy_plan.policy_step)
 
 
-def _step(item: PipelinePlan) -> DeployStep:
+def _step(item: StagePlan) -> DeployStep:
     return DeployStep("pipeline", f"{HOME_PROJECT}/{item.stage}", item.action)

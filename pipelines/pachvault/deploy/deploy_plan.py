@@ -24,7 +24,7 @@ _OURS = ("pipeline", "input")
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class SpecChange:
     """A field of a pipeline's spec that a deployment changes; None where it is not set."""
 
     path: str
@@ -33,14 +33,14 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
-class PipelinePlan:
+class StagePlan:
     """What happens to one pipeline."""
 
     stage: str
     action: Action
     spec: Spec = field(default_factory=dict)
     """As it will be; empty where it is deleted."""
-    changes: Sequence[Change] = ()
+    changes: Sequence[SpecChange] = ()
     additions: Patch = field(default_factory=dict)
     """What the operator added and keeps, options apart."""
 
@@ -66,7 +66,7 @@ def plan_pipeline(
     own: Spec | None,
     *,
     is_reset: bool = False,
-) -> PipelinePlan:
+) -> StagePlan:
     """The plan of a pipeline that is to be there.
 
     `own` is the operator's own spec file. With `is_reset` what was added before is dropped. UsageError for
@@ -84,10 +84,10 @@ def plan_pipeline(
     spec = options.applied_to(added)
     additions = _without_tag(merge_patch.difference(bundled, added))
     if there is None:
-        return PipelinePlan(stage, "created", spec, (), additions)
+        return StagePlan(stage, "created", spec, (), additions)
     before = there.spec if there.spec is not None else records.applied(stage) or {}
-    changes = [Change(*change) for change in merge_patch.changes(before, spec)]
-    return PipelinePlan(stage, "updated" if changes else "unchanged", spec, changes, additions)
+    changes = [SpecChange(*change) for change in merge_patch.changes(before, spec)]
+    return StagePlan(stage, "updated" if changes else "unchanged", spec, changes, additions)
 
 
 def scheduled(bundled: Spec, schedule: str | None) -> Spec:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import PurePosixPath
 
 from pachvault import cluster_project
-from pachvault.deploy.deploy_plan import PipelinePlan
+from pachvault.deploy.deploy_plan import StagePlan
 from pachvault.deploy.operator_options import mounted_folders
 from pachvault.deploy.wanted import target_folder
 from pachvault.errors import PachvaultError, PachydermError, UsageError
@@ -22,7 +22,7 @@ _EMBEDDED = "-embedded"
 """The end of the version of the embedded Pachyderm, whose workers see the files of this machine."""
 
 
-def check(source: Source, plans: Iterable[PipelinePlan], pipelines_in_cluster: Iterable[str]) -> None:
+def check(source: Source, plans: Iterable[StagePlan], pipelines_in_cluster: Iterable[str]) -> None:
     """UsageError or PachydermError where a pipeline could not be written."""
     specs = {plan.stage: plan.spec for plan in plans if plan.spec}
     pipelines = Pipelines(source.connection)
@@ -73,7 +73,7 @@ def _parallelism(spec: dict[str, object]) -> int:
     return constant if isinstance(constant, int) else 0
 
 
-def missing(connection: Connection, policy: Policy, plans: Sequence[PipelinePlan]) -> list[str]:
+def missing(connection: Connection, policy: Policy, plans: Sequence[StagePlan]) -> list[str]:
     """A line for each thing that backups by this policy still need."""
     lines = []
     try:
@@ -91,7 +91,7 @@ def missing(connection: Connection, policy: Policy, plans: Sequence[PipelinePlan
     return lines
 
 
-def unmounted(policy: Policy, plans: Sequence[PipelinePlan]) -> list[str]:
+def unmounted(policy: Policy, plans: Sequence[StagePlan]) -> list[str]:
     """A line for a target that is a folder, and that no volume in the specs holds."""
     folder = target_folder(policy)
     stages = [plan.stage for plan in plans if plan.spec and folder and not _covers(plan, folder)]
@@ -102,5 +102,5 @@ def unmounted(policy: Policy, plans: Sequence[PipelinePlan]) -> list[str]:
     return [f"volume: {folder} is not mounted in the workers of {names}; {hint}"]
 
 
-def _covers(plan: PipelinePlan, folder: str) -> bool:
+def _covers(plan: StagePlan, folder: str) -> bool:
     return any(PurePosixPath(folder).is_relative_to(mount) for mount in mounted_folders(plan.spec))

@@ -9,7 +9,7 @@ import pytest
 
 from pachvault import policy
 from pachvault.deploy import merge_patch
-from pachvault.deploy.deploy_plan import InCluster, PipelinePlan, plan_pipeline, schedule_of, scheduled
+from pachvault.deploy.deploy_plan import InCluster, StagePlan, plan_pipeline, schedule_of, scheduled
 from pachvault.deploy.deployed_records import Records
 from pachvault.deploy.operator_options import Options, Volume
 from pachvault.deploy.preconditions import unmounted
@@ -23,7 +23,7 @@ TOLERATION = [{"key": "backup", "operator": "EXISTS"}]
 POLICY = policy.parse("version: 1\ntarget: file:///mnt/vault\nsources: ['*/*']\nschedule: 0 3 * * *\n", "p")
 
 
-def plan(there: Spec | None, records: Records | None = None, ours: Spec = OURS, **more: Any) -> PipelinePlan:
+def plan(there: Spec | None, records: Records | None = None, ours: Spec = OURS, **more: Any) -> StagePlan:
     options = more.pop("options", (records or Records()).options)
     in_cluster = InCluster(there) if there else None
     return plan_pipeline(
@@ -31,7 +31,7 @@ def plan(there: Spec | None, records: Records | None = None, ours: Spec = OURS, 
     )
 
 
-def after(done: PipelinePlan, options: Options | None = None) -> Records:
+def after(done: StagePlan, options: Options | None = None) -> Records:
     return Records(options or Options(), {"export": done.record})
 
 
@@ -151,15 +151,15 @@ def test_a_schedule_is_the_policys_and_without_one_stays_as_it_is() -> None:
 
 
 def test_a_target_that_no_volume_holds_is_missed() -> None:
-    plans = [PipelinePlan("freeze", "created", spec) for spec in [rendered(Wanted(), POLICY)["freeze"]]]
+    plans = [StagePlan("freeze", "created", spec) for spec in [rendered(Wanted(), POLICY)["freeze"]]]
     (line,) = unmounted(POLICY, plans)
     assert "/mnt/vault is not mounted in the workers of freeze" in line
     assert "--volume pvc:CLAIM" in line
     for volume in ("pvc:vault", "nfs:nas:/b@/mnt", "host:/b@/"):
         spec = rendered(Wanted(volume=volume), POLICY)["freeze"]
-        assert unmounted(POLICY, [PipelinePlan("freeze", "created", spec)]) == []
+        assert unmounted(POLICY, [StagePlan("freeze", "created", spec)]) == []
     beside = rendered(Wanted(volume="pvc:vault@/mnt/va"), POLICY)["freeze"]
-    assert unmounted(POLICY, [PipelinePlan("freeze", "created", beside)])
+    assert unmounted(POLICY, [StagePlan("freeze", "created", beside)])
 
 
 @pytest.mark.parametrize("target", ["s3://b/k", "vault", "file://host/v"])
