@@ -158,7 +158,7 @@ BAD = {
     "six fields": {"schedule": "'0 0 3 * * *'"},
     "every 0s": {"schedule": "'@every 0s'"},
     "never": {"schedule": "'@never'"},
-    "store": {"target": "s3://bucket/vault"},
+    "store": {"target": "ftp://bucket/vault"},
     "relative": {"target": "vault"},
     "bracket": {"sources": "['images/[ab']"},
     "excluded bracket": {"exclude": "['images/[ab']"},

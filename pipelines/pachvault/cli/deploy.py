@@ -46,7 +46,8 @@ _OPTIONS = (
         "secrets",
         multiple=True,
         metavar="NAME",
-        help="Mount a Kubernetes secret at /var/run/secrets/pachvault/NAME. Repeatable.",
+        help="A Kubernetes secret, such as the target's credentials. Its keys become environment variables, "
+        "and files in /var/run/secrets/pachvault/NAME. Repeatable.",
     ),
 )
 

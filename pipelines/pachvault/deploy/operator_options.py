@@ -16,6 +16,7 @@ from pachvault.errors import UsageError
 from pachvault.pach.pipeline_spec import Spec
 
 VOLUME_NAME = "pachvault-vault"
+_ENVIRONMENT = "/containers/0/envFrom"
 SECRETS_FOLDER = "/var/run/secrets/pachvault"
 _VOLUME = re.compile(r"(?P<kind>pvc|nfs|host):(?P<where>[^@]+)(@(?P<mount>/[^@]*))?")
 _VOLUME_FORMS = "pvc:CLAIM, nfs:SERVER:/PATH or host:/PATH, and @/MOUNT where it is not the target's own path"
@@ -81,7 +82,7 @@ class Options(BaseModel):
     pull_secret: str | None = None
     service_account: str | None = None
     secrets: tuple[str, ...] = ()
-    """Kubernetes secrets, each mounted at SECRETS_FOLDER/NAME."""
+    """Kubernetes secrets. The keys of each are environment variables, and files in SECRETS_FOLDER/NAME."""
 
     def updated(self, given: Options) -> Options:
         """With the options that are given; the others stay. Secrets are added."""
@@ -103,9 +104,18 @@ class Options(BaseModel):
         if self.service_account:
             pod = _parsed(spec, "pod_spec") | {"serviceAccountName": self.service_account}
             spec["pod_spec"] = json.dumps(pod)
-        if self.volume:
-            spec["pod_patch"] = json.dumps([*_parsed(spec, "pod_patch"), *self.volume.patch])
+        operations = self._operations()
+        if operations:
+            spec["pod_patch"] = json.dumps([*_parsed(spec, "pod_patch"), *operations])
         return spec
+
+    def _operations(self) -> list[dict[str, Any]]:
+        """What is added to `pod_patch`. Unlike a secret of the spec, envFrom needs no names of keys."""
+        operations = self.volume.patch if self.volume else []
+        if self.secrets:
+            references = [{"secretRef": {"name": name}} for name in self.secrets]
+            operations = [*operations, {"op": "add", "path": _ENVIRONMENT, "value": references}]
+        return operations
 
     def removed_from(self, spec: Spec) -> Spec:
         """The spec without what these options add to it; the image stays."""
@@ -125,11 +135,15 @@ class Options(BaseModel):
             if pod.get("serviceAccountName") == self.service_account:
                 del pod["serviceAccountName"]
                 _put(spec, "pod_spec", pod)
-        if self.volume:
-            operations = _parsed(spec, "pod_patch")
-            left = [operation for operation in operations if not _is_vault_volume(operation)]
-            if left != operations:
-                _put(spec, "pod_patch", left)
+        ours = self._operations()
+        operations = _parsed(spec, "pod_patch") if ours else []
+        left = [
+            operation
+            for operation in operations
+            if operation not in ours and not (self.volume and _is_vault_volume(operation))
+        ]
+        if left != operations:
+            _put(spec, "pod_patch", left)
         return spec
 
 

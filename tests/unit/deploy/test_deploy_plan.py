@@ -162,7 +162,7 @@ def test_a_target_that_no_volume_holds_is_missed() -> None:
     assert unmounted(POLICY, [StagePlan("freeze", "created", beside)])
 
 
-@pytest.mark.parametrize("target", ["s3://b/k", "vault", "file://host/v"])
+@pytest.mark.parametrize("target", ["ftp://b/k", "vault", "file://host/v"])
 def test_a_target_that_cannot_be_opened_is_refused(target: str) -> None:
     with pytest.raises(UsageError):
         target_folder(POLICY.model_copy(update={"target": target}))

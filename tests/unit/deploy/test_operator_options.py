@@ -56,7 +56,13 @@ def test_a_volume_comes_beside_what_is_patched_already() -> None:
             "path": "/containers/0/volumeMounts/-",
             "value": {"name": "pachvault-vault", "mountPath": "/vault"},
         },
+        {
+            "op": "add",
+            "path": "/containers/0/envFrom",
+            "value": [{"secretRef": {"name": "s3"}}, {"secretRef": {"name": "key"}}],
+        },
     ]
+    assert {"name": "s3", "mount_path": "/var/run/secrets/pachvault/s3"} in spec["transform"]["secrets"]
     assert "/vault" in mounted_folders(spec)
     other = EVERYTHING.updated(Options(volume=Volume.parse("host:/data", "/vault"))).applied_to(spec)
     assert "persistentVolumeClaim" not in other["pod_patch"]
