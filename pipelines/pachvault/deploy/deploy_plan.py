@@ -72,14 +72,14 @@ def plan_pipeline(
     `own` is the operator's own spec file. With `is_reset` what was added before is dropped. UsageError for
     an own spec that cannot be deployed.
     """
-    additions: Patch = {}
+    wanted = bundled
     if not is_reset:
-        drift = _drift(stage, bundled, options, records, there)
-        additions = merge_patch.combined(records.additions(stage), drift)
+        wanted = merge_patch.applied(wanted, records.additions(stage))
+        wanted = merge_patch.applied(wanted, _drift(stage, bundled, options, records, there))
     if own is not None:
         _check_image(stage, bundled, own)
-        additions = merge_patch.combined(additions, merge_patch.difference(bundled, own))
-    added = options.removed_from(_with_ours(bundled, merge_patch.applied(bundled, additions)))
+        wanted = merge_patch.applied(wanted, merge_patch.difference(bundled, own))
+    added = options.removed_from(_with_ours(bundled, wanted))
     check_pod(added, f"{stage}.json")
     spec = options.applied_to(added)
     additions = _without_tag(merge_patch.difference(bundled, added))

@@ -1,4 +1,4 @@
-"""JSON merge patches (RFC 7386): made from two documents, applied, combined, and listed as changes. Pure."""
+"""JSON merge patches (RFC 7386): made from two documents, applied, and listed as changes. Pure."""
 
 from __future__ import annotations
 
@@ -34,17 +34,6 @@ def applied(document: Document, patch: Patch) -> Document:
             result[name] = applied(inner if isinstance(inner, dict) else {}, value)
         else:
             result[name] = value
-    return result
-
-
-def combined(first: Patch, second: Patch) -> Patch:
-    """One patch that does what the two do, one after the other."""
-    result = dict(first)
-    for name, value in second.items():
-        inner = result.get(name)
-        result[name] = (
-            combined(inner, value) if isinstance(value, dict) and isinstance(inner, dict) else value
-        )
     return result
 
 
