@@ -86,6 +86,6 @@ def target_folder(policy: Policy) -> str | None:
         raise UsageError(
             f"the path {policy.target!r} is not absolute",
             where="policy: target",
-            hint=f"file://{store.url[7:]}",
+            hint=store.url,
         )
     return unquote(urlsplit(store.url).path) if store.url.startswith("file:") else None
