@@ -131,9 +131,11 @@ def plan(
             own = own_spec(wanted, stage)
             plans.append(plan_pipeline(stage, ours, options, old, there, own, is_reset=wanted.is_reset))
     preconditions.check(source, plans, {name for _, name in names})
-    if in_force:
-        missing = preconditions.missing(connection, in_force, plans)
     step = _policy_step(source, policy_text[1]) if policy_text else None
+    if in_force:
+        # what is committed here is in force here
+        is_committed = step is not None and step.action != "unchanged"
+        missing = preconditions.missing(connection, in_force, plans, is_committed=is_committed)
     records = dict(old.stages) | {item.stage: item.record for item in plans if item.spec}
     return DeployPlan(
         places=_places(source),

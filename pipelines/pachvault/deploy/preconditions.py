@@ -73,15 +73,20 @@ def _parallelism(spec: dict[str, object]) -> int:
     return constant if isinstance(constant, int) else 0
 
 
-def missing(connection: Connection, policy: Policy, plans: Sequence[StagePlan]) -> list[str]:
-    """A line for each thing that backups by this policy still need."""
+def missing(
+    connection: Connection, policy: Policy, plans: Sequence[StagePlan], *, is_committed: bool
+) -> list[str]:
+    """A line for each thing that backups by this policy still need.
+
+    `is_committed`: the deployment commits the policy, which puts it in force.
+    """
     lines = []
     try:
         vault = open_vault(open_store(policy.target))
     except PachvaultError as error:
         vault = None
         lines.append(f"vault, as seen from here: {error}")
-    if vault is not None:
+    if vault is not None and not is_committed:
         try:
             cluster_project.check_in_force(Source(connection), vault, policy.name)
         except UsageError as error:

@@ -13,8 +13,7 @@ import click
 
 from pachvault import bundled_files, policy
 from pachvault.cli.common import CommandContext, common_options, flush, put_bytes, read_text
-from pachvault.cli.render import show
-from pachvault.cli.results.deploy import (
+from pachvault.cli.deploy_commands.deploy_results import (
     START_NOW,
     DeployStepResult,
     DeploySummary,
@@ -23,6 +22,7 @@ from pachvault.cli.results.deploy import (
     additions_of,
     changes_of,
 )
+from pachvault.cli.render import show
 from pachvault.cli.results.error import WarningResult
 from pachvault.deploy.deploy import DeployPlan, DeployStep, carry_out, plan
 from pachvault.deploy.undeploy import undeploy
