@@ -30,7 +30,8 @@ HINT = "run `make json-docs`"
 COMMANDS = {
     "probe": ["probe"],
     "init": ["init_summary"],
-    "deploy": ["deploy_step", "warning", "deploy_summary"],
+    "deploy": ["warning", "deploy_addition", "deploy_change", "deploy_step", "deploy_summary"],
+    "undeploy": ["deploy_step", "undeploy_summary"],
     "specs": ["specs_summary"],
     "backup": ["progress", "backup_summary"],
     "status": ["status"],

@@ -197,7 +197,7 @@ def create_backup_task(
         "exclude": list(exclude),
         "history": history,
     }
-    return BackupTask(policy.validate(fields, "create_backup_task"), pachd, token, workers)
+    return BackupTask(policy.without_name(fields, "create_backup_task"), pachd, token, workers)
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,16 +23,16 @@ BY_RESTORE = re.compile(r"^(restored|appended) by pachvault, request [0-9a-f]{12
 """The description of commits that a restore made (restore/commit_trailer.py)."""
 
 
-def files(source: Source, repo: RepoName) -> dict[str, bytes]:
-    """All files on the repo's master, by path; none where there is no such repo or branch.
+def files(source: Source, repo: RepoName, branch: str = MASTER) -> dict[str, bytes]:
+    """All files on a branch of the repo, by path; none where there is no such repo or branch.
 
     Raises SourceGoneError where the head goes while it is read: what it held is not known then.
     """
     try:
-        heads = {branch.name: branch.head for branch in source.branches(repo)}
+        heads = {info.name: info.head for info in source.branches(repo)}
     except SourceGoneError:
         return {}
-    return files_at(source, repo, heads[MASTER]) if heads.get(MASTER) else {}
+    return files_at(source, repo, heads[branch]) if heads.get(branch) else {}
 
 
 def files_at(source: Source, repo: RepoName, commit: str) -> dict[str, bytes]:

@@ -12,7 +12,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from pachvault.format.ids import RepoName
+from pachvault.format.ids import RepoName, digest
 from pachvault.syntax import schedule, selection, strict_yaml
 from pachvault.syntax.quantities import count, duration, in_words, size
 from pachvault.syntax.strict_yaml import Strict
@@ -173,6 +173,12 @@ class Policy(Strict):
     """Whether a run that is refused, partial or damaged makes the job of its verdict pipeline fail."""
 
     @property
+    def selection(self) -> str:
+        """A digest of what is selected: policies with another one would save something else."""
+        fields = {"sources", "exclude", "history", "outputs", "pipelines"}
+        return digest(self.model_dump_json(include=fields).encode()).hex()[:16]
+
+    @property
     def durations(self) -> list[str]:
         """Every duration in words."""
         given = {
@@ -237,6 +243,14 @@ def _may_be_source(repo: RepoName) -> bool:
 def parse(text: str, where: str) -> Policy:
     """The policy in a YAML text; UsageError that names file, line, field, and what is allowed."""
     return strict_yaml.parse(Policy, text, where)
+
+
+def without_name(fields: dict[str, object], where: str) -> Policy:
+    """A policy for backups that no policy document asked for: its snapshots carry no policy's name.
+
+    So no policy's retention counts them, and they cover no tick. Raises UsageError.
+    """
+    return validate(fields, where).model_copy(update={"name": ""})
 
 
 def validate(fields: dict[str, object], where: str) -> Policy:

@@ -53,6 +53,9 @@ BACKUP = Robot("pachvault-backup", frozenset({"freeze", "export", "maintenance"}
 RESTORE = Robot("pachvault-restore", frozenset(bundled_files.RESTORE_STAGES))
 
 
+SECRETS = frozenset({BACKUP.secret, RESTORE.secret})
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class Binding:
     """A role at a place."""
@@ -116,6 +119,11 @@ def _to_restore() -> Iterator[Binding]:
 
 def _literal_project(pattern: str) -> str | None:
     return selection.source(pattern).literal_project
+
+
+def are_needed(connection: Connection) -> bool:
+    """Whether authentication is on."""
+    return RobotTokens(connection).caller() is not None
 
 
 def ensure_robot(

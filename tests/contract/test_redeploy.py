@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from google.protobuf import json_format
+from python_pachyderm.proto.v2.pfs import pfs_pb2
 from python_pachyderm.proto.v2.pps import pps_pb2
 
-from .pach import Message, Pach
-from .pipelines import inspect, pfs, shell
+from .pach import Message, Pach, put
+from .pipelines import create, ended, inspect, jobs, pfs, shell, told
 from .projects import Project
 from .recording import Recording
 
@@ -62,3 +63,30 @@ def test_an_update_of_a_stopped_pipeline(
     info = inspect(pach, project, "line")
     assert info.details.description == "another"
     recorded({"stopped": info.stopped, "version": info.version})
+
+
+def test_updates_downstream_first_kill_no_job(pach: Pach, project: Project, repo: Message) -> None:
+    """An update starts jobs in all pipelines downstream, and kills unfinished ones of its own pipeline."""
+    chain = {"one": "data", "two": "one", "three": "two"}
+
+    def make(name: str, *, update: bool) -> None:
+        given = pfs(project, chain[name], "/", name="data")
+        # reprocessed: a job that takes a while is still there when the next update comes
+        script = "sleep 1" if update else "true"
+        create(pach, shell(project, name, given, script), update=update, reprocess=update)
+
+    pach.commit(repo, *put("/a", b"1"))
+    for name in chain:
+        make(name, update=False)
+    for name in chain:
+        for job in jobs(pach, project, name):
+            ended(pach, project, name, job.job.id)
+    for name in reversed(chain):
+        make(name, update=True)
+    states = {
+        told(ended(pach, project, name, commit.commit.id))["state"]
+        for name in chain
+        # each commit has its job; ListJob has those of the pipeline's newest version
+        for commit in pach.pfs.ListCommit(pfs_pb2.ListCommitRequest(repo=project.named(name), all=True))
+    }
+    assert states == {"JOB_SUCCESS"}

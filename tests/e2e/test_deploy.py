@@ -10,6 +10,7 @@ import pytest
 
 from e2e.cli import Outcome, pachvault
 from e2e.cluster import Cluster
+from pachvault import __version__
 from pachvault.bundled_files import ALL_STAGES, MAINTENANCE_STAGES, RESTORE_STAGES, STAGES, names, text
 from pachvault.format.ids import RepoName
 from pachvault.pach.pipelines import Pipelines
@@ -17,6 +18,8 @@ from pachvault.policy import HOME_PROJECT
 
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("deploy")]
 
+POLICY = RepoName(HOME_PROJECT, "policy")
+RECORDS = "pachvault/policy@deployed"
 STANDING = {*STAGES, *MAINTENANCE_STAGES}
 
 
@@ -81,20 +84,17 @@ def test_a_policy_is_committed_once_and_its_schedule_ticks(cluster: Cluster, tmp
     assert actions(first)["pachvault/policy@master:/policy.yaml"] == "created"
     assert ticks(cluster) == "@every 2h"
     assert "no such place" in first.only("warning")["message"]
-    head = cluster.source.branches(_policy_repo(cluster))[0].head
+    head = policy_head(cluster)
     assert pachvault("--vault", (tmp_path / "vault").as_uri(), "init").code == 0
     again = deploy(cluster, "--policy", policy(tmp_path))
     assert {action for name, action in actions(again).items()} == {"unchanged"}
     summary = again.only("deploy_summary")
     assert (summary["changed"], summary["missing"]) == (0, 0)
     assert "verify_within 30 days" in summary["durations"]
-    assert cluster.source.branches(_policy_repo(cluster))[0].head == head
+    assert policy_head(cluster) == head
     # the policy that is there counts where none is given; another schedule updates freeze alone
     other = actions(deploy(cluster, "--policy", policy(tmp_path, "@every 3h")))
-    assert [name for name, action in other.items() if action == "updated"] == [
-        "pachvault/policy@master:/policy.yaml",
-        "pachvault/freeze",
-    ]
+    assert updated(other) == ["pachvault/freeze", "pachvault/policy@master:/policy.yaml"]
     assert "updated" not in actions(deploy(cluster)).values()
     assert ticks(cluster) == "@every 3h"
 
@@ -104,15 +104,17 @@ def test_maintenance_ticks_as_the_policy_says(cluster: Cluster, tmp_path: Path) 
     deploy(cluster, "--policy", str(file))
     file.write_text(file.read_text() + "maintenance: {schedule: '0 3 * * *'}\n")
     changed = actions(deploy(cluster, "--policy", str(file)))
-    assert [name for name, action in changed.items() if action == "updated"] == [
-        "pachvault/policy@master:/policy.yaml",
-        "pachvault/maintenance",
-    ]
+    assert updated(changed) == ["pachvault/maintenance", "pachvault/policy@master:/policy.yaml"]
     assert (ticks(cluster), ticks(cluster, "maintenance")) == ("@every 2h", "0 3 * * *")
 
 
-def _policy_repo(cluster: Cluster) -> RepoName:
-    return next(repo.name for repo in cluster.source.repos() if repo.name.repo == "policy")
+def policy_head(cluster: Cluster) -> str:
+    return next(str(each.head) for each in cluster.source.branches(POLICY) if each.name == "master")
+
+
+def updated(done: dict[str, str]) -> list[str]:
+    """What a deployment changed, in order; its own records apart."""
+    return [name for name, action in done.items() if action == "updated" and name != RECORDS]
 
 
 def test_restore_is_switched_on_and_off_and_left_as_it_is(cluster: Cluster) -> None:
@@ -148,18 +150,18 @@ def test_specs_of_ones_own_are_deployed(cluster: Cluster, tmp_path: Path) -> Non
         name: text(name) for name in names()
     }
     mine = folder / "export.json"
-    mine.write_text(mine.read_text().replace("pachvault/pachvault:0.1.0", "registry.example/pachvault:1"))
+    mine.write_text(mine.read_text().replace("pachvault/pachvault:", "registry.example/pachvault:"))
     refused = pachvault("specs", str(folder))
     assert "export.json: exists and differs" in refused.says(2)
     actions(deploy(cluster))
     changed = actions(deploy(cluster, "--specs", str(folder)))
-    assert [name for name, action in changed.items() if action == "updated"] == ["pachvault/export"]
+    assert updated(changed) == ["pachvault/export"]
     images = {
         pipeline.details["transform"]["image"]
         for pipeline in cluster.source.pipelines()
         if pipeline.name == "export"
     }
-    assert images == {"registry.example/pachvault:1"}
+    assert images == {f"registry.example/pachvault:{__version__}"}
     assert pachvault("specs", str(folder), "--overwrite").code == 0
     assert mine.read_text() == text("export.json")
     mine.write_text('{"pipeline": {"name": "export"}, "inputs": 1}')

@@ -65,7 +65,7 @@ def test_every_command_writes_what_is_documented(
         ["extract", "latest", str(tmp_path / "out")],
         ["verify", "--level", "data"],
         ["verify", "--level", "source"],
-        ["verify", "--level", "drill"],
+        ["verify", "latest", "--level", "drill"],
         ["repair", "--dry-run"],
         ["repair"],
         ["erase", "--repo", repo, "--path", "/person", "--dry-run"],
@@ -84,8 +84,12 @@ def test_every_command_writes_what_is_documented(
     policy.write_text(f"version: 1\ntarget: {backup.vault.url}\nsources: ['*/*']\nname: cli\n{rules}\n")
     run("status", "--policy", str(policy), code=3)
     run("maintenance", "--policy", str(policy), "--dry-run")
-    Lines("--pachd", other.address).run("deploy", "--policy", str(policy))
-    lines.types |= {"deploy_step", "deploy_summary"}
+    elsewhere = Lines("--pachd", other.address)
+    elsewhere.run("deploy", "--policy", str(policy))
+    elsewhere.run("deploy", "--image", "registry.example/pachvault", "--dry-run")
+    elsewhere.run("deploy", "--image", "registry.example/pachvault")
+    elsewhere.run("undeploy")
+    lines.types |= elsewhere.types
     run("forget", "--policy", str(policy), "--dry-run")
     (forgotten, *_) = backup.vault.snapshots()
     run("forget", forgotten)

@@ -59,6 +59,11 @@ def test_a_policy_and_ticks_seal_snapshots(deployed: Deployed, backup: Backup) -
     changed = deployed.ended(deployed.tick())
     assert changed.snapshot["totals"]["commits_new"] == 1
     backup.assert_restorable()
+    # the tick is covered by now, but not for a policy that selects something else
+    more = deployed.ended(deployed.policy(policy(backup) + "exclude: ['another/*']\n"))
+    assert more.snapshot["status"] == "sealed"
+    again = deployed.ended(deployed.policy(policy(backup) + "exclude: ['another/*']\n# a comment\n"))
+    assert again.snapshot["status"] == "covered"
 
 
 def test_a_bad_policy_is_refused_in_a_record_and_a_good_one_goes_on(

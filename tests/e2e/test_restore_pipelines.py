@@ -84,6 +84,16 @@ def test_a_request_restores_a_history_and_maps_its_ids(requested: Requested, bac
     assert backup.project.heads("copy").keys() == {"master"}
 
 
+def test_a_request_for_what_is_there_already_is_unchanged(requested: Requested, backup: Backup) -> None:
+    name = backup.project.name
+    heads = backup.project.heads("data")
+    request = {"vault": backup.vault.url, "what": [f"{name}/data@master"], "exists": "fail"}
+    answered = requested.ask({name: request, f"{name}-all": request | {"history": "all"}})
+    assert answered.report(name)["status"] == "unchanged"
+    assert answered.report(f"{name}-all")["status"] == "unchanged"
+    assert backup.project.heads("data") == heads
+
+
 def test_the_policys_target_is_the_vault_of_a_request_that_names_none(
     requested: Requested, backup: Backup
 ) -> None:

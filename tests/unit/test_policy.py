@@ -100,6 +100,15 @@ def test_a_history_since_no_time_is_refused(written: str) -> None:
     assert refused(BASE + f"history: {{since: {written}}}\n").startswith("policy.yaml:5: field 'history")
 
 
+def test_policies_that_select_something_else_have_another_selection() -> None:
+    for more in ("exclude: ['a/b']\n", "history: heads\n", "outputs: skip\n", "pipelines: skip\n"):
+        assert parse(more).selection != parse().selection
+    for more in ("", "schedule: '@every 3h'\n", "exclude: []\n", "name: other\n", "interval: 3h\n"):
+        assert parse(more).selection == parse().selection
+    given: dict[str, object] = {"version": 1, "target": "/v", "sources": ["a/*"]}
+    assert policy.without_name(given, "--source").name == ""
+
+
 @pytest.mark.parametrize(
     ("written", "seconds"),
     [("30s", 30), ("5m", 300), ("2h", 7200), ("1d", 86400), ("1w", 604800), ("12 h", 43200)],

@@ -15,7 +15,7 @@ from embedded_pachyderm.demo.demo_damage import damage, lost
 from embedded_pachyderm.demo.demo_data import Story
 from embedded_pachyderm.demo.demo_recovery import recover
 from pachvault.bundled_files import STAGES
-from pachvault.deploy import deploy
+from pachvault.deploy.deploy import deploy
 from pachvault.errors import PachvaultError
 from pachvault.extract import extract
 from pachvault.extract.folder import opened

@@ -180,6 +180,7 @@ class Plan(StageMessage):
     """See `Outcome`."""
     run_id: str
     policy: str = ""
+    selection: str = ""
     target: str = ""
     tick: Time | None = None
     cluster: Cluster | None = None

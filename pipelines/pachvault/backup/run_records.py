@@ -31,17 +31,22 @@ class Announcement(StageMessage):
 
     run_id: str
     policy: str
+    selection: str = ""
     cluster_id: str
     frozen_at: Time
 
 
-def announce(vault: Vault, run_id: str, policy: str, cluster_id: str, frozen_at: datetime) -> None:
+def announce(
+    vault: Vault, run_id: str, policy: str, cluster_id: str, frozen_at: datetime, selection: str = ""
+) -> None:
     """Announce a run that has frozen, once. The age of the run is counted from this object."""
     name = layout.announcement_path(run_id)
     # a datum that is tried again must not make its run younger: the first attempt may have read records
     if vault.store.stat(name):
         return
-    announcement = Announcement(run_id=run_id, policy=policy, cluster_id=cluster_id, frozen_at=frozen_at)
+    announcement = Announcement(
+        run_id=run_id, policy=policy, selection=selection, cluster_id=cluster_id, frozen_at=frozen_at
+    )
     data = announcement.encode()
     vault.store.put(name, [data], len(data))
 
@@ -131,8 +136,14 @@ class Tick:
         return is_alive and frozen_at >= self.at and not clock.is_future(frozen_at, self.now)
 
 
-def covering(vault: Vault, policy: str, run_id: str, tick: Tick, cluster_id: str) -> str | None:
-    """The sealed snapshot or unfinished run that covers a tick, as text; None where there is none."""
+def covering(
+    vault: Vault, policy: str, run_id: str, tick: Tick, cluster_id: str, selection: str = ""
+) -> str | None:
+    """The sealed snapshot or unfinished run that covers a tick, as text; None where there is none.
+
+    One by a policy that selected something else covers none: the policy was changed since.
+    """
+    wanted = (policy, selection, cluster_id)
     for name in reversed(snapshots.names(vault)):
         if not tick.is_covered_by(name.frozen_at + timedelta(seconds=1)):
             continue  # names have whole seconds
@@ -141,7 +152,7 @@ def covering(vault: Vault, policy: str, run_id: str, tick: Tick, cluster_id: str
         except DamageError:
             continue  # a snapshot that cannot be read covers nothing
         # a partial one does not cover a tick: the next run may read what it lacks
-        is_of_policy = (manifest.policy, manifest.cluster.id) == (policy, cluster_id)
+        is_of_policy = (manifest.policy, manifest.selection, manifest.cluster.id) == wanted
         if is_of_policy and tick.is_covered_by(manifest.frozen_at) and not manifest.partial:
             return f"snapshot {name.id[:12]}"
     for info in vault.objects(layout.RUNS, layout.Kind.ANNOUNCEMENT):
@@ -149,7 +160,7 @@ def covering(vault: Vault, policy: str, run_id: str, tick: Tick, cluster_id: str
             run = Announcement.read(vault.get(info.name), info.name)
         except DamageError:
             continue  # sealed since the listing, or of another version: it covers nothing
-        is_of_policy = (run.policy, run.cluster_id) == (policy, cluster_id) and run.run_id != run_id
+        is_of_policy = (run.policy, run.selection, run.cluster_id) == wanted and run.run_id != run_id
         if is_of_policy and tick.is_covered_by_run(run.frozen_at, info.modified_at):
             # read long after, so nothing that is true only now
             at = f"{run.frozen_at:%Y-%m-%d %H:%M:%S}"

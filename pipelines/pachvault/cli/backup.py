@@ -113,7 +113,7 @@ def _policy(
             "sources": list(sources),
             "history": history or "all",
         }
-        return policy.validate(fields, "--source")
+        return policy.without_name(fields, "--source")
     if history:
         raise UsageError("--history needs --source")
     if file:

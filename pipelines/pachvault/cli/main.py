@@ -29,8 +29,9 @@ _log = logging.getLogger(__name__)
 _COMMANDS = {
     "probe": "inspect_commands.probe",
     "init": "backup",
-    "deploy": "deploy",
-    "specs": "deploy",
+    "deploy": "deploy_commands.deploy",
+    "undeploy": "deploy_commands.deploy",
+    "specs": "deploy_commands.deploy",
     "backup": "backup",
     "status": "inspect_commands.status",
     "snapshots": "inspect_commands.snapshots",

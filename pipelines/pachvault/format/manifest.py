@@ -115,6 +115,9 @@ class Manifest(Document):
     vault_id: str
     run_id: str
     policy: str
+    """Its name; empty where no policy asked for the snapshot."""
+    selection: str = ""
+    """A digest of what the policy selects; empty where an earlier version wrote none."""
     cluster: Cluster
     freeze_began_at: Time
     frozen_at: Time

@@ -84,7 +84,8 @@ def _latest(snapshot: Snapshot) -> LatestSnapshot:
 def _notes(newest_snapshots: Iterable[Snapshot]) -> Iterator[str]:
     for snapshot in newest_snapshots:
         problems = snapshot.manifest.problems
-        where = f"snapshot {snapshot.short_id} of policy {snapshot.manifest.policy}"
+        policy = snapshot.manifest.policy
+        where = f"snapshot {snapshot.short_id} {f'of policy {policy}' if policy else 'without a policy'}"
         for problem in problems[:_PROBLEMS_SHOWN]:
             yield f"{where}: {problem.kind}: {problem.where}: {problem.message}"
         if len(problems) > _PROBLEMS_SHOWN:

@@ -109,9 +109,8 @@ def _running(vault: Vault, now: datetime) -> list[str]:
             lines.append(f"{info.name}: the announcement is damaged")
             continue
         future = ", in the future" if clock.is_future(max(run.frozen_at, info.modified_at), now) else ""
-        lines.append(
-            f"run {run.run_id}, policy {run.policy}, frozen {run.frozen_at:%Y-%m-%d %H:%M} UTC{future}"
-        )
+        name = run.policy or "none"
+        lines.append(f"run {run.run_id}, policy {name}, frozen {run.frozen_at:%Y-%m-%d %H:%M} UTC{future}")
     return lines
 
 

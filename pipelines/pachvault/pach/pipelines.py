@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import grpc
 from google.protobuf import json_format
@@ -60,17 +60,9 @@ class Pipelines:
         self._put(spec, where, name.name, update=False)
         return str(name.name)
 
-    def ensure(self, spec: str, where: str) -> Literal["created", "updated", "unchanged"]:
-        """Create a pipeline, or update it where its user's spec is another. UsageError for a bad spec.
-
-        An update does not process data again.
-        """
-        name = _name_in(spec, where)
-        there = self._spec_of(name.project.name or "default", name.name)
-        if there and is_same(there, spec):
-            return "unchanged"
-        self._put(spec, where, name.name, update=there is not None)
-        return "created" if there is None else "updated"
+    def update(self, spec: str, where: str) -> None:
+        """Change a pipeline to another spec; its data is not processed again. UsageError for a bad spec."""
+        self._put(spec, where, _name_in(spec, where).name, update=True)
 
     def check(self, spec: str, where: str) -> None:
         """Raise UsageError where the server cannot read a JSON spec; nothing is created.
@@ -94,14 +86,16 @@ class Pipelines:
                 self._pps.CreatePipeline(message)
         except PachydermError as error:
             if status_of(error) == grpc.StatusCode.INVALID_ARGUMENT:
-                raise UsageError(
-                    _SPEC_QUOTED.sub("not a pipeline spec: ", error.what), where=where
-                ) from error
+                # all that the server said: the reason comes after the spec, and is cut off in `what`
+                answer = error.__cause__
+                details = answer.details() if isinstance(answer, grpc.RpcError) else error.what
+                reason = _SPEC_QUOTED.sub("not a pipeline spec: ", " ".join((details or error.what).split()))
+                raise UsageError(reason[:400], where=where) from error
             raise
 
     def exists(self, project: str, name: str) -> bool:
         """Whether the cluster has a pipeline."""
-        return self._spec_of(project, name) is not None
+        return self.spec_of(project, name) is not None
 
     def is_stopped(self, project: str, name: str) -> bool | None:
         """Whether a pipeline is stopped; None where there is none."""
@@ -120,7 +114,7 @@ class Pipelines:
             self._pps.DeletePipeline(pps_pb2.DeletePipelineRequest(pipeline=_pipeline(project, name)))
         return True
 
-    def _spec_of(self, project: str, name: str) -> str | None:
+    def spec_of(self, project: str, name: str) -> str | None:
         """A pipeline's spec as its user wrote it, empty before Pachyderm 2.8; None where there is none."""
         request = pps_pb2.InspectPipelineRequest(pipeline=_pipeline(project, name), details=True)
         try:

@@ -99,6 +99,24 @@ def test_a_tick_is_covered_by_a_whole_snapshot_frozen_after_it(tmp_path: Path) -
     assert covering(frozen_at, cluster="other") is None
 
 
+def test_a_tick_is_not_covered_by_a_snapshot_or_run_of_another_selection(tmp_path: Path) -> None:
+    vault = new_vault(tmp_path)
+    repo = Repo(RepoName("p", "r"))
+    repo.commit({"/a": b"1"})
+    at = back_up(vault, repo).manifest.frozen_at
+    run_records.announce(vault, "other", "default", CLUSTER.id, BEGAN, "added")
+
+    def covering(selection: str) -> str | None:
+        return run_records.covering(vault, "default", "mine", tick(at, at), CLUSTER.id, selection)
+
+    assert (covering("") or "").startswith("snapshot")
+    assert covering("added") is None  # the snapshot is of another, and the run froze before the tick
+    early = tick(BEGAN, datetime.now(UTC))
+    by_run = run_records.covering(vault, "default", "mine", early, CLUSTER.id, "added")
+    assert (by_run or "").startswith("run other")
+    assert run_records.covering(vault, "default", "mine", early, CLUSTER.id, "third") is None
+
+
 def test_a_partial_snapshot_covers_no_tick(tmp_path: Path) -> None:
     vault = new_vault(tmp_path)
     repo = Repo(RepoName("p", "r"))

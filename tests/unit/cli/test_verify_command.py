@@ -162,7 +162,7 @@ def test_a_vault_that_takes_no_notes_is_verified_all_the_same(
         (["--share", "3/2", "--level", "packs"], "not a share: '3/2'"),
         (["--share", "1/2"], "--share goes with --level packs and data"),
         (["--quick"], "--quick goes with --level source"),
-        (["latest", "--level", "drill"], "a drill is of the newest snapshot"),
+        (["abcdef", "--level", "drill"], "a drill is of the newest snapshot"),
         (["nosuch"], "not a snapshot: 'nosuch'"),
     ],
 )

@@ -61,7 +61,8 @@ def freeze(
     clocks = clock.read(vault, is_cleared=False)
     if tick is not None:
         due = Tick(tick, clocks.store, policy.interval)
-        covering = run_records.covering(vault, policy.name, run_id, due, source.connection.cluster_id())
+        cluster_id = source.connection.cluster_id()
+        covering = run_records.covering(vault, policy.name, run_id, due, cluster_id, policy.selection)
         if covering is not None:
             _log.info("tick %s is covered by %s", tick, covering)
             return _idle("covered", run_id, policy, tick, f"nothing to do: {covering} covers this tick", 0)
@@ -71,7 +72,7 @@ def freeze(
         if heads.branches:
             # format 9.6: before the newest records are read. Otherwise prune could mark and delete what a
             # record reaches in between, and the age of the run would not show it.
-            run_records.announce(vault, run_id, policy.name, cluster_id, heads.ended_at)
+            run_records.announce(vault, run_id, policy.name, cluster_id, heads.ended_at, policy.selection)
         newest = base_lookup.newest_records(vault, cluster_id, heads.repos)
         counted_from = partial(history_end, clocks=clocks, ended_at=heads.ended_at)
         surveyed = survey(source, policy, heads, newest.records, counted_from, pool)
@@ -126,6 +127,7 @@ def freeze(
         is_signalled=policy.verdicts,
         run_id=run_id,
         policy=policy.name,
+        selection=policy.selection,
         target=vault.store.url,
         tick=tick,
         cluster=surveyed.cluster,

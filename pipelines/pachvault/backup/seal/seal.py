@@ -81,6 +81,7 @@ def seal(vault: Vault, plan: Plan, receipts: Sequence[Receipt]) -> Snapshot:
         vault_id=vault.config.vault_id,
         run_id=plan.run_id,
         policy=plan.policy,
+        selection=plan.selection,
         cluster=plan.cluster,
         freeze_began_at=plan.freeze_began_at,
         frozen_at=plan.frozen_at,

@@ -21,6 +21,7 @@ from pachvault.format.maintenance_documents import AuditEntry
 from pachvault.maintenance.verify import audits
 from pachvault.maintenance.verify.findings import Finding, exit_code
 from pachvault.maintenance.verify.verify import Level, PackShare, examine
+from pachvault.syntax import selection
 from pachvault.vault import snapshots
 from pachvault.vault.vault import Vault
 
@@ -60,8 +61,10 @@ def verify_command(
         raise UsageError("--share goes with --level packs and data")
     if quick and level != _SOURCE:
         raise UsageError("--quick goes with --level source")
-    if snap and level == audits.DRILL:
-        raise UsageError("a drill is of the newest snapshot only", hint="leave out SNAP")
+    if level == audits.DRILL and snap not in (None, selection.LATEST):
+        raise UsageError(
+            "a drill is of the newest snapshot only", hint=f"`pachvault verify --level {audits.DRILL}`"
+        )
     if level == _SOURCE:
         return _verify_source(context, snap, is_quick=quick)
     if level == audits.DRILL:

@@ -1,4 +1,4 @@
-"""What `init`, `backup`, `deploy` and `specs` report."""
+"""What `init` and `backup` report."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Self
 
-from pachvault.cli.common import human, put, say
+from pachvault.cli.common import human, say
 from pachvault.cli.render import Result, text_of
 from pachvault.format.manifest import Problem, Totals
 from pachvault.vault.snapshots import Snapshot
@@ -87,43 +87,6 @@ class BackupSummary(Result):
         )
 
 
-@dataclass(frozen=True, kw_only=True)
-class DeployStepResult(Result):
-    """One thing that `deploy` made, changed or checked; written when it is done."""
-
-    is_left_out_by_quiet = True
-
-    type: Literal["deploy_step"] = "deploy_step"
-    kind: Literal["project", "repo", "robot", "policy", "pipeline"]
-    name: str
-    action: str
-    """created, updated, unchanged, deleted or absent."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class DeploySummary(Result):
-    """What `deploy` did."""
-
-    is_left_out_by_quiet = True
-
-    type: Literal["deploy_summary"] = "deploy_summary"
-    changed: int
-    """Steps that changed something."""
-    missing: int
-    """What backups need and the cluster lacks; there is a `warning` for each."""
-    durations: Sequence[str]
-    """How the durations of the policy file were read."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class SpecsSummary(Result):
-    """What `specs` wrote."""
-
-    type: Literal["specs_summary"] = "specs_summary"
-    folder: str
-    files: Sequence[str]
-
-
 @text_of(InitSummary)
 def _init(summary: InitSummary) -> None:
     say(f"created vault {summary.vault_id[:12]} at {summary.vault}")
@@ -139,19 +102,3 @@ def _backup(summary: BackupSummary) -> None:
     )
     for problem in summary.problems:
         say(f"  {problem.kind}: {problem.where}: {problem.message}")
-
-
-@text_of(DeployStepResult)
-def _deploy_step(step: DeployStepResult) -> None:
-    put(f"{step.kind} {step.name}: {step.action}")
-
-
-@text_of(DeploySummary)
-def _deploy(summary: DeploySummary) -> None:
-    if summary.durations:  # 7m is minutes here, and months elsewhere
-        say(f"policy: {', '.join(summary.durations)}")
-
-
-@text_of(SpecsSummary)
-def _specs(summary: SpecsSummary) -> None:
-    say(f"wrote {len(summary.files)} files to {summary.folder}")

@@ -182,7 +182,7 @@ def _manifest(manifest: ManifestResult) -> None:
     lines = {
         "snapshot": manifest.id,
         "state": "partial" if manifest.partial else "sealed",
-        "policy": manifest.policy,
+        "policy": manifest.policy or "none",
         "cluster": f"{manifest.cluster.id} (Pachyderm {manifest.cluster.version})",
         "frozen": f"{manifest.frozen_at:%Y-%m-%d %H:%M:%S} UTC, within {window:.1f} s"
         + (", in the future" if manifest.is_future else ""),

@@ -23,9 +23,10 @@ class WarningResult(Result):
     """Something that the command could not do or find; it did the rest."""
 
     type: Literal["warning"] = "warning"
-    kind: Literal["file-not-extracted", "missing", "nothing-matched"]
+    kind: Literal["file-not-extracted", "missing", "nothing-matched", "specs-not-kept"]
     """file-not-extracted: `extract` left a file or branch out. missing: `deploy` found that the cluster lacks
-    something that backups need. nothing-matched: no snapshot matches a pattern of the policy's retention."""
+    something that backups need. nothing-matched: no snapshot matches a pattern of the policy's retention.
+    specs-not-kept: this Pachyderm does not keep pipeline specs as they were written."""
     message: str
 
 

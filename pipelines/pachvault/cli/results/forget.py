@@ -89,7 +89,7 @@ def _decisions(decisions: Iterable[DecisionResult]) -> None:
                 decision.id[:12],
                 f"{decision.frozen_at:%Y-%m-%d %H:%M:%S}",
                 decision.state,
-                decision.policy,
+                decision.policy or "-",
                 decision.action,
                 "; ".join(decision.reasons),
             ]

@@ -100,7 +100,7 @@ def _row(snapshot: SnapshotResult) -> list[object]:
     return [
         *start,
         _state(snapshot),
-        snapshot.policy,
+        snapshot.policy or "-",
         snapshot.repos,
         human(snapshot.size_bytes or 0),
         human(snapshot.totals.new_bytes),

@@ -187,7 +187,7 @@ def _newest(latest: LatestSnapshot | None) -> str:
     if latest is None:
         return "none"
     partial = ", partial" if latest.partial else ""
-    return f"{latest.id[:12]}, frozen {_minute(latest.frozen_at)}, policy {latest.policy}{partial}"
+    return f"{latest.id[:12]}, frozen {_minute(latest.frozen_at)}, policy {latest.policy or 'none'}{partial}"
 
 
 def _minute(time: datetime | None) -> str:

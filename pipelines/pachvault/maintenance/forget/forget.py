@@ -267,7 +267,7 @@ def _not_forgotten(vault: Vault, reference: str) -> SnapshotName:
 def _other_owner(candidate: Candidate, policy: str | None, cluster: str | None) -> str:
     """Why the rules do not apply to a snapshot of another policy or cluster; empty where they do."""
     if policy is not None and candidate.policy != policy:
-        return f"of policy {candidate.policy}"
+        return f"of policy {candidate.policy}" if candidate.policy else "of no policy"
     if cluster is not None and candidate.cluster != cluster:
         return f"of cluster {candidate.cluster[:12]}"
     return ""

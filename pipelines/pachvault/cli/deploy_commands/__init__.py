@@ -1,0 +1,1 @@
+"""The commands that put the pipelines into a cluster: `deploy`, `undeploy`, `specs`."""
