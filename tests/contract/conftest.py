@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from google.protobuf.empty_pb2 import Empty
 from python_pachyderm import Client
 
 from . import pipelines
@@ -19,7 +20,9 @@ from .pach import Message, Pach
 from .projects import Project
 from .recording import Recording
 
-RECORDED = Path(__file__).parent / "recorded" / "2.11.6"
+RECORDED = Path(__file__).parent / "recorded"
+BASE = "2.11.6"
+"""The version whose answers are all recorded. Of others only those that differ are."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -29,6 +32,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("--record", default=False) and "PACHD_ADDRESS" not in os.environ:
         raise pytest.UsageError("--record needs PACHD_ADDRESS: only a real Pachyderm's answers are recorded")
+    config.addinivalue_line("markers", "since(version, feature): skipped where the server is older")
 
 
 @pytest.fixture(scope="session")
@@ -49,6 +53,26 @@ def pach(address: str) -> Iterator[Pach]:
     server = Pach(address)
     yield server
     server.channel.close()
+
+
+@pytest.fixture(scope="session")
+def server_version(pach: Pach) -> str:
+    answer = pach.version.GetVersion(Empty())
+    return f"{answer.major}.{answer.minor}.{answer.micro}{answer.additional}"
+
+
+@pytest.fixture(autouse=True)
+def _has_feature(request: pytest.FixtureRequest, server_version: str) -> None:
+    """Skips a test marked `since` on a server that is older."""
+    for marker in request.node.iter_markers("since"):
+        version, feature = marker.args
+        if _numbers(server_version) < _numbers(version):
+            pytest.skip(f"Pachyderm {server_version} has no {feature}: since {version}")
+
+
+def _numbers(version: str) -> tuple[int, int]:
+    major, minor = version.split(".")[:2]
+    return int(major), int(minor)
 
 
 @pytest.fixture(scope="session")
@@ -91,6 +115,10 @@ def repo(project: Project) -> Message:
 
 
 @pytest.fixture
-def recorded(request: pytest.FixtureRequest) -> Recording:
+def recorded(request: pytest.FixtureRequest, server_version: str) -> Recording:
     name = f"{request.node.path.stem.removeprefix('test_')}-{request.node.name.removeprefix('test_')}"
-    return Recording(RECORDED / f"{name}.json", writes=request.config.getoption("--record", default=False))
+    return Recording(
+        RECORDED / server_version / f"{name}.json",
+        base=RECORDED / BASE / f"{name}.json",
+        writes=request.config.getoption("--record", default=False),
+    )

@@ -126,6 +126,11 @@ class Pach:
         return [[shard.lower, shard.upper] for shard in answer.shards]
 
 
+def unknown_commit(repo: Message) -> Commit:
+    """A commit that is not there, named as the product names commits: without a branch pachd 2.12 panics."""
+    return pfs_pb2.Commit(repo=repo, id="0123456789abcdef" * 2, branch=pfs_pb2.Branch(repo=repo))
+
+
 def add(path: str, data: bytes = b"", *, datum: str = "") -> Message:
     """Add a file; adding to one that is there appends."""
     raw = wrappers_pb2.BytesValue(value=data)

@@ -69,18 +69,29 @@ class Normaliser:
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """One test's recorded observation; calling it compares, or writes when recording."""
+    """One test's recorded observation; calling it compares, or writes when recording.
+
+    `path` is that of the server's version. It is there only where the answer differs from that of `base`.
+    """
 
     path: Path
+    base: Path
     writes: bool
 
     def __call__(self, observation: Json) -> None:
         text = json.dumps(Normaliser()(observation), indent=1, sort_keys=False, ensure_ascii=True) + "\n"
         if self.writes:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self.path.write_text(text, encoding="ascii")
-        recorded = json.loads(self.path.read_text(encoding="ascii"))
+            self._write(text)
+        file = self.path if self.path.exists() else self.base
+        recorded = json.loads(file.read_text(encoding="ascii"))
         assert json.loads(text) == recorded
+
+    def _write(self, text: str) -> None:
+        if self.path != self.base and self.base.exists() and self.base.read_text(encoding="ascii") == text:
+            self.path.unlink(missing_ok=True)
+            return
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.path.write_text(text, encoding="ascii")
 
 
 def refusal(call: Callable[..., object], *given: object, **named: object) -> str:

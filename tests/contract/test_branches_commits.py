@@ -6,7 +6,7 @@ import string
 
 from python_pachyderm.proto.v2.pfs import pfs_pb2
 
-from .pach import Commit, Message, Pach, add
+from .pach import Commit, Message, Pach, add, unknown_commit
 from .projects import Project
 from .recording import Recording, refusal
 
@@ -351,7 +351,7 @@ def test_branches_of_one_transaction_move_all_or_none(pach: Pach, project: Proje
         stub.BatchTransaction(transaction_pb2.BatchTransactionRequest(requests=requests))
 
     move(*old)
-    unknown = pfs_pb2.Commit(repo=two, id="0123456789abcdef" * 2)
+    unknown = unknown_commit(two)
     assert refusal(move, new[0], unknown) != "OK"
     assert [pach.head(repo, "live") for repo in (one, two)] == [commit.id for commit in old]
     move(*new)
@@ -362,7 +362,7 @@ def test_unknown_names_are_not_found(
     pach: Pach, project: Project, repo: Message, recorded: Recording
 ) -> None:
     pach.commit(repo, add("/a", b"1"))
-    unknown = pfs_pb2.Commit(repo=repo, id="0123456789abcdef" * 2)
+    unknown = unknown_commit(repo)
     answers = {
         "commit": refusal(pach.inspect, unknown),
         "branch": refusal(pach.head, repo, "no"),

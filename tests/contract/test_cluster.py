@@ -18,7 +18,7 @@ def test_the_version(pach: Pach) -> None:
     version = (answer.major, answer.minor, answer.micro)
     if "PACHD_ADDRESS" in os.environ:
         # A server built from source without the version flag says 0.0.0.
-        assert version in {(2, 11, 6), (0, 0, 0)}
+        assert version >= (2, 7, 0) or version == (0, 0, 0)
     else:
         assert version == (2, 11, 6)
         assert answer.additional, "the double says that it is one"
@@ -37,7 +37,9 @@ def test_auth_is_not_activated(pach: Pach, recorded: Recording) -> None:
     recorded(answer)
 
 
-def test_no_licence_is_active(pach: Pach, recorded: Recording) -> None:
-    answer = enterprise_pb2_grpc.APIStub(pach.channel).GetState(enterprise_pb2.GetStateRequest())
-    assert answer.state != enterprise_pb2.State.ACTIVE
-    recorded(enterprise_pb2.State.Name(answer.state))
+def test_whether_a_licence_is_active(pach: Pach, recorded: Recording) -> None:
+    enterprise = enterprise_pb2_grpc.APIStub(pach.channel)
+    answer = refusal(enterprise.GetState, enterprise_pb2.GetStateRequest())
+    if answer == "OK":
+        answer = enterprise_pb2.State.Name(enterprise.GetState(enterprise_pb2.GetStateRequest()).state)
+    recorded(answer)

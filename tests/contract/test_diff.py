@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from python_pachyderm.proto.v2.pfs import pfs_pb2
 
-from .pach import Commit, Message, Pach, add, copy, delete, put
+from .pach import Commit, Message, Pach, add, copy, delete, put, unknown_commit
 from .projects import Project
 from .recording import Recording, refusal
 
@@ -155,7 +155,7 @@ def test_a_failed_commit_and_its_child_differ_from_their_parents(
 
 def test_unknown_sides(pach: Pach, repo: Message, recorded: Recording) -> None:
     commit = pach.commit(repo, add("/a", b"1"))
-    unknown = pfs_pb2.Commit(repo=repo, id="0123456789abcdef" * 2)
+    unknown = unknown_commit(repo)
     answers = {
         "new": refusal(pach.diff, unknown, commit),
         "old": refusal(pach.diff, commit, unknown),

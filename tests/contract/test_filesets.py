@@ -5,11 +5,14 @@ from __future__ import annotations
 import time
 from typing import Any
 
+import pytest
 from python_pachyderm.proto.v2.pfs import pfs_pb2
 
-from .pach import Commit, Message, Pach, add, delete, file_set_commit, put
+from .pach import Commit, Message, Pach, add, delete, file_set_commit, put, unknown_commit
 from .projects import Project
 from .recording import Recording, refusal
+
+_CHANGES = pytest.mark.since("2.9", "file sets of a commit's own change")
 
 
 def _mirror(pach: Pach, to: Message, *file_sets: str, clear: bool = False, branch: str = "mirror") -> Commit:
@@ -32,6 +35,7 @@ def _chain(pach: Pach, repo: Message) -> list[Commit]:
     ]
 
 
+@_CHANGES
 def test_a_diff_mirrors_a_commit_on_its_parents_mirror(
     pach: Pach, project: Project, repo: Message, recorded: Recording
 ) -> None:
@@ -57,6 +61,7 @@ def test_a_mirror_lives_in_another_project(pach: Pach, project: Project, repo: M
         elsewhere.delete()
 
 
+@_CHANGES
 def test_several_diffs_in_order_give_the_last_ones_tree(pach: Pach, project: Project, repo: Message) -> None:
     backup = project.repo("backup")
     chain = _chain(pach, repo)
@@ -113,6 +118,7 @@ def test_a_diff_after_a_squash_is_still_the_commits_own(
     recorded({"source": pach.paths(chain[2]), "mirror": pach.paths(mirror)})
 
 
+@_CHANGES
 def test_a_diff_on_a_failed_parent(pach: Pach, project: Project, repo: Message) -> None:
     first = pach.commit(repo, add("/a", b"1"))
     failed = pach.start(repo)
@@ -125,6 +131,7 @@ def test_a_diff_on_a_failed_parent(pach: Pach, project: Project, repo: Message) 
     assert pach.tree(mirror) == pach.tree(child)
 
 
+@_CHANGES
 def test_a_file_set_is_read_like_a_commit(pach: Pach, repo: Message, recorded: Recording) -> None:
     chain = _chain(pach, repo)
     answers: dict[str, dict[str, Any]] = {}
@@ -240,8 +247,8 @@ def test_unknown_file_sets(pach: Pach, repo: Message, recorded: Recording) -> No
             pach.pfs.RenewFileSet, pfs_pb2.RenewFileSetRequest(file_set_id=unknown, ttl_seconds=60)
         ),
         "shard": refusal(pach.shards, unknown),
-        "of an unknown commit": refusal(pach.file_set, pfs_pb2.Commit(repo=repo, id=unknown)),
-        "diff of an unknown commit": refusal(pach.file_set, pfs_pb2.Commit(repo=repo, id=unknown), diff=True),
+        "of an unknown commit": refusal(pach.file_set, unknown_commit(repo)),
+        "diff of an unknown commit": refusal(pach.file_set, unknown_commit(repo), diff=True),
     }
     assert "OK" not in answers.values()
     recorded(answers)
@@ -254,6 +261,7 @@ def test_a_finished_commit_takes_no_file_set(pach: Pach, repo: Message, recorded
     recorded(answer)
 
 
+@_CHANGES
 def test_a_file_set_of_an_open_commit(pach: Pach, repo: Message, recorded: Recording) -> None:
     pach.commit(repo, add("/a", b"1"))
     commit = pach.start(repo)
@@ -266,6 +274,7 @@ def test_a_file_set_of_an_open_commit(pach: Pach, repo: Message, recorded: Recor
     assert paths_of == {"total": ["/", "/a", "/b"], "diff": ["/", "/b"]}
 
 
+@_CHANGES
 def test_the_file_sets_of_a_failed_commit(pach: Pach, repo: Message, recorded: Recording) -> None:
     pach.commit(repo, add("/a", b"1"))
     failed = pach.start(repo)

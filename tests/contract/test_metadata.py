@@ -21,6 +21,8 @@ from .projects import Project
 
 NOTES = {"owner": "ann", "empty": "", "note é": "two\nlines"}
 
+pytestmark = pytest.mark.since("2.10", "metadata")
+
 
 @pytest.fixture
 def connection(pach: Pach) -> Iterator[Connection]:

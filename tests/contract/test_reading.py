@@ -7,7 +7,7 @@ import hashlib
 from python_pachyderm import Client
 from python_pachyderm.proto.v2.pfs import pfs_pb2
 
-from .pach import Message, Pach, add, entries
+from .pach import Message, Pach, add, entries, unknown_commit
 from .projects import Project
 from .recording import Recording, refusal
 
@@ -170,7 +170,7 @@ def test_nothing_to_read(pach: Pach, repo: Message, recorded: Recording) -> None
 
 def test_reading_what_is_not_there(pach: Pach, project: Project, repo: Message, recorded: Recording) -> None:
     commit = _tree(pach, repo)
-    unknown = pfs_pb2.Commit(repo=repo, id="0123456789abcdef" * 2)
+    unknown = unknown_commit(repo)
     elsewhere = pfs_pb2.Commit(repo=project.named("no"), id=commit.id)
     answers = {
         "file by tar": refusal(pach.tar, commit, "/no"),

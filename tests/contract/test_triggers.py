@@ -33,6 +33,7 @@ def test_from_a_later_commit_on_so_many_are_waited_for(pach: Pach, repo: Message
     assert _followed(pach, repo, 4) == [False, True, False, True]
 
 
+@pytest.mark.since("2.8", "trigger that counts a root commit")
 def test_a_root_counts_though_the_branch_is_there_already(pach: Pach, repo: Message) -> None:
     _wait(pach, repo, pach.commit(repo, add("/root")), commits=2)
     assert _followed(pach, repo, 3) == [True, False, True]
