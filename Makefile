@@ -98,6 +98,10 @@ bench-prune: $(VENV)/bench-installed ## a prune of a million blobs beside restic
 bench-curves: $(VENV)/bench-installed ## how cost grows with bytes, files, commits, workers, into docs/benchmarks.md
 	$(BIN)/python -m bench.curves $(BENCH)
 
+.PHONY: bench-stages
+bench-stages: $(VENV)/bench-installed ## time and memory of each pipeline's stage: what the specs' resources rest on
+	$(BIN)/python -m bench.stages
+
 .PHONY: format
 format: setup ## rewrite the sources as ruff wants them
 	$(BIN)/ruff check --fix .
