@@ -59,9 +59,13 @@ if ! buildah info >/dev/null 2>&1; then # as on a root that is an overlay itself
 fi
 echo "storage driver: $(buildah info --format '{{.store.GraphDriverName}}')"
 
-base=$(sed -n 's/^FROM \([^ ]*\).*/\1/p' images/Dockerfile | sort -u)
-[ "$(wc -l <<<"$base")" = 1 ] || fail "images/Dockerfile builds on more than one base: $base"
-say "a base by the name of $base"
+pinned=$(sed -n 's/^ARG BASE=//p' images/Dockerfile)
+[[ "$pinned" =~ ^[a-z./]+:[0-9a-z.-]+@sha256:[0-9a-f]{64}$ ]] || fail "the base is not pinned by its digest: $pinned"
+from=$(grep '^FROM' images/Dockerfile | awk '{ print $2 }' | sort -u)
+# shellcheck disable=SC2016 # as the Dockerfile has it
+[ "$from" = '${BASE}' ] || fail "images/Dockerfile builds on another base: $from"
+base=localhost/pachvault-base
+say "a base in the place of $pinned"
 sources=() # the machine's own, which may name a mirror; else mmdebstrap's default
 for file in /etc/apt/sources.list /etc/apt/sources.list.d/debian.sources; do
     if grep -qs '^[^#]*bookworm' "$file"; then
@@ -75,17 +79,25 @@ container=$(buildah from scratch)
 buildah add --quiet "$container" "$work/base.tar" / >/dev/null
 buildah config --cmd python3 \
     --env PATH=/usr/local/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin --env LANG=C.UTF-8 "$container"
-buildah commit --quiet --rm "$container" "localhost/$base" >/dev/null
+buildah commit --quiet --rm "$container" "$base" >/dev/null
 rm "$work/base.tar"
 
 say "this machine's own pip configuration"
 "$python" .ci/pip_secrets.py "$work/secrets"
 
-say "build"
-image=$(ENGINE=buildah images/build.sh --isolation chroot --pull-never \
-    --secret "id=pip-conf,src=$work/secrets/pip.conf" --secret "id=ca-bundle,src=$work/secrets/ca.pem" \
-    --volume "$work/secrets/wheels:/mnt:ro")
-echo "$image"
+build() {
+    ENGINE=buildah images/build.sh --isolation chroot --pull-never --build-arg "BASE=$base" \
+        --secret "id=pip-conf,src=$work/secrets/pip.conf" --secret "id=ca-bundle,src=$work/secrets/ca.pem" \
+        --volume "$work/secrets/wheels:/mnt:ro" 2>"$work/build.log" || { tail -20 "$work/build.log" >&2; return 1; }
+}
+digest_of() { buildah images --quiet --no-trunc "$1"; }
+
+say "build, twice"
+image=$(build)
+first=$(digest_of "$image")
+image=$(build)
+echo "$image $first"
+[ "$(digest_of "$image")" = "$first" ] || fail "two builds of the same sources differ"
 
 say "contents: the base, the virtual environment, the user, and nothing of this machine"
 listing() { # everything but /venv: digest or type and link target, then path
@@ -94,7 +106,7 @@ listing() { # everything but /venv: digest or type and link target, then path
         find . -xdev -path ./venv -prune -o -type f -exec sha256sum {} + -o -printf '%y %l  %p\n' | LC_ALL=C sort
     )
 }
-of_base=$(buildah from --pull-never "localhost/$base")
+of_base=$(buildah from --pull-never "$base")
 of_image=$(buildah from --pull-never "$image")
 base_root=$(buildah mount "$of_base")
 root=$(buildah mount "$of_image")
@@ -108,18 +120,48 @@ changed=$(LC_ALL=C comm -3 "$work/base.list" "$work/image.list" | grep -vE "$exp
     buildah inspect --type image --format '{{.OCIv1}}' "$image"
     find "$root/venv" -type f ! -path '*/site-packages/*' -exec cat {} +
     find "$root/venv" -type f -path '*.dist-info/*' \( -name RECORD -o -name '*.json' \) -exec cat {} +
+    cat "$root/venv/sbom.cdx.json"
 } >"$work/made-here"
 if grep -qaF -e "$work" -f "$work/secrets/marks" "$work/made-here"; then
     fail "the image names this machine's package index or folders"
 fi
-du -sh "$root" | sed 's/\t.*/ in all, the base with it/'
+mib=$(du -sm "$root/venv" | cut -f1)
+written=$(sed -n 's/^It adds \([0-9]*\) MiB to its base.*/\1/p' images/README.md)
+echo "$mib MiB on top of the base"
+[ $((mib - written)) -le 10 ] && [ $((written - mib)) -le 10 ] || fail "images/README.md says ${written:-no} MiB"
+
+say "labels"
+for label in title version revision licenses base.name; do
+    value=$(buildah inspect --type image --format "{{index .OCIv1.Config.Labels \"org.opencontainers.image.$label\"}}" "$image")
+    [ -n "$value" ] || fail "no label $label"
+    echo "$label: $value"
+done
+
+say "bill of materials, and the versions that the tests run with"
+"$python" - "$root/venv/sbom.cdx.json" <<'EOF'
+import importlib.metadata, json, pathlib, sys
+
+bill = json.loads(pathlib.Path(sys.argv[1]).read_text())
+if bill["bomFormat"] != "CycloneDX":
+    sys.exit("image: the bill of materials is not CycloneDX")
+there = {part["name"].lower().replace("_", "-"): part["version"] for part in bill["components"]}
+lines = pathlib.Path("images/runtime.lock").read_text().splitlines()
+locked = dict(line.split()[0].split("==") for line in lines if not line.startswith("#"))
+if there != {**locked, "pachvault": there.get("pachvault")}:
+    sys.exit(f"image: the bill of materials is not what is locked: {set(there.items()) ^ set(locked.items())}")
+tested = {name: importlib.metadata.version(name) for name in locked}
+if tested != locked:
+    sys.exit(f"image: the tests ran with other versions: {set(tested.items()) - set(locked.items())}")
+print(len(locked), "packages")
+EOF
 entrypoint=$(buildah inspect --type image --format '{{.OCIv1.Config.Entrypoint}} {{.OCIv1.Config.User}}' "$image")
 [ "$entrypoint" = "[] 1000:1000" ] || fail "entrypoint and user are '$entrypoint', not '[] 1000:1000'"
 
 say "run"
-podman_run() { # As in a pod with a restricted security context: read-only, without capabilities or network.
-    podman --tmpdir "$work/libpod" --cgroup-manager cgroupfs run --rm --pull never --runtime runc \
-        --network none --read-only --tmpfs /tmp --cap-drop all --security-opt no-new-privileges \
+user=1000:1000
+podman_run() { # As the specs' pods: read-only but for the home folder, without capabilities; here without network.
+    podman --tmpdir "$work/libpod" --cgroup-manager cgroupfs run --rm --pull never --runtime runc --user "$user" \
+        --network none --read-only --read-only-tmpfs=false --tmpfs /home/pachvault:mode=1777 --cap-drop all --security-opt no-new-privileges \
         --ulimit nofile=1024:4096 --ulimit nproc=4096:4096 "$image" "$@"
 }
 buildah_run() { buildah run --isolation chroot "$of_image" -- "$@"; }
@@ -133,16 +175,26 @@ said=$($in_image pachvault --version)
 echo "$said"
 [ "${said##* }" = "$version" ] || fail "'pachvault --version' says '$said', the package says '$version'"
 # shellcheck disable=SC2016 # it is the shell in the image that expands it
-$in_image sh -c '[ "$(id -u):$(id -g)" = 1000:1000 ] && touch /tmp/probe' \
-    || fail "not user 1000, or no /tmp to write in"
+$in_image sh -c '[ "$(id -u):$(id -g)" = 1000:1000 ] && touch "$HOME/probe"' \
+    || fail "not user 1000, or no home to write in"
+user=1000650000:0 # as OpenShift has it: a user that no file names, of group 0
+# shellcheck disable=SC2016
+$in_image sh -c 'touch "$HOME/probe" && pachvault specs "$HOME/specs" >/dev/null' \
+    || fail "it does not run as any user of group 0"
+user=1000:1000
 
-say "every module imports with what the image holds"
+say "every module imports with what the image holds, and every package is imported"
 $in_image python -c '
-import importlib, pkgutil, pachvault
+import importlib, importlib.metadata, pkgutil, sys, pachvault
 names = [m.name for m in pkgutil.walk_packages(pachvault.__path__, "pachvault.") if "__main__" not in m.name]
 for name in names:
     importlib.import_module(name)
-print(len(names), "modules")'
+homes = importlib.metadata.packages_distributions()
+used = {name for module in {name.partition(".")[0] for name in sys.modules} for name in homes.get(module, ())}
+idle = {part.name for part in importlib.metadata.distributions()} - used
+if idle:
+    sys.exit(f"image: nothing imports {sorted(idle)}")
+print(len(names), "modules,", len(used), "packages")'
 
 say "specs: this image, and commands it knows"
 "$python" - "$image" >"$work/commands" <<'EOF'
