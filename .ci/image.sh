@@ -168,10 +168,13 @@ say "run"
 user=1000:1000
 podman_run() { # As the specs' pods: read-only but for the home folder, without capabilities; here without network.
     podman --tmpdir "$work/libpod" --cgroup-manager cgroupfs run --rm --pull never --runtime runc --user "$user" \
-        --network none --read-only --read-only-tmpfs=false --tmpfs /home/pachvault:mode=1777 --cap-drop all --security-opt no-new-privileges \
+        --network none --read-only --read-only-tmpfs=false --tmpfs /home/pachvault:mode=1777 \
+        --cap-drop all --security-opt no-new-privileges --volume "$work/vault:/golden:ro" \
         --ulimit nofile=1024:4096 --ulimit nproc=4096:4096 "$image" "$@"
 }
-buildah_run() { buildah run --isolation chroot "$of_image" -- "$@"; }
+buildah_run() { buildah run --isolation chroot --user "$user" --volume "$work/vault:/golden:ro" "$of_image" -- "$@"; }
+cp -r tests/golden/v1/vault "$work/vault"
+chmod a+x "$work" && chmod -R a+rX "$work/vault"
 in_image=podman_run
 if ! podman_run true 2>"$work/podman.log"; then
     echo "podman cannot run here ($(tail -1 "$work/podman.log")): buildah in its place, less strict"
@@ -182,13 +185,20 @@ said=$($in_image pachvault --version)
 echo "$said"
 [ "${said##* }" = "$version" ] || fail "'pachvault --version' says '$said', the package says '$version'"
 # shellcheck disable=SC2016 # it is the shell in the image that expands it
-$in_image sh -c '[ "$(id -u):$(id -g)" = 1000:1000 ] && touch "$HOME/probe"' \
-    || fail "not user 1000, or no home to write in"
+$in_image sh -c '[ "$(id -u):$(id -g)" = 1000:1000 ] && touch "$HOME/probe"' || fail "not user 1000, or no home to write in"
+if [ "$in_image" = podman_run ] && podman_run touch /tmp/probe 2>/dev/null; then
+    fail "the root is not read-only: the check is not what a pod is"
+fi
 user=1000650000:0 # as OpenShift has it: a user that no file names, of group 0
 # shellcheck disable=SC2016
 $in_image sh -c 'touch "$HOME/probe" && pachvault specs "$HOME/specs" >/dev/null' \
     || fail "it does not run as any user of group 0"
 user=1000:1000
+
+say "it reads a vault"
+# shellcheck disable=SC2016
+$in_image sh -c 'cp -r /golden "$HOME/vault" && export PACHVAULT_VAULT="file://$HOME/vault" \
+    && pachvault verify --level data && pachvault extract latest "$HOME/files"' || fail "it cannot read a golden vault"
 
 say "every module imports with what the image holds, and every package is imported"
 $in_image python -c '

@@ -1,4 +1,4 @@
-"""The pages of docs/clusters: commands marked as tested are run, manifests are read, figures are the specs'."""
+"""The pages of docs/clusters: marked commands are run, manifests read, figures compared with the specs."""
 
 from __future__ import annotations
 
