@@ -168,11 +168,15 @@ say "run"
 user=1000:1000
 podman_run() { # As the specs' pods: read-only but for the home folder, without capabilities; here without network.
     podman --tmpdir "$work/libpod" --cgroup-manager cgroupfs run --rm --pull never --runtime runc --user "$user" \
-        --network none --read-only --read-only-tmpfs=false --tmpfs /home/pachvault:mode=1777 \
-        --cap-drop all --security-opt no-new-privileges --volume "$work/vault:/golden:ro" \
+        --network none --read-only --read-only-tmpfs=false --cap-drop all --security-opt no-new-privileges \
+        --volume "$work/home:/home/pachvault" --volume "$work/vault:/golden:ro" \
         --ulimit nofile=1024:4096 --ulimit nproc=4096:4096 "$image" "$@"
 }
-buildah_run() { buildah run --isolation chroot --user "$user" --volume "$work/vault:/golden:ro" "$of_image" -- "$@"; }
+buildah_run() {
+    buildah run --isolation chroot --user "$user" --volume "$work/home:/home/pachvault" \
+        --volume "$work/vault:/golden:ro" "$of_image" -- "$@"
+}
+install -d -m 1777 "$work/home" # as an emptyDir
 cp -r tests/golden/v1/vault "$work/vault"
 chmod a+x "$work" && chmod -R a+rX "$work/vault"
 in_image=podman_run
@@ -191,7 +195,7 @@ if [ "$in_image" = podman_run ] && podman_run touch /tmp/probe 2>/dev/null; then
 fi
 user=1000650000:0 # as OpenShift has it: a user that no file names, of group 0
 # shellcheck disable=SC2016
-$in_image sh -c 'touch "$HOME/probe" && pachvault specs "$HOME/specs" >/dev/null' \
+$in_image sh -c 'touch "$HOME/another" && pachvault specs "$HOME/specs" >/dev/null' \
     || fail "it does not run as any user of group 0"
 user=1000:1000
 
