@@ -67,8 +67,9 @@ def _bytes(quantity: str) -> int:
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_a_spec_bounds_the_time_of_a_datum_and_of_a_job(path: Path) -> None:
     pipeline = parsed(path.read_text())
-    assert pipeline.datum_tries == 3
-    assert 0 < pipeline.datum_timeout.seconds < pipeline.job_timeout.seconds
+    assert pipeline.datum_tries in {1, 3}
+    longest = pipeline.datum_timeout.seconds or pipeline.job_timeout.seconds
+    assert 0 < longest <= pipeline.job_timeout.seconds
 
 
 def test_a_run_that_could_still_be_sealed_is_not_killed() -> None:
