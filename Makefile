@@ -7,6 +7,7 @@ BENCH ?=
 PART ?= safety
 MINUTES ?= 60
 FUZZ_SECONDS ?= 120
+LOCKED ?= yes
 
 .DEFAULT_GOAL := help
 
@@ -14,11 +15,14 @@ FUZZ_SECONDS ?= 120
 help: ## list every target
 	@grep -hE '^[a-z-]+:.*?## ' $(MAKEFILE_LIST) | sort | awk -F ':.*?## ' '{printf "  make %-13s %s\n", $$1, $$2}'
 
-# pip's own state decides; the stamp only spares asking it again
-$(VENV)/installed: pyproject.toml pipelines/embedded_pachyderm/pyproject.toml
+# pip's own state decides; the stamp only spares asking it again. The product's packages are those of the
+# image, so that the tests run with what is shipped; LOCKED=no takes the newest that pyproject.toml allows.
+$(VENV)/installed: pyproject.toml pipelines/embedded_pachyderm/pyproject.toml images/runtime.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python3"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev,demo]' --editable pipelines/embedded_pachyderm
+	@if [ $(LOCKED) = yes ]; then sed 's/ --hash=.*//' images/runtime.lock; fi >$(VENV)/constraints.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint $(VENV)/constraints.txt \
+	  --editable '.[dev,demo]' --editable pipelines/embedded_pachyderm
 	@touch $@
 
 .PHONY: setup
@@ -52,6 +56,11 @@ servers: build/servers/installed ## the object-store servers that tests start, i
 .PHONY: check-targets
 check-targets: setup servers ## every kind of target, on real servers of its protocol
 	$(BIN)/pytest -n 2 --dist loadgroup -m targets tests
+
+.PHONY: test-newest
+test-newest: ## the tests with the newest packages that pyproject.toml allows, in an environment of their own
+	rm -rf .venv-newest
+	$(MAKE) test VENV=.venv-newest LOCKED=no
 
 .PHONY: slow
 slow: setup ## the slow tests
@@ -98,6 +107,10 @@ bench-prune: $(VENV)/bench-installed ## a prune of a million blobs beside restic
 bench-curves: $(VENV)/bench-installed ## how cost grows with bytes, files, commits, workers, into docs/benchmarks.md
 	$(BIN)/python -m bench.curves $(BENCH)
 
+.PHONY: bench-stages
+bench-stages: $(VENV)/bench-installed ## time and memory of each pipeline's stage: what the specs' resources rest on
+	$(BIN)/python -m bench.stages
+
 .PHONY: format
 format: setup ## rewrite the sources as ruff wants them
 	$(BIN)/ruff check --fix .
@@ -115,10 +128,18 @@ fidelity: setup ## write docs/fidelity.md from docs/fidelity.yaml
 image: ## build the image that the specs name, with docker, podman or buildah
 	images/build.sh
 
+$(VENV)/audit-installed: $(VENV)/installed
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint $(VENV)/constraints.txt --editable '.[audit]'
+	@touch $@
+
+.PHONY: audit
+audit: $(VENV)/audit-installed ## known vulnerabilities of the packages in the image (needs a network)
+	$(BIN)/pip-audit --strict --disable-pip --require-hashes --requirement images/runtime.lock
+
 .PHONY: lock
 lock: setup ## write the image's lock files from pyproject.toml
 	$(BIN)/python images/lock.py
 
 .PHONY: clean
 clean: ## remove what the targets made
-	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .venv-newest dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,6 +1,8 @@
 #!/bin/sh
 # Builds the image with the first container engine that works here, and prints the name it was given.
 #   images/build.sh [options for the engine's build]      ENGINE=docker|podman|buildah chooses one
+# PLATFORMS=linux/amd64,linux/arm64 builds for each of them, and one name for all. What is not the machine's own
+# needs an emulator (qemu-user-static).
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -37,10 +39,17 @@ works "$engine" || fail "'$engine info' fails: $engine is not installed, or its 
 SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || echo 0)}
 export SOURCE_DATE_EPOCH DOCKER_BUILDKIT=1
 
-set -- --file images/Dockerfile --tag "$image" --build-arg "VERSION=$version" "$@" .
+revision=$(git rev-parse HEAD 2>/dev/null || echo unknown)
+
+set -- --file images/Dockerfile --build-arg "VERSION=$version" --build-arg "REVISION=$revision" "$@" .
+name=--tag
+if [ -n "${PLATFORMS:-}" ]; then
+    [ "$engine" = docker ] || name=--manifest
+    set -- --platform "$PLATFORMS" "$@"
+fi
 case $engine in
-docker) docker build "$@" ;;
-podman) podman build --timestamp "$SOURCE_DATE_EPOCH" "$@" ;;
-buildah) buildah bud --timestamp "$SOURCE_DATE_EPOCH" "$@" ;;
+docker) docker build "$name" "$image" "$@" ;;
+podman) podman build "$name" "$image" --timestamp "$SOURCE_DATE_EPOCH" "$@" ;;
+buildah) buildah bud "$name" "$image" --timestamp "$SOURCE_DATE_EPOCH" "$@" ;;
 esac >&2
 echo "$image"

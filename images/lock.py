@@ -18,6 +18,10 @@ PYTHON = "3.11"
 ARCHITECTURES = ("x86_64", "aarch64")
 NEWEST_GLIBC = 36  # glibc 2.36 is bookworm's: no wheel may ask for a newer one
 OLDEST_GLIBC = 17
+NOT_IMPORTED = {"markdown-it-py", "mdurl", "pygments"}
+"""What rich requires for Markdown and for coloured code. The image shows neither, and goes without."""
+SBOM = ("cyclonedx-bom>=7",)
+"""Lists the image's packages while it is built; it is not in the image."""
 
 
 def resolve(requirements: list[str], architecture: str) -> dict[str, tuple[str, str]]:
@@ -46,7 +50,7 @@ def lock(requirements: list[str]) -> str:
     """The text of a lock file for the requirements; fails where architectures disagree on a version."""
     per_architecture = [resolve(requirements, architecture) for architecture in ARCHITECTURES]
     lines = ["# Written by images/lock.py from pyproject.toml."]
-    for name in sorted({name for found in per_architecture for name in found}):
+    for name in sorted({name for found in per_architecture for name in found} - NOT_IMPORTED):
         pins = [found[name] for found in per_architecture if name in found]
         versions = {version for version, _ in pins}
         if len(pins) != len(ARCHITECTURES) or len(versions) != 1:
@@ -62,7 +66,7 @@ def main() -> None:
     project = tomllib.loads((HERE.parent / "pyproject.toml").read_text())
     for name, requirements in (
         ("runtime.lock", project["project"]["dependencies"]),
-        ("build.lock", project["build-system"]["requires"]),
+        ("build.lock", [*project["build-system"]["requires"], *SBOM]),
     ):
         (HERE / name).write_text(lock(requirements))
 

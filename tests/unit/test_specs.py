@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ from python_pachyderm.proto.v2.pps import pps_pb2
 
 import pachvault
 from pachvault import request, stages
-from pachvault.bundled_files import ALL_STAGES, spec, text
+from pachvault.bundled_files import ALL_STAGES, STAGES, spec, text
+from pachvault.format.config import GRACE_SECONDS
 from pachvault.policy import HOME_PROJECT
 from pachvault.request import Request
 
@@ -45,8 +47,36 @@ def test_a_spec_is_strictly_a_pipeline_of_the_home_project(path: Path) -> None:
 def test_a_spec_asks_for_what_it_needs_within_the_community_edition(path: Path) -> None:
     pipeline = parsed(path.read_text())
     assert 1 <= pipeline.parallelism_spec.constant <= 8
-    assert pipeline.resource_requests.memory
-    assert pipeline.resource_requests.disk
+    for requests in (pipeline.resource_requests, pipeline.sidecar_resource_requests):
+        # without them a sidecar asks for a whole processor, by the cluster's defaults
+        assert 0 < requests.cpu <= 1
+        assert _bytes(requests.memory)
+        assert _bytes(requests.disk)
+    assert pipeline.resource_limits.cpu == 0, "a limit of processor time would only slow it down"
+    assert _bytes(pipeline.resource_limits.memory) >= 1.5 * _bytes(pipeline.resource_requests.memory)
+    assert _bytes(pipeline.resource_limits.disk) >= _bytes(pipeline.resource_requests.disk)
+    assert pipeline.autoscaling, "no pod is kept while there is nothing to do"
+
+
+def _bytes(quantity: str) -> int:
+    """Pachyderm ignores a quantity that it cannot read, without a word."""
+    units = {"Mi": 2**20, "Gi": 2**30}
+    return int(quantity[:-2]) * units[quantity[-2:]]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_a_spec_bounds_the_time_of_a_datum_and_of_a_job(path: Path) -> None:
+    pipeline = parsed(path.read_text())
+    assert pipeline.datum_tries in {1, 3}
+    longest = pipeline.datum_timeout.seconds or pipeline.job_timeout.seconds
+    assert 0 < longest <= pipeline.job_timeout.seconds
+
+
+def test_a_run_that_could_still_be_sealed_is_not_killed() -> None:
+    """A job's time counts from its tick, and a run is too old at half the grace period."""
+    half = timedelta(seconds=GRACE_SECONDS) / 2
+    for stage in STAGES:
+        assert timedelta(seconds=parsed(spec(stage)).job_timeout.seconds) >= half
 
 
 @pytest.mark.parametrize("stage", ["backup_verdict", "maintenance_verdict", "restore_verdict"])

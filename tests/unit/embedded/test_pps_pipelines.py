@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 
 import grpc
 import pytest
-from google.protobuf import duration_pb2
 from pps_cluster import Project, new_project, running_server
 from python_pachyderm.proto.v2.pfs import pfs_pb2
 from python_pachyderm.proto.v2.pps import pps_pb2
@@ -114,7 +113,8 @@ def test_takes_the_json_that_pachctl_sends(project: Project) -> None:
         ("x", {"s3_out": True}, "a pipeline with s3_out is not served"),
         ("x", {"reprocess_spec": "never"}, "reprocess_spec must be"),
         ("x", {"reprocess_spec": "every_job"}, "reprocess_spec every_job is not served"),
-        ("x", {"datum_timeout": duration_pb2.Duration(seconds=1)}, "datum_timeout is not served"),
+        ("x", {"pod_patch": "[{"}, "malformed PodPatch"),
+        ("x", {"pod_spec": "{"}, "malformed PodSpec"),
         ("x", {"datum_set_spec": pps_pb2.DatumSetSpec(per_worker=1)}, "per_worker is not served"),
         (
             "x",

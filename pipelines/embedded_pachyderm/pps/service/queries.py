@@ -48,6 +48,11 @@ class Queries:
         key = key_of(info.pipeline)
         catch_up(self._engine, key)
         info.last_job_state = self._engine.state.last_job_state(key)
+        is_running = info.state == pps_pb2.PIPELINE_RUNNING
+        if info.details.autoscaling and is_running and not self._engine.state.unfinished_jobs(key):
+            # workers are there from the first job's start to the last one's end
+            info.state = pps_pb2.PIPELINE_STANDBY
+            info.details.workers_available = 0
         return pps_messages.with_effective_spec(info, effective)
 
     def list_datums(self, request: Any) -> Iterator[Any]:

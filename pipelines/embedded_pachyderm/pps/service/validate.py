@@ -5,6 +5,7 @@ Existence of repos, secrets and pipelines is checked where they are kept.
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
@@ -96,6 +97,16 @@ def check_pipeline(name: str, details: Any) -> None:
     _check_names(set(), details.input)
     for node in inputs.walk(details.input):
         _check_input(node)
+    _check_json("PodSpec", details.pod_spec)
+    _check_json("PodPatch", details.pod_patch)
+
+
+def _check_json(what: str, text: str) -> None:
+    """All that the real server checks of these before it makes a pod."""
+    try:
+        json.loads(text or "null")
+    except ValueError:
+        raise invalid(f"malformed {what}") from None
 
 
 def _check_run(details: Any) -> None:
@@ -103,8 +114,6 @@ def _check_run(details: Any) -> None:
     for field in ("accept_return_code", "err_cmd", "err_stdin", "working_dir", "user"):
         if getattr(details.transform, field):
             raise unimplemented(f"a transform with {field}")
-    if details.HasField("datum_timeout"):
-        raise unimplemented("a pipeline with datum_timeout")
     if details.reprocess_spec == "every_job":
         raise unimplemented("a pipeline with reprocess_spec every_job")
     for field in ("size_bytes", "per_worker"):

@@ -113,6 +113,8 @@ class Worker:
 
     def _start(self, scratch: Path, arguments: Sequence[str], stdin: Sequence[str]) -> str | None:
         details = self.work.details
+        limit = details.datum_timeout.ToNanoseconds() / 1e9
+        deadline = time.monotonic() + limit if limit > 0 else float("inf")
         if not arguments:
             return "invalid pipeline transform, no command specified"
         if sandbox.namespace_command() is None:
@@ -124,7 +126,7 @@ class Worker:
                 scratch=scratch,
                 mounts=secrets.mounts,
             )
-            return process.run(
+            problem = process.run(
                 command,
                 environment={
                     **environment.basic(self.engine.port, self.engine.sidecar_port, self.name),
@@ -134,8 +136,11 @@ class Worker:
                     process.OWNER_VARIABLE: str(self.engine.folder),
                 },
                 say=lambda line: self._say(line, user=True),
-                stopped=self.work.stopped,
+                stopped=lambda: self.work.stopped() or time.monotonic() > deadline,
             )
+        # each try has the whole time, as in Pachyderm
+        is_late = problem is not None and not self.work.stopped() and time.monotonic() > deadline
+        return f"{problem} because the datum's time is over" if is_late else problem
 
     def _variables(self, scratch: Path) -> dict[str, str]:
         variables = {
