@@ -190,7 +190,6 @@ def test_what_a_commit_tells(pach: Pach, repo: Message, recorded: Recording) -> 
     assert [info["description"] for info in infos] == ["said at the start", "said at the end", ""]
     assert [info["error"] for info in infos] == ["", "", "it went wrong"]
     assert [info["size"] for info in infos][:2] == [5, 8]
-    assert {info["branch in the answer"] for info in infos} == {""}, "since 2.11"
     recorded(infos)
 
 

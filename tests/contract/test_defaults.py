@@ -21,6 +21,8 @@ from .recording import Recording
 
 DEFAULTS = json.dumps({"createPipelineRequest": {"datumTries": "5", "resourceRequests": {"cpu": 0.25}}})
 
+pytestmark = pytest.mark.since("2.8", "defaults of pipeline specs")
+
 
 @pytest.fixture
 def settings(pach: Pach) -> Iterator[Settings]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import pytest
 from python_pachyderm import Client
 from python_pachyderm.proto.v2.pfs import pfs_pb2
 from python_pachyderm.proto.v2.pps import pps_pb2
@@ -59,6 +60,7 @@ def test_what_a_pipeline_makes(pach: Pach, project: Project, repo: Message, reco
     recorded({"repos": repos, "branches": branches})
 
 
+@pytest.mark.since("2.8", "CreatePipelineV2, which keeps a spec as it was written")
 def test_what_a_pipeline_tells(pach: Pach, project: Project, repo: Message, recorded: Recording) -> None:
     spec = shell(
         project,

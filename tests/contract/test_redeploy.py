@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from google.protobuf import json_format
 from python_pachyderm.proto.v2.pfs import pfs_pb2
 from python_pachyderm.proto.v2.pps import pps_pb2
@@ -37,6 +38,7 @@ def _told(pach: Pach, project: Project) -> Message:
     return spec
 
 
+@pytest.mark.since("2.8", "CreatePipelineV2, which keeps a spec as it was written")
 def test_a_pipeline_tells_what_it_was_made_from(pach: Pach, project: Project, repo: Message) -> None:
     """And after an update, what it was updated to."""
     first = _request(project)
@@ -51,6 +53,7 @@ def test_a_pipeline_tells_what_it_was_made_from(pach: Pach, project: Project, re
     assert inspect(pach, project, "line").version == 2
 
 
+@pytest.mark.since("2.8", "CreatePipelineV2, which keeps a spec as it was written")
 def test_an_update_of_a_stopped_pipeline(
     pach: Pach, project: Project, repo: Message, recorded: Recording
 ) -> None:

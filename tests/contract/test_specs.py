@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from python_pachyderm.proto.v2.pfs import pfs_pb2
 
 from .pach import Message, Pach
@@ -49,6 +50,7 @@ def _bad_specs(project: Project) -> dict[str, Spec]:
     }
 
 
+@pytest.mark.since("2.8", "CreatePipelineV2, which keeps a spec as it was written")
 def test_bad_specs_are_refused(pach: Pach, project: Project, repo: Message, recorded: Recording) -> None:
     answers = {}
     for number, (name, spec) in enumerate(_bad_specs(project).items()):
