@@ -255,6 +255,7 @@ def test_a_target_that_forbids_deletion_is_verified_and_says_so(deployed: Deploy
         ("prune", "failed"),
         ("mirror", "done"),
         ("restores", "done"),
+        ("token", "done"),
     ]
     assert all("does not allow deletion" in step.summary for step in done.steps[3:5])
     assert (done.status, exit_code(done)) == ("failed", 3)
