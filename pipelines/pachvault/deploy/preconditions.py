@@ -64,7 +64,7 @@ def _check_licence(pipelines: Pipelines, specs: dict[str, dict[str, object]], na
     raise PachydermError(
         f"the cluster would have {count} pipelines, and Pachyderm allows {MAX_PIPELINES} pipelines "
         "without a licence",
-        hint="delete some, or activate a licence, then deploy again; `--restore off` needs three fewer",
+        hint="delete some, or activate a licence, then deploy again; `--restore off` needs four fewer",
     )
 
 
