@@ -76,6 +76,7 @@ def test_every_command_writes_what_is_documented(
         ["restore", repo, "--to", f"{project.name}/again"],
         ["rollback", place, "--to", "latest"],
         ["restores", "--drills"],
+        ["probe", "--quick", str(tmp_path)],
     ):
         run(command, *arguments)
     assert pachvault("--vault", backup.vault.url, "--json", "cat", "latest", f"{place}:/d/x").raw == b"x2"
