@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from pachvault.errors import NotAllowedError, TransientError
 from pachvault.format.documents import Roles
@@ -68,7 +69,10 @@ class _Caller:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self.name = settings.caller()
+
+    @cached_property
+    def name(self) -> str:
+        return self._settings.caller()
 
     def grant(self, place: Place, *roles: str) -> str:
         try:
@@ -97,8 +101,10 @@ def _hidden(project: str, caller: _Caller) -> Problem:
 
 
 def _unreadable(repo: RepoName, reason: str, caller: _Caller) -> Problem:
+    if reason:  # a call was refused, and the error names the right
+        return Problem(repo=str(repo), kind=UNREADABLE, message=reason)
     command = caller.grant(Place(repo.project, repo.repo), "repoReader")
-    message = reason or f"{caller.name} lacks REPO_READ on repo {repo}: `{command}` grants it"
+    message = f"{caller.name} lacks REPO_READ on repo {repo}: `{command}` grants it"
     return Problem(repo=str(repo), kind=UNREADABLE, message=message)
 
 
