@@ -92,24 +92,24 @@ def test_what_was_changed_by_hand_or_by_own_specs_is_kept(cluster: Cluster, tmp_
     assert specs(cluster)["export"]["pod_patch"] == PATCH
     folder = tmp_path / "specs"
     assert pachvault("specs", str(folder)).code == 0
-    own = json.loads((folder / "seal.json").read_text()) | {"datum_tries": 7}
+    own = json.loads((folder / "seal.json").read_text()) | {"salt": "seven"}
     (folder / "seal.json").write_text(json.dumps(own))
     shown = deploy(cluster, "--specs", str(folder), "--dry-run")
     assert shown.only("deploy_summary")["dry_run"]
-    assert specs(cluster)["seal"].get("datum_tries") is None
+    assert specs(cluster)["seal"].get("salt") is None
     done = deploy(cluster, "--specs", str(folder))
     assert done.only("deploy_change") == shown.only("deploy_change")
     change = done.only("deploy_change")
-    assert (change["pipeline"], change["path"], change["new"]) == ("pachvault/seal", "datum_tries", "7")
+    assert (change["pipeline"], change["path"], change["new"]) == ("pachvault/seal", "salt", '"seven"')
     assert [name for name, action in actions(done).items() if action == "updated"] == ["seal"]
     # without the folder: kept beside what was there before; the policy's branch has no commit of this
     assert set(actions(deploy(cluster)).values()) == {"unchanged"}
-    assert specs(cluster)["seal"]["datum_tries"] == 7
+    assert specs(cluster)["seal"]["salt"] == "seven"
     assert policy_head(cluster) == head
     reset = deploy(cluster, "--reset")
     assert {each["path"]: each["new"] for each in reset.kind("deploy_change")} == {
         "pod_patch": None,
-        "datum_tries": None,
+        "salt": None,
     }
     assert additions(deploy(cluster)) == {}
 

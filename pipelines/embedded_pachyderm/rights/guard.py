@@ -110,7 +110,7 @@ class RightsGuard(grpc.ServerInterceptor):  # type: ignore[misc]  # grpc has no 
             self._auth.deleted(required.project(request.project))
         elif name == "DeleteRepo":
             self._auth.deleted(required.repo(request.repo))
-        elif name in ("CreatePipeline", "CreatePipelineV2"):
+        elif name in ("CreatePipeline", "CreatePipelineV2") and not request.dry_run:
             self._bind_pipeline(principal, required.spec(name, request))
         elif name == "DeletePipeline" and not request.keep_repo:
             self._auth.deleted(required.pipeline(request.pipeline))
