@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
-from pachvault import bundled_files
 from pachvault.errors import NotAllowedError
 from pachvault.pach.access import mounted_token, rights
 from pachvault.pach.access.rights import Place
@@ -50,7 +49,7 @@ class Robot:
 
 
 BACKUP = Robot("pachvault-backup", frozenset({"freeze", "export", "maintenance"}))
-RESTORE = Robot("pachvault-restore", frozenset(bundled_files.RESTORE_STAGES))
+RESTORE = Robot("pachvault-restore", frozenset({"restore_plan", "restore_fetch", "restore_replay"}))
 
 
 SECRETS = frozenset({BACKUP.secret, RESTORE.secret})

@@ -108,7 +108,7 @@ def test_what_was_changed_by_hand_or_by_own_specs_is_kept(cluster: Cluster, tmp_
     assert policy_head(cluster) == head
     reset = deploy(cluster, "--reset")
     assert {each["path"]: each["new"] for each in reset.kind("deploy_change")} == {
-        "pod_patch": None,
+        "pod_patch": json.dumps(json.loads(text("export.json"))["pod_patch"]),
         "salt": None,
     }
     assert additions(deploy(cluster)) == {}

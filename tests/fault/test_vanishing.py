@@ -166,7 +166,7 @@ def test_a_mirror_that_may_not_be_written_is_done_without(backup: Backup) -> Non
     project = backup.project
     project.repo("data")
     project.commit("data", {"/a": b"1"})
-    refusal = {"method": "CreateRepo", "code": "PERMISSION_DENIED", "message": "read only", "times": 9}
+    refusal = {"method": "StartCommit", "code": "PERMISSION_DENIED", "message": "read only", "times": 9}
     with project.cluster.faults(refusal):
         snapshot = backup.run()
     assert [problem.kind for problem in snapshot.manifest.problems] == ["not-mirrored"]

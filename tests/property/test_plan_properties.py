@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pachvault.backup.backup_messages import CommitPlace, ExportShare, Item
-from pachvault.backup.export.delta_reader import _BRIDGE_BYTES, _folders, _spans
+from pachvault.backup.export.delta_reader import _BRIDGE_BYTES, _spans
 from pachvault.backup.freeze.backup_plan import SHARE_BYTES, SHARE_ITEMS, split
 from pachvault.backup.freeze.commit_selection import (
     chosen_commits,
@@ -17,6 +17,7 @@ from pachvault.backup.freeze.commit_selection import (
     usable_base,
 )
 from pachvault.pach.records import Change, CommitInfo
+from pachvault.pach.source import _by_folder
 from pachvault.policy import History
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
@@ -176,6 +177,6 @@ def test_spans_cover_what_is_unread_and_little_else(changes: list[tuple[str, int
 @given(st.sets(st.text("ab/c", max_size=6)).map(lambda names: sorted("/" + name for name in names)))
 def test_folders_name_every_path_once(paths: list[str]) -> None:
     """Concatenating folder and name gives back the paths, in order."""
-    calls = list(_folders(paths))
+    calls = list(_by_folder(paths))
     assert [folder + name for folder, names in calls for name in names] == paths
     assert all(folder.endswith("/") and "/" not in name for folder, names in calls for name in names)

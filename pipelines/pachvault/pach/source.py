@@ -337,10 +337,8 @@ class Source:
 
     def read_paths(self, ref: CommitRef, paths: Sequence[str]) -> Iterator[FilePiece]:
         """Files by path, which are sorted; a file that is not there is left out without a word."""
-        for folder, group in groupby(paths, key=lambda path: path[: path.rindex("/") + 1]):
-            names = [path[len(folder) :] for path in group]
-            for at in range(0, len(names), _NAMES_A_CALL):
-                yield from self.read_some(ref, folder, names[at : at + _NAMES_A_CALL])
+        for folder, names in _by_folder(paths):
+            yield from self.read_some(ref, folder, names)
 
     def _tar(self, ref: CommitRef, path: str, lower: str, upper: str) -> Iterator[memoryview]:
         request = pfs_pb2.GetFileRequest(file=ref.file(path))
@@ -366,6 +364,14 @@ class Source:
     def _listed(what: str, call: Callable[[], Iterable[Any]]) -> list[Any]:
         """All answers of a streaming call. `call` reduces each where there may be many: they take some KB."""
         return with_retries(what, lambda: list(call()))
+
+
+def _by_folder(paths: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
+    """Sorted paths as folders with names in them, a bounded number at a time."""
+    for folder, group in groupby(paths, key=lambda path: path[: path.rindex("/") + 1]):
+        names = [path[len(folder) :] for path in group]
+        for at in range(0, len(names), _NAMES_A_CALL):
+            yield folder, names[at : at + _NAMES_A_CALL]
 
 
 def _rebuilt(info: Any) -> str:

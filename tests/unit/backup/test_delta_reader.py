@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import time
 
-from pachvault.backup.export import delta_reader
-from pachvault.backup.export.delta_reader import _folders, _spans
+from pachvault.backup.export.delta_reader import _spans
 from pachvault.backup.export.export import _throttle
 from pachvault.pach.records import Change
-from pachvault.pach.source import after
+from pachvault.pach.source import _NAMES_A_CALL, _by_folder, after
 
 KIB = 1024
 
@@ -50,10 +49,10 @@ def test_known_files_before_the_first_and_after_the_last_are_not_read() -> None:
 
 
 def test_names_are_asked_for_by_folder_a_bounded_number_at_a_time() -> None:
-    assert list(_folders(["/a", "/b", "/d/x", "/d/y"])) == [("/", ["a", "b"]), ("/d/", ["x", "y"])]
-    many = [f"/d/{number:04}" for number in range(2 * delta_reader._NAMES_A_CALL + 1)]
-    calls = list(_folders(many))
-    assert [len(names) for _, names in calls] == [delta_reader._NAMES_A_CALL, delta_reader._NAMES_A_CALL, 1]
+    assert list(_by_folder(["/a", "/b", "/d/x", "/d/y"])) == [("/", ["a", "b"]), ("/d/", ["x", "y"])]
+    many = [f"/d/{number:04}" for number in range(2 * _NAMES_A_CALL + 1)]
+    calls = list(_by_folder(many))
+    assert [len(names) for _, names in calls] == [_NAMES_A_CALL, _NAMES_A_CALL, 1]
     assert [folder + name for folder, names in calls for name in names] == many
 
 

@@ -87,7 +87,7 @@ def test_a_reset_drops_additions_and_shows_it() -> None:
     there = changed(OURS, pod_patch=PATCH)
     done = plan(there, after(plan(there)), is_reset=True)
     assert (done.action, done.spec, done.additions) == ("updated", OURS, {})
-    assert [(change.path, change.new) for change in done.changes] == [("pod_patch", None)]
+    assert [(change.path, change.new) for change in done.changes] == [("pod_patch", OURS["pod_patch"])]
 
 
 def test_name_command_inputs_and_tag_are_ours() -> None:
@@ -115,7 +115,8 @@ def test_options_stay_and_are_no_additions() -> None:
         first.spec, pod_patch=json.dumps([*json.loads(PATCH), *json.loads(first.spec["pod_patch"])])
     )
     kept = plan(by_hand, records)
-    assert (kept.action, kept.additions) == ("unchanged", {"pod_patch": PATCH})
+    bundled_and_by_hand = json.dumps([*json.loads(PATCH), *json.loads(OURS["pod_patch"])])
+    assert (kept.action, kept.additions) == ("unchanged", {"pod_patch": bundled_and_by_hand})
     upgraded = plan(by_hand, after(kept, options), next_version())
     assert upgraded.spec["pod_patch"] == by_hand["pod_patch"]
 

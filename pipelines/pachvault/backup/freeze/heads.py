@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from pachvault.backup.freeze.commit_selection import settled
@@ -33,7 +33,7 @@ class Heads:
     """Repos that were listed and deleted before their branches were."""
     listed: frozenset[RepoName]
     """Every repo of the cluster."""
-    gaps: Gaps
+    gaps: Gaps = field(default_factory=Gaps)
     """What the caller may not see or read."""
 
     @property
