@@ -199,7 +199,7 @@ class Mirror:
 def branch_of(repo: RepoName, created_at: datetime, branch: str) -> str:
     """The mirror's branch for a branch: readable, and free of collisions."""
     # with its time of creation: a repo that was made anew must not extend the mirror of the old one
-    readable = "--".join((repo.project, repo.repo, branch, f"{created_at.astimezone(UTC):%Y%m%d-%H%M%S}"))
+    readable = "--".join((repo.project, repo.repo, branch, f"{created_at.astimezone(UTC):%Y%m%d-%H%M%S-%f}"))
     if readable.count("--") == _SEPARATORS and "---" not in readable and len(readable) <= _LONGEST:
         return readable
     identity = f"{repo}@{branch}@{created_at.isoformat()}"

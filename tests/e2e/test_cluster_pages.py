@@ -70,7 +70,7 @@ def test_every_manifest_is_yaml_with_a_kind_or_a_part_of_values(page: Path) -> N
 def _jobs() -> Iterator[Any]:
     for page in PAGES:
         for text in blocks(page, "yaml"):
-            yield from (each for each in yaml.safe_load_all(text) if each.get("kind") == "Job")
+            yield from (document for document in yaml.safe_load_all(text) if document.get("kind") == "Job")
 
 
 def test_every_job_is_restricted() -> None:

@@ -109,7 +109,7 @@ def test_maintenance_ticks_as_the_policy_says(cluster: Cluster, tmp_path: Path) 
 
 
 def policy_head(cluster: Cluster) -> str:
-    return next(str(each.head) for each in cluster.source.branches(POLICY) if each.name == "master")
+    return next(str(branch.head) for branch in cluster.source.branches(POLICY) if branch.name == "master")
 
 
 def updated(done: dict[str, str]) -> list[str]:

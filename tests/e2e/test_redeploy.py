@@ -59,19 +59,22 @@ def deploy(cluster: Cluster, *arguments: str) -> Outcome:
 
 def specs(cluster: Cluster) -> dict[str, Spec]:
     """The specs in the cluster, by stage."""
-    return {each.name: canonical(each.spec_json, "") for each in cluster.source.pipelines()}
+    return {pipeline.name: canonical(pipeline.spec_json, "") for pipeline in cluster.source.pipelines()}
 
 
 def actions(outcome: Outcome) -> dict[str, str]:
     return {
-        each["name"].removeprefix("pachvault/"): each["action"]
-        for each in outcome.kind("deploy_step")
-        if each["kind"] == "pipeline"
+        step["name"].removeprefix("pachvault/"): step["action"]
+        for step in outcome.kind("deploy_step")
+        if step["kind"] == "pipeline"
     }
 
 
 def additions(outcome: Outcome) -> dict[str, str]:
-    return {f"{each['pipeline']}:{each['path']}": each["value"] for each in outcome.kind("deploy_addition")}
+    return {
+        f"{addition['pipeline']}:{addition['path']}": addition["value"]
+        for addition in outcome.kind("deploy_addition")
+    }
 
 
 def policy(folder: Path, **fields: str) -> str:
@@ -107,7 +110,7 @@ def test_what_was_changed_by_hand_or_by_own_specs_is_kept(cluster: Cluster, tmp_
     assert specs(cluster)["seal"]["salt"] == "seven"
     assert policy_head(cluster) == head
     reset = deploy(cluster, "--reset")
-    assert {each["path"]: each["new"] for each in reset.kind("deploy_change")} == {
+    assert {change["path"]: change["new"] for change in reset.kind("deploy_change")} == {
         "pod_patch": json.dumps(json.loads(text("export.json"))["pod_patch"]),
         "salt": None,
     }
@@ -115,8 +118,8 @@ def test_what_was_changed_by_hand_or_by_own_specs_is_kept(cluster: Cluster, tmp_
 
 
 def policy_head(cluster: Cluster) -> str:
-    repo = next(each.name for each in cluster.source.repos() if each.name.repo == "policy")
-    return next(str(each.head) for each in cluster.source.branches(repo) if each.name == "master")
+    repo = next(repo.name for repo in cluster.source.repos() if repo.name.repo == "policy")
+    return next(str(branch.head) for branch in cluster.source.branches(repo) if branch.name == "master")
 
 
 def test_the_options_reach_all_pipelines_and_stay(cluster: Cluster, tmp_path: Path) -> None:
@@ -127,7 +130,7 @@ def test_the_options_reach_all_pipelines_and_stay(cluster: Cluster, tmp_path: Pa
     mount = {"name": "pachvault-vault", "mountPath": str(tmp_path / "vault")}
     for stage in ALL_STAGES:
         assert made[stage]["transform"]["image"].startswith("registry.example/p:")
-        assert mount in [each["value"] for each in json.loads(made[stage]["pod_patch"])]
+        assert mount in [operation["value"] for operation in json.loads(made[stage]["pod_patch"])]
     assert set(actions(deploy(cluster)).values()) == {"unchanged"}
     # what `specs` renders makes the same pipelines
     folder = tmp_path / "specs"
@@ -172,7 +175,7 @@ def test_what_cannot_run_is_refused_before_anything_is_written(
     arguments = ("--pachd", cluster.address, "deploy", "--policy", policy(tmp_path, **fields))
     assert pachvault(*arguments).says(2)
     assert cluster.source.pipelines() == []
-    assert "policy" not in {each.name.repo for each in cluster.source.repos()}
+    assert "policy" not in {repo.name.repo for repo in cluster.source.repos()}
 
 
 def test_what_the_cluster_would_refuse_is_refused_before_anything_is_written(
@@ -194,7 +197,7 @@ def test_what_the_cluster_would_refuse_is_refused_before_anything_is_written(
         (folder / "export.json").write_text(json.dumps(spec | bad))
         assert words in pachvault(*base, "--specs", str(folder)).says(2)
     assert cluster.source.pipelines() == []
-    assert "policy" not in {each.name.repo for each in cluster.source.repos()}
+    assert "policy" not in {repo.name.repo for repo in cluster.source.repos()}
 
 
 def test_wherever_a_deployment_fails_it_can_be_run_again(cluster: Cluster, tmp_path: Path) -> None:
@@ -277,7 +280,7 @@ def test_undeploy_deletes_pipelines_and_leaves_the_rest(cluster: Cluster, tmp_pa
     assert done == planned | {"dry_run": False}
     assert done["deleted"] == len(ALL_STAGES)
     assert specs(cluster) == {}
-    repos = sorted(str(each.name) for each in cluster.source.repos())
+    repos = sorted(str(repo.name) for repo in cluster.source.repos())
     assert repos == ["pachvault/policy", "pachvault/requests"]
     assert done["left"] == [*(f"repo {name}" for name in repos), f"vault {(tmp_path / 'vault').as_uri()}"]
     assert pachvault(*arguments).only("undeploy_summary")["deleted"] == 0

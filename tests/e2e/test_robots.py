@@ -99,7 +99,7 @@ def test_deploy_makes_robots_with_the_least_roles_and_mounts_their_tokens(
     assert roles[BACKUP.principal] == ["projectCreator", "projectViewer", "repoReader"]
     assert roles[RESTORE.principal] == ["projectCreator", "projectWriter", "repoWriter"]
     assert (settings.project_roles(HOME_PROJECT) or {})[BACKUP.principal] == ["projectOwner"]
-    specs = {each.name: json.loads(each.spec_json) for each in root.cluster.source.pipelines()}
+    specs = {pipeline.name: json.loads(pipeline.spec_json) for pipeline in root.cluster.source.pipelines()}
     for robot in (BACKUP, RESTORE):
         for stage in robot.stages:
             (secret,) = specs[stage]["transform"]["secrets"]

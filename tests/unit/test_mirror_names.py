@@ -16,8 +16,8 @@ CREATED = datetime(2026, 11, 27, 8, 0, 3, 500, tzinfo=UTC)
 
 def test_a_mirror_branch_has_the_names_of_its_source_and_the_time_of_its_repo() -> None:
     name = branch_of(RepoName("shop", "count"), CREATED, "master")
-    assert name == "shop--count--master--20261127-080003"
-    anew = branch_of(RepoName("shop", "count"), CREATED + timedelta(seconds=1), "master")
+    assert name == "shop--count--master--20261127-080003-000500"
+    anew = branch_of(RepoName("shop", "count"), CREATED + timedelta(microseconds=1), "master")
     assert anew != name
 
 

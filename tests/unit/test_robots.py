@@ -23,7 +23,7 @@ def test_the_documented_roles_are_those_that_deploy_gives(robot: Robot) -> None:
     section = _DOCUMENT.split(f"### {robot.principal}\n")[1].split("\n### ")[0]
     rows = re.findall(r"^\| `(\w+)` \| ([^|]+) \| ([^|]+) \|", section, re.MULTILINE)
     documented = {(role, place.replace("`", "")) for role, place, _ in rows}
-    assert documented == {(each.role, str(each.place)) for each in robots.needed(robot, _POLICY)}
+    assert documented == {(binding.role, str(binding.place)) for binding in robots.needed(robot, _POLICY)}
     assert {stage for _, _, stages in rows for stage in stages.split(", ")} <= robot.stages
 
 

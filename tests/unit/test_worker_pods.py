@@ -106,8 +106,8 @@ def test_the_stages_own_container_is_restricted_on_every_cluster(stage: str, is_
 def test_home_and_temporary_files_have_a_writable_place(stage: str, is_local: bool) -> None:
     """Pachyderm's worker makes temporary folders in the same container, and not every cluster mounts /tmp."""
     pod = patched(worker_pod(is_local=is_local), stage)
-    (mount,) = (each for each in pod["containers"][0]["volumeMounts"] if each["mountPath"] == HOME)
-    (volume,) = (each for each in pod["volumes"] if each["name"] == mount["name"])
+    (mount,) = (mount for mount in pod["containers"][0]["volumeMounts"] if mount["mountPath"] == HOME)
+    (volume,) = (volume for volume in pod["volumes"] if volume["name"] == mount["name"])
     assert "emptyDir" in volume
     assert json.loads(spec(stage))["transform"]["env"] == {"HOME": HOME, "TMPDIR": HOME}
 

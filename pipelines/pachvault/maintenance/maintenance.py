@@ -188,8 +188,8 @@ def _summary(steps: list[MaintenanceStep], failed: list[str], context: StepConte
     if status == "failed":
         return f"failed, the next run tries again: {', '.join(failed)}"
     if status == "degraded":
-        bad = [found for found in context.findings if findings.exit_code([found])]
-        kinds = ", ".join(sorted({found.kind for found in bad}))
+        bad = [finding for finding in context.findings if findings.exit_code([finding])]
+        kinds = ", ".join(sorted({finding.kind for finding in bad}))
         return f"nothing is known to be lost, but there are {counted(len(bad), 'finding')}: {kinds}"
     return "; ".join(f"{step.name}: {step.summary}" for step in steps)
 
