@@ -59,16 +59,15 @@ def freeze(
     began = time.monotonic()
     # not cleared: a target that refuses deletion can be backed up to
     clocks = clock.read(vault, is_cleared=False)
+    cluster_id = source.connection.cluster_id()
     if tick is not None:
         due = Tick(tick, clocks.store, policy.interval)
-        cluster_id = source.connection.cluster_id()
         covering = run_records.covering(vault, policy.name, run_id, due, cluster_id, policy.selection)
         if covering is not None:
             _log.info("tick %s is covered by %s", tick, covering)
             return _idle("covered", run_id, policy, tick, f"nothing to do: {covering} covers this tick", 0)
     with ThreadPoolExecutor(_CALLS_AT_ONCE, "survey") as pool:
         heads = dated(list_heads(source, policy, pool), clocks)
-        cluster_id = source.connection.cluster_id()
         if heads.branches:
             # format 9.6: before the newest records are read. Otherwise prune could mark and delete what a
             # record reaches in between, and the age of the run would not show it.
